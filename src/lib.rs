@@ -1,0 +1,6 @@
+//! `yotpo-td` pulls every loyalty customer profile of a Yotpo store and loads them into a Treasure Data table,
+//! exactly once or not at all.
+//!
+//! This library is the program; `main` only starts it. The way of the data is described in `docs/architecture.md`.
+
+pub mod clock;
