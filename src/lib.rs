@@ -4,3 +4,6 @@
 //! This library is the program; `main` only starts it. The way of the data is described in `docs/architecture.md`.
 
 pub mod clock;
+pub mod http;
+pub mod rate_limit;
+pub mod retry;

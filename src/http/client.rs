@@ -1,0 +1,282 @@
+//! One attempt: send a request, read and unpack the whole answer, within a deadline and a size.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use super::body::{look, unpack};
+use super::delay::{DelayHint, delay_hint};
+use super::error::{BodyProblem, CallError, Effect, TransportError};
+use super::redaction::Redactor;
+use crate::clock::Clock;
+
+/// How connections to one service are made.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// Time of one attempt: sending, waiting and reading the whole body.
+    pub request_timeout: Duration,
+    /// Proxies of the environment are not asked for a service on this machine.
+    pub loopback: bool,
+}
+
+/// A pool of connections to one service.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    client: reqwest::Client,
+    clock: Clock,
+    request_timeout: Duration,
+    redactor: Redactor,
+}
+
+/// One request, repeatable as it stands.
+#[derive(Clone)]
+pub struct Request {
+    /// What it does, as a phrase that follows "could not".
+    pub operation: &'static str,
+    /// What repeating it does.
+    pub effect: Effect,
+    /// The method.
+    pub method: Method,
+    /// The whole address, with query.
+    pub url: Url,
+    /// Headers; secrets among them must be marked sensitive.
+    pub headers: HeaderMap,
+    /// The body, if any. A POST without one says `Content-Length: 0`.
+    pub body: Option<Bytes>,
+    /// Largest answer in bytes that is accepted, as sent and unpacked.
+    pub answer_limit: usize,
+}
+
+/// An answer with its whole, unpacked body.
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, with its content encoding undone.
+    pub body: Bytes,
+    /// What the headers say about the next request.
+    pub delay: DelayHint,
+}
+
+impl HttpClient {
+    /// Makes the pool; nothing is sent. Fails when TLS or the proxies of the environment cannot be set up.
+    #[expect(clippy::disallowed_methods, reason = "this is the client the ban names")]
+    pub fn new(settings: &ClientSettings, clock: Clock, redactor: Redactor) -> Result<Self, reqwest::Error> {
+        // Fails only when a provider is already installed, which is then as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("yotpo-td/", env!("CARGO_PKG_VERSION")))
+            // Every attempt must pass our limiter and counters.
+            .retry(reqwest::retry::never())
+            // A redirect would carry the credentials elsewhere, and neither service documents one.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(settings.request_timeout)
+            .tcp_keepalive(Duration::from_secs(30));
+        if settings.loopback {
+            builder = builder.no_proxy();
+        }
+        Ok(Self { client: builder.build()?, clock, request_timeout: settings.request_timeout, redactor })
+    }
+
+    /// The clock that deadlines and dates are measured with.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Takes secrets and personal data out of server texts.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// Sends `request` once and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// A classified [`CallError`] when there is no whole answer within time and size.
+    pub async fn send(&self, request: &Request) -> Result<Response, CallError> {
+        let Request { operation, effect, .. } = *request;
+        let limit = self.request_timeout + upload_allowance(request.body.as_ref().map_or(0, Bytes::len));
+        match self.clock.deadline(limit, self.exchange(request)).await {
+            Err(elapsed) => Err(CallError::transport(operation, effect, TransportError::TimedOut(elapsed))),
+            Ok(Err(Failed::Transport(error))) => Err(CallError::transport(operation, effect, error)),
+            Ok(Err(Failed::Body(problem))) => Err(CallError::body(operation, effect, problem)),
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+
+    /// Sends `request` once; an answer that is not 2xx becomes the error that it means.
+    ///
+    /// # Errors
+    /// As [`Self::send`], and for every status that is not a success.
+    pub async fn send_for_success(&self, request: &Request) -> Result<Response, CallError> {
+        let response = self.send(request).await?;
+        if response.status.is_success() { Ok(response) } else { Err(self.failure(request, &response)) }
+    }
+
+    /// The error that a failed answer means.
+    pub fn failure(&self, request: &Request, response: &Response) -> CallError {
+        let message = if response.status.is_redirection() {
+            Some("a redirect, which is never followed; is the endpoint right?".to_owned())
+        } else {
+            self.redactor.server_message(&response.body)
+        };
+        CallError::status(request.operation, request.effect, response.status, message, response.delay.floor)
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Response, Failed> {
+        let mut builder = self
+            .client
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .header(ACCEPT_ENCODING, "gzip");
+        if let Some(body) = &request.body {
+            builder = builder.body(body.clone());
+        } else if request.method == Method::POST {
+            builder = builder.header(CONTENT_LENGTH, 0);
+        }
+        let mut answer = builder.send().await.map_err(|error| Failed::Transport(classify(error)))?;
+        let status = answer.status();
+        let headers = std::mem::take(answer.headers_mut());
+        let delay = delay_hint(status, &headers, self.clock.unix_time());
+        let packed = read_whole(&mut answer, &headers, request.answer_limit).await;
+        let body = match packed.and_then(|body| Ok(unpack(&headers, body, request.answer_limit)?)) {
+            Ok(body) => body,
+            // The status already says that it failed; what is left of the body is of no use.
+            Err(_) if !status.is_success() => Bytes::new(),
+            Err(failed) => return Err(failed),
+        };
+        Ok(Response { status, headers, body, delay })
+    }
+}
+
+impl Request {
+    /// A GET whose answer may be up to `answer_limit` bytes.
+    pub fn get(operation: &'static str, url: Url, answer_limit: usize) -> Self {
+        Self {
+            operation,
+            effect: Effect::Repeatable,
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            answer_limit,
+        }
+    }
+
+    /// Adds a header whose value never appears in debug output.
+    ///
+    /// # Errors
+    /// When `value` has characters that no header may carry; the value is not in the error.
+    pub fn sensitive_header(
+        &mut self,
+        name: HeaderName,
+        value: &str,
+    ) -> Result<(), http::header::InvalidHeaderValue> {
+        let mut value = HeaderValue::from_str(value)?;
+        value.set_sensitive(true);
+        self.headers.insert(name, value);
+        Ok(())
+    }
+}
+
+impl Response {
+    /// The body as JSON of type `T`.
+    ///
+    /// # Errors
+    /// A [`BodyProblem`] that says what is wrong without quoting the body.
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, BodyProblem> {
+        look(&self.headers, &self.body)?;
+        serde_json::from_slice(&self.body).map_err(|error| malformed(&error))
+    }
+}
+
+/// Tells where parsing stopped, without the parser's own message, which may quote the body.
+fn malformed(error: &serde_json::Error) -> BodyProblem {
+    let what = match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Syntax => "not valid JSON",
+        serde_json::error::Category::Data => "a key is missing or has another kind of value",
+        serde_json::error::Category::Io => "it could not be read",
+    };
+    BodyProblem::Malformed { what: format!("{what}, line {} column {}", error.line(), error.column()) }
+}
+
+/// Why an exchange failed, before the operation's effect is known to matter.
+enum Failed {
+    Transport(TransportError),
+    Body(BodyProblem),
+}
+
+impl From<BodyProblem> for Failed {
+    fn from(problem: BodyProblem) -> Self {
+        Self::Body(problem)
+    }
+}
+
+async fn read_whole(
+    answer: &mut reqwest::Response,
+    headers: &HeaderMap,
+    limit: usize,
+) -> Result<Bytes, Failed> {
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
+        .unwrap_or_default();
+    if announced > limit {
+        return Err(BodyProblem::TooLarge { limit }.into());
+    }
+    let interrupted =
+        |error: reqwest::Error| Failed::Transport(TransportError::Interrupted(error.without_url()));
+    let Some(first) = answer.chunk().await.map_err(interrupted)? else { return Ok(Bytes::new()) };
+    if first.len() >= announced && announced > 0 {
+        // One chunk is the usual case: no copy.
+        return Ok(first);
+    }
+    let mut body = BytesMut::with_capacity(announced.max(first.len()));
+    let mut next = Some(first);
+    while let Some(chunk) = next {
+        if body.len() + chunk.len() > limit {
+            return Err(BodyProblem::TooLarge { limit }.into());
+        }
+        body.extend_from_slice(&chunk);
+        next = answer.chunk().await.map_err(interrupted)?;
+    }
+    Ok(body.freeze())
+}
+
+/// Uploads get a second more for every 256 KiB: the slowest line that is still worth waiting for.
+fn upload_allowance(body: usize) -> Duration {
+    Duration::from_secs(u64::try_from(body / (256 * 1024)).unwrap_or(u64::MAX))
+}
+
+/// The address may carry a cursor and is known anyway: it is taken out of the error.
+fn classify(error: reqwest::Error) -> TransportError {
+    let error = error.without_url();
+    if !error.is_connect() {
+        return TransportError::Interrupted(error);
+    }
+    let mut source: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = source {
+        if is_certificate_problem(cause) {
+            return TransportError::Certificate(error);
+        }
+        source = cause.source();
+    }
+    TransportError::Connect(error)
+}
+
+fn is_certificate_problem(cause: &(dyn Error + 'static)) -> bool {
+    let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let tls = cause
+        .downcast_ref::<rustls::Error>()
+        .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()))
+        .or_else(|| cause.downcast_ref::<Arc<rustls::Error>>().map(AsRef::as_ref));
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+}

@@ -1,0 +1,17 @@
+//! HTTP: the one way in which this program talks to a server.
+//!
+//! Owns the connection pool, TLS, one attempt (send, read the whole capped body, unpack it), what a failed attempt
+//! means for repeating it ([`Class`]), server-given delays, and what of a server's words may be shown
+//! ([`Redactor`]). It does not repeat anything: that is [`crate::retry`]'s work, so that every attempt passes the
+//! rate limiter and is counted.
+
+mod body;
+mod client;
+mod delay;
+mod error;
+mod redaction;
+
+pub use client::{ClientSettings, HttpClient, Request, Response};
+pub use delay::{DelayHint, delay_hint};
+pub use error::{BodyProblem, CallError, Cause, Class, Effect, TransportError};
+pub use redaction::Redactor;

@@ -1,0 +1,153 @@
+//! What of a server's words may be shown.
+//!
+//! Servers quote what they were sent. [`Redactor`] knows the run's secrets and takes them, and whatever looks like
+//! personal data, out of every text that came from outside before it reaches an error or a log.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+/// Longest text of a server that is shown, in characters.
+const LONGEST_MESSAGE: usize = 200;
+/// Words longer than this are taken for tokens, cursors or encoded data.
+const LONGEST_WORD: usize = 32;
+/// Bodies larger than this are not searched for a message.
+const LARGEST_ERROR_BODY: usize = 64 * 1024;
+const MASK: &str = "[redacted]";
+
+/// Removes secrets and personal data from texts of servers. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    secrets: Arc<RwLock<Vec<SecretString>>>,
+}
+
+impl Redactor {
+    /// A redactor that knows no secret yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a secret that must never be shown.
+    pub fn learn(&self, secret: &SecretString) {
+        if !secret.expose_secret().is_empty() {
+            self.secrets.write().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
+        }
+    }
+
+    /// The message in a failed answer's body, safe to show: from any of the error shapes that the two services are
+    /// known to use, or a short plain text. `None` for HTML, empty bodies and unknown shapes.
+    pub fn server_message(&self, body: &[u8]) -> Option<String> {
+        let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= LARGEST_ERROR_BODY)?.trim();
+        let message = match serde_json::from_str::<Value>(text) {
+            Ok(value) => message_of(&value)?,
+            Err(_) if text.is_empty() || text.starts_with(['<', '{', '[']) => return None,
+            Err(_) => text.to_owned(),
+        };
+        Some(self.scrub(&message)).filter(|message| !message.is_empty())
+    }
+
+    /// `text` without secrets, e-mail addresses, telephone numbers, long opaque words and control characters, and
+    /// shortened.
+    pub fn scrub(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in self.secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            text = text.replace(secret.expose_secret(), MASK);
+        }
+        let mut shown = String::new();
+        for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
+            if word.is_empty() {
+                continue;
+            }
+            if !shown.is_empty() {
+                shown.push(' ');
+            }
+            shown.push_str(if is_private(word) { MASK } else { word });
+            if shown.chars().count() > LONGEST_MESSAGE {
+                shown = shown.chars().take(LONGEST_MESSAGE).collect();
+                shown.push('…');
+                break;
+            }
+        }
+        shown
+    }
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Redactor")
+    }
+}
+
+/// The message of one of the documented error shapes (reference: Yotpo "Limits, errors", Treasure Data "Errors").
+fn message_of(value: &Value) -> Option<String> {
+    let candidates = [
+        value.get("message"),
+        value.get("error").filter(|error| error.is_string()),
+        value.get("text"),
+        value.pointer("/errors/0/message"),
+        value.pointer("/errors/0").filter(|error| error.is_string()),
+        value.pointer("/status/message"),
+    ];
+    let mut parts: Vec<String> = Vec::new();
+    for text in candidates.into_iter().flatten() {
+        let text = match text {
+            Value::String(text) => text.clone(),
+            Value::Object(fields) => fields.keys().cloned().collect::<Vec<_>>().join(", "),
+            _ => continue,
+        };
+        if !text.trim().is_empty() && !parts.contains(&text) {
+            parts.push(text);
+        }
+    }
+    // `error` and `text` of Treasure Data belong together; everything else is one message.
+    parts.truncate(2);
+    (!parts.is_empty()).then(|| parts.join(": "))
+}
+
+fn is_private(word: &str) -> bool {
+    let digits = word.chars().filter(char::is_ascii_digit).count();
+    let telephone = word.contains('+') && digits >= 7;
+    word.contains('@') || telephone || (word.chars().count() > LONGEST_WORD && word != MASK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_message_in_every_documented_shape() {
+        let redactor = Redactor::new();
+        for (body, expected) in [
+            (r#"{"error":"bad secret"}"#, Some("bad secret")),
+            (r#"{"errors":[{"message":"no such store"}]}"#, Some("no such store")),
+            (r#"{"errors":[{"message":{"limit":["too big"]}}]}"#, Some("limit")),
+            (r#"{"message":"nope","code":7,"error_type":"x"}"#, Some("nope")),
+            (r#"{"status":{"message":"Unauthorized","code":401}}"#, Some("Unauthorized")),
+            (
+                r#"{"error":"Not found","text":"table missing","severity":"error"}"#,
+                Some("Not found: table missing"),
+            ),
+            ("service is down\n", Some("service is down")),
+            ("<html>busy</html>", None),
+            (r#"{"customers":[{"email":"a"}]}"#, None),
+            ("", None),
+            ("{\"message\":", None),
+        ] {
+            assert_eq!(redactor.server_message(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn secrets_and_personal_data_are_taken_out() {
+        let redactor = Redactor::new();
+        redactor.learn(&SecretString::from("s3cret"));
+        assert_eq!(
+            redactor.scrub("secret s3cret of ann@example.com, +1 555, +15551234567 was\n refused"),
+            "secret [redacted] of [redacted] +1 555, [redacted] was refused"
+        );
+        assert_eq!(redactor.scrub(&"x".repeat(33)), "[redacted]");
+        assert!(redactor.scrub(&"word ".repeat(500)).chars().count() <= LONGEST_MESSAGE + 1);
+        assert_eq!(format!("{redactor:?}"), "Redactor");
+    }
+}

@@ -1,0 +1,201 @@
+//! Trying again: the one loop around *send and read the whole body*.
+//!
+//! Owns the schedule (exponential with full jitter), the caps on attempts and time, the shared budget, and the
+//! counters. Every attempt, the first like the others, passes the service's [`Gate`]; a delay that a server asks for
+//! is a floor that holds back every request to that service. It does not judge failures: a [`CallError`] knows its
+//! [`Class`]. Ambiguous calls are never repeated blindly: [`Retrier::call_asking`] asks for the state first.
+
+mod budget;
+mod schedule;
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::http::{CallError, Class, DelayHint};
+use crate::rate_limit::Gate;
+
+pub use budget::RetryBudget;
+pub use schedule::Schedule;
+
+/// How long and how often one request is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts after the first.
+    pub max_retries: u32,
+    /// Ceiling of the first delay; it doubles with every attempt up to a minute.
+    pub base_delay: Duration,
+    /// No further attempt is started when it would begin later than this after the first.
+    pub timeout: Duration,
+}
+
+/// What a service's requests cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// Attempts sent, retries included.
+    pub requests: u64,
+    /// Attempts after the first of their call.
+    pub retries: u64,
+    /// Attempts answered with "too many requests".
+    pub throttled: u64,
+}
+
+/// The retry loop of one service.
+#[derive(Debug)]
+pub struct Retrier {
+    service: &'static str,
+    policy: RetryPolicy,
+    clock: Clock,
+    gate: Arc<Gate>,
+    budget: RetryBudget,
+    random: Mutex<fastrand::Rng>,
+    requests: AtomicU64,
+    retries: AtomicU64,
+    throttled: AtomicU64,
+}
+
+impl Retrier {
+    /// A loop for `service` (its name in logs). `seed` makes the jitter repeatable.
+    pub fn new(service: &'static str, policy: RetryPolicy, gate: Arc<Gate>, clock: Clock, seed: u64) -> Self {
+        Self {
+            service,
+            policy,
+            clock,
+            gate,
+            budget: RetryBudget::default(),
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            requests: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+        }
+    }
+
+    /// What was sent so far.
+    pub fn counts(&self) -> RequestCounts {
+        RequestCounts {
+            requests: self.requests.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+            throttled: self.throttled.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Passes on what a successful answer says about the next request.
+    pub fn heed(&self, delay: DelayHint) {
+        if let Some(floor) = delay.floor {
+            self.gate.hold(floor);
+        } else if delay.exhausted {
+            self.gate.slow_down();
+        }
+    }
+
+    /// Makes a call whose repetition is harmless until it succeeds or it makes no sense to go on.
+    ///
+    /// # Errors
+    /// The last attempt's error, with the number of attempts and why no further one was made.
+    pub async fn call<T, F, A>(&self, attempt: A) -> Result<T, CallError>
+    where
+        A: FnMut() -> F,
+        F: Future<Output = Result<T, CallError>>,
+    {
+        self.call_asking(attempt, || std::future::ready(Ok(None))).await
+    }
+
+    /// Makes a call that must not be acted on twice: after an ambiguous failure `ask` finds out whether the server
+    /// acted, and its `Some` is the call's result.
+    ///
+    /// # Errors
+    /// As [`Self::call`], and whatever `ask` fails with.
+    pub async fn call_asking<T, F, A, G, Q>(&self, mut attempt: A, mut ask: Q) -> Result<T, CallError>
+    where
+        A: FnMut() -> F,
+        F: Future<Output = Result<T, CallError>>,
+        Q: FnMut() -> G,
+        G: Future<Output = Result<Option<T>, CallError>>,
+    {
+        let started = self.clock.now();
+        let mut schedule = Schedule::new(&self.policy);
+        let mut made = 0;
+        loop {
+            self.gate.admit().await;
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            made += 1;
+            let error = match attempt().await {
+                Ok(value) => {
+                    self.budget.returned(made > 1);
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            let delay = match self.next_delay(&error, &mut schedule, started) {
+                Ok(delay) => delay,
+                Err(reason) => return Err(error.after(made, reason)),
+            };
+            self.report(&error, made, delay);
+            self.clock.sleep(delay).await;
+            if error.class() == Class::Ambiguous
+                && let Some(value) = ask().await?
+            {
+                return Ok(value);
+            }
+            self.retries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How long to wait before the next attempt, or why there is none.
+    fn next_delay(
+        &self,
+        error: &CallError,
+        schedule: &mut Schedule,
+        started: Duration,
+    ) -> Result<Duration, Option<String>> {
+        match error.class() {
+            Class::Permanent | Class::ExpiredToken => return Err(None),
+            Class::Throttled => {
+                self.throttled.fetch_add(1, Ordering::Relaxed);
+            }
+            Class::Transient | Class::Ambiguous => {}
+        }
+        let floor = error.floor().unwrap_or_default();
+        self.gate.hold(floor);
+        let drawn = {
+            let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+            schedule.next_delay(&mut random)
+        };
+        let Some(drawn) = drawn else {
+            return Err(Some(format!("--max-retries {} used up", self.policy.max_retries)));
+        };
+        let delay = drawn.max(floor);
+        let spent = self.clock.now().saturating_sub(started);
+        if spent.saturating_add(delay) > self.policy.timeout {
+            let timeout = humantime::format_duration(self.policy.timeout);
+            return Err(Some(if floor > self.policy.timeout {
+                let asked = humantime::format_duration(floor);
+                format!("the server asks to wait {asked}, longer than --retry-timeout {timeout}")
+            } else {
+                format!("--retry-timeout {timeout} used up")
+            }));
+        }
+        if !self.budget.withdraw(error.is_timeout()) {
+            return Err(Some(format!("{} fails so often that its retry budget is used up", self.service)));
+        }
+        Ok(delay)
+    }
+
+    fn report(&self, error: &CallError, made: u32, delay: Duration) {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(
+            service = self.service,
+            operation = error.operation(),
+            attempt = made,
+            class = ?error.class(),
+            cause = %error.cause(),
+            delay_ms,
+            "request failed, trying again"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+use std::cell::Cell;
+
+use http::StatusCode;
+
+use super::*;
+use crate::http::Effect;
+
+const POLICY: RetryPolicy =
+    RetryPolicy { max_retries: 8, base_delay: Duration::from_secs(1), timeout: Duration::from_secs(600) };
+
+fn retrier(policy: RetryPolicy) -> (Retrier, Clock) {
+    let clock = Clock::virtual_at(Duration::ZERO);
+    let gate = Arc::new(Gate::unlimited(clock.clone()));
+    (Retrier::new("test service", policy, gate, clock.clone(), 7), clock)
+}
+
+fn failure(status: u16, effect: Effect, floor: Option<Duration>) -> CallError {
+    CallError::status("try", effect, StatusCode::from_u16(status).unwrap(), None, floor)
+}
+
+#[tokio::test]
+async fn succeeds_after_transient_failures() {
+    let (retrier, _) = retrier(POLICY);
+    let tries = Cell::new(0);
+    let result = retrier
+        .call(|| {
+            tries.set(tries.get() + 1);
+            std::future::ready(match tries.get() {
+                1 => Err(failure(503, Effect::Repeatable, None)),
+                2 => Err(failure(429, Effect::Repeatable, Some(Duration::ZERO))),
+                _ => Ok(tries.get()),
+            })
+        })
+        .await;
+    assert_eq!(result.unwrap(), 3);
+    assert_eq!(retrier.counts(), RequestCounts { requests: 3, retries: 2, throttled: 1 });
+}
+
+#[tokio::test]
+async fn permanent_failures_are_final_at_once() {
+    for status in [400, 401, 403, 404, 409, 422] {
+        let (retrier, clock) = retrier(POLICY);
+        let result: Result<(), _> =
+            retrier.call(|| std::future::ready(Err(failure(status, Effect::Repeatable, None)))).await;
+        assert_eq!(result.unwrap_err().to_string(), "could not try");
+        assert_eq!((retrier.counts().requests, clock.now()), (1, Duration::ZERO), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn gives_up_after_the_set_number_of_retries() {
+    let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
+    let result: Result<(), _> =
+        retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
+    assert_eq!(result.unwrap_err().to_string(), "could not try in 4 attempts (--max-retries 3 used up)");
+}
+
+#[tokio::test]
+async fn a_floor_is_waited_for_in_full() {
+    let (retrier, clock) = retrier(POLICY);
+    let first = Cell::new(true);
+    let floor = Duration::from_secs(90);
+    retrier
+        .call(|| {
+            let result =
+                if first.take() { Err(failure(429, Effect::Repeatable, Some(floor))) } else { Ok(()) };
+            std::future::ready(result)
+        })
+        .await
+        .unwrap();
+    assert!(clock.now() >= floor);
+}
+
+#[tokio::test]
+async fn a_floor_beyond_the_timeout_ends_the_call_at_once() {
+    let (retrier, clock) = retrier(POLICY);
+    let floor = Some(Duration::from_secs(3_600));
+    let result: Result<(), _> =
+        retrier.call(|| std::future::ready(Err(failure(429, Effect::Repeatable, floor)))).await;
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "could not try (the server asks to wait 1h, longer than --retry-timeout 10m)"
+    );
+    assert_eq!(clock.now(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn total_time_is_capped() {
+    let (retrier, clock) = retrier(RetryPolicy { max_retries: 1_000, ..POLICY });
+    let result: Result<(), _> = retrier
+        .call(|| {
+            clock.advance(Duration::from_secs(30));
+            std::future::ready(Err(failure(503, Effect::Repeatable, None)))
+        })
+        .await;
+    assert!(result.unwrap_err().to_string().ends_with("(--retry-timeout 10m used up)"));
+    assert!(clock.now() <= POLICY.timeout + Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn a_sick_service_uses_up_the_shared_budget() {
+    let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
+    let mut last = String::new();
+    for _ in 0..60 {
+        let result: Result<(), _> =
+            retrier.call(|| std::future::ready(Err(failure(503, Effect::Repeatable, None)))).await;
+        last = result.unwrap_err().to_string();
+    }
+    assert_eq!(last, "could not try (test service fails so often that its retry budget is used up)");
+    assert_eq!(retrier.counts().retries, 100);
+}
+
+#[tokio::test]
+async fn an_ambiguous_failure_asks_before_it_repeats() {
+    let (retrier, _) = retrier(POLICY);
+    let sent = Cell::new(0);
+    let asked = Cell::new(0);
+    let result = retrier
+        .call_asking(
+            || {
+                sent.set(sent.get() + 1);
+                std::future::ready(Err(failure(502, Effect::AskFirst, None)))
+            },
+            || {
+                asked.set(asked.get() + 1);
+                std::future::ready(Ok((asked.get() == 2).then_some("taken")))
+            },
+        )
+        .await;
+    assert_eq!(result.unwrap(), "taken");
+    assert_eq!((sent.get(), asked.get()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_throttled_call_is_repeated_without_asking() {
+    let (retrier, _) = retrier(POLICY);
+    let sent = Cell::new(0);
+    let result = retrier
+        .call_asking(
+            || {
+                sent.set(sent.get() + 1);
+                std::future::ready(if sent.get() == 1 {
+                    Err(failure(429, Effect::AskFirst, Some(Duration::from_secs(1))))
+                } else {
+                    Ok(())
+                })
+            },
+            || -> std::future::Ready<Result<Option<()>, CallError>> { panic!("nothing is ambiguous here") },
+        )
+        .await;
+    assert!(result.is_ok());
+}
