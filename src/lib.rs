@@ -7,3 +7,5 @@ pub mod clock;
 pub mod http;
 pub mod rate_limit;
 pub mod retry;
+pub mod treasure_data;
+pub mod yotpo;

@@ -98,7 +98,10 @@ pub enum Cause {
 
 /// A failed call: the last attempt's error with what is needed to decide and to tell.
 #[derive(Debug)]
-pub struct CallError {
+pub struct CallError(Box<Failure>);
+
+#[derive(Debug)]
+struct Failure {
     operation: &'static str,
     class: Class,
     floor: Option<Duration>,
@@ -110,7 +113,7 @@ pub struct CallError {
 impl CallError {
     /// One failed attempt of `operation` (a phrase such as "fetch a page").
     pub fn new(operation: &'static str, class: Class, cause: Cause) -> Self {
-        Self { operation, class, floor: None, attempts: 1, gave_up: None, cause }
+        Self(Box::new(Failure { operation, class, floor: None, attempts: 1, gave_up: None, cause }))
     }
 
     /// Classifies a transport error.
@@ -138,7 +141,9 @@ impl CallError {
             408 | 500..=599 => unsure(effect),
             _ => Class::Permanent,
         };
-        Self { floor, ..Self::new(operation, class, Cause::Status { status, message }) }
+        let mut error = Self::new(operation, class, Cause::Status { status, message });
+        error.0.floor = floor;
+        error
     }
 
     /// Classifies a success whose body is of no use: the server did act.
@@ -152,27 +157,27 @@ impl CallError {
 
     /// What the failure means for trying again.
     pub fn class(&self) -> Class {
-        self.class
+        self.0.class
     }
 
     /// The least time to wait before trying again, as the server asked.
     pub fn floor(&self) -> Option<Duration> {
-        self.floor
+        self.0.floor
     }
 
     /// Why it failed.
     pub fn cause(&self) -> &Cause {
-        &self.cause
+        &self.0.cause
     }
 
     /// What was being done.
     pub fn operation(&self) -> &'static str {
-        self.operation
+        self.0.operation
     }
 
     /// The status, when the server answered with one that means failure.
     pub fn status_code(&self) -> Option<StatusCode> {
-        match self.cause {
+        match self.0.cause {
             Cause::Status { status, .. } => Some(status),
             Cause::Transport(_) | Cause::Body(_) => None,
         }
@@ -180,7 +185,7 @@ impl CallError {
 
     /// Whether the attempt ended by its deadline.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.cause, Cause::Transport(TransportError::TimedOut(_)))
+        matches!(self.0.cause, Cause::Transport(TransportError::TimedOut(_)))
     }
 
     /// Whether the server refused the credentials.
@@ -191,19 +196,19 @@ impl CallError {
     /// Notes that this was the last of `attempts`, and why no further one is made.
     #[must_use]
     pub fn after(mut self, attempts: u32, gave_up: Option<String>) -> Self {
-        self.attempts = attempts;
-        self.gave_up = gave_up;
+        self.0.attempts = attempts;
+        self.0.gave_up = gave_up;
         self
     }
 }
 
 impl fmt::Display for CallError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "could not {}", self.operation)?;
-        if self.attempts > 1 {
-            write!(formatter, " in {} attempts", self.attempts)?;
+        write!(formatter, "could not {}", self.0.operation)?;
+        if self.0.attempts > 1 {
+            write!(formatter, " in {} attempts", self.0.attempts)?;
         }
-        if let Some(reason) = &self.gave_up {
+        if let Some(reason) = &self.0.gave_up {
             write!(formatter, " ({reason})")?;
         }
         Ok(())
@@ -212,7 +217,7 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
+        Some(&self.0.cause)
     }
 }
 

@@ -1,0 +1,163 @@
+//! One call: address, key, effect.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, InvalidHeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::clock::Clock;
+use crate::http::{CallError, Effect, HttpClient, Redactor, Request, Response};
+use crate::retry::{RequestCounts, Retrier};
+
+/// Largest JSON answer that is accepted.
+const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Which account is loaded into.
+#[derive(Clone, Debug)]
+pub struct TreasureDataSettings {
+    /// Base address, such as `https://api.treasuredata.com`.
+    pub endpoint: Url,
+    /// The API key; a write-only key is enough.
+    pub api_key: SecretString,
+}
+
+/// Talks to one Treasure Data account.
+#[derive(Debug)]
+pub struct TreasureDataClient {
+    endpoint: Url,
+    authorization: HeaderValue,
+    http: HttpClient,
+    retrier: Arc<Retrier>,
+}
+
+/// What a call sends.
+#[derive(Clone, Debug)]
+pub(super) enum Payload {
+    None,
+    Json(String),
+    Part(Bytes),
+}
+
+/// A call, before it is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Call<'a> {
+    pub(super) operation: &'static str,
+    pub(super) effect: Effect,
+    pub(super) path: &'a [&'a str],
+    pub(super) payload: Payload,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn get(operation: &'static str, path: &'a [&'a str]) -> (Method, Self) {
+        (Method::GET, Self { operation, effect: Effect::Repeatable, path, payload: Payload::None })
+    }
+
+    pub(super) fn post(operation: &'static str, effect: Effect, path: &'a [&'a str]) -> (Method, Self) {
+        (Method::POST, Self { operation, effect, path, payload: Payload::None })
+    }
+}
+
+impl TreasureDataClient {
+    /// A client that has sent nothing yet.
+    ///
+    /// # Errors
+    /// When the key has characters that no header may carry.
+    pub fn new(
+        settings: TreasureDataSettings,
+        http: HttpClient,
+        retrier: Arc<Retrier>,
+    ) -> Result<Self, InvalidHeaderValue> {
+        http.redactor().learn(&settings.api_key);
+        let mut authorization = HeaderValue::from_str(&format!("TD1 {}", settings.api_key.expose_secret()))?;
+        authorization.set_sensitive(true);
+        Ok(Self { endpoint: settings.endpoint, authorization, http, retrier })
+    }
+
+    /// What was sent so far.
+    pub fn counts(&self) -> RequestCounts {
+        self.retrier.counts()
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        self.http.clock()
+    }
+
+    pub(super) fn redactor(&self) -> &Redactor {
+        self.http.redactor()
+    }
+
+    pub(super) fn retrier(&self) -> &Retrier {
+        &self.retrier
+    }
+
+    /// Makes a call whose repetition is harmless, again and again if need be, and gives its whole answer.
+    pub(super) async fn send(&self, call: (Method, Call<'_>)) -> Result<Response, CallError> {
+        self.retrier.call(|| self.attempt(&call)).await
+    }
+
+    /// As [`Self::send`], for an answer of type `T`.
+    pub(super) async fn fetch<T: DeserializeOwned>(&self, call: (Method, Call<'_>)) -> Result<T, CallError> {
+        self.retrier.call(|| self.attempt_json(&call)).await
+    }
+
+    /// One attempt.
+    pub(super) async fn attempt(&self, call: &(Method, Call<'_>)) -> Result<Response, CallError> {
+        let response = self.http.send_for_success(&self.request(call)).await?;
+        self.retrier.heed(response.delay);
+        Ok(response)
+    }
+
+    /// One attempt, read as JSON.
+    pub(super) async fn attempt_json<T: DeserializeOwned>(
+        &self,
+        call: &(Method, Call<'_>),
+    ) -> Result<T, CallError> {
+        let response = self.attempt(call).await?;
+        response.json().map_err(|problem| CallError::body(call.1.operation, call.1.effect, problem))
+    }
+
+    fn request(&self, (method, call): &(Method, Call<'_>)) -> Request {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, self.authorization.clone());
+        if let Some(date) = self.date() {
+            headers.insert(DATE, date);
+        }
+        let (content_type, body) = match &call.payload {
+            Payload::None => (None, None),
+            Payload::Json(text) => (Some("application/json"), Some(text.clone().into())),
+            Payload::Part(part) => (Some("application/octet-stream"), Some(part.clone())),
+        };
+        if let Some(content_type) = content_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        Request {
+            operation: call.operation,
+            effect: call.effect,
+            method: method.clone(),
+            url: self.url(call.path),
+            headers,
+            body,
+            answer_limit: LARGEST_ANSWER,
+        }
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.endpoint.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v3").extend(path);
+        }
+        url
+    }
+
+    /// The time, as Treasure Data's clients always send it.
+    fn date(&self) -> Option<HeaderValue> {
+        // Dates beyond the year 9999 cannot be written.
+        let now = self.http.clock().unix_time().min(Duration::from_secs(253_402_300_799));
+        HeaderValue::from_str(&httpdate::fmt_http_date(UNIX_EPOCH + now)).ok()
+    }
+}

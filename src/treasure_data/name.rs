@@ -1,0 +1,105 @@
+//! Names that reach an address of the API. Each is checked when it is made, so that no address can be bent by one.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A text that is no valid name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}")]
+pub struct NameError {
+    rule: &'static str,
+}
+
+macro_rules! name {
+    ($(#[$documentation:meta])* $name:ident, $lengths:expr, $allowed:expr, $rule:expr) => {
+        $(#[$documentation])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let allowed: fn(u8) -> bool = $allowed;
+                if $lengths.contains(&text.len()) && text.bytes().all(allowed) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(NameError { rule: $rule })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// A database's name.
+    DatabaseName,
+    (3..=128),
+    |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'),
+    "3 to 128 lower-case letters, digits or _"
+);
+name!(
+    /// A table's name.
+    TableName,
+    (3..=128),
+    |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'),
+    "3 to 128 lower-case letters, digits or _"
+);
+name!(
+    /// A bulk import session's name, unique in the account.
+    SessionName,
+    (3..=200),
+    |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
+    "3 to 200 letters, digits, - or _"
+);
+name!(
+    /// A part's name within its session. A part that is sent again under its name overwrites the first.
+    PartName,
+    (1..=200),
+    |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
+    "1 to 200 letters, digits, - or _"
+);
+
+impl PartName {
+    /// The name of the `position`-th part of a run, from 0: a function of the position alone.
+    pub fn at(position: u64) -> Self {
+        Self(format!("part_{position:08}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_bend_an_address_are_refused() {
+        for text in ["", "ab", "Upper", "a/b", "../x", "a b", "a%2f", "ünf", "a?b", "a.b"] {
+            assert!(text.parse::<DatabaseName>().is_err(), "{text}");
+            assert!(text.parse::<TableName>().is_err(), "{text}");
+        }
+        for text in ["", "ab", "a/b", "a.b", "a b", "ü12"] {
+            assert!(text.parse::<SessionName>().is_err(), "{text}");
+        }
+        assert_eq!("yotpo_1".parse::<TableName>().unwrap().to_string(), "yotpo_1");
+        assert!("x".repeat(129).parse::<TableName>().is_err());
+    }
+
+    #[test]
+    fn part_names_follow_from_their_position_and_sort_like_it() {
+        assert_eq!(PartName::at(7).as_str(), "part_00000007");
+        assert!(PartName::at(9) < PartName::at(10));
+    }
+}

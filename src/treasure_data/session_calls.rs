@@ -1,0 +1,136 @@
+//! The calls of a bulk import session, each with its rule for a lost answer:
+//!
+//! | call | before it is repeated |
+//! |---|---|
+//! | create | a 409 may be our first try: `show`, compare database, table and status |
+//! | upload | nothing: the same part name overwrites |
+//! | freeze | nothing: 409 is fine |
+//! | perform | `show`: performing, ready or a job mean that it was taken |
+//! | commit | `show`: committing or committed mean that it was taken |
+//! | delete | nothing: 404 means gone |
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use super::answer::{JobState, Performed, SessionState, SessionStatus};
+use super::client::{Call, Payload, TreasureDataClient};
+use super::error::TreasureDataError;
+use super::name::{DatabaseName, PartName, SessionName, TableName};
+use crate::http::{CallError, Effect};
+
+impl TreasureDataClient {
+    /// Creates a session for a table. Afterwards it exists, is empty or holds parts of an earlier attempt, and is
+    /// still open for uploads.
+    pub(super) async fn create_session(
+        &self,
+        session: &SessionName,
+        database: &DatabaseName,
+        table: &TableName,
+    ) -> Result<(), TreasureDataError> {
+        let path = ["bulk_import", "create", session.as_str(), database.as_str(), table.as_str()];
+        let call = Call::post("create the bulk import session", Effect::Repeatable, &path);
+        match self.send(call).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status_code() == Some(StatusCode::CONFLICT) => {
+                let state = self.show_session(session).await?;
+                let ours = state.database == database.as_str() && state.table == table.as_str();
+                if ours && state.status == SessionStatus::Uploading && !state.upload_frozen {
+                    tracing::debug!(%session, "the session exists already and is ours");
+                    return Ok(());
+                }
+                let found = format!("{} of {}.{}", state.status.name(), state.database, state.table);
+                let found = self.redactor().scrub(&found);
+                Err(TreasureDataError::SessionTaken { session: session.clone(), found })
+            }
+            Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => {
+                Err(TreasureDataError::NoDatabase { database: database.clone(), source: error })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The session as it is now.
+    pub(super) async fn show_session(&self, session: &SessionName) -> Result<SessionState, CallError> {
+        let path = ["bulk_import", "show", session.as_str()];
+        self.fetch(Call::get("look at the bulk import session", &path)).await
+    }
+
+    pub(super) async fn upload_part(
+        &self,
+        session: &SessionName,
+        part: &PartName,
+        body: Bytes,
+    ) -> Result<(), CallError> {
+        let path = ["bulk_import", "upload_part", session.as_str(), part.as_str()];
+        let payload = Payload::Part(body);
+        let call = Call { operation: "upload a part", effect: Effect::Repeatable, path: &path, payload };
+        self.send((Method::PUT, call)).await.map(drop)
+    }
+
+    pub(super) async fn freeze_session(&self, session: &SessionName) -> Result<(), CallError> {
+        let path = ["bulk_import", "freeze", session.as_str()];
+        match self.send(Call::post("close the session for uploads", Effect::Repeatable, &path)).await {
+            Err(error) if error.status_code() == Some(StatusCode::CONFLICT) => {
+                // It may be frozen already, or be somewhere where it cannot be: its state tells.
+                if self.show_session(session).await?.upload_frozen { Ok(()) } else { Err(error) }
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// Starts the load job, once. Gives its id when the answer had it.
+    pub(super) async fn perform_session(&self, session: &SessionName) -> Result<Option<String>, CallError> {
+        let path = ["bulk_import", "perform", session.as_str()];
+        let call = Call::post("start the load job", Effect::AskFirst, &path);
+        let attempt =
+            || async { self.attempt_json(&call).await.map(|performed: Performed| performed.job_id) };
+        let taken = |state: SessionState| {
+            let was_taken = state.status != SessionStatus::Uploading || state.job_id.is_some();
+            was_taken.then_some(state.job_id)
+        };
+        self.retrier().call_asking(attempt, || async { self.show_session(session).await.map(taken) }).await
+    }
+
+    /// Asks for the commit, once; it goes on by itself.
+    pub(super) async fn commit_session(&self, session: &SessionName) -> Result<(), CallError> {
+        let path = ["bulk_import", "commit", session.as_str()];
+        let call = Call::post("commit the session", Effect::AskFirst, &path);
+        let taken = |state: SessionState| {
+            matches!(state.status, SessionStatus::Committing | SessionStatus::Committed).then_some(())
+        };
+        self.retrier()
+            .call_asking(
+                || async { self.attempt(&call).await.map(drop) },
+                || async { self.show_session(session).await.map(taken) },
+            )
+            .await
+    }
+
+    pub(super) async fn delete_session(&self, session: &SessionName) -> Result<(), CallError> {
+        let path = ["bulk_import", "delete", session.as_str()];
+        match self.send(Call::post("delete the bulk import session", Effect::Repeatable, &path)).await {
+            Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// The status of a job: queued, booting, running, success, error, killed.
+    pub(super) async fn job_status(&self, job: &str) -> Result<String, CallError> {
+        let path = ["job", "status", job];
+        let state: JobState = self.fetch(Call::get("look at the load job", &path)).await?;
+        Ok(self.redactor().scrub(&state.status))
+    }
+}
+
+impl SessionStatus {
+    /// The API's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uploading => "uploading",
+            Self::Performing => "performing",
+            Self::Ready => "ready",
+            Self::Committing => "committing",
+            Self::Committed => "committed",
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Tables: creating them and naming their columns.
+
+use http::{Method, StatusCode};
+
+use super::client::{Call, Payload, TreasureDataClient};
+use super::error::TreasureDataError;
+use super::name::{DatabaseName, TableName};
+use crate::http::Effect;
+
+/// Whether a table was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableOrigin {
+    /// It was made just now.
+    Created,
+    /// It existed, or the key may not make tables: a write-only key finds out when the session is created.
+    Existing,
+}
+
+impl TreasureDataClient {
+    /// Makes sure that a table exists.
+    ///
+    /// A lost answer is harmless: the repeated call says that it exists (409).
+    ///
+    /// # Errors
+    /// When the database does not exist, the key is refused, or the call fails.
+    pub async fn ensure_table(
+        &self,
+        database: &DatabaseName,
+        table: &TableName,
+    ) -> Result<TableOrigin, TreasureDataError> {
+        let path = ["table", "create", database.as_str(), table.as_str(), "log"];
+        let result = self.send(Call::post("create the table", Effect::Repeatable, &path)).await;
+        match result {
+            Ok(_) => Ok(TableOrigin::Created),
+            Err(error) => match error.status_code() {
+                Some(StatusCode::CONFLICT) => Ok(TableOrigin::Existing),
+                Some(StatusCode::FORBIDDEN) => {
+                    tracing::debug!("the key may not create tables, trusting that it exists");
+                    Ok(TableOrigin::Existing)
+                }
+                Some(StatusCode::NOT_FOUND) => {
+                    Err(TreasureDataError::NoDatabase { database: database.clone(), source: error })
+                }
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Names the type of the one column that is ours, so that it is not guessed from the data. A table that has
+    /// another type for it already (422), or a key that may not, keeps what there is.
+    ///
+    /// # Errors
+    /// When the call fails for another reason.
+    pub async fn declare_columns(
+        &self,
+        database: &DatabaseName,
+        table: &TableName,
+    ) -> Result<(), TreasureDataError> {
+        let path = ["table", "append-schema", database.as_str(), table.as_str()];
+        let payload = Payload::Json(r#"{"schema":[["json_response","string"]]}"#.to_owned());
+        let operation = "name the table's columns";
+        let call = Call { operation, effect: Effect::Repeatable, path: &path, payload };
+        match self.send((Method::POST, call)).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.status_code() {
+                Some(StatusCode::FORBIDDEN | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY) => {
+                    tracing::warn!(cause = %error.cause(), "the column's type could not be named, it stays as it is");
+                    Ok(())
+                }
+                _ => Err(error.into()),
+            },
+        }
+    }
+}

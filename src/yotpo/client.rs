@@ -1,0 +1,249 @@
+//! The two calls: an access token and a page of customers.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::cursor::PageCursor;
+use super::error::YotpoError;
+use super::page::Page;
+use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
+use crate::retry::{RequestCounts, Retrier};
+
+/// Largest page that is accepted; pages above 1 MB have been seen.
+const LARGEST_PAGE: usize = 64 * 1024 * 1024;
+const LARGEST_TOKEN_ANSWER: usize = 1024 * 1024;
+/// How often in a row a refused token is replaced, as Yotpo's own Magento module does.
+const TOKEN_RENEWALS: u32 = 2;
+const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-yotpo-token");
+const GET_TOKEN: &str = "get an access token";
+const GET_PAGE: &str = "fetch a page of customers";
+/// The whole of the message with which a 400 means "no more data"; known only from the job being replaced, so that
+/// it is matched narrowly: every other 400 is an error.
+const NO_RESULTS: &str = "no results found";
+
+/// A Yotpo store's id (its app key): letters, digits, `-` and `_`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StoreId(String);
+
+/// Which store is read, and how.
+#[derive(Clone, Debug)]
+pub struct YotpoSettings {
+    /// Base address, such as `https://api.yotpo.com`.
+    pub endpoint: Url,
+    /// The store.
+    pub store: StoreId,
+    /// The app's secret.
+    pub client_secret: SecretString,
+    /// Customers on a page, 1–100.
+    pub page_size: u8,
+}
+
+/// Which parameters accompany the cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CursorParameters {
+    /// The filters again, without `limit`: what the job being replaced does.
+    Filters,
+    /// Only `limit`: what Yotpo documents.
+    LimitOnly,
+}
+
+/// Talks to one Yotpo store.
+#[derive(Debug)]
+pub struct YotpoClient {
+    settings: YotpoSettings,
+    http: HttpClient,
+    retrier: Arc<Retrier>,
+    token: Mutex<Option<SecretString>>,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+}
+
+impl YotpoClient {
+    /// A client that has sent nothing yet.
+    pub fn new(settings: YotpoSettings, http: HttpClient, retrier: Arc<Retrier>) -> Self {
+        http.redactor().learn(&settings.client_secret);
+        Self { settings, http, retrier, token: Mutex::new(None) }
+    }
+
+    /// What was sent so far.
+    pub fn counts(&self) -> RequestCounts {
+        self.retrier.counts()
+    }
+
+    /// Gets a page. A token that is no longer accepted is replaced, at most twice in a row.
+    pub(super) async fn page(
+        &self,
+        number: u64,
+        cursor: Option<(&PageCursor, CursorParameters)>,
+    ) -> Result<Page, YotpoError> {
+        let url = self.customers_url(cursor);
+        let mut renewals = 0;
+        loop {
+            let token = self.token().await?;
+            let result = self.retrier.call(|| self.attempt_page(&url, &token)).await;
+            match result {
+                Ok(page) => return Ok(page),
+                Err(error) if error.is_refused() && renewals < TOKEN_RENEWALS => {
+                    tracing::warn!(page = number, "the token is no longer accepted, getting a new one");
+                    self.forget(&token).await;
+                    renewals += 1;
+                }
+                Err(source) if source.is_refused() => {
+                    return Err(YotpoError::TokenNotAccepted { page: number, source });
+                }
+                Err(source) => return Err(YotpoError::Page { page: number, source }),
+            }
+        }
+    }
+
+    async fn attempt_page(&self, url: &Url, token: &SecretString) -> Result<Page, CallError> {
+        let mut request = Request::get(GET_PAGE, url.clone(), LARGEST_PAGE);
+        // Checked when the token was given: only then can this fail.
+        request
+            .sensitive_header(TOKEN_HEADER, token.expose_secret())
+            .map_err(|_invalid| CallError::body(GET_PAGE, Effect::Repeatable, unusable_token()))?;
+        let response = self.http.send(&request).await?;
+        if response.status.is_success() {
+            let page = Page::split(&response)
+                .map_err(|problem| CallError::body(GET_PAGE, Effect::Repeatable, problem))?;
+            self.retrier.heed(response.delay);
+            return Ok(page);
+        }
+        if self.is_end_of_data(&response) {
+            return Ok(Page::end());
+        }
+        Err(self.http.failure(&request, &response))
+    }
+
+    fn is_end_of_data(&self, response: &Response) -> bool {
+        response.status == StatusCode::BAD_REQUEST
+            && self.http.redactor().server_message(&response.body).is_some_and(|message| {
+                message.trim_end_matches(['.', '!']).trim().eq_ignore_ascii_case(NO_RESULTS)
+            })
+    }
+
+    async fn token(&self) -> Result<SecretString, YotpoError> {
+        let mut token = self.token.lock().await;
+        if let Some(token) = token.as_ref() {
+            return Ok(token.clone());
+        }
+        let new = self.retrier.call(|| self.attempt_token()).await.map_err(|error| {
+            match error.status_code().map(|status| status.as_u16()) {
+                Some(400..=404 | 422) => YotpoError::Refused(error),
+                _ => YotpoError::Token(error),
+            }
+        })?;
+        self.http.redactor().learn(&new);
+        Ok(token.insert(new).clone())
+    }
+
+    async fn attempt_token(&self) -> Result<SecretString, CallError> {
+        let mut url = self.store_url();
+        extend_path(&mut url, "access_tokens");
+        let secret = self.settings.client_secret.expose_secret();
+        let body = serde_json::json!({ "secret": secret }).to_string();
+        let request = Request {
+            operation: GET_TOKEN,
+            // A token more does no harm.
+            effect: Effect::Repeatable,
+            method: Method::POST,
+            url,
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]),
+            body: Some(body.into()),
+            answer_limit: LARGEST_TOKEN_ANSWER,
+        };
+        let response = self.http.send_for_success(&request).await?;
+        let unusable = |problem| CallError::body(GET_TOKEN, Effect::Repeatable, problem);
+        let answer: TokenAnswer = response.json().map_err(unusable)?;
+        if answer.access_token.is_empty() || HeaderValue::from_str(&answer.access_token).is_err() {
+            return Err(unusable(unusable_token()));
+        }
+        self.retrier.heed(response.delay);
+        Ok(answer.access_token.into())
+    }
+
+    /// Drops `token`, unless somebody else already replaced it.
+    async fn forget(&self, refused: &SecretString) {
+        let mut token = self.token.lock().await;
+        if token.as_ref().is_some_and(|token| token.expose_secret() == refused.expose_secret()) {
+            *token = None;
+        }
+    }
+
+    fn customers_url(&self, cursor: Option<(&PageCursor, CursorParameters)>) -> Url {
+        let mut url = self.store_url();
+        extend_path(&mut url, "customers");
+        {
+            let mut query = url.query_pairs_mut();
+            let limit = self.settings.page_size.to_string();
+            let filters = [("include_custom_properties", "true"), ("expand", "loyalty")];
+            match cursor {
+                None => query.append_pair("limit", &limit).extend_pairs(filters),
+                Some((cursor, CursorParameters::Filters)) => {
+                    query.append_pair("page_info", cursor.as_str()).extend_pairs(filters)
+                }
+                Some((cursor, CursorParameters::LimitOnly)) => {
+                    query.append_pair("page_info", cursor.as_str()).append_pair("limit", &limit)
+                }
+            };
+        }
+        url
+    }
+
+    fn store_url(&self) -> Url {
+        let mut url = self.settings.endpoint.clone();
+        for segment in ["core", "v3", "stores", &self.settings.store.0] {
+            extend_path(&mut url, segment);
+        }
+        url
+    }
+}
+
+impl StoreId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for StoreId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("1 to 128 letters, digits, - or _")
+        }
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+fn unusable_token() -> BodyProblem {
+    BodyProblem::Malformed { what: "the access token is empty or no header may carry it".to_owned() }
+}
+
+/// Appends a path segment; the endpoint's own path, if any, stays.
+fn extend_path(url: &mut Url, segment: &str) {
+    // Settings only let addresses through that have a path.
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().push(segment);
+    }
+}

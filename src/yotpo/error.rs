@@ -1,0 +1,67 @@
+//! Why the customers of a store could not all be had.
+
+use crate::http::CallError;
+
+/// The paging ended early: nothing of the run may be committed.
+#[derive(Debug, thiserror::Error)]
+pub enum YotpoError {
+    /// No token for this secret and store.
+    #[error("Yotpo does not give a token for this store and client secret")]
+    Refused(#[source] CallError),
+    /// New tokens were given but not accepted.
+    #[error("Yotpo refuses page {page} even with a new token")]
+    TokenNotAccepted {
+        /// Number of the page, from 1.
+        page: u64,
+        /// The last refusal.
+        source: CallError,
+    },
+    /// A page could not be had.
+    #[error("page {page} of the customers could not be fetched")]
+    Page {
+        /// Number of the page, from 1.
+        page: u64,
+        /// What happened.
+        source: CallError,
+    },
+    /// The token request failed for another reason than the credentials.
+    #[error("no Yotpo token could be had")]
+    Token(#[source] CallError),
+    /// The cursor behind a page was seen before: following it would never end.
+    #[error("page {page} has a cursor that an earlier page already had; following it would never end")]
+    RepeatedCursor {
+        /// Number of the page, from 1.
+        page: u64,
+    },
+    /// Loyalty data is missing where page 1 had it.
+    #[error(
+        "page 1 has loyalty data, but no customer of page {page} has any: Yotpo seems to have dropped \
+         expand=loyalty behind the cursor"
+    )]
+    LoyaltyLost {
+        /// Number of the page, from 1.
+        page: u64,
+    },
+}
+
+impl YotpoError {
+    /// What the user can do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => {
+                "check YOTPO_CLIENT_SECRET and --store-id (YOTPO_STORE_ID): they must belong to the same store"
+            }
+            Self::TokenNotAccepted { .. } => "check in Yotpo that the app may read this store's customers",
+            Self::Page { .. } | Self::Token(_) => {
+                "Yotpo or the network is at fault; run it again, or raise --max-retries and --retry-timeout"
+            }
+            Self::RepeatedCursor { .. } => {
+                "run it again; if it stays, report it to Yotpo's support with the page number"
+            }
+            Self::LoyaltyLost { .. } => {
+                "if only few customers of this store have loyalty data, run with --loyalty-check off; otherwise \
+                 report it"
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Yotpo's side: every customer of a store, page by page.
+//!
+//! Owns the access token, the rules of paging and the splitting of a page into customers, which stay opaque JSON.
+//! Invariant: a page is delivered whole and in order, or the paging ends with an error; nothing is skipped. It knows
+//! nothing of Treasure Data, rows or files.
+//!
+//! Facts about the service are from its public documentation and integrations; where they are unknown, the code is
+//! lenient in what it accepts and loud where a wrong guess could lose a row.
+
+mod client;
+mod cursor;
+mod error;
+mod page;
+mod paging;
+
+pub use client::{StoreId, YotpoClient, YotpoSettings};
+pub use cursor::PageCursor;
+pub use error::YotpoError;
+pub use page::Page;
+pub use paging::{LoyaltyCheck, Pages};

@@ -1,0 +1,173 @@
+//! One page: its customers as opaque slices of the answer, and the cursor behind it.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, Unexpected};
+use serde_json::value::RawValue;
+
+use super::cursor::PageCursor;
+use crate::http::{BodyProblem, Response};
+
+/// A page of customers. The customers share the answer's buffer; none is copied or looked into.
+#[derive(Debug)]
+pub struct Page {
+    customers: Vec<Bytes>,
+    next: Option<PageCursor>,
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    customers: Vec<&'a RawValue>,
+    #[serde(default, borrow)]
+    pagination: Option<Pagination<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Pagination<'a> {
+    #[serde(default, borrow, deserialize_with = "text_or_number")]
+    next_page_info: Option<std::borrow::Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct LoyaltyProbe<'a> {
+    #[serde(default, borrow)]
+    yotpo_loyalty: Option<&'a RawValue>,
+}
+
+impl Page {
+    /// Splits an answer. `customers` must be a list; `pagination` may be null or absent, and so may its cursor.
+    ///
+    /// # Errors
+    /// A [`BodyProblem`] that says what is wrong without quoting the body.
+    pub fn split(response: &Response) -> Result<Self, BodyProblem> {
+        let body: Body<'_> = response.json()?;
+        let next = body
+            .pagination
+            .and_then(|pagination| pagination.next_page_info)
+            .and_then(|text| PageCursor::from_answer(&text));
+        let slice = |customer: &&RawValue| response.body.slice_ref(customer.get().as_bytes());
+        Ok(Self { customers: body.customers.iter().map(slice).collect(), next })
+    }
+
+    /// A page without customers and without a cursor: the end of the data.
+    pub fn end() -> Self {
+        Self { customers: Vec::new(), next: None }
+    }
+
+    /// The customers, each the exact JSON text that Yotpo sent.
+    pub fn customers(&self) -> &[Bytes] {
+        &self.customers
+    }
+
+    /// The cursor of the next page; `None` on the last.
+    pub fn next(&self) -> Option<&PageCursor> {
+        self.next.as_ref()
+    }
+
+    /// Whether any customer has loyalty data: a `yotpo_loyalty` that is there and not null.
+    pub(super) fn has_loyalty_data(&self) -> bool {
+        self.customers.iter().any(|customer| {
+            serde_json::from_slice::<LoyaltyProbe<'_>>(customer)
+                .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
+        })
+    }
+}
+
+/// A cursor is a text; a service that once sends it as a whole number means the same.
+fn text_or_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<std::borrow::Cow<'de, str>>, D::Error> {
+    let Some(raw) = Option::<&'de RawValue>::deserialize(deserializer)? else { return Ok(None) };
+    match raw.get().as_bytes().first() {
+        Some(b'"') => {
+            serde_json::from_str::<String>(raw.get()).map(|text| Some(text.into())).map_err(D::Error::custom)
+        }
+        Some(b'0'..=b'9') => Ok(Some(raw.get().into())),
+        _ => Err(D::Error::invalid_type(Unexpected::Other("another kind of value"), &"a text")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::DelayHint;
+    use http::{HeaderMap, StatusCode};
+
+    fn split(body: &str) -> Result<Page, BodyProblem> {
+        Page::split(&Response {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            delay: DelayHint::default(),
+        })
+    }
+
+    fn next(body: &str) -> Option<String> {
+        split(body).unwrap().next().map(|cursor| cursor.as_str().to_owned())
+    }
+
+    #[test]
+    fn customers_are_the_exact_bytes_that_were_sent() {
+        let page =
+            split(r#"{"x":1,"customers":[ {"a" : 1.10} ,null,{"b":"\u00e9"}],"pagination":null}"#).unwrap();
+        let texts: Vec<_> =
+            page.customers().iter().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect();
+        assert_eq!(texts, [r#"{"a" : 1.10}"#, "null", r#"{"b":"\u00e9"}"#]);
+    }
+
+    #[test]
+    fn every_form_of_no_cursor_is_the_last_page() {
+        for tail in [
+            "",
+            r#","pagination":null"#,
+            r#","pagination":{}"#,
+            r#","pagination":{"next_page_info":null}"#,
+            r#","pagination":{"next_page_info":""}"#,
+        ] {
+            assert_eq!(next(&format!(r#"{{"customers":[]{tail}}}"#)), None, "{tail}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_found_wherever_the_pagination_stands() {
+        assert_eq!(next(r#"{"pagination":{"next_page_info":"a%3D"},"customers":[]}"#).as_deref(), Some("a="));
+        assert_eq!(
+            next(r#"{"customers":[{}],"pagination":{"next_page_info":"a\/b"}}"#).as_deref(),
+            Some("a/b")
+        );
+        assert_eq!(next(r#"{"customers":[],"pagination":{"next_page_info":12}}"#).as_deref(), Some("12"));
+    }
+
+    #[test]
+    fn bodies_that_are_not_a_page_are_refused_without_being_quoted() {
+        for body in [
+            "",
+            "<html>",
+            "rate limit exceeded",
+            r#"{"errors":[{"message":"ann@example.com"}]}"#,
+            r#"{"customers":null}"#,
+            r#"{"customers":{}}"#,
+            r#"{"customers":[],"pagination":{"next_page_info":{"a":1}}}"#,
+            r#"{"customers":[],"pagination":7}"#,
+            r#"{"customers":[{"email":"ann@example.com"#,
+            r#"{"customers":[]} trailing"#,
+        ] {
+            let problem = split(body).unwrap_err();
+            assert!(!problem.to_string().contains("ann@"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn loyalty_data_must_be_more_than_null() {
+        for (customers, expected) in [
+            ("", false),
+            (r#"{"yotpo_loyalty":null},{"email":"yotpo_loyalty"}"#, false),
+            (r#"null,7,{"a":{"yotpo_loyalty":{}}}"#, false),
+            (r#"{"a":1},{"yotpo_loyalty":{"points":0}}"#, true),
+        ] {
+            let page = split(&format!(r#"{{"customers":[{customers}]}}"#)).unwrap();
+            assert_eq!(page.has_loyalty_data(), expected, "{customers}");
+        }
+    }
+}

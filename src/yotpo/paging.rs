@@ -1,0 +1,138 @@
+//! The rules of paging: which page comes next, and when to stop.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use http::StatusCode;
+
+use super::client::{CursorParameters, YotpoClient};
+use super::cursor::PageCursor;
+use super::error::YotpoError;
+use super::page::Page;
+
+/// Whether a page without any loyalty data behind a first page that had some ends the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoyaltyCheck {
+    /// It ends the run: Yotpo may have dropped `expand` behind the cursor.
+    On,
+    /// It is accepted: loyalty data is rare in this store.
+    Off,
+}
+
+/// The pages of a store, from the first to the last.
+#[derive(Debug)]
+pub struct Pages<'a> {
+    client: &'a YotpoClient,
+    loyalty_check: LoyaltyCheck,
+    number: u64,
+    next: Next,
+    /// `None` until a page behind a cursor was accepted.
+    parameters: Option<CursorParameters>,
+    expects_loyalty: ExpectsLoyalty,
+    seen: SeenCursors,
+}
+
+#[derive(Debug)]
+enum Next {
+    First,
+    Behind(PageCursor),
+    Nothing,
+}
+
+/// Progress of the lost-loyalty check: only the first page with customers behind page 1 is compared with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ExpectsLoyalty {
+    Unknown,
+    Yes,
+    Settled,
+}
+
+/// Hashes of all cursors seen: 8 bytes a page, so that ten million customers cost about two megabytes.
+#[derive(Debug, Default)]
+struct SeenCursors {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl<'a> Pages<'a> {
+    /// All pages of the client's store.
+    pub fn new(client: &'a YotpoClient, loyalty_check: LoyaltyCheck) -> Self {
+        Self {
+            client,
+            loyalty_check,
+            number: 0,
+            next: Next::First,
+            parameters: None,
+            expects_loyalty: ExpectsLoyalty::Unknown,
+            seen: SeenCursors::default(),
+        }
+    }
+
+    /// The next page; `None` behind the last. A page may be empty without being the last.
+    ///
+    /// # Errors
+    /// When the page cannot be had or breaks a rule; the paging must not go on then.
+    pub async fn next_page(&mut self) -> Result<Option<Page>, YotpoError> {
+        let page = match std::mem::replace(&mut self.next, Next::Nothing) {
+            Next::Nothing => return Ok(None),
+            Next::First => {
+                self.number += 1;
+                self.client.page(self.number, None).await?
+            }
+            Next::Behind(cursor) => {
+                self.number += 1;
+                self.page_behind(&cursor).await?
+            }
+        };
+        self.check_loyalty(&page)?;
+        if let Some(cursor) = page.next() {
+            if !self.seen.insert(cursor) {
+                return Err(YotpoError::RepeatedCursor { page: self.number });
+            }
+            self.next = Next::Behind(cursor.clone());
+        }
+        tracing::debug!(page = self.number, customers = page.customers().len(), "page fetched");
+        Ok(Some(page))
+    }
+
+    /// Sends the filters beside the cursor; when the first such request is answered 400, once without them.
+    async fn page_behind(&mut self, cursor: &PageCursor) -> Result<Page, YotpoError> {
+        let parameters = self.parameters.unwrap_or(CursorParameters::Filters);
+        let result = self.client.page(self.number, Some((cursor, parameters))).await;
+        let refused = matches!(&result, Err(YotpoError::Page { source, .. })
+            if source.status_code() == Some(StatusCode::BAD_REQUEST));
+        if refused && self.parameters.is_none() {
+            tracing::warn!(
+                page = self.number,
+                "filters beside the cursor are refused, trying with limit only"
+            );
+            let page = self.client.page(self.number, Some((cursor, CursorParameters::LimitOnly))).await?;
+            self.parameters = Some(CursorParameters::LimitOnly);
+            return Ok(page);
+        }
+        let page = result?;
+        self.parameters = Some(parameters);
+        Ok(page)
+    }
+
+    fn check_loyalty(&mut self, page: &Page) -> Result<(), YotpoError> {
+        if self.loyalty_check == LoyaltyCheck::Off || page.customers().is_empty() {
+            return Ok(());
+        }
+        match self.expects_loyalty {
+            ExpectsLoyalty::Settled => {}
+            ExpectsLoyalty::Unknown if page.has_loyalty_data() => self.expects_loyalty = ExpectsLoyalty::Yes,
+            ExpectsLoyalty::Unknown => self.expects_loyalty = ExpectsLoyalty::Settled,
+            ExpectsLoyalty::Yes if page.has_loyalty_data() => self.expects_loyalty = ExpectsLoyalty::Settled,
+            ExpectsLoyalty::Yes => return Err(YotpoError::LoyaltyLost { page: self.number }),
+        }
+        Ok(())
+    }
+}
+
+impl SeenCursors {
+    /// Notes a cursor; `false` when it was seen before.
+    fn insert(&mut self, cursor: &PageCursor) -> bool {
+        self.hashes.insert(self.hasher.hash_one(cursor))
+    }
+}
