@@ -5,7 +5,9 @@
 
 pub mod clock;
 pub mod http;
+pub mod part;
 pub mod rate_limit;
 pub mod retry;
+pub mod row;
 pub mod treasure_data;
 pub mod yotpo;

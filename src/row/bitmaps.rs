@@ -1,0 +1,118 @@
+//! Bitmaps: where in 64 bytes of JSON the bytes are that need a look.
+//!
+//! Owns the classification of bytes, eight at a time in ordinary registers. Invariant: bit *i* speaks of byte *i*.
+//! It does not know whether a byte is inside a string; the compactor does.
+
+/// Bytes classified at a time.
+pub(super) const BLOCK: usize = 64;
+
+/// A byte that is in no bitmap: fills up the last block.
+const FILLER: u8 = b'0';
+
+const LANES: u64 = 0x0101_0101_0101_0101;
+const TOP: u64 = 0x80 * LANES;
+
+/// Classes of the bytes of one block; bit *i* stands for byte *i*.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bitmaps {
+    /// `"`.
+    pub(super) quotes: u64,
+    /// What never passes as it is: `\` and everything that is not printable ASCII.
+    pub(super) unprintable: u64,
+    /// The space, which passes inside strings only.
+    pub(super) spaces: u64,
+    /// `{ } [ ] :`, which mean something outside strings only.
+    pub(super) structure: u64,
+}
+
+impl Bitmaps {
+    /// Classifies the first block of `bytes`; missing bytes are in no class.
+    #[inline]
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        match bytes.first_chunk::<BLOCK>() {
+            Some(block) => Self::of_block(block),
+            None => Self::of_short(bytes),
+        }
+    }
+
+    fn of_short(bytes: &[u8]) -> Self {
+        let mut block = [FILLER; BLOCK];
+        block.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        Self::of_block(&block)
+    }
+
+    #[inline]
+    fn of_block(block: &[u8; BLOCK]) -> Self {
+        let mut bitmaps = Self::default();
+        for (index, word) in block.as_chunks::<8>().0.iter().enumerate() {
+            let shift = index * 8;
+            let word = u64::from_le_bytes(*word);
+            // All sums stay inside their lane, because `low` has no top bits.
+            let high = word & TOP;
+            let low = word & !TOP;
+            let differs = |byte: u8| (low ^ (LANES * u64::from(byte))) + 0x7f * LANES;
+            let folded = low | (0x20 * LANES);
+            let folded_differs = |byte: u8| (folded ^ (LANES * u64::from(byte))) + 0x7f * LANES;
+            let printable = (low + 0x60 * LANES) & !(low + LANES) & differs(b'\\') & !high;
+            let plain = differs(b':') & folded_differs(b'{') & folded_differs(b'}');
+            bitmaps.quotes |= gather(!differs(b'"') & !high & TOP) << shift;
+            bitmaps.unprintable |= gather(!printable & TOP) << shift;
+            bitmaps.spaces |= gather(!differs(b' ') & !high & TOP) << shift;
+            bitmaps.structure |= gather(!plain & !high & TOP) << shift;
+        }
+        bitmaps
+    }
+}
+
+/// For each bit, the parity of the bits up to it and itself: set from an opening quote to before the closing one.
+#[inline]
+pub(super) fn prefix_parity(mut bits: u64) -> u64 {
+    bits ^= bits << 1;
+    bits ^= bits << 2;
+    bits ^= bits << 4;
+    bits ^= bits << 8;
+    bits ^= bits << 16;
+    bits ^ (bits << 32)
+}
+
+/// Gathers the top bits of the eight lanes in the lowest byte, the lowest lane first.
+#[inline]
+fn gather(tops: u64) -> u64 {
+    (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bit_of(bytes: &[u8], index: usize, class: impl Fn(u8) -> bool) -> u64 {
+        u64::from(bytes.get(index).is_some_and(|byte| class(*byte))) << index
+    }
+
+    #[test]
+    fn every_byte_in_every_place_is_in_its_classes_only() {
+        for byte in 0..=u8::MAX {
+            for length in 1..=BLOCK {
+                let mut bytes = vec![b'a'; length];
+                bytes[length - 1] = byte;
+                bytes[0] ^= u8::from(length > 1) * (b'a' ^ b'"');
+                let mut expected = Bitmaps::default();
+                for index in 0..length {
+                    expected.quotes |= bit_of(&bytes, index, |byte| byte == b'"');
+                    expected.unprintable |=
+                        bit_of(&bytes, index, |byte| byte == b'\\' || !(b' '..=b'~').contains(&byte));
+                    expected.spaces |= bit_of(&bytes, index, |byte| byte == b' ');
+                    expected.structure |= bit_of(&bytes, index, |byte| b"{}[]:".contains(&byte));
+                }
+                assert_eq!(Bitmaps::of(&bytes), expected, "byte {byte:#x} last of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn parity_is_set_from_an_opening_quote_to_before_the_closing_one() {
+        assert_eq!(prefix_parity(0b0010_0100), 0b0001_1100);
+        assert_eq!(prefix_parity(1 << 63), 1 << 63);
+        assert_eq!(prefix_parity(1), u64::MAX);
+    }
+}

@@ -1,0 +1,133 @@
+//! The encoder: the `MessagePack` map around a customer's compact JSON.
+//!
+//! Owns the row's two keys and their headers, in the shortest form. Invariant: a failed call leaves the output as it
+//! was. It writes the text straight into the output and fits the header to the text's length afterwards.
+
+use rmp::encode::{
+    ByteBuf, RmpWriteErr, ValueWriteError, write_map_len, write_str, write_str_len, write_uint,
+};
+use serde_json::value::RawValue;
+
+use super::compactor::Compactor;
+use super::{IngestionTime, RowError};
+
+/// Encodes customers as rows of one ingestion time, one after another, reusing its memory.
+#[derive(Debug)]
+pub struct Encoder {
+    compactor: Compactor,
+    /// All of a row before the header of the text: the same for each row.
+    beginning: Vec<u8>,
+    header: ByteBuf,
+}
+
+impl Encoder {
+    /// An encoder of rows with this `time`.
+    pub fn new(time: IngestionTime) -> Self {
+        let mut beginning = ByteBuf::with_capacity(32);
+        always(write_map_len(&mut beginning, 2));
+        always(write_str(&mut beginning, "time"));
+        always(write_uint(&mut beginning, time.unix_seconds()));
+        always(write_str(&mut beginning, "json_response"));
+        Self { compactor: Compactor::new(), beginning: beginning.into_vec(), header: ByteBuf::new() }
+    }
+
+    /// Appends the row of `customer` to `output`; on an error `output` is left as it was.
+    pub fn encode(&mut self, customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError> {
+        let before = output.len();
+        self.append(customer, output).inspect_err(|_| output.truncate(before))
+    }
+
+    fn append(&mut self, customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError> {
+        output.extend_from_slice(&self.beginning);
+        // Room for the header that fits if the length does not change much.
+        let header_start = output.len();
+        self.write_header(customer.get().len())?;
+        output.extend_from_slice(self.header.as_slice());
+        let text_start = output.len();
+        self.compactor.compact(customer.get(), output)?;
+        self.write_header(output.len() - text_start)?;
+        match output.get_mut(header_start..text_start) {
+            Some(room) if room.len() == self.header.as_slice().len() => {
+                room.copy_from_slice(self.header.as_slice());
+            }
+            _ => drop(output.splice(header_start..text_start, self.header.as_slice().iter().copied())),
+        }
+        Ok(())
+    }
+
+    fn write_header(&mut self, length: usize) -> Result<(), RowError> {
+        self.header.as_mut_vec().clear();
+        let length = u32::try_from(length).map_err(|_| RowError::TooLong)?;
+        always(write_str_len(&mut self.header, length));
+        Ok(())
+    }
+}
+
+/// Writing to memory cannot fail, and the type says so.
+fn always<T, E: RmpWriteErr>(result: Result<T, ValueWriteError<E>>) {
+    drop(result);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::encode;
+
+    const TIME: IngestionTime = IngestionTime::MAX;
+
+    fn object_with_text_of(length: usize) -> String {
+        format!(r#"{{"k":"{}"}}"#, "x".repeat(length - 8))
+    }
+
+    fn encoded(json: &str) -> Vec<u8> {
+        let mut output = b"before".to_vec();
+        encode(&serde_json::from_str::<Box<RawValue>>(json).unwrap(), TIME, &mut output).unwrap();
+        output.split_off(6)
+    }
+
+    fn expected(header: &[u8], text: &str) -> Vec<u8> {
+        let mut row = b"\x82\xa4time\xcf\x00\x00\x00\x3a\xff\xf4\x41\x7f\xadjson_response".to_vec();
+        row.extend_from_slice(header);
+        row.extend_from_slice(text.as_bytes());
+        row
+    }
+
+    #[test]
+    fn header_is_the_shortest_for_each_length() {
+        for (length, header) in [
+            (8, &b"\xa8"[..]),
+            (31, b"\xbf"),
+            (32, b"\xd9\x20"),
+            (255, b"\xd9\xff"),
+            (256, b"\xda\x01\x00"),
+            (65_535, b"\xda\xff\xff"),
+            (65_536, b"\xdb\x00\x01\x00\x00"),
+        ] {
+            let json = object_with_text_of(length);
+            assert_eq!(encoded(&json), expected(header, &json), "length {length}");
+        }
+    }
+
+    #[test]
+    fn header_fits_when_the_text_shrinks_or_grows() {
+        let spaced = format!("{{{}}}", " ".repeat(70_000));
+        assert_eq!(encoded(&spaced), expected(b"\xa2", "{}"));
+        let accents = format!(r#"{{"k":"{}"}}"#, "é".repeat(50));
+        let escaped = format!(r#"{{"k":"{}"}}"#, r"\u00e9".repeat(50));
+        assert_eq!(encoded(&accents), expected(b"\xda\x01\x34", &escaped));
+    }
+
+    #[test]
+    fn failed_row_leaves_the_output_as_it_was() {
+        let mut encoder = Encoder::new(TIME);
+        let mut output = b"before".to_vec();
+        for bad in [r#"[{"a":1}]"#, &format!(r#"{{"a":{}{}}}"#, "[".repeat(2_000), "]".repeat(2_000))] {
+            let customer: Box<RawValue> = serde_json::from_str(bad).unwrap();
+            assert!(encoder.encode(&customer, &mut output).is_err());
+            assert_eq!(output, b"before");
+        }
+        let good: Box<RawValue> = serde_json::from_str("{}").unwrap();
+        encoder.encode(&good, &mut output).unwrap();
+        assert_eq!(output.split_off(6), expected(b"\xa2", "{}"));
+    }
+}

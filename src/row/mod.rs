@@ -1,0 +1,180 @@
+//! Rows: one customer as the bytes that Treasure Data loads.
+//!
+//! Owns the text of `json_response` (compact ASCII JSON, numbers verbatim) and the `MessagePack` map around it with
+//! exactly two keys, `time` and `json_response`. Invariant: the text is byte-equal to Python's
+//! `json.dumps(json.loads(customer), separators=(",", ":"))` except that numbers stay as they were sent, and a failed
+//! call leaves the output as it was. It does not split pages, compress, or look at what a customer means.
+//!
+//! What happens to duplicate keys and numbers, and why: `docs/adr/0002-duplicate-keys-and-numbers.md`.
+
+mod bitmaps;
+mod compactor;
+mod duplicates;
+mod encoder;
+mod escapes;
+mod keys;
+
+use serde_json::value::RawValue;
+
+use compactor::Compactor;
+pub use encoder::Encoder;
+
+/// How many arrays and objects may be open at once, the customer itself included.
+///
+/// The text is walked with a stack on the heap, so this guards the readers of the table, not this process. 1,000 is
+/// what Python's recursion limit allowed the connector before this one (a little less in practice), and the nesting at
+/// which Jackson, and with it Presto's JSON functions, stops by default: whatever loaded before still loads.
+pub const MAX_DEPTH: usize = 1_000;
+
+/// The moment of ingestion, in whole Unix seconds: the row's `time`.
+///
+/// Never after the year 9999, the last second that a bulk import part may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IngestionTime(u64);
+
+/// A time that the `time` column cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ingestion time {seconds} is after the year 9999 (at most {})", IngestionTime::MAX.0)]
+pub struct IngestionTimeOutOfRange {
+    seconds: u64,
+}
+
+/// Why a customer cannot become a row. Holds nothing of the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// The customer is JSON, but not a JSON object.
+    #[error("customer is not a JSON object")]
+    NotAnObject,
+    /// Arrays and objects nest deeper than [`MAX_DEPTH`].
+    #[error("customer nests deeper than {limit} levels")]
+    TooDeep {
+        /// The deepest nesting that is accepted.
+        limit: usize,
+    },
+    /// The text is not JSON, which a `RawValue` rules out unless somebody made it without parsing.
+    #[error("customer is not well-formed JSON")]
+    Malformed,
+    /// The compact text is longer than a `MessagePack` string can be (4 GiB).
+    #[error("customer is longer than a MessagePack string can be")]
+    TooLong,
+}
+
+impl IngestionTime {
+    /// 9999-12-31T23:59:59Z.
+    pub const MAX: Self = Self(253_402_300_799);
+
+    /// The time that is `seconds` after the Unix epoch.
+    pub const fn from_unix_seconds(seconds: u64) -> Result<Self, IngestionTimeOutOfRange> {
+        if seconds > Self::MAX.0 { Err(IngestionTimeOutOfRange { seconds }) } else { Ok(Self(seconds)) }
+    }
+
+    /// Whole seconds since the Unix epoch.
+    pub const fn unix_seconds(self) -> u64 {
+        self.0
+    }
+}
+
+/// Appends the compact form of `customer` to `output`; on an error `output` is left as it was.
+///
+/// For many customers an [`Encoder`] saves the allocations.
+pub fn compact(customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError> {
+    Compactor::new().compact(customer.get(), output)
+}
+
+/// Appends the row of `customer` to `output`; on an error `output` is left as it was.
+///
+/// For many customers an [`Encoder`] saves the allocations.
+pub fn encode(customer: &RawValue, time: IngestionTime, output: &mut Vec<u8>) -> Result<(), RowError> {
+    Encoder::new(time).encode(customer, output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn compacted(json: &str) -> Result<String, RowError> {
+        let mut output = b"before".to_vec();
+        let result = compact(&raw(json), &mut output);
+        let text = String::from_utf8(output).unwrap();
+        let appended = text.strip_prefix("before").expect("earlier output is kept").to_owned();
+        if result.is_err() {
+            assert_eq!(appended, "", "a failed call leaves the output as it was");
+        }
+        result.map(|()| appended)
+    }
+
+    #[test]
+    fn whitespace_goes_and_key_order_stays() {
+        let json = " {\n\t\"b b\" : [ 1 ,\r\n 2 ] , \"a\" : { } }";
+        assert_eq!(compacted(json).unwrap(), r#"{"b b":[1,2],"a":{}}"#);
+    }
+
+    #[test]
+    fn numbers_stay_as_they_were_sent() {
+        let json = r#"{"a":1.10,"b":1e5,"c":-0,"d":123456789012345678901234567890,"e":1E+400}"#;
+        assert_eq!(compacted(json).unwrap(), json);
+    }
+
+    #[test]
+    fn escapes_take_the_form_that_python_writes() {
+        let json = r#"{"k":"\/ \u0041 \u000A \u0000 \u00E9 \ud83D\uDE00 \" \\ \b\f\n\r\t é 😀 \uD83D x","\u005c":"\u0022"}"#;
+        let expected = r#"{"k":"/ A \n \u0000 \u00e9 \ud83d\ude00 \" \\ \b\f\n\r\t \u00e9 \ud83d\ude00 \ud83d x","\\":"\""}"#;
+        assert_eq!(compacted(json).unwrap(), expected);
+        assert_eq!(compacted("{\"k\":\"a\u{7f}b\"}").unwrap(), r#"{"k":"a\u007fb"}"#);
+    }
+
+    #[test]
+    fn last_duplicate_wins_at_the_place_of_the_first() {
+        assert_eq!(compacted(r#"{"a":1,"b":2,"a":3}"#).unwrap(), r#"{"a":3,"b":2}"#);
+        assert_eq!(compacted(r#"{"a":1,"b":2,"\u0061":3}"#).unwrap(), r#"{"a":3,"b":2}"#);
+        assert_eq!(
+            compacted(r#"{"é":{"x":1,"x":2},"\u00E9":{"y":[{"z":1,"z":2}]}}"#).unwrap(),
+            r#"{"\u00e9":{"y":[{"z":2}]}}"#
+        );
+    }
+
+    #[test]
+    fn same_key_in_different_objects_is_no_duplicate() {
+        let json = r#"{"a":{"a":[{"a":1},{"a":2}]},"b":{"a":3},"c":{}}"#;
+        assert_eq!(compacted(json).unwrap(), json);
+    }
+
+    #[test]
+    fn anything_but_an_object_is_refused() {
+        for json in ["null", "true", "1", "\"{}\"", "[{}]", "[]"] {
+            assert_eq!(compacted(json), Err(RowError::NotAnObject), "{json}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_accepted_up_to_the_limit_on_a_small_stack() {
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let doubled = |levels: usize| {
+            let open = r#"{"a":0,"a":"#.repeat(levels);
+            format!("{open}1{}", "}".repeat(levels))
+        };
+        let on_a_small_stack = move || {
+            assert_eq!(compacted(&nested(MAX_DEPTH)).unwrap(), nested(MAX_DEPTH));
+            assert_eq!(compacted(&nested(MAX_DEPTH + 1)), Err(RowError::TooDeep { limit: MAX_DEPTH }));
+            assert_eq!(compacted(&nested(1_000_000)), Err(RowError::TooDeep { limit: MAX_DEPTH }));
+            let single = format!("{}1{}", r#"{"a":"#.repeat(MAX_DEPTH), "}".repeat(MAX_DEPTH));
+            assert_eq!(compacted(&doubled(MAX_DEPTH)).unwrap(), single);
+        };
+        std::thread::Builder::new().stack_size(256 << 10).spawn(on_a_small_stack).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn ingestion_time_ends_with_the_year_9999() {
+        assert_eq!(IngestionTime::from_unix_seconds(253_402_300_799), Ok(IngestionTime::MAX));
+        let error = IngestionTime::from_unix_seconds(253_402_300_800).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "ingestion time 253402300800 is after the year 9999 (at most 253402300799)"
+        );
+    }
+}
