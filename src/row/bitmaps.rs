@@ -1,7 +1,9 @@
 //! Bitmaps: where in 64 bytes of JSON the bytes are that need a look.
 //!
-//! Owns the classification of bytes, eight at a time in ordinary registers. Invariant: bit *i* speaks of byte *i*.
-//! It does not know whether a byte is inside a string; the compactor does.
+//! Owns the classification of bytes, with the vector instructions that every target has (SSE2, NEON). Invariant: bit *i*
+//! speaks of byte *i*. It does not know whether a byte is inside a string; the compactor does.
+
+use wide::u8x16;
 
 /// Bytes classified at a time.
 pub(super) const BLOCK: usize = 64;
@@ -9,8 +11,8 @@ pub(super) const BLOCK: usize = 64;
 /// A byte that is in no bitmap: fills up the last block.
 const FILLER: u8 = b'0';
 
-const LANES: u64 = 0x0101_0101_0101_0101;
-const TOP: u64 = 0x80 * LANES;
+/// Bytes in a vector register that every target has.
+const LANES: usize = 16;
 
 /// Classes of the bytes of one block; bit *i* stands for byte *i*.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,21 +46,19 @@ impl Bitmaps {
     #[inline]
     fn of_block(block: &[u8; BLOCK]) -> Self {
         let mut bitmaps = Self::default();
-        for (index, word) in block.as_chunks::<8>().0.iter().enumerate() {
-            let shift = index * 8;
-            let word = u64::from_le_bytes(*word);
-            // All sums stay inside their lane, because `low` has no top bits.
-            let high = word & TOP;
-            let low = word & !TOP;
-            let differs = |byte: u8| (low ^ (LANES * u64::from(byte))) + 0x7f * LANES;
-            let folded = low | (0x20 * LANES);
-            let folded_differs = |byte: u8| (folded ^ (LANES * u64::from(byte))) + 0x7f * LANES;
-            let printable = (low + 0x60 * LANES) & !(low + LANES) & differs(b'\\') & !high;
-            let plain = differs(b':') & folded_differs(b'{') & folded_differs(b'}');
-            bitmaps.quotes |= gather(!differs(b'"') & !high & TOP) << shift;
-            bitmaps.unprintable |= gather(!printable & TOP) << shift;
-            bitmaps.spaces |= gather(!differs(b' ') & !high & TOP) << shift;
-            bitmaps.structure |= gather(!plain & !high & TOP) << shift;
+        for (index, lanes) in block.as_chunks::<LANES>().0.iter().enumerate() {
+            let shift = index * LANES;
+            let bytes = u8x16::new(*lanes);
+            let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+            let below_space = bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes);
+            let above_tilde = bytes.max(u8x16::splat(b'~' + 1)).simd_eq(bytes);
+            // In ASCII this bit is all that tells `[` and `]` from `{` and `}`.
+            let folded = bytes | u8x16::splat(b'{' ^ b'[');
+            let brackets = folded.simd_eq(u8x16::splat(b'{')) | folded.simd_eq(u8x16::splat(b'}'));
+            bitmaps.quotes |= u64::from(is(b'"').to_bitmask()) << shift;
+            bitmaps.unprintable |= u64::from((below_space | above_tilde | is(b'\\')).to_bitmask()) << shift;
+            bitmaps.spaces |= u64::from(is(b' ').to_bitmask()) << shift;
+            bitmaps.structure |= u64::from((is(b':') | brackets).to_bitmask()) << shift;
         }
         bitmaps
     }
@@ -73,12 +73,6 @@ pub(super) fn prefix_parity(mut bits: u64) -> u64 {
     bits ^= bits << 8;
     bits ^= bits << 16;
     bits ^ (bits << 32)
-}
-
-/// Gathers the top bits of the eight lanes in the lowest byte, the lowest lane first.
-#[inline]
-fn gather(tops: u64) -> u64 {
-    (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 #[cfg(test)]
