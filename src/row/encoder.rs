@@ -110,6 +110,8 @@ mod tests {
 
     #[test]
     fn header_fits_when_the_text_shrinks_or_grows() {
+        let one_less = object_with_text_of(300);
+        assert_eq!(encoded(&one_less.replace(':', ": ")), expected(b"\xda\x01\x2c", &one_less));
         let spaced = format!("{{{}}}", " ".repeat(70_000));
         assert_eq!(encoded(&spaced), expected(b"\xa2", "{}"));
         let accents = format!(r#"{{"k":"{}"}}"#, "é".repeat(50));

@@ -124,6 +124,7 @@ mod tests {
     fn clear_forgets() {
         let mut seen = SeenKeys::new();
         seen.add(1, b"a");
+        seen.add(1, b"a");
         seen.clear();
         seen.add(1, b"a");
         assert!(!seen.duplicate_suspected());

@@ -169,6 +169,29 @@ mod tests {
     }
 
     #[test]
+    fn customer_that_fails_halfway_leaves_nothing() {
+        let deep = format!(r#"{{ "é" : 1, "a": {}{} }}"#, "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+        assert_eq!(compacted(&deep), Err(RowError::TooDeep { limit: MAX_DEPTH }));
+    }
+
+    #[test]
+    fn text_that_no_parser_has_seen_is_refused_or_stays_ascii() {
+        for (text, expected) in [
+            ("", Err(RowError::NotAnObject)),
+            ("{", Err(RowError::Malformed)),
+            ("{\"a", Err(RowError::Malformed)),
+            ("{:1}", Err(RowError::Malformed)),
+            ("{\"\\u12\"}", Err(RowError::Malformed)),
+            ("{\"a\n\":1}", Err(RowError::Malformed)),
+            ("{é}", Err(RowError::Malformed)),
+            ("{}}", Err(RowError::Malformed)),
+            ("{\"a\\\"", Err(RowError::Malformed)),
+        ] {
+            assert_eq!(Compactor::new().compact(text, &mut Vec::new()), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn ingestion_time_ends_with_the_year_9999() {
         assert_eq!(IngestionTime::from_unix_seconds(253_402_300_799), Ok(IngestionTime::MAX));
         let error = IngestionTime::from_unix_seconds(253_402_300_800).unwrap_err();
