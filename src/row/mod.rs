@@ -21,9 +21,9 @@ pub use encoder::Encoder;
 
 /// How many arrays and objects may be open at once, the customer itself included.
 ///
-/// The text is walked with a stack on the heap, so this guards the readers of the table, not this process. 1,000 is
-/// what Python's recursion limit allowed the connector before this one (a little less in practice), and the nesting at
-/// which Jackson, and with it Presto's JSON functions, stops by default: whatever loaded before still loads.
+/// The text is walked with a stack on the heap, so this guards the readers of the table, not this process. Whatever
+/// the connector before this one loaded still loads (Python 3.11's json module stops after 994 levels), and Jackson,
+/// which many readers are built on, stops at 1,000 by default.
 pub const MAX_DEPTH: usize = 1_000;
 
 /// The moment of ingestion, in whole Unix seconds: the row's `time`.
