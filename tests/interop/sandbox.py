@@ -1,0 +1,129 @@
+"""The program under test as other programs meet it: `yotpo-td sandbox` in a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import msgpack
+
+# What a program needs to know to use the look-alikes; printed as `export NAME=value` once they listen.
+VARIABLES = (
+    "YOTPO_CLIENT_SECRET",
+    "YOTPO_STORE_ID",
+    "TD_API_KEY",
+    "YOTPO_TD_YOTPO_ENDPOINT",
+    "TD_API_SERVER",
+    "TD_DATABASE",
+)
+
+START_SECONDS = 30
+STOP_SECONDS = 15
+# Settings of the machine that would lead the clients elsewhere than to the sandbox.
+FOREIGN_VARIABLES = re.compile(r"(?i)(https?|all|no)_proxy|TD_.*|YOTPO_.*|RUST_LOG")
+
+
+def binary() -> str:
+    """The program to try, from YOTPO_TD_BIN."""
+    return os.environ["YOTPO_TD_BIN"]
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """This process's environment without what would change the outcome."""
+    kept = {k: v for k, v in os.environ.items() if not FOREIGN_VARIABLES.fullmatch(k)}
+    return {**kept, **more}
+
+
+class Sandbox:
+    """A running sandbox; its temporary files lie below `folder`, which nobody else uses."""
+
+    def __init__(self, folder: Path, customers: int, seed: int = 7) -> None:
+        self.folder = folder
+        self.store_customers = customers
+        self._stderr = open(folder.parent / f"{folder.name}.stderr", "w+b")
+        self._process = subprocess.Popen(
+            [
+                binary(),
+                "sandbox",
+                f"--customers={customers}",
+                f"--seed={seed}",
+                "--yotpo-listen=127.0.0.1:0",
+                "--td-listen=127.0.0.1:0",
+                "--requests-per-second=off",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=clean_environment(TMPDIR=str(folder)),
+        )
+        self.environment: dict[str, str] = {}
+        self._listening = threading.Event()
+        self._reader = threading.Thread(target=self._read_stdout, daemon=True)
+        self._reader.start()
+        if not self._listening.wait(START_SECONDS):
+            self._process.kill()
+            missing = [name for name in VARIABLES if name not in self.environment]
+            raise AssertionError(f"the sandbox did not print {missing} in {START_SECONDS} s; stderr: {self.stderr()}")
+
+    def _read_stdout(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            found = re.fullmatch(r"export ([A-Z_]+)='?([^']*?)'?", line.decode().strip())
+            if found:
+                self.environment[found[1]] = found[2]
+            if all(name in self.environment for name in VARIABLES):
+                self._listening.set()
+
+    def __getitem__(self, variable: str) -> str:
+        return self.environment[variable]
+
+    def stderr(self) -> str:
+        """What the sandbox wrote to stderr up to now."""
+        return Path(self._stderr.name).read_text(errors="replace")
+
+    def files(self) -> list[Path]:
+        """Files below the temporary folder."""
+        return [path for path in self.folder.rglob("*") if path.is_file()]
+
+    def stop(self) -> int:
+        """Asks the sandbox to end as a service manager does, and gives its exit status (negative: the signal)."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise AssertionError(f"still running {STOP_SECONDS} s after SIGTERM; stderr: {self.stderr()}") from None
+        finally:
+            self._reader.join(STOP_SECONDS)
+            self._stderr.close()
+
+    def control(self, path: str, method: str = "GET", **parameters: object) -> bytes:
+        """A call that the real service does not have."""
+        url = self["TD_API_SERVER"].rstrip("/") + path
+        if parameters:
+            url += "?" + urllib.parse.urlencode(parameters)
+        with open_url(urllib.request.Request(url, method=method)) as answer:
+            return answer.read()
+
+    def rows(self, database: str, table: str) -> list[dict]:
+        """All committed rows of a table in the order they were loaded, read through the control call."""
+        stream = msgpack.Unpacker(raw=False, strict_map_key=False, unicode_errors="surrogatepass")
+        stream.feed(self.control(f"/sandbox/rows/{database}/{table}"))
+        return list(stream)
+
+
+def open_url(request: urllib.request.Request):
+    """urllib without the machine's proxies."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60)
+
+
+def unused_name(prefix: str) -> str:
+    """A name that no other test uses."""
+    unused_name.counter = getattr(unused_name, "counter", 0) + 1
+    return f"{prefix}_{int(time.time())}_{unused_name.counter}"
