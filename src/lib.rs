@@ -9,5 +9,6 @@ pub mod part;
 pub mod rate_limit;
 pub mod retry;
 pub mod row;
+pub mod sandbox;
 pub mod treasure_data;
 pub mod yotpo;

@@ -1,0 +1,226 @@
+//! Looking into a running sandbox and pulling its strings, from the same process.
+//!
+//! Owns nothing: it is a view of both look-alikes that a test or the embedded run holds. It works while the sandbox
+//! runs and keeps answering from memory afterwards; rows are gone with the sandbox.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+use super::Shared;
+use super::fault::FaultPlan;
+use super::operation::{Operation, Service};
+use super::read_back::{ReadBackError, Rows};
+use super::request_log::LoggedRequest;
+use super::treasure_data::SessionSummary;
+use super::verification::{Verification, verify};
+
+/// The control of a sandbox; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+/// A call of the control that could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// There is no such table.
+    #[error("table {database}.{table} does not exist")]
+    UnknownTable {
+        /// Database name.
+        database: String,
+        /// Table name.
+        table: String,
+    },
+    /// Loaded rows could not be read again.
+    #[error("reading the table back")]
+    ReadBack(#[from] ReadBackError),
+    /// Rows to be inserted could not be written.
+    #[error("writing rows to the spool folder")]
+    Spool(#[from] std::io::Error),
+    /// A row to be inserted is not an object with an integer `time`.
+    #[error("{rejected} rows have no integer time")]
+    BadRows {
+        /// How many.
+        rejected: u64,
+    },
+}
+
+impl Control {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// How many customers the store has.
+    pub fn customers(&self) -> u64 {
+        self.shared.yotpo.generator().customers()
+    }
+
+    /// What the old job would have stored of customer `index` (from 0) as `json_response`.
+    pub fn expected_json_response(&self, index: u64) -> String {
+        let mut row = Vec::new();
+        self.shared.yotpo.generator().write_stored(index, &mut row);
+        String::from_utf8_lossy(&row).into_owned()
+    }
+
+    /// How many rows a table has, whatever count it reports; none if it does not exist.
+    pub fn row_count(&self, database: &str, table: &str) -> Option<u64> {
+        self.shared.treasure_data.row_count(database, table)
+    }
+
+    /// Streams the rows of a table in the order they were loaded. Blocking.
+    pub fn rows(&self, database: &str, table: &str) -> Result<Rows, ControlError> {
+        let parts = self.shared.treasure_data.loaded_parts(database, table);
+        parts.map(Rows::new).ok_or_else(|| ControlError::UnknownTable {
+            database: database.to_owned(),
+            table: table.to_owned(),
+        })
+    }
+
+    /// Compares every row of a table with every customer; `times` are the Unix seconds that a row may have. Blocking,
+    /// and streaming: memory is a bit for each customer.
+    pub fn verify_table(
+        &self,
+        database: &str,
+        table: &str,
+        times: RangeInclusive<i64>,
+    ) -> Result<Verification, ControlError> {
+        Ok(verify(self.rows(database, table)?, self.shared.yotpo.generator(), &times)?)
+    }
+
+    /// Makes an empty database; false if there is one.
+    pub fn create_database(&self, database: &str) -> bool {
+        self.shared.treasure_data.add_database(database)
+    }
+
+    /// Makes an empty table and, if needed, its database; false if there is one.
+    pub fn create_table(&self, database: &str, table: &str) -> bool {
+        self.shared.treasure_data.add_table(database, table)
+    }
+
+    /// Adds rows to a table, which must exist; each is an object with an integer `time`. Blocking.
+    pub fn insert_rows(&self, database: &str, table: &str, rows: &[Value]) -> Result<(), ControlError> {
+        let is_row = |row: &&Value| row.get("time").is_some_and(Value::is_u64);
+        let rejected = rows.len() - rows.iter().filter(is_row).count();
+        if rejected > 0 {
+            return Err(ControlError::BadRows { rejected: rejected as u64 });
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        for row in rows {
+            write_msgpack(row, &mut encoder)?;
+        }
+        let mut writer = self.shared.treasure_data.spool().create()?;
+        writer.write(&encoder.finish()?)?;
+        let loaded = self.shared.treasure_data.load_part(database, table, writer.finish());
+        loaded.map(drop).ok_or_else(|| ControlError::UnknownTable {
+            database: database.to_owned(),
+            table: table.to_owned(),
+        })
+    }
+
+    /// Database and table names, in order.
+    pub fn tables(&self) -> Vec<(String, String)> {
+        self.shared.treasure_data.table_names()
+    }
+
+    /// All bulk import sessions, by name.
+    pub fn sessions(&self) -> Vec<SessionSummary> {
+        self.shared.treasure_data.sessions()
+    }
+
+    /// Requests to a service so far.
+    pub fn requests(&self, service: Service) -> u64 {
+        self.shared.log.requests(service)
+    }
+
+    /// Requests of one operation so far.
+    pub fn operation_requests(&self, operation: Operation) -> u64 {
+        let operations = self.shared.log.operations();
+        operations.iter().filter(|((_, named), _)| *named == operation).map(|(_, count)| count).sum()
+    }
+
+    /// Requests per service and operation; those never asked for are left out.
+    pub fn operations(&self) -> BTreeMap<(Service, Operation), u64> {
+        self.shared.log.operations()
+    }
+
+    /// How often each page of customers was served, by the number of its first customer. The first million pages.
+    pub fn page_fetches(&self) -> BTreeMap<u64, u32> {
+        self.shared.yotpo.page_fetches()
+    }
+
+    /// Keeps every request from now on in memory; for tests.
+    pub fn start_request_log(&self) {
+        self.shared.log.start_full_log();
+    }
+
+    /// The requests since [`Control::start_request_log`], in order of arrival.
+    pub fn request_log(&self) -> Vec<LoggedRequest> {
+        self.shared.log.full_log()
+    }
+
+    /// The most requests to Yotpo that arrived in any rolling second on the clock, refused ones included.
+    pub fn max_requests_in_rolling_second(&self) -> usize {
+        self.shared.yotpo.most_requests_in_a_second()
+    }
+
+    /// Connections that were accepted so far, those reset on purpose included.
+    pub fn connections(&self, service: Service) -> u64 {
+        self.shared.log.connections(service)
+    }
+
+    /// Replaces the faults; ordinals go on from the start of the sandbox.
+    pub fn set_faults(&self, plan: FaultPlan) {
+        self.shared.faults.set(plan);
+    }
+
+    /// How many requests were hit by a fault so far.
+    pub fn applied_faults(&self) -> u64 {
+        self.shared.faults.applied()
+    }
+
+    /// Makes every Yotpo token that was given out invalid.
+    pub fn expire_tokens(&self) {
+        self.shared.yotpo.expire_tokens();
+    }
+
+    /// Makes every page cursor that was given out invalid.
+    pub fn invalidate_cursors(&self) {
+        self.shared.yotpo.invalidate_cursors();
+    }
+}
+
+fn write_msgpack(value: &Value, out: &mut impl std::io::Write) -> std::io::Result<()> {
+    use rmp::encode;
+    let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    match value {
+        Value::Null => encode::write_nil(out),
+        Value::Bool(boolean) => encode::write_bool(out, *boolean),
+        Value::Number(number) => {
+            if let Some(number) = number.as_u64() {
+                encode::write_uint(out, number)?;
+            } else if let Some(number) = number.as_i64() {
+                encode::write_sint(out, number)?;
+            } else {
+                encode::write_f64(out, number.as_f64().unwrap_or(0.0))?;
+            }
+            Ok(())
+        }
+        Value::String(text) => Ok(encode::write_str(out, text)?),
+        Value::Array(items) => {
+            encode::write_array_len(out, length(items.len()))?;
+            items.iter().try_for_each(|item| write_msgpack(item, out))
+        }
+        Value::Object(fields) => {
+            encode::write_map_len(out, length(fields.len()))?;
+            fields.iter().try_for_each(|(key, item)| {
+                encode::write_str(out, key)?;
+                write_msgpack(item, out)
+            })
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The control over HTTP, for programs that are not in the same process.
+//!
+//! On the address of Treasure Data, without a key, never hit by faults and not counted:
+//!
+//! | call | answer |
+//! |---|---|
+//! | `GET /sandbox/tables` | `{"tables":[{"database","table","rows"}]}` |
+//! | `GET /sandbox/tables/{db}/{table}/count` | `{"rows":N}`, without the lag of the reported count |
+//! | `GET /sandbox/tables/{db}/{table}/rows?offset=0&limit=100` | `{"rows":[{"time","json_response",…}]}`, limit ≤ 1,000 |
+//! | `GET /sandbox/tables/{db}/{table}/verify?from=&to=` | the fields of [`Verification`](super::Verification) and `exact` |
+//! | `GET /sandbox/sessions` | `{"sessions":[{"name","database","table","status","upload_frozen","parts","valid_records"}]}` |
+//! | `GET /sandbox/requests` | `{"operations":{name:N},"connections":{…},"applied_faults":N,"max_requests_in_rolling_second":N}` |
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::Shared;
+use super::control::{Control, ControlError};
+use super::operation::Service;
+use super::read_back::Row;
+use super::reply::Reply;
+
+const MOST_ROWS: usize = 1_000;
+const DEFAULT_ROWS: usize = 100;
+
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    method: &Method,
+    segments: &[String],
+    query: Option<&str>,
+) -> Reply {
+    if method != Method::GET {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is offered under /sandbox/");
+    }
+    let control = Control::new(Arc::clone(shared));
+    let segments = segments.to_vec();
+    let query = query.unwrap_or_default().to_owned();
+    let answered = tokio::task::spawn_blocking(move || {
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        answer_blocking(&control, &segments, &query)
+    });
+    answered.await.unwrap_or_else(|_stopped| refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping"))
+}
+
+fn answer_blocking(control: &Control, segments: &[&str], query: &str) -> Reply {
+    let answered = match segments {
+        ["sandbox", "tables"] => Ok(tables(control)),
+        ["sandbox", "tables", database, table, "count"] => count(control, database, table),
+        ["sandbox", "tables", database, table, "rows"] => rows(control, database, table, query),
+        ["sandbox", "tables", database, table, "verify"] => verify(control, database, table, query),
+        ["sandbox", "sessions"] => Ok(sessions(control)),
+        ["sandbox", "requests"] => Ok(requests(control)),
+        _ => return refuse(StatusCode::NOT_FOUND, "no such control call"),
+    };
+    match answered {
+        Ok(body) => Reply::ok(&body),
+        Err(error @ ControlError::UnknownTable { .. }) => refuse(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn tables(control: &Control) -> Value {
+    let table = |(database, table): (String, String)| {
+        let rows = control.row_count(&database, &table);
+        json!({"database": database, "table": table, "rows": rows})
+    };
+    json!({"tables": control.tables().into_iter().map(table).collect::<Vec<_>>()})
+}
+
+fn count(control: &Control, database: &str, table: &str) -> Result<Value, ControlError> {
+    let rows = control.row_count(database, table).ok_or_else(|| ControlError::UnknownTable {
+        database: database.to_owned(),
+        table: table.to_owned(),
+    })?;
+    Ok(json!({"rows": rows}))
+}
+
+fn rows(control: &Control, database: &str, table: &str, query: &str) -> Result<Value, ControlError> {
+    let offset = parameter(query, "offset").unwrap_or(0);
+    let limit = parameter(query, "limit").unwrap_or(DEFAULT_ROWS).min(MOST_ROWS);
+    let mut rows = control.rows(database, table)?;
+    rows.pass_over(offset)?;
+    let rows: Vec<Value> = rows.take(limit).map(|row| row.map(show_row)).collect::<Result<_, _>>()?;
+    Ok(json!({"rows": rows}))
+}
+
+fn verify(control: &Control, database: &str, table: &str, query: &str) -> Result<Value, ControlError> {
+    let from = parameter(query, "from").unwrap_or(0);
+    let to = parameter(query, "to").unwrap_or(i64::MAX);
+    let verification = control.verify_table(database, table, from..=to)?;
+    let exact = verification.is_exact();
+    let mut body = serde_json::to_value(verification).unwrap_or_default();
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("exact".to_owned(), Value::Bool(exact));
+    }
+    Ok(body)
+}
+
+fn sessions(control: &Control) -> Value {
+    let sessions: Vec<Value> = control
+        .sessions()
+        .into_iter()
+        .map(|session| {
+            json!({
+                "name": session.name,
+                "database": session.database,
+                "table": session.table,
+                "status": session.status,
+                "upload_frozen": session.upload_frozen,
+                "parts": session.parts,
+                "valid_records": session.valid_records,
+            })
+        })
+        .collect();
+    json!({"sessions": sessions})
+}
+
+fn requests(control: &Control) -> Value {
+    let mut operations = Map::new();
+    for ((_, operation), count) in control.operations() {
+        let total = operations.get(operation.name()).and_then(Value::as_u64).unwrap_or(0) + count;
+        operations.insert(operation.name().to_owned(), total.into());
+    }
+    json!({
+        "operations": operations,
+        "connections": {
+            "yotpo": control.connections(Service::Yotpo),
+            "treasure_data": control.connections(Service::TreasureData),
+        },
+        "applied_faults": control.applied_faults(),
+        "max_requests_in_rolling_second": control.max_requests_in_rolling_second(),
+    })
+}
+
+fn show_row(row: Row) -> Value {
+    let mut fields: Map<String, Value> = row.columns.into_iter().collect();
+    fields.insert("time".to_owned(), row.time.into());
+    if let Some(json_response) = row.json_response {
+        fields.insert("json_response".to_owned(), json_response.into());
+    }
+    Value::Object(fields)
+}
+
+fn parameter<T: std::str::FromStr>(query: &str, name: &str) -> Option<T> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| *key == name).find_map(|(_, value)| value.parse().ok())
+}
+
+fn refuse(status: StatusCode, message: &str) -> Reply {
+    Reply::json(status, &json!({"error": message}))
+}

@@ -1,0 +1,552 @@
+//! The made-up customers of a store: what is sent, and what must arrive in the table.
+//!
+//! Owns customer number `i` as a pure function of the seed: nothing is stored, so ten million customers cost no
+//! memory. Each can be written as Yotpo's look-alike sends it and, from the same drawn values, as the old Python job
+//! stored it (`json.dumps(customer, separators=(",", ":"))`, except that numbers stay as sent). The two forms come
+//! from separate hand-written skeletons and string pairs; no JSON encoder is involved.
+//!
+//! Every customer carries its number in `external_id` or in its email address, so a row tells whose it is.
+
+mod template;
+mod text;
+
+use self::template::{Skeleton, Slot, Style, Template};
+use self::text::Text;
+
+/// `external_id` of customer 0.
+const FIRST_EXTERNAL_ID: u64 = 1_000_000_001;
+
+/// Which shapes of customers a store has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CustomerShapes {
+    /// All the shapes seen in the wild: with and without loyalty data, reviews only, nearly empty, odd.
+    #[default]
+    Mixed,
+    /// Full customers with loyalty data only.
+    Loyalty,
+}
+
+/// White space of the pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PageLayout {
+    /// Each page has one of the others.
+    #[default]
+    Mixed,
+    /// No white space.
+    Compact,
+    /// A space after each colon and comma.
+    Spaced,
+    /// Indented by one space per level.
+    Pretty,
+}
+
+/// Which optional parts of a customer were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expansion {
+    pub(super) custom_properties: bool,
+    pub(super) loyalty: bool,
+}
+
+/// Writes pages of customers and the rows they become.
+#[derive(Debug)]
+pub(super) struct Generator {
+    seed: u64,
+    customers: u64,
+    shapes: CustomerShapes,
+    layout: PageLayout,
+    compact: Templates,
+    spaced: Templates,
+    pretty: Templates,
+    stored: Templates,
+}
+
+/// How a page ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pagination<'cursor> {
+    Cursor(&'cursor str),
+    NullCursor,
+    AbsentCursor,
+    Null,
+    Absent,
+}
+
+#[derive(Debug)]
+struct Templates {
+    form: Form,
+    full: Template,
+    reviews: Template,
+    sparse: Template,
+    odd: Template,
+    loyalty: Template,
+    loyalty_short: Template,
+    custom: Template,
+    custom_empty: Template,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Wire,
+    Stored,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    FullWithLoyalty,
+    FullWithShortLoyalty,
+    Plain,
+    Reviews,
+    Sparse,
+    Odd,
+}
+
+/// The values of one customer; drawn per gap, so both forms see the same.
+#[derive(Clone, Copy)]
+struct Draw {
+    state: u64,
+    index: u64,
+    shape: Shape,
+    expansion: Expansion,
+}
+
+impl Generator {
+    pub(super) fn new(seed: u64, customers: u64, shapes: CustomerShapes, layout: PageLayout) -> Self {
+        Self {
+            seed: mix(seed),
+            customers,
+            shapes,
+            layout,
+            compact: Templates::compile(Form::Wire, Style::Compact, 0),
+            spaced: Templates::compile(Form::Wire, Style::Spaced, 0),
+            pretty: Templates::compile(Form::Wire, Style::Pretty, 2),
+            stored: Templates::compile(Form::Stored, Style::Compact, 0),
+        }
+    }
+
+    pub(super) const fn customers(&self) -> u64 {
+        self.customers
+    }
+
+    /// Appends the page of `count` customers from `first` on.
+    pub(super) fn write_page(
+        &self,
+        first: u64,
+        count: u64,
+        expansion: Expansion,
+        pagination: Pagination<'_>,
+        page: &mut Vec<u8>,
+    ) {
+        let (style, templates) = self.page_style(first);
+        let last = self.customers.min(first.saturating_add(count));
+        page.reserve(usize::try_from(last.saturating_sub(first)).unwrap_or(0).saturating_mul(1_400) + 256);
+        let (open, between, close) = match style {
+            Style::Compact => ("{\"customers\":[", ",", "]"),
+            Style::Spaced => ("{\"customers\": [", ", ", "]"),
+            Style::Pretty => ("{\n \"customers\": [\n  ", ",\n  ", "\n ]"),
+        };
+        if first >= last {
+            page.extend_from_slice(b"{\"customers\":[]");
+        } else {
+            page.extend_from_slice(open.as_bytes());
+            for index in first..last {
+                if index > first {
+                    page.extend_from_slice(between.as_bytes());
+                }
+                templates.write(self.draw(index, expansion), page);
+            }
+            page.extend_from_slice(close.as_bytes());
+        }
+        write_pagination(style, pagination, page);
+    }
+
+    /// Appends what the old job stored of customer `index`.
+    pub(super) fn write_stored(&self, index: u64, row: &mut Vec<u8>) {
+        let everything = Expansion { custom_properties: true, loyalty: true };
+        self.stored.write(self.draw(index, everything), row);
+    }
+
+    /// The number of the customer that `stored` was made of, if it looks like one of this store.
+    pub(super) fn index_of(&self, stored: &[u8]) -> Option<u64> {
+        let index = match stored.strip_prefix(b"{\"external_id\":\"") {
+            Some(id) => leading_number(id)?.checked_sub(FIRST_EXTERNAL_ID)?,
+            None => email_number(stored)?,
+        };
+        (index < self.customers).then_some(index)
+    }
+
+    fn page_style(&self, first: u64) -> (Style, &Templates) {
+        let drawn = match self.layout {
+            PageLayout::Mixed => mix(self.seed ^ first) % 4,
+            PageLayout::Compact => 0,
+            PageLayout::Spaced => 2,
+            PageLayout::Pretty => 3,
+        };
+        match drawn {
+            2 => (Style::Spaced, &self.spaced),
+            3 => (Style::Pretty, &self.pretty),
+            _ => (Style::Compact, &self.compact),
+        }
+    }
+
+    fn draw(&self, index: u64, expansion: Expansion) -> Draw {
+        let state = mix(self.seed ^ mix(index.wrapping_add(1)));
+        let shape = match (self.shapes, state % 100) {
+            (CustomerShapes::Loyalty, _) | (CustomerShapes::Mixed, 0..=29) => Shape::FullWithLoyalty,
+            (CustomerShapes::Mixed, 30..=57) => Shape::FullWithShortLoyalty,
+            (CustomerShapes::Mixed, 58..=67) => Shape::Plain,
+            (CustomerShapes::Mixed, 68..=81) => Shape::Reviews,
+            (CustomerShapes::Mixed, 82..=95) => Shape::Sparse,
+            (CustomerShapes::Mixed, _) => Shape::Odd,
+        };
+        Draw { state, index, shape, expansion }
+    }
+}
+
+impl Templates {
+    fn compile(form: Form, style: Style, depth: usize) -> Self {
+        let compile = |skeleton: Skeleton, depth: usize| {
+            let source = if form == Form::Wire { skeleton.wire } else { skeleton.stored };
+            Template::compile(source, style, depth)
+        };
+        Self {
+            form,
+            full: compile(template::FULL, depth),
+            reviews: compile(template::REVIEWS, depth),
+            sparse: compile(template::SPARSE, depth),
+            odd: compile(template::ODD, depth),
+            loyalty: compile(template::LOYALTY, depth + 1),
+            loyalty_short: compile(template::LOYALTY_SHORT, depth + 1),
+            custom: compile(template::CUSTOM, depth + 1),
+            custom_empty: compile(template::CUSTOM_EMPTY, depth + 1),
+        }
+    }
+
+    fn write(&self, draw: Draw, out: &mut Vec<u8>) {
+        let template = match draw.shape {
+            Shape::FullWithLoyalty | Shape::FullWithShortLoyalty | Shape::Plain => &self.full,
+            Shape::Reviews => &self.reviews,
+            Shape::Sparse => &self.sparse,
+            Shape::Odd => &self.odd,
+        };
+        self.fill(template, draw, out);
+    }
+
+    fn fill(&self, template: &Template, draw: Draw, out: &mut Vec<u8>) {
+        for (literal, slot) in &template.pieces {
+            out.extend_from_slice(literal);
+            self.write_slot(*slot, draw, out);
+        }
+        out.extend_from_slice(&template.tail);
+    }
+
+    fn write_slot(&self, slot: Slot, draw: Draw, out: &mut Vec<u8>) {
+        let bits = draw.bits(slot);
+        match slot {
+            Slot::ExternalId => draw.write_external_id(out),
+            Slot::Email => draw.write_email(bits, out),
+            Slot::Phone => write_phone(bits, out),
+            Slot::FirstName => self.write_text(text::FIRST_NAMES, bits, out),
+            Slot::LastName => self.write_text(text::LAST_NAMES, bits, out),
+            Slot::City => self.write_text(text::CITIES, bits, out),
+            Slot::Company => self.write_text(text::COMPANIES, bits, out),
+            Slot::Tags => self.write_text(text::TAGS, bits, out),
+            Slot::Odd | Slot::OtherOdd => self.write_text(text::ODD, bits, out),
+            Slot::Gender => write_one_of(&["null", "\"F\"", "\"M\"", "\"other\"", "\"\""], bits, out),
+            Slot::Language => write_one_of(&["null", "\"en\"", "\"tr\"", "\"pt-BR\""], bits, out),
+            Slot::Tier => write_one_of(&["\"Flow\"", "\"Gold\"", "null", "\"VIP \\\"1\\\"\""], bits, out),
+            Slot::Flag | Slot::OtherFlag => write_one_of(&["true", "false", "null", "true"], bits, out),
+            Slot::CreatedAt
+            | Slot::UpdatedAt
+            | Slot::Since
+            | Slot::ExpireAt
+            | Slot::EntryDate
+            | Slot::LastSeen => write_timestamp(bits, out),
+            Slot::Points | Slot::Count => write_number(bits % 1_000, out),
+            Slot::Earned | Slot::Cents => write_number(bits % 1_000_000, out),
+            Slot::Number | Slot::OtherNumber => write_one_of(text::NUMBERS, bits, out),
+            Slot::Street => write_padded("\"", bits, " Example St\"", out),
+            Slot::Zip | Slot::Code => write_padded("\"", bits, "\"", out),
+            Slot::ThirdParty => write_padded("56442", bits, "", out),
+            Slot::CustomProperties => self.write_custom_properties(draw, bits, out),
+            Slot::Loyalty => self.write_loyalty(draw, out),
+        }
+    }
+
+    fn write_text(&self, pool: &[Text], bits: u64, out: &mut Vec<u8>) {
+        // Squaring the draw makes the plain entries at the front of each pool the common ones.
+        let range = pool.len() as u64;
+        let drawn = (bits % range) * ((bits >> 32) % range) / range.saturating_sub(1).max(1);
+        if let Some(text) = usize::try_from(drawn).ok().and_then(|at| pool.get(at)) {
+            let literal = if self.form == Form::Wire { text.wire } else { text.stored };
+            out.extend_from_slice(literal.as_bytes());
+        }
+    }
+
+    fn write_custom_properties(&self, draw: Draw, bits: u64, out: &mut Vec<u8>) {
+        match bits % 8 {
+            _ if !draw.expansion.custom_properties => out.extend_from_slice(b"null"),
+            0..=2 => self.fill(&self.custom, draw, out),
+            3 => self.fill(&self.custom_empty, draw, out),
+            _ => out.extend_from_slice(b"null"),
+        }
+    }
+
+    fn write_loyalty(&self, draw: Draw, out: &mut Vec<u8>) {
+        match draw.shape {
+            _ if !draw.expansion.loyalty => out.extend_from_slice(b"null"),
+            Shape::FullWithLoyalty => self.fill(&self.loyalty, draw, out),
+            Shape::FullWithShortLoyalty | Shape::Odd => self.fill(&self.loyalty_short, draw, out),
+            Shape::Plain | Shape::Reviews | Shape::Sparse => out.extend_from_slice(b"null"),
+        }
+    }
+}
+
+impl Draw {
+    fn bits(self, slot: Slot) -> u64 {
+        mix(self.state.wrapping_add((slot as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    fn write_external_id(self, out: &mut Vec<u8>) {
+        if self.state >> 58 == 0 {
+            out.extend_from_slice(b"null");
+        } else {
+            out.push(b'"');
+            write_number(FIRST_EXTERNAL_ID + self.index, out);
+            out.push(b'"');
+        }
+    }
+
+    fn write_email(self, bits: u64, out: &mut Vec<u8>) {
+        write_one_of(&["\"real.", "\"a+b_", "\"customer-", "\"o'hara."], bits, out);
+        write_number(self.index, out);
+        out.extend_from_slice(b"@example.com\"");
+    }
+}
+
+fn write_pagination(style: Style, pagination: Pagination<'_>, page: &mut Vec<u8>) {
+    let space = if style == Style::Compact { "" } else { " " };
+    let mut write = |texts: &[&str]| {
+        for text in texts {
+            page.extend_from_slice(text.as_bytes());
+        }
+    };
+    match pagination {
+        Pagination::Cursor(cursor) => {
+            write(&[",\"pagination\":", space, "{\"next_page_info\":", space, "\"", cursor, "\"}"]);
+        }
+        Pagination::NullCursor => {
+            write(&[",\"pagination\":", space, "{\"next_page_info\":", space, "null}"]);
+        }
+        Pagination::AbsentCursor => write(&[",\"pagination\":", space, "{}"]),
+        Pagination::Null => write(&[",\"pagination\":", space, "null"]),
+        Pagination::Absent => {}
+    }
+    write(&[if style == Style::Pretty { "\n}\n" } else { "}" }]);
+}
+
+fn write_phone(bits: u64, out: &mut Vec<u8>) {
+    if bits >> 60 == 0 {
+        out.extend_from_slice(b"null");
+    } else {
+        write_padded("\"+155", bits, "\"", out);
+    }
+}
+
+/// Eight digits between two texts.
+fn write_padded(before: &str, bits: u64, after: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(before.as_bytes());
+    let [a, b, c, d] = [bits, bits >> 8, bits >> 16, bits >> 24].map(|part| two_digits(part % 100));
+    out.extend_from_slice(&[a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]]);
+    out.extend_from_slice(after.as_bytes());
+}
+
+fn write_timestamp(bits: u64, out: &mut Vec<u8>) {
+    let year = two_digits(15 + bits % 12);
+    let month = two_digits(1 + (bits >> 8) % 12);
+    let day = two_digits(1 + (bits >> 16) % 28);
+    let date = [b'"', b'2', b'0', year[0], year[1], b'-', month[0], month[1], b'-', day[0], day[1]];
+    let zone = match (bits >> 48) % 32 {
+        0..=15 => "\"",
+        16..=20 => "Z\"",
+        21..=23 => ".000Z\"",
+        24..=25 => "+00:00\"",
+        26 => ".000+00:00\"",
+        27 => "-05:00\"",
+        28 => " UTC\"",
+        29 => return out.extend_from_slice(b"null"),
+        30 => return out.extend_from_slice(b"\"\""),
+        _ => {
+            out.extend_from_slice(&date);
+            return out.push(b'"');
+        }
+    };
+    let hour = two_digits((bits >> 24) % 24);
+    let minute = two_digits((bits >> 32) % 60);
+    let second = two_digits((bits >> 40) % 60);
+    out.extend_from_slice(&date);
+    out.extend_from_slice(&[b'T', hour[0], hour[1], b':', minute[0], minute[1], b':', second[0], second[1]]);
+    out.extend_from_slice(zone.as_bytes());
+}
+
+const fn two_digits(number: u64) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
+}
+
+fn write_number(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn write_one_of(pool: &[&str], bits: u64, out: &mut Vec<u8>) {
+    let at = usize::try_from(bits % pool.len() as u64).unwrap_or(0);
+    out.extend_from_slice(pool.get(at).copied().unwrap_or_default().as_bytes());
+}
+
+fn leading_number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(text.get(..digits)?).ok()?.parse().ok()
+}
+
+fn email_number(stored: &[u8]) -> Option<u64> {
+    let at = memchr::memmem::find(stored, b"@example.com")?;
+    let before = stored.get(..at)?;
+    let digits = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    leading_number(before.get(at.checked_sub(digits)?..)?)
+}
+
+/// The finalizer of splitmix64: every input bit flips half of the output bits.
+const fn mix(mut value: u64) -> u64 {
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERYTHING: Expansion = Expansion { custom_properties: true, loyalty: true };
+
+    fn generator(layout: PageLayout) -> Generator {
+        Generator::new(1, 2_000, CustomerShapes::Mixed, layout)
+    }
+
+    fn page(generator: &Generator, first: u64, count: u64, expansion: Expansion) -> String {
+        let mut page = Vec::new();
+        generator.write_page(first, count, expansion, Pagination::NullCursor, &mut page);
+        String::from_utf8(page).unwrap()
+    }
+
+    fn customers(page: &str) -> Vec<Box<serde_json::value::RawValue>> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            customers: Vec<Box<serde_json::value::RawValue>>,
+        }
+        serde_json::from_str::<Page>(page).unwrap().customers
+    }
+
+    #[test]
+    fn pages_of_every_layout_are_json_with_the_asked_customers() {
+        for layout in [PageLayout::Compact, PageLayout::Spaced, PageLayout::Pretty, PageLayout::Mixed] {
+            let generator = generator(layout);
+            assert_eq!(customers(&page(&generator, 0, 2_000, EVERYTHING)).len(), 2_000);
+            assert_eq!(customers(&page(&generator, 1_990, 100, EVERYTHING)).len(), 10);
+            assert!(customers(&page(&generator, 2_000, 100, EVERYTHING)).is_empty());
+        }
+    }
+
+    #[test]
+    fn layouts_differ_in_white_space_only() {
+        let strip = |page: String| page.replace([' ', '\n'], "");
+        let compact = strip(page(&generator(PageLayout::Compact), 0, 100, EVERYTHING));
+        assert_eq!(strip(page(&generator(PageLayout::Pretty), 0, 100, EVERYTHING)), compact);
+        assert_eq!(strip(page(&generator(PageLayout::Spaced), 0, 100, EVERYTHING)), compact);
+    }
+
+    #[test]
+    fn rows_tell_whose_they_are_and_are_plain_ascii() {
+        let generator = generator(PageLayout::Mixed);
+        for index in 0..2_000 {
+            let mut row = Vec::new();
+            generator.write_stored(index, &mut row);
+            assert!(row.is_ascii());
+            assert_eq!(generator.index_of(&row), Some(index));
+        }
+        assert_eq!(generator.index_of(br#"{"external_id":"17"}"#), None);
+        assert_eq!(generator.index_of(b"garbage @example.com"), None);
+    }
+
+    #[test]
+    fn every_string_and_number_of_the_pools_occurs() {
+        let generator = Generator::new(3, 20_000, CustomerShapes::Mixed, PageLayout::Compact);
+        let page = page(&generator, 0, 20_000, EVERYTHING);
+        let pools =
+            [text::FIRST_NAMES, text::LAST_NAMES, text::CITIES, text::COMPANIES, text::TAGS, text::ODD];
+        let strings = pools.concat();
+        let missing = |value: &&str| !page.contains(&format!(":{value}"));
+        assert_eq!(strings.iter().map(|text| text.wire).find(missing), None);
+        assert_eq!(text::NUMBERS.iter().copied().find(missing), None);
+    }
+
+    #[test]
+    fn optional_parts_come_only_when_asked_for() {
+        let generator = generator(PageLayout::Compact);
+        let bare = page(&generator, 0, 200, Expansion::default());
+        assert!(!bare.contains("points_balance") && !bare.contains("shoe_size"));
+        let full = page(&generator, 0, 200, EVERYTHING);
+        assert!(full.contains("points_balance") && full.contains("shoe_size"));
+    }
+
+    #[test]
+    fn same_seed_gives_the_same_store_and_another_seed_another() {
+        let first = page(&generator(PageLayout::Mixed), 0, 50, EVERYTHING);
+        assert_eq!(page(&generator(PageLayout::Mixed), 0, 50, EVERYTHING), first);
+        let other = Generator::new(2, 2_000, CustomerShapes::Mixed, PageLayout::Mixed);
+        assert_ne!(page(&other, 0, 50, EVERYTHING), first);
+    }
+
+    #[test]
+    fn customers_have_the_size_of_real_ones() {
+        let generator = generator(PageLayout::Compact);
+        let size = page(&generator, 0, 2_000, EVERYTHING).len() / 2_000;
+        assert!((800..1_100).contains(&size), "{size} bytes per customer");
+    }
+
+    /// Writes what `tests/python` or anybody else needs to compare with Python's own `json` module.
+    #[test]
+    #[ignore = "writes files for a comparison with Python by hand"]
+    #[expect(clippy::disallowed_methods, reason = "the folder is named by the person who compares")]
+    fn dump_for_python() {
+        let folder = std::path::PathBuf::from(std::env::var("SANDBOX_DUMP").unwrap());
+        let generator = Generator::new(7, 20_000, CustomerShapes::Mixed, PageLayout::Mixed);
+        let mut rows = Vec::new();
+        for first in (0..20_000).step_by(100) {
+            let page = page(&generator, first, 100, EVERYTHING);
+            std::fs::write(folder.join(format!("page-{first}.json")), page).unwrap();
+        }
+        for index in 0..20_000 {
+            generator.write_stored(index, &mut rows);
+            rows.push(b'\n');
+        }
+        std::fs::write(folder.join("rows.txt"), rows).unwrap();
+    }
+
+    #[test]
+    #[ignore = "measures, and only means something in a release build"]
+    fn page_generation_speed() {
+        let generator = Generator::new(1, 10_000_000, CustomerShapes::Mixed, PageLayout::Mixed);
+        let clock = crate::clock::Clock::machine();
+        let mut bytes = 0;
+        for first in (0..2_000_000).step_by(100) {
+            let mut page = Vec::new();
+            generator.write_page(first, 100, EVERYTHING, Pagination::NullCursor, &mut page);
+            bytes += page.len();
+        }
+        let seconds = clock.now().as_secs_f64();
+        println!("{:.2} M customers/s of {} bytes", 2.0 / seconds, bytes / 2_000_000);
+        let mut row = Vec::new();
+        for index in 0..2_000_000 {
+            row.clear();
+            generator.write_stored(index, &mut row);
+        }
+        println!("{:.2} M rows/s", 2.0 / (clock.now().as_secs_f64() - seconds));
+    }
+}

@@ -1,0 +1,106 @@
+//! What clients asked for.
+//!
+//! Owns the counters per service and operation, the accepted connections and, if turned on, the full ordered log. The
+//! counters are bounded by the number of operations; the full log is for tests.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::operation::{Operation, Service};
+
+/// One request, in the order of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggedRequest {
+    /// Where it arrived.
+    pub service: Service,
+    /// What it asked for.
+    pub operation: Operation,
+    /// The how many-th request of its service it was, from 1.
+    pub ordinal: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RequestLog {
+    state: Mutex<State>,
+    yotpo_connections: AtomicU64,
+    treasure_data_connections: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    services: BTreeMap<Service, u64>,
+    operations: BTreeMap<(Service, Operation), u64>,
+    full: Option<Vec<LoggedRequest>>,
+}
+
+impl RequestLog {
+    /// Counts a request and returns its ordinals within the service and the operation.
+    pub(super) fn count(&self, service: Service, operation: Operation) -> (u64, u64) {
+        let mut state = self.lock();
+        let of_service = state.services.entry(service).or_default();
+        *of_service += 1;
+        let ordinal = *of_service;
+        let of_operation = state.operations.entry((service, operation)).or_default();
+        *of_operation += 1;
+        let operation_ordinal = *of_operation;
+        if let Some(full) = &mut state.full {
+            full.push(LoggedRequest { service, operation, ordinal });
+        }
+        (ordinal, operation_ordinal)
+    }
+
+    pub(super) fn requests(&self, service: Service) -> u64 {
+        self.lock().services.get(&service).copied().unwrap_or(0)
+    }
+
+    pub(super) fn operations(&self) -> BTreeMap<(Service, Operation), u64> {
+        self.lock().operations.clone()
+    }
+
+    pub(super) fn start_full_log(&self) {
+        self.lock().full.get_or_insert_default();
+    }
+
+    pub(super) fn full_log(&self) -> Vec<LoggedRequest> {
+        self.lock().full.clone().unwrap_or_default()
+    }
+
+    pub(super) fn connected(&self, service: Service) {
+        self.connections_of(service).fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn connections(&self, service: Service) -> u64 {
+        self.connections_of(service).load(Ordering::Relaxed)
+    }
+
+    const fn connections_of(&self, service: Service) -> &AtomicU64 {
+        match service {
+            Service::Yotpo => &self.yotpo_connections,
+            Service::TreasureData => &self.treasure_data_connections,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinals_run_per_service_and_per_operation() {
+        let log = RequestLog::default();
+        assert_eq!(log.count(Service::Yotpo, Operation::AccessToken), (1, 1));
+        assert_eq!(log.count(Service::TreasureData, Operation::ListJobs), (1, 1));
+        log.start_full_log();
+        assert_eq!(log.count(Service::Yotpo, Operation::Customers), (2, 1));
+        assert_eq!(log.count(Service::Yotpo, Operation::Customers), (3, 2));
+        assert_eq!(log.requests(Service::Yotpo), 3);
+        assert_eq!(log.operations().get(&(Service::Yotpo, Operation::Customers)), Some(&2));
+        let ordinals: Vec<_> = log.full_log().iter().map(|request| request.ordinal).collect();
+        assert_eq!(ordinals, [2, 3]);
+    }
+}

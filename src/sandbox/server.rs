@@ -1,0 +1,454 @@
+//! Connections: accepting, answering, and breaking them on purpose.
+//!
+//! Owns the way of a request from the socket to the look-alike and back, and carries faults out on it. Each service
+//! has its own listener. What a request means is none of its business.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::Shared;
+use super::control_http;
+use super::fault::{FaultKind, RetryDelay};
+use super::operation::{Operation, Service, route, segments};
+use super::reply::{Call, CallBody, Reply, accepts_gzip};
+use super::spool::{SpoolFile, SpoolWriter};
+use super::treasure_data::Sabotage;
+
+/// Bodies other than parts.
+const LARGEST_BODY: usize = 1_024 * 1_024;
+const LARGEST_PART: u64 = 256 * 1_024 * 1_024;
+/// Bytes of a part that are gathered before they are written.
+const WRITE_SIZE: usize = 512 * 1_024;
+/// Pieces of a trickling body.
+const TRICKLE: usize = 8;
+
+type AnswerBody = BoxBody<Bytes, io::Error>;
+
+/// The connection is to be reset instead of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is reset on purpose")]
+struct Severed;
+
+/// A connection that can be told to end with a reset.
+struct Connection {
+    stream: TcpStream,
+    reset: Arc<AtomicBool>,
+}
+
+/// One service on its listener.
+pub(super) struct Listener {
+    shared: Arc<Shared>,
+    service: Service,
+    /// How many of the next connections are reset at once.
+    refusing: AtomicU32,
+}
+
+/// Which request of a connection is answered, and how it may be broken.
+struct Exchange {
+    listener: Arc<Listener>,
+    reset: Arc<AtomicBool>,
+}
+
+impl Listener {
+    pub(super) fn new(shared: Arc<Shared>, service: Service) -> Arc<Self> {
+        Arc::new(Self { shared, service, refusing: AtomicU32::new(0) })
+    }
+
+    /// Accepts connections until the sandbox stops.
+    pub(super) async fn run(self: Arc<Self>, listener: TcpListener) {
+        let stop = self.shared.stop.clone();
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            // Out of file descriptors, or the client is gone again: both pass.
+            let Ok((stream, _)) = accepted else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            self.shared.log.connected(self.service);
+            if self.refusing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+            {
+                drop(Connection { stream, reset: Arc::new(AtomicBool::new(true)) });
+                continue;
+            }
+            let connection = Arc::clone(&self).serve(stream);
+            let stop = stop.clone();
+            self.shared.connections.spawn(async move {
+                stop.run_until_cancelled(connection).await;
+            });
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        // Only costs latency if it fails.
+        drop(stream.set_nodelay(true));
+        let reset = Arc::new(AtomicBool::new(false));
+        let exchange = Arc::new(Exchange { listener: self, reset: Arc::clone(&reset) });
+        let answer = service_fn(move |request| {
+            let exchange = Arc::clone(&exchange);
+            async move { exchange.answer(request).await }
+        });
+        let connection = Connection { stream, reset };
+        // An error here is a client that went away, or a fault: nobody needs to know.
+        drop(http1::Builder::new().serve_connection(TokioIo::new(connection), answer).await);
+    }
+}
+
+impl Exchange {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Severed> {
+        let shared = &self.listener.shared;
+        let service = self.listener.service;
+        let segments = segments(request.uri().path());
+        if service == Service::TreasureData && segments.first().is_some_and(|first| first == "sandbox") {
+            let reply =
+                control_http::answer(shared, request.method(), &segments, request.uri().query()).await;
+            return Ok(respond(reply, false));
+        }
+        let (operation, arguments) = route(service, request.method(), &segments);
+        let (ordinal, operation_ordinal) = shared.log.count(service, operation);
+        let fault = shared.faults.take(service, ordinal, operation, operation_ordinal);
+        let admission = match service {
+            Service::Yotpo => shared.yotpo.admit(shared.clock.now()).map(Some),
+            Service::TreasureData => Ok(None),
+        };
+        if let Some(fault) = &fault {
+            match self.before_action(fault) {
+                Before::Act => {}
+                Before::Answer(reply) => {
+                    drain(request.into_body()).await;
+                    return Ok(respond(reply, false));
+                }
+                Before::Sever => return Err(self.sever()),
+                Before::Hang => {
+                    shared.clock.expire_deadlines();
+                    return std::future::pending().await;
+                }
+            }
+        }
+        let compress =
+            shared.compress_answers && request.method() == Method::GET && accepts_gzip(request.headers());
+        let remaining = match admission {
+            Ok(remaining) => remaining,
+            Err(refusal) => {
+                drain(request.into_body()).await;
+                return Ok(respond(refusal, false));
+            }
+        };
+        let mut reply = match read_call(shared, service, operation, arguments, request).await {
+            Err(refusal) => refusal,
+            Ok(call) => {
+                let first = act(shared, service, &call, fault.as_ref()).await;
+                if fault == Some(FaultKind::DuplicateDelivery) {
+                    act(shared, service, &call, None).await
+                } else {
+                    first
+                }
+            }
+        };
+        if let Some(remaining) = remaining {
+            reply = reply.with_number("ratelimit-remaining", remaining);
+        }
+        match fault {
+            Some(FaultKind::ResetAfterAction) => Err(self.sever()),
+            Some(fault) => Ok(spoil(shared, reply, &fault, compress)),
+            None => Ok(respond(reply, compress)),
+        }
+    }
+
+    /// Marks the connection, which is then reset as soon as it is dropped.
+    fn sever(&self) -> Severed {
+        self.reset.store(true, Ordering::Relaxed);
+        Severed
+    }
+
+    fn before_action(&self, fault: &FaultKind) -> Before {
+        let shared = &self.listener.shared;
+        match fault {
+            FaultKind::RefuseConnections(count) => {
+                self.listener.refusing.fetch_add(*count, Ordering::Relaxed);
+                Before::Sever
+            }
+            FaultKind::ResetBeforeAction => Before::Sever,
+            FaultKind::Hang => Before::Hang,
+            FaultKind::Status(status, delay) => Before::Answer(refusal(shared, *status, *delay)),
+            FaultKind::HtmlOk => Before::Answer(Reply::text(
+                StatusCode::OK,
+                "text/html; charset=utf-8",
+                "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>",
+            )),
+            FaultKind::RateLimitTextOk => {
+                Before::Answer(Reply::text(StatusCode::OK, "text/plain", "API rate limit exceeded\n"))
+            }
+            FaultKind::ExpireToken => {
+                shared.yotpo.expire_tokens();
+                Before::Act
+            }
+            _ => Before::Act,
+        }
+    }
+}
+
+enum Before {
+    Act,
+    Answer(Reply),
+    Sever,
+    Hang,
+}
+
+async fn act(shared: &Arc<Shared>, service: Service, call: &Call, fault: Option<&FaultKind>) -> Reply {
+    let sabotage = match fault {
+        Some(FaultKind::FailImport) => Sabotage::FailImport,
+        Some(FaultKind::FailCommit) => Sabotage::FailCommit,
+        _ => Sabotage::None,
+    };
+    match service {
+        Service::Yotpo => shared.yotpo.act(call),
+        Service::TreasureData => shared.treasure_data.act(call, sabotage).await,
+    }
+}
+
+/// Reads the body of a request; the error is the answer to one that cannot be read or must not be.
+async fn read_call(
+    shared: &Shared,
+    service: Service,
+    operation: Operation,
+    arguments: Vec<String>,
+    request: Request<Incoming>,
+) -> Result<Call, Reply> {
+    let (parts, body) = request.into_parts();
+    let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if service == Service::TreasureData
+        && let Some(refusal) = shared.treasure_data.refusal(operation, authorization)
+    {
+        drain(body).await;
+        return Err(refusal);
+    }
+    let body = if operation == Operation::UploadPart {
+        if !parts.headers.contains_key(header::CONTENT_LENGTH) {
+            drain(body).await;
+            return Err(refused(StatusCode::LENGTH_REQUIRED, "Content-Length is required"));
+        }
+        CallBody::Spooled(spool(shared, body).await?)
+    } else {
+        CallBody::Memory(read_to_memory(body).await?)
+    };
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    Ok(Call { operation, arguments, query, headers: parts.headers, body })
+}
+
+async fn read_to_memory(mut body: Incoming) -> Result<Bytes, Reply> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_gone| unreadable())?;
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > LARGEST_BODY {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(Bytes::from(bytes))
+}
+
+/// Writes a part to the spool folder as it arrives.
+async fn spool(shared: &Shared, mut body: Incoming) -> Result<SpoolFile, Reply> {
+    let mut writer = shared.treasure_data.spool().create().map_err(|_full| no_space())?;
+    let mut gathered = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_gone| unreadable())?;
+        let Some(data) = frame.data_ref() else { continue };
+        if writer.size() + (gathered.len() + data.len()) as u64 > LARGEST_PART {
+            return Err(too_large());
+        }
+        gathered.extend_from_slice(data);
+        if gathered.len() >= WRITE_SIZE {
+            writer = write(writer, std::mem::take(&mut gathered)).await?;
+        }
+    }
+    writer = write(writer, gathered).await?;
+    Ok(writer.finish())
+}
+
+async fn write(mut writer: SpoolWriter, bytes: Vec<u8>) -> Result<SpoolWriter, Reply> {
+    let writing = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer));
+    writing.await.map_err(|_stopped| no_space())?.map_err(|_full| no_space())
+}
+
+/// Reads a body to nowhere, so that the answer is not lost on a connection that still sends.
+async fn drain(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+fn refused(status: StatusCode, message: &str) -> Reply {
+    Reply::json(status, &json!({"error": message, "text": message, "severity": "error"}))
+}
+
+fn too_large() -> Reply {
+    refused(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large").with_text("connection", "close")
+}
+
+fn unreadable() -> Reply {
+    refused(StatusCode::BAD_REQUEST, "The request body could not be read").with_text("connection", "close")
+}
+
+fn no_space() -> Reply {
+    refused(StatusCode::INSUFFICIENT_STORAGE, "The part could not be stored").with_text("connection", "close")
+}
+
+fn refusal(shared: &Shared, status: u16, delay: Option<RetryDelay>) -> Reply {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let reply = if status.is_server_error() {
+        Reply::text(status, "text/html", "<html><body><h1>Something went wrong</h1></body></html>")
+    } else {
+        refused(status, "Refused on purpose")
+    };
+    match delay {
+        None => reply,
+        Some(RetryDelay::RateLimitReset(seconds)) => {
+            reply.with_number("ratelimit-remaining", 0).with_number("ratelimit-reset", seconds)
+        }
+        Some(RetryDelay::RetryAfterSeconds(seconds)) => reply.with_number("retry-after", seconds),
+        Some(RetryDelay::RetryAfterDate(seconds)) => {
+            // HTTP dates have whole seconds; rounded up, so that the wait is never shorter than asked for.
+            let now = Duration::from_secs(shared.clock.unix_time().as_secs() + 1);
+            let date = UNIX_EPOCH.checked_add(now + Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
+            reply.with_text("retry-after", &httpdate::fmt_http_date(date))
+        }
+    }
+}
+
+/// An answer after the service acted, with its body spoilt.
+fn spoil(shared: &Shared, reply: Reply, fault: &FaultKind, compress: bool) -> Response<AnswerBody> {
+    match fault {
+        FaultKind::EmptyOk => respond(Reply { body: Bytes::new(), status: StatusCode::OK, ..reply }, false),
+        FaultKind::WrongContentType => respond(Reply { content_type: "text/html", ..reply }, compress),
+        FaultKind::TruncatedBody => {
+            let reply = if compress { reply.compressed() } else { reply };
+            let length = reply.body.len().max(2);
+            let half = reply.body.slice(..reply.body.len() / 2);
+            let mut response = respond(reply, false);
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            *response.body_mut() = truncated(half);
+            response
+        }
+        FaultKind::SlowBody(duration) => {
+            let reply = if compress { reply.compressed() } else { reply };
+            let body = reply.body.clone();
+            let mut response = respond(reply, false);
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            *response.body_mut() = trickling(shared, body, *duration);
+            response
+        }
+        _ => respond(reply, compress),
+    }
+}
+
+fn truncated(half: Bytes) -> AnswerBody {
+    let body = stream::unfold(0_u8, move |step| {
+        let half = half.clone();
+        async move {
+            if step == 0 {
+                return Some((Ok(Frame::data(half)), 1));
+            }
+            // Lets the half be sent before the connection ends.
+            tokio::task::yield_now().await;
+            Some((Err(io::Error::other("truncated on purpose")), 2))
+        }
+    });
+    BoxBody::new(StreamBody::new(body))
+}
+
+fn trickling(shared: &Shared, body: Bytes, duration: Duration) -> AnswerBody {
+    let clock = shared.clock.clone();
+    let piece = body.len().div_ceil(TRICKLE).max(1);
+    let body = stream::unfold(body, move |mut rest| {
+        let clock = clock.clone();
+        async move {
+            if rest.is_empty() {
+                return None;
+            }
+            clock.sleep(duration / 8).await;
+            let data = rest.split_to(piece.min(rest.len()));
+            Some((Ok(Frame::data(data)), rest))
+        }
+    });
+    BoxBody::new(StreamBody::new(body))
+}
+
+fn respond(reply: Reply, compress: bool) -> Response<AnswerBody> {
+    let reply = if compress { reply.compressed() } else { reply };
+    let body = Full::new(reply.body).map_err(|never: Infallible| match never {}).boxed();
+    let mut response = Response::new(body);
+    *response.status_mut() = reply.status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    response.headers_mut().extend(reply.headers);
+    response
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.reset.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.reset.load(Ordering::Relaxed) {
+            // Closing without lingering sends RST instead of FIN.
+            drop(socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)));
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Calls about bulk import sessions: the documented state machine.
+//!
+//! create → uploading; freeze; perform → performing → ready, or back to uploading when nothing can be loaded;
+//! commit → committing → committed, or back to ready. What is out of turn is answered with 409.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::super::reply::{Call, CallBody, Reply};
+use super::super::spool::SpoolFile;
+use super::import::{Imported, import};
+use super::state::{Job, JobStatus, Phase, Session, State};
+use super::tables::{unknown_database, unknown_table};
+use super::{Sabotage, SessionSummary, TreasureData, conflict, error, invalid, not_found};
+
+const SHORTEST_NAME: usize = 3;
+
+impl TreasureData {
+    pub(in super::super) fn sessions(&self) -> Vec<SessionSummary> {
+        let (state, _) = self.lock();
+        let summary = |(name, session): (&String, &Session)| SessionSummary {
+            name: name.clone(),
+            database: session.database.clone(),
+            table: session.table.clone(),
+            status: session.phase.name(),
+            upload_frozen: session.frozen,
+            parts: session.parts.keys().cloned().collect(),
+            valid_records: session.imported.as_ref().map(|imported| imported.valid_records),
+        };
+        state.sessions.iter().map(summary).collect()
+    }
+
+    /// Loads a part into a table at once, without a session; none if the table does not exist.
+    pub(in super::super) fn load_part(&self, database: &str, table: &str, file: SpoolFile) -> Option<u64> {
+        let mut imported = import(&[("injected".to_owned(), file)], &AtomicBool::new(false));
+        let rows = imported.valid_records;
+        let (mut state, moment) = self.lock();
+        state.table_mut(database, table)?.load(&mut imported, moment.now, moment.unix);
+        Some(rows)
+    }
+
+    pub(super) fn create_session(&self, call: &Call) -> Reply {
+        let [name, database, table] = [call.argument(0), call.argument(1), call.argument(2)];
+        if name.len() < SHORTEST_NAME {
+            return invalid("Validation failed: name is too short (minimum is 3 characters)");
+        }
+        let (mut state, _) = self.lock();
+        if state.sessions.contains_key(name) {
+            return conflict("Bulk import session already exists", None);
+        }
+        if !state.databases.contains_key(database) {
+            return unknown_database(database);
+        }
+        let Some(table_id) = state.table(database, table).map(|table| table.id) else {
+            return unknown_table(database, table);
+        };
+        let session = Session {
+            database: database.to_owned(),
+            table: table.to_owned(),
+            table_id,
+            phase: Phase::Uploading,
+            frozen: false,
+            job: None,
+            parts: std::collections::BTreeMap::new(),
+            imported: None,
+        };
+        state.sessions.insert(name.to_owned(), session);
+        acknowledged(name)
+    }
+
+    pub(super) fn show_session(&self, name: &str) -> Reply {
+        let (state, _) = self.lock();
+        match state.sessions.get(name) {
+            Some(session) => Reply::ok(&show(name, session)),
+            None => unknown_session(name),
+        }
+    }
+
+    pub(super) fn list_sessions(&self) -> Reply {
+        let (state, _) = self.lock();
+        let sessions: Vec<_> = state.sessions.iter().map(|(name, session)| show(name, session)).collect();
+        Reply::ok(&json!({"bulk_imports": sessions}))
+    }
+
+    pub(super) fn list_parts(&self, name: &str) -> Reply {
+        let (state, _) = self.lock();
+        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
+        let parts: Vec<_> = session.parts.keys().collect();
+        Reply::ok(&json!({"parts": parts, "name": name, "bulk_import": name}))
+    }
+
+    pub(super) fn upload_part(&self, call: &Call) -> Reply {
+        let [name, part] = [call.argument(0), call.argument(1)];
+        if part.contains('/') || part.matches('.').count() > 1 {
+            return not_found("Resource not found");
+        }
+        let CallBody::Spooled(file) = &call.body else {
+            return invalid("Validation failed: the part is missing");
+        };
+        self.with_uploading(name, |session| {
+            session.parts.insert(part.to_owned(), file.clone());
+            acknowledged(name)
+        })
+    }
+
+    pub(super) fn delete_part(&self, name: &str, part: &str) -> Reply {
+        self.with_uploading(name, |session| match session.parts.remove(part) {
+            Some(_) => acknowledged(name),
+            None => not_found(&format!("Part '{part}' does not exist")),
+        })
+    }
+
+    pub(super) fn freeze(&self, name: &str) -> Reply {
+        let (mut state, _) = self.lock();
+        match state.sessions.get_mut(name) {
+            None => unknown_session(name),
+            Some(session) if session.frozen => conflict("Bulk import session is already frozen", None),
+            Some(session) => {
+                session.frozen = true;
+                acknowledged(name)
+            }
+        }
+    }
+
+    pub(super) fn unfreeze(&self, name: &str) -> Reply {
+        let (mut state, _) = self.lock();
+        match state.sessions.get_mut(name) {
+            None => unknown_session(name),
+            Some(session) if !matches!(session.phase, Phase::Uploading | Phase::Ready) => {
+                out_of_turn("unfrozen", session)
+            }
+            Some(session) => {
+                session.frozen = false;
+                acknowledged(name)
+            }
+        }
+    }
+
+    pub(super) async fn perform(self: &Arc<Self>, name: &str, sabotage: Sabotage) -> Reply {
+        let started = self.start_import(name, sabotage);
+        let (job, parts, cancelled) = match started {
+            Ok(started) => started,
+            Err(refusal) => return *refusal,
+        };
+        let service = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let found = import(&parts, &cancelled);
+            service.end_reading(job, found);
+        });
+        // On virtual time a client's hours pass in no time, so the reading must not be left to race against them.
+        if self.clock.is_virtual() {
+            drop(reading.await);
+        }
+        Reply::ok(&json!({"name": name, "bulk_import": name, "job_id": job}))
+    }
+
+    pub(super) fn commit(&self, name: &str, sabotage: Sabotage) -> Reply {
+        let (mut state, moment) = self.lock();
+        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
+        if session.phase != Phase::Ready {
+            return out_of_turn("committed", session);
+        }
+        if !state.is_bound(session) {
+            return unknown_table(&session.database, &session.table);
+        }
+        if let Some(session) = state.sessions.get_mut(name) {
+            let fails = sabotage == Sabotage::FailCommit;
+            session.phase = Phase::Committing { started: moment.now, fails };
+        }
+        acknowledged(name)
+    }
+
+    pub(super) fn delete_session(&self, name: &str) -> Reply {
+        let (mut state, moment) = self.lock();
+        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
+        if matches!(session.phase, Phase::Committing { .. }) {
+            return out_of_turn("deleted", session);
+        }
+        if let Some(session) = state.sessions.remove(name)
+            && let Some(job) = session.job.and_then(|job| state.jobs.get_mut(&job))
+        {
+            job.kill(moment.unix);
+        }
+        acknowledged(name)
+    }
+
+    pub(super) fn error_records(&self, name: &str) -> Reply {
+        let (state, _) = self.lock();
+        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
+        let Some(imported) = &session.imported else { return not_found("There are no error records yet") };
+        let sample = Bytes::copy_from_slice(&imported.error_sample);
+        let mut reply = Reply::bytes(StatusCode::OK, "application/octet-stream", sample);
+        reply.compressible = false;
+        reply
+    }
+
+    /// Does `work` on a session that takes parts.
+    fn with_uploading(&self, name: &str, work: impl FnOnce(&mut Session) -> Reply) -> Reply {
+        let (mut state, _) = self.lock();
+        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
+        if session.frozen || !matches!(session.phase, Phase::Uploading | Phase::Ready) {
+            return out_of_turn("changed", session);
+        }
+        if !state.is_bound(session) {
+            return unknown_table(&session.database, &session.table);
+        }
+        state.sessions.get_mut(name).map_or_else(|| unknown_session(name), work)
+    }
+
+    #[expect(clippy::type_complexity, reason = "used once, right above")]
+    fn start_import(
+        &self,
+        name: &str,
+        sabotage: Sabotage,
+    ) -> Result<(u64, Vec<(String, SpoolFile)>, Arc<AtomicBool>), Box<Reply>> {
+        let (mut state, moment) = self.lock();
+        let state: &mut State = &mut state;
+        let session = state.sessions.get(name).ok_or_else(|| unknown_session(name))?;
+        if !session.frozen || !matches!(session.phase, Phase::Uploading | Phase::Ready) {
+            return Err(out_of_turn("performed", session).into());
+        }
+        if !state.is_bound(session) {
+            return Err(unknown_table(&session.database, &session.table).into());
+        }
+        let number = state.next_id();
+        let session = state.sessions.get_mut(name).ok_or_else(|| unknown_session(name))?;
+        session.phase = Phase::Performing { started: moment.now };
+        session.job = Some(number);
+        session.imported = None;
+        let cancelled = Arc::new(AtomicBool::new(self.stopped.load(Ordering::Relaxed)));
+        let job = Job {
+            session: name.to_owned(),
+            database: session.database.clone(),
+            status: JobStatus::Active,
+            created: moment,
+            ended: None,
+            message: String::new(),
+            records: 0,
+            fails: sabotage == Sabotage::FailImport,
+            found: None,
+            cancelled: Arc::clone(&cancelled),
+        };
+        state.jobs.insert(number, job);
+        let parts = session.parts.iter().map(|(name, file)| (name.clone(), file.clone())).collect();
+        Ok((number, parts, cancelled))
+    }
+
+    fn end_reading(&self, job: u64, found: Imported) {
+        let (mut state, _) = self.lock();
+        if let Some(job) = state.jobs.get_mut(&job)
+            && job.status == JobStatus::Active
+        {
+            job.found = Some(found);
+        }
+    }
+}
+
+fn show(name: &str, session: &Session) -> Value {
+    let imported = session.imported.as_ref();
+    json!({
+        "name": name,
+        "database": session.database,
+        "table": session.table,
+        "status": session.phase.name(),
+        "upload_frozen": session.frozen,
+        "job_id": session.job,
+        "valid_records": imported.map(|imported| imported.valid_records),
+        "error_records": imported.map(|imported| imported.error_records),
+        "valid_parts": imported.map(|imported| imported.valid_parts),
+        "error_parts": imported.map(|imported| imported.error_parts),
+    })
+}
+
+fn acknowledged(name: &str) -> Reply {
+    Reply::ok(&json!({"name": name, "bulk_import": name}))
+}
+
+fn unknown_session(name: &str) -> Reply {
+    not_found(&format!("Bulk import session '{name}' does not exist"))
+}
+
+fn out_of_turn(what: &str, session: &Session) -> Reply {
+    let frozen = if session.frozen { "frozen" } else { "not frozen" };
+    let message =
+        format!("Bulk import session cannot be {what}: it is {} and {frozen}", session.phase.name());
+    error(StatusCode::CONFLICT, &message)
+}

@@ -1,0 +1,223 @@
+//! The look-alike of the Treasure Data REST API: databases, tables, bulk import sessions and jobs.
+//!
+//! Owns who may call what and the forms of errors; the calls themselves are in the modules below. Everything is
+//! judged as the published clients and documents describe it, strictly where a client could make a mistake.
+
+mod bulk_import;
+mod import;
+mod jobs;
+mod state;
+mod tables;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::StatusCode;
+use serde_json::json;
+
+pub(super) use self::state::{Durations, LoadedPart};
+use self::state::{Moment, State};
+use super::operation::Operation;
+use super::reply::{Call, Reply};
+use super::spool::Spool;
+use crate::clock::Clock;
+
+/// What the API key may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Everything.
+    #[default]
+    Master,
+    /// Import only: showing tables, reading rows and `update-schema` are forbidden.
+    WriteOnly,
+}
+
+/// What is to go wrong inside the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sabotage {
+    #[default]
+    None,
+    FailImport,
+    FailCommit,
+}
+
+/// A bulk import session, as seen by tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSummary {
+    /// Unique name.
+    pub name: String,
+    /// Target database.
+    pub database: String,
+    /// Target table.
+    pub table: String,
+    /// `uploading`, `performing`, `ready`, `committing` or `committed`.
+    pub status: &'static str,
+    /// Whether uploads are refused.
+    pub upload_frozen: bool,
+    /// Names of the parts; empty once committed.
+    pub parts: Vec<String>,
+    /// Records of the last import that can be loaded.
+    pub valid_records: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct TreasureData {
+    state: Mutex<State>,
+    clock: Clock,
+    spool: Spool,
+    authorization: String,
+    account_id: u64,
+    key_kind: KeyKind,
+    stopped: AtomicBool,
+}
+
+impl TreasureData {
+    pub(super) fn new(
+        clock: Clock,
+        spool: Spool,
+        api_key: &str,
+        key_kind: KeyKind,
+        durations: Durations,
+    ) -> Self {
+        let account = api_key.split_once('/').and_then(|(account, _)| account.parse().ok());
+        Self {
+            state: Mutex::new(State::new(durations)),
+            clock,
+            spool,
+            authorization: format!("TD1 {api_key}"),
+            account_id: account.unwrap_or(1),
+            key_kind,
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) const fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// Ends imports that are still reading.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        for job in self.lock().0.jobs.values() {
+            job.cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Why a request is refused before its body is read, if it is.
+    pub(super) fn refusal(&self, operation: Operation, authorization: Option<&str>) -> Option<Reply> {
+        if operation == Operation::ServerStatus {
+            return None;
+        }
+        if authorization != Some(self.authorization.as_str()) {
+            return Some(error(StatusCode::UNAUTHORIZED, "Authentication failed: invalid API key"));
+        }
+        let reads = matches!(
+            operation,
+            Operation::ListTables | Operation::ShowTable | Operation::TailTable | Operation::UpdateSchema
+        );
+        (reads && self.key_kind == KeyKind::WriteOnly)
+            .then(|| error(StatusCode::FORBIDDEN, "Permission denied: the key is write-only"))
+    }
+
+    pub(super) async fn act(self: &Arc<Self>, call: &Call, sabotage: Sabotage) -> Reply {
+        match call.operation {
+            Operation::ServerStatus => Reply::ok(&json!({"status": "ok"})),
+            Operation::ValidateKey => self.validate_key(),
+            Operation::ShowUser => self.show_user(),
+            Operation::ListDatabases => self.list_databases(),
+            Operation::ShowDatabase => self.show_database(call.argument(0)),
+            Operation::CreateDatabase => self.create_database(call.argument(0)),
+            Operation::DeleteDatabase => self.delete_database(call.argument(0)),
+            Operation::ListTables => self.list_tables(call.argument(0)),
+            Operation::ShowTable => self.show_table(call.argument(0), call.argument(1)),
+            Operation::CreateTable => self.create_table(call.argument(0), call.argument(1), call.argument(2)),
+            Operation::DeleteTable => self.delete_table(call.argument(0), call.argument(1)),
+            Operation::RenameTable => self.rename_table(call),
+            Operation::SwapTables => self.swap_tables(call),
+            Operation::AppendSchema | Operation::UpdateSchema => self.change_schema(call),
+            Operation::TailTable => self.tail_table(call).await,
+            Operation::CreateSession => self.create_session(call),
+            Operation::ShowSession => self.show_session(call.argument(0)),
+            Operation::ListSessions => self.list_sessions(),
+            Operation::ListParts => self.list_parts(call.argument(0)),
+            Operation::UploadPart => self.upload_part(call),
+            Operation::DeletePart => self.delete_part(call.argument(0), call.argument(1)),
+            Operation::FreezeSession => self.freeze(call.argument(0)),
+            Operation::UnfreezeSession => self.unfreeze(call.argument(0)),
+            Operation::PerformSession => self.perform(call.argument(0), sabotage).await,
+            Operation::CommitSession => self.commit(call.argument(0), sabotage),
+            Operation::DeleteSession => self.delete_session(call.argument(0)),
+            Operation::ErrorRecords => self.error_records(call.argument(0)),
+            Operation::ListJobs => self.list_jobs(call),
+            Operation::JobStatus => self.job_status(call.argument(0)),
+            Operation::ShowJob => self.show_job(call.argument(0)),
+            Operation::KillJob => self.kill_job(call.argument(0)),
+            Operation::AccessToken | Operation::Customers | Operation::Unknown => {
+                not_found("Resource not found")
+            }
+        }
+    }
+
+    /// The state after everything that is due has happened, and the moment it is looked at.
+    fn lock(&self) -> (MutexGuard<'_, State>, Moment) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let moment = Moment { now: self.clock.now(), unix: self.clock.unix_time() };
+        state.settle(moment);
+        (state, moment)
+    }
+
+    fn validate_key(&self) -> Reply {
+        let (key_type, administrator) = match self.key_kind {
+            KeyKind::Master => ("master", true),
+            KeyKind::WriteOnly => ("write_only", false),
+        };
+        Reply::ok(&json!({
+            "key_type": key_type,
+            "account_id": self.account_id,
+            "user_id": 1,
+            "administrator": administrator,
+        }))
+    }
+
+    fn show_user(&self) -> Reply {
+        Reply::ok(&json!({
+            "id": 1,
+            "name": "Sandbox User",
+            "first_name": "Sandbox",
+            "last_name": "User",
+            "email": "sandbox@example.com",
+            "phone": null,
+            "gravatar_url": "https://example.com/avatar.png",
+            "administrator": self.key_kind == KeyKind::Master,
+            "created_at": timestamp(Duration::ZERO),
+            "updated_at": timestamp(Duration::ZERO),
+            "account_owner": true,
+        }))
+    }
+}
+
+/// An error in the usual form.
+fn error(status: StatusCode, message: &str) -> Reply {
+    Reply::json(status, &json!({"error": message, "text": message, "severity": "error"}))
+}
+
+fn not_found(message: &str) -> Reply {
+    error(StatusCode::NOT_FOUND, message)
+}
+
+fn invalid(message: &str) -> Reply {
+    error(StatusCode::UNPROCESSABLE_ENTITY, message)
+}
+
+/// A conflict, in the other form.
+fn conflict(message: &str, with: Option<u64>) -> Reply {
+    let body = json!({"message": message, "details": {"conflicts_with": with}, "stacktrace": null});
+    Reply::json(StatusCode::CONFLICT, &body)
+}
+
+fn timestamp(unix: Duration) -> String {
+    UNIX_EPOCH
+        .checked_add(unix)
+        .map_or_else(String::new, |time| humantime::format_rfc3339_seconds(time).to_string())
+}

@@ -1,0 +1,292 @@
+//! What the look-alike of Treasure Data remembers, and how it moves on by itself.
+//!
+//! Owns databases, tables, bulk import sessions and jobs. Time passes by [`State::settle`], which every access calls
+//! first: a session whose import or commit is due has moved on before anybody can look. Rows stay in spooled parts;
+//! a table is a list of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::super::spool::SpoolFile;
+use super::import::Imported;
+
+/// How long imports, commits and the counting of rows take on the clock.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Durations {
+    pub(in super::super) import: Duration,
+    pub(in super::super) commit: Duration,
+    pub(in super::super) row_count_lag: Duration,
+}
+
+/// A moment on both time lines of the clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// Monotonic, for what is due.
+    pub(super) now: Duration,
+    /// Wall time, for what is shown.
+    pub(super) unix: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) durations: Durations,
+    pub(super) databases: BTreeMap<String, Database>,
+    pub(super) sessions: BTreeMap<String, Session>,
+    pub(super) jobs: BTreeMap<u64, Job>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) id: u64,
+    pub(super) created: Duration,
+    pub(super) tables: BTreeMap<String, Table>,
+}
+
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) id: u64,
+    pub(super) created: Duration,
+    pub(super) updated: Duration,
+    pub(super) columns: Vec<Column>,
+    pub(super) parts: Vec<LoadedPart>,
+    pub(super) latest_time: Option<i64>,
+    /// Loads that the reported count does not show before their time.
+    uncounted: Vec<(Duration, u64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) alias: Option<String>,
+}
+
+/// A part whose valid records are rows of a table.
+#[derive(Clone, Debug)]
+pub(in super::super) struct LoadedPart {
+    pub(in super::super) file: SpoolFile,
+    pub(in super::super) records: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) database: String,
+    pub(super) table: String,
+    /// The table that stood there when the session was created; another one of that name is not the same.
+    pub(super) table_id: u64,
+    pub(super) phase: Phase,
+    pub(super) frozen: bool,
+    pub(super) job: Option<u64>,
+    pub(super) parts: BTreeMap<String, SpoolFile>,
+    /// What the last import found; none before the first.
+    pub(super) imported: Option<Imported>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Uploading,
+    Performing { started: Duration },
+    Ready,
+    Committing { started: Duration, fails: bool },
+    Committed,
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) session: String,
+    pub(super) database: String,
+    pub(super) status: JobStatus,
+    pub(super) created: Moment,
+    pub(super) ended: Option<Duration>,
+    pub(super) message: String,
+    pub(super) records: u64,
+    /// The import is to fail on purpose.
+    pub(super) fails: bool,
+    /// What was found, until the import is due.
+    pub(super) found: Option<Imported>,
+    /// Tells the import to stop.
+    pub(super) cancelled: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JobStatus {
+    Active,
+    Success,
+    Error,
+    Killed,
+}
+
+impl State {
+    pub(super) fn new(durations: Durations) -> Self {
+        Self {
+            durations,
+            databases: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            last_id: 1_000,
+        }
+    }
+
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Makes a database; false if there is one of that name.
+    pub(super) fn create_database(&mut self, name: &str, unix: Duration) -> bool {
+        if self.databases.contains_key(name) {
+            return false;
+        }
+        let database = Database { id: self.next_id(), created: unix, tables: BTreeMap::new() };
+        self.databases.insert(name.to_owned(), database);
+        true
+    }
+
+    /// Makes an empty table; false if there is one of that name, none if there is no such database.
+    pub(super) fn create_table(&mut self, database: &str, table: &str, unix: Duration) -> Option<bool> {
+        let id = self.next_id();
+        let tables = &mut self.databases.get_mut(database)?.tables;
+        if tables.contains_key(table) {
+            return Some(false);
+        }
+        tables.insert(table.to_owned(), Table::new(id, unix));
+        Some(true)
+    }
+
+    pub(super) fn table(&self, database: &str, table: &str) -> Option<&Table> {
+        self.databases.get(database)?.tables.get(table)
+    }
+
+    pub(super) fn table_mut(&mut self, database: &str, table: &str) -> Option<&mut Table> {
+        self.databases.get_mut(database)?.tables.get_mut(table)
+    }
+
+    /// Whether the table that `session` was created for still stands where it stood.
+    pub(super) fn is_bound(&self, session: &Session) -> bool {
+        self.table(&session.database, &session.table).is_some_and(|table| table.id == session.table_id)
+    }
+
+    /// Lets every import and commit that is due end.
+    pub(super) fn settle(&mut self, moment: Moment) {
+        let due = |session: &Session| match session.phase {
+            Phase::Performing { started } => moment.now >= started + self.durations.import,
+            Phase::Committing { started, .. } => moment.now >= started + self.durations.commit,
+            _ => false,
+        };
+        let due: Vec<String> =
+            self.sessions.iter().filter(|(_, session)| due(session)).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            if let Some(mut session) = self.sessions.remove(&name) {
+                match session.phase {
+                    Phase::Performing { .. } => self.end_import(&mut session, moment),
+                    Phase::Committing { fails, .. } => self.end_commit(&mut session, fails, moment),
+                    _ => {}
+                }
+                self.sessions.insert(name, session);
+            }
+        }
+    }
+
+    fn end_import(&mut self, session: &mut Session, moment: Moment) {
+        let Some(job) = session.job.and_then(|job| self.jobs.get_mut(&job)) else { return };
+        let Some(found) = job.found.take() else { return };
+        let failure = if job.fails {
+            Some("import failed on purpose")
+        } else if found.valid_records == 0 {
+            Some("no valid records")
+        } else {
+            None
+        };
+        job.ended = Some(moment.unix);
+        job.records = found.valid_records;
+        job.status = if failure.is_some() { JobStatus::Error } else { JobStatus::Success };
+        job.message =
+            failure.map_or_else(|| found.summary(), |failure| format!("{failure}: {}", found.summary()));
+        session.phase = if failure.is_some() { Phase::Uploading } else { Phase::Ready };
+        session.imported = Some(found);
+    }
+
+    fn end_commit(&mut self, session: &mut Session, fails: bool, moment: Moment) {
+        let visible = moment.now + self.durations.row_count_lag;
+        let bound = self.is_bound(session);
+        let table = self.table_mut(&session.database, &session.table);
+        match (table, session.imported.as_mut()) {
+            (Some(table), Some(imported)) if bound && !fails => {
+                table.load(imported, visible, moment.unix);
+                session.phase = Phase::Committed;
+                session.parts.clear();
+            }
+            _ => session.phase = Phase::Ready,
+        }
+    }
+}
+
+impl Table {
+    fn new(id: u64, unix: Duration) -> Self {
+        Self {
+            id,
+            created: unix,
+            updated: unix,
+            columns: Vec::new(),
+            parts: Vec::new(),
+            latest_time: None,
+            uncounted: Vec::new(),
+        }
+    }
+
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> u64 {
+        self.parts.iter().map(|part| part.records).sum()
+    }
+
+    /// How many rows are reported.
+    pub(super) fn reported_rows(&self, now: Duration) -> u64 {
+        let hidden = self.uncounted.iter().filter(|(visible, _)| now < *visible).map(|(_, rows)| rows);
+        self.rows().saturating_sub(hidden.sum())
+    }
+
+    /// Adds the rows of an import, whose count shows from `visible` on.
+    pub(super) fn load(&mut self, imported: &mut Imported, visible: Duration, unix: Duration) {
+        self.uncounted.retain(|(visible_before, _)| *visible_before < visible + Duration::from_secs(3_600));
+        self.uncounted.push((visible, imported.valid_records));
+        self.parts.append(&mut imported.parts);
+        self.latest_time = self.latest_time.max(imported.latest_time);
+        self.updated = unix;
+        for (name, kind) in &imported.columns {
+            if name != "time" && !name.is_empty() && !self.columns.iter().any(|column| column.name == *name) {
+                let kind = (*kind).to_owned();
+                self.columns.push(Column { name: name.clone(), kind, alias: None });
+            }
+        }
+    }
+}
+
+impl Phase {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Uploading => "uploading",
+            Self::Performing { .. } => "performing",
+            Self::Ready => "ready",
+            Self::Committing { .. } => "committing",
+            Self::Committed => "committed",
+        }
+    }
+}
+
+impl Job {
+    /// The status that is shown, which passes through all the documented ones.
+    pub(super) fn shown_status(&self, now: Duration, import: Duration) -> &'static str {
+        let elapsed = now.saturating_sub(self.created.now);
+        match self.status {
+            JobStatus::Success => "success",
+            JobStatus::Error => "error",
+            JobStatus::Killed => "killed",
+            JobStatus::Active if elapsed * 4 < import => "queued",
+            JobStatus::Active if elapsed * 2 < import => "booting",
+            JobStatus::Active => "running",
+        }
+    }
+}
