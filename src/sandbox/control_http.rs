@@ -1,15 +1,7 @@
 //! The control over HTTP, for programs that are not in the same process.
 //!
-//! On the address of Treasure Data, without a key, never hit by faults and not counted:
-//!
-//! | call | answer |
-//! |---|---|
-//! | `GET /sandbox/tables` | `{"tables":[{"database","table","rows"}]}` |
-//! | `GET /sandbox/tables/{db}/{table}/count` | `{"rows":N}`, without the lag of the reported count |
-//! | `GET /sandbox/tables/{db}/{table}/rows?offset=0&limit=100` | `{"rows":[{"time","json_response",…}]}`, limit ≤ 1,000 |
-//! | `GET /sandbox/tables/{db}/{table}/verify?from=&to=` | the fields of [`Verification`](super::Verification) and `exact` |
-//! | `GET /sandbox/sessions` | `{"sessions":[{"name","database","table","status","upload_frozen","parts","valid_records"}]}` |
-//! | `GET /sandbox/requests` | `{"operations":{name:N},"connections":{…},"applied_faults":N,"max_requests_in_rolling_second":N}` |
+//! Owns the paths below `/sandbox/` on the address of Treasure Data: no key is asked for, no fault hits them, and they
+//! are not counted. The calls are listed in the documentation of [`sandbox`](super).
 
 use std::sync::Arc;
 

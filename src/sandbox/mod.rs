@@ -8,11 +8,22 @@
 //! Memory does not grow with the number of customers or rows: pages are generated when asked for, loaded parts lie in
 //! a temporary folder that goes away with the [`Sandbox`].
 //!
-//! [`Control`] looks inside from the same process; the same over HTTP is at `/sandbox/…` on the address of Treasure
-//! Data (`tables`, `tables/{db}/{table}/count|rows|verify`, `sessions`, `requests`).
+//! [`Control`] looks inside from the same process. For other programs the same is on the address of Treasure Data,
+//! without a key, never hit by faults and not counted:
+//!
+//! | call | answer |
+//! |---|---|
+//! | `GET /sandbox/tables` | `{"tables":[{"database","table","rows"}]}` |
+//! | `GET /sandbox/tables/{db}/{table}/count` | `{"rows":N}`, without the lag of the reported count |
+//! | `GET /sandbox/tables/{db}/{table}/rows?offset=0&limit=100` | `{"rows":[{"time","json_response",…}]}`, limit ≤ 1,000 |
+//! | `GET /sandbox/tables/{db}/{table}/verify?from=&to=` | the fields of [`Verification`] and `exact` |
+//! | `GET /sandbox/sessions` | `{"sessions":[{"name","database","table","status","upload_frozen","parts","valid_records"}]}` |
+//! | `GET /sandbox/requests` | `{"operations":{name:N},"connections":{…},"applied_faults":N,"max_requests_in_rolling_second":N}` |
 //!
 //! It is not a security boundary: credentials are fixed and public.
 
+mod answer;
+mod connection;
 mod control;
 mod control_http;
 mod customer;

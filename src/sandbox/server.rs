@@ -3,30 +3,25 @@
 //! Owns the way of a request from the socket to the look-alike and back, and carries faults out on it. Each service
 //! has its own listener. What a request means is none of its business.
 
-use std::convert::Infallible;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Shared;
+use super::answer::{AnswerBody, refusal, respond, spoil};
+use super::connection::Connection;
 use super::control_http;
-use super::fault::{FaultKind, RetryDelay};
+use super::fault::FaultKind;
 use super::operation::{Operation, Service, route, segments};
 use super::reply::{Call, CallBody, Reply, accepts_gzip};
 use super::spool::{SpoolFile, SpoolWriter};
@@ -37,21 +32,13 @@ const LARGEST_BODY: usize = 1_024 * 1_024;
 const LARGEST_PART: u64 = 256 * 1_024 * 1_024;
 /// Bytes of a part that are gathered before they are written.
 const WRITE_SIZE: usize = 512 * 1_024;
-/// Pieces of a trickling body.
-const TRICKLE: usize = 8;
-
-type AnswerBody = BoxBody<Bytes, io::Error>;
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The connection is to be reset instead of an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is reset on purpose")]
 struct Severed;
-
-/// A connection that can be told to end with a reset.
-struct Connection {
-    stream: TcpStream,
-    reset: Arc<AtomicBool>,
-}
 
 /// One service on its listener.
 pub(super) struct Listener {
@@ -61,7 +48,7 @@ pub(super) struct Listener {
     refusing: AtomicU32,
 }
 
-/// Which request of a connection is answered, and how it may be broken.
+/// Answers the requests of one connection, which it can have reset.
 struct Exchange {
     listener: Arc<Listener>,
     reset: Arc<AtomicBool>,
@@ -78,13 +65,13 @@ impl Listener {
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             // Out of file descriptors, or the client is gone again: both pass.
             let Ok((stream, _)) = accepted else {
-                tokio::task::yield_now().await;
+                self.shared.clock.sleep(ACCEPT_PAUSE).await;
                 continue;
             };
             self.shared.log.connected(self.service);
             if self.refusing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
             {
-                drop(Connection { stream, reset: Arc::new(AtomicBool::new(true)) });
+                drop(Connection::new(stream, Arc::new(AtomicBool::new(true))));
                 continue;
             }
             let connection = Arc::clone(&self).serve(stream);
@@ -104,7 +91,7 @@ impl Listener {
             let exchange = Arc::clone(&exchange);
             async move { exchange.answer(request).await }
         });
-        let connection = Connection { stream, reset };
+        let connection = Connection::new(stream, reset);
         // An error here is a client that went away, or a fault: nobody needs to know.
         drop(http1::Builder::new().serve_connection(TokioIo::new(connection), answer).await);
     }
@@ -124,7 +111,7 @@ impl Exchange {
         let (ordinal, operation_ordinal) = shared.log.count(service, operation);
         let fault = shared.faults.take(service, ordinal, operation, operation_ordinal);
         let admission = match service {
-            Service::Yotpo => shared.yotpo.admit(shared.clock.now()).map(Some),
+            Service::Yotpo => shared.yotpo.admit(&shared.clock).map(Some),
             Service::TreasureData => Ok(None),
         };
         if let Some(fault) = &fault {
@@ -309,146 +296,4 @@ fn unreadable() -> Reply {
 
 fn no_space() -> Reply {
     refused(StatusCode::INSUFFICIENT_STORAGE, "The part could not be stored").with_text("connection", "close")
-}
-
-fn refusal(shared: &Shared, status: u16, delay: Option<RetryDelay>) -> Reply {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let reply = if status.is_server_error() {
-        Reply::text(status, "text/html", "<html><body><h1>Something went wrong</h1></body></html>")
-    } else {
-        refused(status, "Refused on purpose")
-    };
-    match delay {
-        None => reply,
-        Some(RetryDelay::RateLimitReset(seconds)) => {
-            reply.with_number("ratelimit-remaining", 0).with_number("ratelimit-reset", seconds)
-        }
-        Some(RetryDelay::RetryAfterSeconds(seconds)) => reply.with_number("retry-after", seconds),
-        Some(RetryDelay::RetryAfterDate(seconds)) => {
-            // HTTP dates have whole seconds; rounded up, so that the wait is never shorter than asked for.
-            let now = Duration::from_secs(shared.clock.unix_time().as_secs() + 1);
-            let date = UNIX_EPOCH.checked_add(now + Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
-            reply.with_text("retry-after", &httpdate::fmt_http_date(date))
-        }
-    }
-}
-
-/// An answer after the service acted, with its body spoilt.
-fn spoil(shared: &Shared, reply: Reply, fault: &FaultKind, compress: bool) -> Response<AnswerBody> {
-    match fault {
-        FaultKind::EmptyOk => respond(Reply { body: Bytes::new(), status: StatusCode::OK, ..reply }, false),
-        FaultKind::WrongContentType => respond(Reply { content_type: "text/html", ..reply }, compress),
-        FaultKind::TruncatedBody => {
-            let reply = if compress { reply.compressed() } else { reply };
-            let length = reply.body.len().max(2);
-            let half = reply.body.slice(..reply.body.len() / 2);
-            let mut response = respond(reply, false);
-            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            *response.body_mut() = truncated(half);
-            response
-        }
-        FaultKind::SlowBody(duration) => {
-            let reply = if compress { reply.compressed() } else { reply };
-            let body = reply.body.clone();
-            let mut response = respond(reply, false);
-            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-            *response.body_mut() = trickling(shared, body, *duration);
-            response
-        }
-        _ => respond(reply, compress),
-    }
-}
-
-fn truncated(half: Bytes) -> AnswerBody {
-    let body = stream::unfold(0_u8, move |step| {
-        let half = half.clone();
-        async move {
-            if step == 0 {
-                return Some((Ok(Frame::data(half)), 1));
-            }
-            // Lets the half be sent before the connection ends.
-            tokio::task::yield_now().await;
-            Some((Err(io::Error::other("truncated on purpose")), 2))
-        }
-    });
-    BoxBody::new(StreamBody::new(body))
-}
-
-fn trickling(shared: &Shared, body: Bytes, duration: Duration) -> AnswerBody {
-    let clock = shared.clock.clone();
-    let piece = body.len().div_ceil(TRICKLE).max(1);
-    let body = stream::unfold(body, move |mut rest| {
-        let clock = clock.clone();
-        async move {
-            if rest.is_empty() {
-                return None;
-            }
-            clock.sleep(duration / 8).await;
-            let data = rest.split_to(piece.min(rest.len()));
-            Some((Ok(Frame::data(data)), rest))
-        }
-    });
-    BoxBody::new(StreamBody::new(body))
-}
-
-fn respond(reply: Reply, compress: bool) -> Response<AnswerBody> {
-    let reply = if compress { reply.compressed() } else { reply };
-    let body = Full::new(reply.body).map_err(|never: Infallible| match never {}).boxed();
-    let mut response = Response::new(body);
-    *response.status_mut() = reply.status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-    response.headers_mut().extend(reply.headers);
-    response
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.reset.load(Ordering::Relaxed) {
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if self.reset.load(Ordering::Relaxed) {
-            // Closing without lingering sends RST instead of FIN.
-            drop(socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)));
-        }
-    }
 }

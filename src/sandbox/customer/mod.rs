@@ -7,9 +7,13 @@
 //!
 //! Every customer carries its number in `external_id` or in its email address, so a row tells whose it is.
 
+mod scalar;
 mod template;
+#[cfg(test)]
+mod tests;
 mod text;
 
+use self::scalar::{write_number, write_one_of, write_padded, write_phone, write_timestamp};
 use self::template::{Skeleton, Slot, Style, Template};
 use self::text::Text;
 
@@ -190,8 +194,8 @@ impl Generator {
     fn draw(&self, index: u64, expansion: Expansion) -> Draw {
         let state = mix(self.seed ^ mix(index.wrapping_add(1)));
         let shape = match (self.shapes, state % 100) {
-            (CustomerShapes::Loyalty, _) | (CustomerShapes::Mixed, 0..=29) => Shape::FullWithLoyalty,
-            (CustomerShapes::Mixed, 30..=57) => Shape::FullWithShortLoyalty,
+            (CustomerShapes::Loyalty, _) | (CustomerShapes::Mixed, 0..=14) => Shape::FullWithLoyalty,
+            (CustomerShapes::Mixed, 15..=57) => Shape::FullWithShortLoyalty,
             (CustomerShapes::Mixed, 58..=67) => Shape::Plain,
             (CustomerShapes::Mixed, 68..=81) => Shape::Reviews,
             (CustomerShapes::Mixed, 82..=95) => Shape::Sparse,
@@ -343,63 +347,6 @@ fn write_pagination(style: Style, pagination: Pagination<'_>, page: &mut Vec<u8>
     write(&[if style == Style::Pretty { "\n}\n" } else { "}" }]);
 }
 
-fn write_phone(bits: u64, out: &mut Vec<u8>) {
-    if bits >> 60 == 0 {
-        out.extend_from_slice(b"null");
-    } else {
-        write_padded("\"+155", bits, "\"", out);
-    }
-}
-
-/// Eight digits between two texts.
-fn write_padded(before: &str, bits: u64, after: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(before.as_bytes());
-    let [a, b, c, d] = [bits, bits >> 8, bits >> 16, bits >> 24].map(|part| two_digits(part % 100));
-    out.extend_from_slice(&[a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]]);
-    out.extend_from_slice(after.as_bytes());
-}
-
-fn write_timestamp(bits: u64, out: &mut Vec<u8>) {
-    let year = two_digits(15 + bits % 12);
-    let month = two_digits(1 + (bits >> 8) % 12);
-    let day = two_digits(1 + (bits >> 16) % 28);
-    let date = [b'"', b'2', b'0', year[0], year[1], b'-', month[0], month[1], b'-', day[0], day[1]];
-    let zone = match (bits >> 48) % 32 {
-        0..=15 => "\"",
-        16..=20 => "Z\"",
-        21..=23 => ".000Z\"",
-        24..=25 => "+00:00\"",
-        26 => ".000+00:00\"",
-        27 => "-05:00\"",
-        28 => " UTC\"",
-        29 => return out.extend_from_slice(b"null"),
-        30 => return out.extend_from_slice(b"\"\""),
-        _ => {
-            out.extend_from_slice(&date);
-            return out.push(b'"');
-        }
-    };
-    let hour = two_digits((bits >> 24) % 24);
-    let minute = two_digits((bits >> 32) % 60);
-    let second = two_digits((bits >> 40) % 60);
-    out.extend_from_slice(&date);
-    out.extend_from_slice(&[b'T', hour[0], hour[1], b':', minute[0], minute[1], b':', second[0], second[1]]);
-    out.extend_from_slice(zone.as_bytes());
-}
-
-const fn two_digits(number: u64) -> [u8; 2] {
-    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
-}
-
-fn write_number(number: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-fn write_one_of(pool: &[&str], bits: u64, out: &mut Vec<u8>) {
-    let at = usize::try_from(bits % pool.len() as u64).unwrap_or(0);
-    out.extend_from_slice(pool.get(at).copied().unwrap_or_default().as_bytes());
-}
-
 fn leading_number(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(text.get(..digits)?).ok()?.parse().ok()
@@ -417,136 +364,4 @@ const fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EVERYTHING: Expansion = Expansion { custom_properties: true, loyalty: true };
-
-    fn generator(layout: PageLayout) -> Generator {
-        Generator::new(1, 2_000, CustomerShapes::Mixed, layout)
-    }
-
-    fn page(generator: &Generator, first: u64, count: u64, expansion: Expansion) -> String {
-        let mut page = Vec::new();
-        generator.write_page(first, count, expansion, Pagination::NullCursor, &mut page);
-        String::from_utf8(page).unwrap()
-    }
-
-    fn customers(page: &str) -> Vec<Box<serde_json::value::RawValue>> {
-        #[derive(serde::Deserialize)]
-        struct Page {
-            customers: Vec<Box<serde_json::value::RawValue>>,
-        }
-        serde_json::from_str::<Page>(page).unwrap().customers
-    }
-
-    #[test]
-    fn pages_of_every_layout_are_json_with_the_asked_customers() {
-        for layout in [PageLayout::Compact, PageLayout::Spaced, PageLayout::Pretty, PageLayout::Mixed] {
-            let generator = generator(layout);
-            assert_eq!(customers(&page(&generator, 0, 2_000, EVERYTHING)).len(), 2_000);
-            assert_eq!(customers(&page(&generator, 1_990, 100, EVERYTHING)).len(), 10);
-            assert!(customers(&page(&generator, 2_000, 100, EVERYTHING)).is_empty());
-        }
-    }
-
-    #[test]
-    fn layouts_differ_in_white_space_only() {
-        let strip = |page: String| page.replace([' ', '\n'], "");
-        let compact = strip(page(&generator(PageLayout::Compact), 0, 100, EVERYTHING));
-        assert_eq!(strip(page(&generator(PageLayout::Pretty), 0, 100, EVERYTHING)), compact);
-        assert_eq!(strip(page(&generator(PageLayout::Spaced), 0, 100, EVERYTHING)), compact);
-    }
-
-    #[test]
-    fn rows_tell_whose_they_are_and_are_plain_ascii() {
-        let generator = generator(PageLayout::Mixed);
-        for index in 0..2_000 {
-            let mut row = Vec::new();
-            generator.write_stored(index, &mut row);
-            assert!(row.is_ascii());
-            assert_eq!(generator.index_of(&row), Some(index));
-        }
-        assert_eq!(generator.index_of(br#"{"external_id":"17"}"#), None);
-        assert_eq!(generator.index_of(b"garbage @example.com"), None);
-    }
-
-    #[test]
-    fn every_string_and_number_of_the_pools_occurs() {
-        let generator = Generator::new(3, 20_000, CustomerShapes::Mixed, PageLayout::Compact);
-        let page = page(&generator, 0, 20_000, EVERYTHING);
-        let pools =
-            [text::FIRST_NAMES, text::LAST_NAMES, text::CITIES, text::COMPANIES, text::TAGS, text::ODD];
-        let strings = pools.concat();
-        let missing = |value: &&str| !page.contains(&format!(":{value}"));
-        assert_eq!(strings.iter().map(|text| text.wire).find(missing), None);
-        assert_eq!(text::NUMBERS.iter().copied().find(missing), None);
-    }
-
-    #[test]
-    fn optional_parts_come_only_when_asked_for() {
-        let generator = generator(PageLayout::Compact);
-        let bare = page(&generator, 0, 200, Expansion::default());
-        assert!(!bare.contains("points_balance") && !bare.contains("shoe_size"));
-        let full = page(&generator, 0, 200, EVERYTHING);
-        assert!(full.contains("points_balance") && full.contains("shoe_size"));
-    }
-
-    #[test]
-    fn same_seed_gives_the_same_store_and_another_seed_another() {
-        let first = page(&generator(PageLayout::Mixed), 0, 50, EVERYTHING);
-        assert_eq!(page(&generator(PageLayout::Mixed), 0, 50, EVERYTHING), first);
-        let other = Generator::new(2, 2_000, CustomerShapes::Mixed, PageLayout::Mixed);
-        assert_ne!(page(&other, 0, 50, EVERYTHING), first);
-    }
-
-    #[test]
-    fn customers_have_the_size_of_real_ones() {
-        let generator = generator(PageLayout::Compact);
-        let size = page(&generator, 0, 2_000, EVERYTHING).len() / 2_000;
-        assert!((800..1_100).contains(&size), "{size} bytes per customer");
-    }
-
-    /// Writes what `tests/python` or anybody else needs to compare with Python's own `json` module.
-    #[test]
-    #[ignore = "writes files for a comparison with Python by hand"]
-    #[expect(clippy::disallowed_methods, reason = "the folder is named by the person who compares")]
-    fn dump_for_python() {
-        let folder = std::path::PathBuf::from(std::env::var("SANDBOX_DUMP").unwrap());
-        let generator = Generator::new(7, 20_000, CustomerShapes::Mixed, PageLayout::Mixed);
-        let mut rows = Vec::new();
-        for first in (0..20_000).step_by(100) {
-            let page = page(&generator, first, 100, EVERYTHING);
-            std::fs::write(folder.join(format!("page-{first}.json")), page).unwrap();
-        }
-        for index in 0..20_000 {
-            generator.write_stored(index, &mut rows);
-            rows.push(b'\n');
-        }
-        std::fs::write(folder.join("rows.txt"), rows).unwrap();
-    }
-
-    #[test]
-    #[ignore = "measures, and only means something in a release build"]
-    fn page_generation_speed() {
-        let generator = Generator::new(1, 10_000_000, CustomerShapes::Mixed, PageLayout::Mixed);
-        let clock = crate::clock::Clock::machine();
-        let mut bytes = 0;
-        for first in (0..2_000_000).step_by(100) {
-            let mut page = Vec::new();
-            generator.write_page(first, 100, EVERYTHING, Pagination::NullCursor, &mut page);
-            bytes += page.len();
-        }
-        let seconds = clock.now().as_secs_f64();
-        println!("{:.2} M customers/s of {} bytes", 2.0 / seconds, bytes / 2_000_000);
-        let mut row = Vec::new();
-        for index in 0..2_000_000 {
-            row.clear();
-            generator.write_stored(index, &mut row);
-        }
-        println!("{:.2} M rows/s", 2.0 / (clock.now().as_secs_f64() - seconds));
-    }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -39,7 +40,7 @@ impl TreasureData {
         let mut imported = import(&[("injected".to_owned(), file)], &AtomicBool::new(false));
         let rows = imported.valid_records;
         let (mut state, moment) = self.lock();
-        state.table_mut(database, table)?.load(&mut imported, moment.now, moment.unix);
+        state.table_mut(database, table)?.load(&mut imported, moment, Duration::ZERO);
         Some(rows)
     }
 
@@ -208,7 +209,10 @@ impl TreasureData {
         if !state.is_bound(session) {
             return unknown_table(&session.database, &session.table);
         }
-        state.sessions.get_mut(name).map_or_else(|| unknown_session(name), work)
+        let Some(session) = state.sessions.get_mut(name) else { return unknown_session(name) };
+        // What was imported before is not what the parts are now.
+        session.phase = Phase::Uploading;
+        work(session)
     }
 
     #[expect(clippy::type_complexity, reason = "used once, right above")]

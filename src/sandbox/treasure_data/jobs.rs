@@ -97,7 +97,7 @@ fn show(number: u64, job: &Job, moment: Moment, import: Duration) -> Value {
         "status": job.shown_status(moment.now, import),
         "type": "bulk_import_perform",
         "database": job.database,
-        "query": null,
+        "query": "",
         "debug": {"cmdout": job.message, "stderr": stderr},
         "url": format!("http://localhost/jobs/{number}"),
         "priority": 0,

@@ -106,7 +106,7 @@ impl TreasureData {
 
     /// Why a request is refused before its body is read, if it is.
     pub(super) fn refusal(&self, operation: Operation, authorization: Option<&str>) -> Option<Reply> {
-        if operation == Operation::ServerStatus {
+        if matches!(operation, Operation::ServerStatus | Operation::Unknown) {
             return None;
         }
         if authorization != Some(self.authorization.as_str()) {

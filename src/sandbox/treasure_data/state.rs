@@ -210,12 +210,12 @@ impl State {
     }
 
     fn end_commit(&mut self, session: &mut Session, fails: bool, moment: Moment) {
-        let visible = moment.now + self.durations.row_count_lag;
+        let lag = self.durations.row_count_lag;
         let bound = self.is_bound(session);
         let table = self.table_mut(&session.database, &session.table);
         match (table, session.imported.as_mut()) {
             (Some(table), Some(imported)) if bound && !fails => {
-                table.load(imported, visible, moment.unix);
+                table.load(imported, moment, lag);
                 session.phase = Phase::Committed;
                 session.parts.clear();
             }
@@ -248,13 +248,13 @@ impl Table {
         self.rows().saturating_sub(hidden.sum())
     }
 
-    /// Adds the rows of an import, whose count shows from `visible` on.
-    pub(super) fn load(&mut self, imported: &mut Imported, visible: Duration, unix: Duration) {
-        self.uncounted.retain(|(visible_before, _)| *visible_before < visible + Duration::from_secs(3_600));
-        self.uncounted.push((visible, imported.valid_records));
+    /// Adds the rows of an import; the reported count shows them after `lag`.
+    pub(super) fn load(&mut self, imported: &mut Imported, moment: Moment, lag: Duration) {
+        self.uncounted.retain(|(visible, _)| moment.now < *visible);
+        self.uncounted.push((moment.now + lag, imported.valid_records));
         self.parts.append(&mut imported.parts);
         self.latest_time = self.latest_time.max(imported.latest_time);
-        self.updated = unix;
+        self.updated = moment.unix;
         for (name, kind) in &imported.columns {
             if name != "time" && !name.is_empty() && !self.columns.iter().any(|column| column.name == *name) {
                 let kind = (*kind).to_owned();

@@ -108,6 +108,7 @@ mod tests {
             assert!(raw.ends_with("==") && encoded.ends_with("%3D%3D"));
             assert_eq!(Cursor::from_raw(&raw), Some(cursor(offset)));
             assert_eq!(Cursor::from_raw(&encoded), None);
+            assert_eq!(Cursor::from_raw(raw.trim_end_matches('=')), None);
         }
     }
 

@@ -3,23 +3,27 @@
 //! Owns tokens, cursors and the rate limit of one store. What Yotpo does is only partly documented, so each doubtful
 //! point is a setting in [`YotpoBehaviour`]. It does not know HTTP connections or faults.
 
+mod behaviour;
 mod cursor;
 mod rate;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+pub use self::behaviour::{CursorEncoding, CursorMemory, FiltersBesideCursor, LastPage, YotpoBehaviour};
 use self::cursor::Cursor;
 use self::rate::{Admission, RateLimit};
-use super::customer::{CustomerShapes, Expansion, Generator, PageLayout, Pagination};
+use super::customer::{Expansion, Generator, Pagination};
 use super::operation::Operation;
 use super::reply::{Call, Reply};
+use crate::clock::Clock;
 
 const MOST_PER_PAGE: u64 = 100;
 const DEFAULT_PER_PAGE: u64 = 100;
@@ -27,77 +31,6 @@ const DEFAULT_PER_PAGE: u64 = 100;
 const MOST_TOKENS: usize = 1_000;
 /// Pages whose fetches are counted.
 const MOST_COUNTED_PAGES: usize = 1_000_000;
-
-/// How Yotpo behaves where its documentation leaves it open.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct YotpoBehaviour {
-    /// Which customers there are.
-    pub shapes: CustomerShapes,
-    /// White space of the pages.
-    pub page_layout: PageLayout,
-    /// What other parameters beside a cursor do.
-    pub filters_beside_cursor: FiltersBesideCursor,
-    /// What a cursor remembers of the request it came from, beside the page size.
-    pub cursor_memory: CursorMemory,
-    /// How `next_page_info` is written.
-    pub cursor_encoding: CursorEncoding,
-    /// How the last page shows that it is the last.
-    pub last_page: LastPage,
-    /// After this many pages an empty one with a cursor follows.
-    pub empty_page_after: Option<NonZeroU64>,
-    /// The answer to this page, counted from 1, names its own cursor as the next.
-    pub repeated_cursor_at: Option<NonZeroU64>,
-    /// A token is good for so many requests.
-    pub token_uses: Option<NonZeroU64>,
-}
-
-/// What parameters other than `limit` beside `page_info` do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FiltersBesideCursor {
-    /// They are accepted.
-    #[default]
-    Accepted,
-    /// The request is answered with 400.
-    Refused,
-}
-
-/// What a cursor remembers beside the page size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CursorMemory {
-    /// `include_custom_properties` and `expand`.
-    #[default]
-    Filters,
-    /// Nothing: what is not sent again is not in the page.
-    Nothing,
-}
-
-/// How `next_page_info` is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CursorEncoding {
-    /// Percent-encoded, ready for a URL.
-    #[default]
-    Percent,
-    /// As it is.
-    Raw,
-}
-
-/// How the last page shows that it is the last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LastPage {
-    /// `"next_page_info": null`
-    #[default]
-    NullCursor,
-    /// `"pagination": {}`
-    AbsentCursor,
-    /// `"next_page_info": ""`
-    EmptyCursor,
-    /// `"pagination": null`
-    NullPagination,
-    /// No `pagination`.
-    AbsentPagination,
-    /// It has a cursor, and the request with that is answered with 400 "No results found".
-    NoResultsFound,
-}
 
 #[derive(Debug)]
 pub(super) struct Yotpo {
@@ -165,8 +98,10 @@ impl Yotpo {
     }
 
     /// Counts a request against the limit; the answer is a refusal, or what an admitted request's answer must carry.
-    pub(super) fn admit(&self, now: Duration) -> Result<u64, Reply> {
-        match self.lock().limit.arrive(now) {
+    pub(super) fn admit(&self, clock: &Clock) -> Result<u64, Reply> {
+        let mut state = self.lock();
+        // Read under the lock, so that arrivals are in order of time.
+        match state.limit.arrive(clock.now()) {
             Admission::Admitted { remaining } => Ok(remaining),
             Admission::Refused { reset_seconds } => {
                 let body = json!({"errors": [{"message": "Too many requests"}]});
@@ -326,166 +261,5 @@ impl Yotpo {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::reply::CallBody;
-    use super::*;
-
-    #[derive(serde::Deserialize)]
-    struct Page {
-        customers: Vec<Box<serde_json::value::RawValue>>,
-        #[serde(default)]
-        pagination: Value,
-    }
-
-    fn store(customers: u64, behaviour: YotpoBehaviour) -> Yotpo {
-        Yotpo::new(1, customers, behaviour, None, "secret", "store")
-    }
-
-    fn call(yotpo: &Yotpo, operation: Operation, query: &str, token: &str, body: &'static str) -> Reply {
-        let mut headers = http::HeaderMap::new();
-        headers.insert("x-yotpo-token", http::HeaderValue::from_str(token).unwrap());
-        yotpo.act(&Call {
-            operation,
-            arguments: vec!["store".to_owned()],
-            query: query.to_owned(),
-            headers,
-            body: CallBody::Memory(Bytes::from_static(body.as_bytes())),
-        })
-    }
-
-    fn token(yotpo: &Yotpo) -> String {
-        let reply = call(yotpo, Operation::AccessToken, "", "", r#"{"secret":"secret"}"#);
-        let body: Value = serde_json::from_slice(&reply.body).unwrap();
-        body["access_token"].as_str().unwrap().to_owned()
-    }
-
-    fn get(yotpo: &Yotpo, token: &str, query: &str) -> (StatusCode, Value) {
-        let reply = call(yotpo, Operation::Customers, query, token, "");
-        if reply.status != StatusCode::OK {
-            return (reply.status, serde_json::from_slice(&reply.body).unwrap());
-        }
-        // Customers stay text: some hold lone surrogates, which `Value` refuses.
-        let page: Page = serde_json::from_slice(&reply.body).unwrap();
-        let customers: Vec<_> = page.customers.iter().map(|customer| customer.get()).collect();
-        (reply.status, json!({"customers": customers, "pagination": page.pagination}))
-    }
-
-    /// Follows the cursors; returns the size of each page and what the last answer was.
-    fn walk(yotpo: &Yotpo, filters: &str) -> (Vec<usize>, StatusCode, Value) {
-        let token = token(yotpo);
-        let mut sizes = Vec::new();
-        let mut query = format!("limit=100{filters}");
-        for _ in 0..100 {
-            let (status, body) = get(yotpo, &token, &query);
-            if status != StatusCode::OK {
-                return (sizes, status, body);
-            }
-            sizes.push(body["customers"].as_array().unwrap().len());
-            match body["pagination"]["next_page_info"].as_str() {
-                None | Some("") => return (sizes, status, body["pagination"].clone()),
-                Some(cursor) => query = format!("page_info={cursor}{filters}"),
-            }
-        }
-        (sizes, StatusCode::LOOP_DETECTED, Value::Null)
-    }
-
-    #[test]
-    fn all_customers_are_listed_once_whatever_ends_the_list() {
-        for last_page in [
-            LastPage::NullCursor,
-            LastPage::AbsentCursor,
-            LastPage::EmptyCursor,
-            LastPage::NullPagination,
-            LastPage::AbsentPagination,
-        ] {
-            let yotpo = store(250, YotpoBehaviour { last_page, ..YotpoBehaviour::default() });
-            let (sizes, status, _) = walk(&yotpo, "&expand=loyalty");
-            assert_eq!((sizes, status), (vec![100, 100, 50], StatusCode::OK), "{last_page:?}");
-            assert_eq!(yotpo.page_fetches(), BTreeMap::from([(0, 1), (100, 1), (200, 1)]));
-        }
-        assert_eq!(walk(&store(0, YotpoBehaviour::default()), "").0, [0]);
-        assert_eq!(walk(&store(100, YotpoBehaviour::default()), "").0, [100]);
-    }
-
-    #[test]
-    fn end_can_be_a_refusal_and_pages_can_be_empty() {
-        let last_page = LastPage::NoResultsFound;
-        let yotpo = store(200, YotpoBehaviour { last_page, ..YotpoBehaviour::default() });
-        let (sizes, status, body) = walk(&yotpo, "");
-        assert_eq!((sizes, status), (vec![100, 100], StatusCode::BAD_REQUEST));
-        assert!(body.to_string().contains("No results found"));
-        let empty_page_after = NonZeroU64::new(1);
-        let yotpo = store(250, YotpoBehaviour { empty_page_after, ..YotpoBehaviour::default() });
-        assert_eq!(walk(&yotpo, "").0, [100, 0, 100, 0, 50]);
-    }
-
-    #[test]
-    fn repeated_cursor_goes_round_for_ever() {
-        let repeated_cursor_at = NonZeroU64::new(2);
-        let yotpo = store(1_000, YotpoBehaviour { repeated_cursor_at, ..YotpoBehaviour::default() });
-        assert_eq!(walk(&yotpo, "").1, StatusCode::LOOP_DETECTED);
-    }
-
-    #[test]
-    fn cursor_must_be_encoded_exactly_once() {
-        let yotpo = store(250, YotpoBehaviour::default());
-        let token = token(&yotpo);
-        let (_, body) = get(&yotpo, &token, "limit=100");
-        let cursor = body["pagination"]["next_page_info"].as_str().unwrap();
-        assert_eq!(get(&yotpo, &token, &format!("page_info={cursor}")).0, StatusCode::OK);
-        let twice = cursor.replace('%', "%25");
-        assert_eq!(get(&yotpo, &token, &format!("page_info={twice}")).0, StatusCode::BAD_REQUEST);
-        yotpo.invalidate_cursors();
-        assert_eq!(get(&yotpo, &token, &format!("page_info={cursor}")).0, StatusCode::BAD_REQUEST);
-    }
-
-    #[test]
-    fn filters_beside_a_cursor_are_kept_forgotten_or_refused() {
-        let has_loyalty = |body: &Value| body.to_string().contains("points_balance");
-        let second = |behaviour: YotpoBehaviour, filters: &str| {
-            let yotpo = store(250, behaviour);
-            let token = token(&yotpo);
-            let (_, first) = get(&yotpo, &token, "limit=100&expand=loyalty");
-            assert!(has_loyalty(&first));
-            let cursor = first["pagination"]["next_page_info"].as_str().unwrap().to_owned();
-            get(&yotpo, &token, &format!("page_info={cursor}{filters}"))
-        };
-        assert!(has_loyalty(&second(YotpoBehaviour::default(), "").1));
-        let forgets = YotpoBehaviour { cursor_memory: CursorMemory::Nothing, ..YotpoBehaviour::default() };
-        assert!(!has_loyalty(&second(forgets.clone(), "").1));
-        assert!(has_loyalty(&second(forgets, "&expand=loyalty").1));
-        let filters_beside_cursor = FiltersBesideCursor::Refused;
-        let refuses = YotpoBehaviour { filters_beside_cursor, ..YotpoBehaviour::default() };
-        assert_eq!(second(refuses.clone(), "&expand=loyalty").0, StatusCode::BAD_REQUEST);
-        assert_eq!(second(refuses, "&limit=100").0, StatusCode::OK);
-    }
-
-    #[test]
-    fn tokens_are_checked_used_up_and_expired() {
-        let yotpo = store(10, YotpoBehaviour { token_uses: NonZeroU64::new(2), ..YotpoBehaviour::default() });
-        assert_eq!(get(&yotpo, "invented", "").0, StatusCode::UNAUTHORIZED);
-        let first = token(&yotpo);
-        let statuses: Vec<_> = (0..3).map(|_| get(&yotpo, &first, "").0.as_u16()).collect();
-        assert_eq!(statuses, [200, 200, 401]);
-        let second = token(&yotpo);
-        yotpo.expire_tokens();
-        assert_eq!(get(&yotpo, &second, "").0, StatusCode::UNAUTHORIZED);
-        let refused = call(&yotpo, Operation::AccessToken, "", "", r#"{"secret":"wrong"}"#);
-        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-        assert_eq!(call(&yotpo, Operation::AccessToken, "", "", "garbage").status, StatusCode::BAD_REQUEST);
-    }
-
-    #[test]
-    fn page_size_is_limited() {
-        let yotpo = store(250, YotpoBehaviour::default());
-        let token = token(&yotpo);
-        for query in ["limit=0", "limit=101", "limit=-1", "limit=x", "limit="] {
-            assert_eq!(get(&yotpo, &token, query).0, StatusCode::BAD_REQUEST, "{query}");
-        }
-        assert_eq!(get(&yotpo, &token, "limit=7").1["customers"].as_array().unwrap().len(), 7);
     }
 }

@@ -1,0 +1,254 @@
+//! Databases, tables and sessions through real connections.
+
+use super::*;
+
+#[tokio::test]
+async fn rows_are_loaded_exactly_once_through_the_whole_state_machine() {
+    let mut settings = virtual_settings();
+    settings.import_duration = Duration::from_secs(60);
+    settings.commit_duration = Duration::from_secs(30);
+    settings.row_count_lag = Duration::from_secs(120);
+    let clock = settings.clock.clone();
+    let (sandbox, client) = start(settings).await;
+    let control = sandbox.control();
+    client.prepare("first", &[part(control, 100..250), part(control, 0..100)]).await;
+    assert_eq!(client.session("first").await["valid_records"], Value::Null);
+    let job = client.post("/v3/bulk_import/perform/first").await.json()["job_id"].as_u64().unwrap();
+    assert_eq!(client.session("first").await["status"], "performing");
+    assert_eq!(client.get(&format!("/v3/job/status/{job}")).await.json()["status"], "queued");
+    clock.sleep(Duration::from_secs(60)).await;
+    let session = client.session("first").await;
+    assert_eq!((&session["status"], &session["valid_records"]), (&"ready".into(), &250.into()));
+    assert_eq!(client.get(&format!("/v3/job/show/{job}")).await.json()["status"], "success");
+    assert_eq!(control.row_count(DATABASE, "customers"), Some(0));
+    assert_eq!(client.post("/v3/bulk_import/commit/first").await.status, StatusCode::OK);
+    assert_eq!(client.post("/v3/bulk_import/commit/first").await.status, StatusCode::CONFLICT);
+    assert_eq!(client.session("first").await["status"], "committing");
+    clock.sleep(Duration::from_secs(30)).await;
+    assert_eq!(client.session("first").await["status"], "committed");
+    let table = client.get(&format!("/v3/table/show/{DATABASE}/customers")).await.json();
+    assert_eq!((&table["count"], control.row_count(DATABASE, "customers")), (&0.into(), Some(250)));
+    clock.sleep(Duration::from_secs(120)).await;
+    let table = client.get(&format!("/v3/table/show/{DATABASE}/customers")).await.json();
+    assert_eq!((&table["count"], &table["schema"]), (&250.into(), &r#"[["json_response","string"]]"#.into()));
+    let verified = control.verify_table(DATABASE, "customers", 1_800_000_000..=1_800_000_000).unwrap();
+    assert!(verified.is_exact(), "{verified:?}");
+    assert_eq!(client.post("/v3/bulk_import/delete/first").await.status, StatusCode::OK);
+    assert_eq!(client.post("/v3/bulk_import/delete/first").await.status, StatusCode::NOT_FOUND);
+    sandbox.shutdown().await;
+}
+
+#[tokio::test]
+async fn verification_names_what_is_wrong() {
+    let (sandbox, client) = start(virtual_settings()).await;
+    let control = sandbox.control();
+    client.prepare("wrong", &[part(control, 0..100), part(control, 90..240)]).await;
+    client.post("/v3/bulk_import/perform/wrong").await;
+    client.post("/v3/bulk_import/commit/wrong").await;
+    let own = serde_json::json!({"time": 5, "json_response": "{}", "more": 1});
+    let changed = control.expected_json_response(7).replacen("null", " null", 1);
+    let changed = serde_json::json!({"time": 1_800_000_000, "json_response": changed});
+    control.insert_rows(DATABASE, "customers", &[own, changed]).unwrap();
+    let found = control.verify_table(DATABASE, "customers", 1_800_000_000..=1_800_000_000).unwrap();
+    assert_eq!((found.rows, found.missing, found.duplicated), (252, 10, 11));
+    assert_eq!((found.differing, found.unknown, found.wrong_time, found.extra_columns), (1, 1, 1, 1));
+    let over_http = client.get(&format!("/sandbox/tables/{DATABASE}/customers/verify")).await.json();
+    assert_eq!((&over_http["missing"], &over_http["exact"]), (&10.into(), &false.into()));
+    let rows =
+        client.get(&format!("/sandbox/tables/{DATABASE}/customers/rows?offset=249&limit=2")).await.json();
+    assert_eq!(rows["rows"][1], serde_json::json!({"time": 5, "json_response": "{}", "more": 1}));
+    assert_eq!(
+        client.get(&format!("/sandbox/tables/{DATABASE}/nothing/count")).await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn tail_shows_the_last_rows_first() {
+    let (sandbox, client) = start(virtual_settings()).await;
+    let control = sandbox.control();
+    control.create_table(DATABASE, "customers");
+    for times in [[1, 2], [3, 4], [5, 6]] {
+        let rows = times.map(|time| serde_json::json!({"time": time}));
+        control.insert_rows(DATABASE, "customers", &rows).unwrap();
+    }
+    let tail = client.get(&format!("/v3/table/tail/{DATABASE}/customers?count=3&format=msgpack")).await;
+    assert_eq!(tail.body, b"\x81\xa4time\x06\x81\xa4time\x05\x81\xa4time\x04");
+}
+
+#[tokio::test]
+async fn sessions_are_bound_to_their_table_and_refuse_what_is_out_of_turn() {
+    let (sandbox, client) = start(virtual_settings()).await;
+    let control = sandbox.control();
+    client.prepare("one", &[part(control, 0..10)]).await;
+    let again = client.post(&format!("/v3/bulk_import/create/one/{DATABASE}/customers")).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    assert_eq!(client.post("/v3/bulk_import/create/ab/x/y").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(client.post("/v3/bulk_import/create/abc/x/y").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(client.post("/v3/bulk_import/freeze/one").await.status, StatusCode::CONFLICT);
+    assert_eq!(client.post("/v3/bulk_import/commit/one").await.status, StatusCode::CONFLICT);
+    let late = client.td(Method::PUT, "/v3/bulk_import/upload_part/one/late", b"x".to_vec()).await.unwrap();
+    assert_eq!(late.status, StatusCode::CONFLICT);
+    assert_eq!(client.post("/v3/bulk_import/perform/one").await.status, StatusCode::OK);
+    let renamed = format!("/v3/table/rename/{DATABASE}/customers/elsewhere");
+    assert_eq!(client.post(&renamed).await.status, StatusCode::OK);
+    assert_eq!(client.post("/v3/bulk_import/commit/one").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(control.row_count(DATABASE, "elsewhere"), Some(0));
+    control.create_table(DATABASE, "customers");
+    assert_eq!(client.post("/v3/bulk_import/commit/one").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn imports_without_valid_records_and_failing_commits_fall_back() {
+    let (sandbox, client) = start(virtual_settings()).await;
+    let control = sandbox.control();
+    client.prepare("bad", &[b"not a part".to_vec()]).await;
+    let job = client.post("/v3/bulk_import/perform/bad").await.json()["job_id"].as_u64().unwrap();
+    let session = client.session("bad").await;
+    assert_eq!((&session["status"], &session["error_parts"]), (&"uploading".into(), &1.into()));
+    assert_eq!(client.get(&format!("/v3/job/status/{job}")).await.json()["status"], "error");
+    control.set_faults(FaultPlan {
+        faults: vec![
+            Fault::on(Operation::CommitSession, 1, FaultKind::FailCommit),
+            Fault::on(Operation::PerformSession, 2, FaultKind::FailImport),
+        ],
+    });
+    client.prepare("good", &[part(control, 0..10)]).await;
+    client.post("/v3/bulk_import/perform/good").await;
+    assert_eq!(client.session("good").await["status"], "uploading");
+    client.post("/v3/bulk_import/perform/good").await;
+    assert_eq!(client.post("/v3/bulk_import/commit/good").await.status, StatusCode::OK);
+    assert_eq!(client.session("good").await["status"], "ready");
+    client.post("/v3/bulk_import/commit/good").await;
+    assert_eq!(client.session("good").await["status"], "committed");
+    assert_eq!((control.row_count(DATABASE, "customers"), control.applied_faults()), (Some(10), 2));
+}
+
+#[tokio::test]
+async fn rename_over_a_table_replaces_it() {
+    let (sandbox, client) = start(virtual_settings()).await;
+    let control = sandbox.control();
+    for (table, time) in [("old", 1), ("new", 2)] {
+        control.create_table(DATABASE, table);
+        control.insert_rows(DATABASE, table, &[serde_json::json!({"time": time})]).unwrap();
+    }
+    let path = format!("/v3/table/rename/{DATABASE}/new/old");
+    assert_eq!(client.post(&path).await.status, StatusCode::CONFLICT);
+    let request = client.http.post(format!("{}{path}", client.treasure_data));
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body("overwrite=true");
+    let answer = client.send(request.header("authorization", &client.authorization)).await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    let times: Vec<_> = control.rows(DATABASE, "old").unwrap().map(|row| row.unwrap().time).collect();
+    assert_eq!((times, control.row_count(DATABASE, "new")), (vec![2], None));
+}
+
+#[tokio::test]
+async fn keys_are_checked_and_write_only_ones_may_not_look() {
+    let mut settings = virtual_settings();
+    settings.key_kind = KeyKind::WriteOnly;
+    let (sandbox, mut client) = start(settings).await;
+    sandbox.control().create_table(DATABASE, "customers");
+    assert_eq!(client.get(&format!("/v3/table/list/{DATABASE}")).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(client.get("/v3/user/apikey/validate").await.json()["key_type"], "write_only");
+    client.authorization = "TD1 1/wrong".to_owned();
+    assert_eq!(client.get("//v3/database/list").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(client.get("//v3/system/server_status").await.json()["status"], "ok");
+}
+
+#[tokio::test]
+async fn parts_changed_after_an_import_must_be_imported_again() {
+    let (sandbox, client) = start(virtual_settings()).await;
+    let control = sandbox.control();
+    client.prepare("again", &[part(control, 0..10)]).await;
+    client.post("/v3/bulk_import/perform/again").await;
+    assert_eq!(client.session("again").await["status"], "ready");
+    client.post("/v3/bulk_import/unfreeze/again").await;
+    let more = part(control, 10..20);
+    client.td(Method::PUT, "/v3/bulk_import/upload_part/again/more", more).await.unwrap();
+    assert_eq!(client.session("again").await["status"], "uploading");
+    assert_eq!(client.post("/v3/bulk_import/commit/again").await.status, StatusCode::CONFLICT);
+    client.post("/v3/bulk_import/freeze/again").await;
+    client.post("/v3/bulk_import/perform/again").await;
+    assert_eq!(client.session("again").await["valid_records"], 20);
+}
+
+#[tokio::test]
+async fn killed_jobs_give_the_session_back() {
+    let mut settings = virtual_settings();
+    settings.import_duration = Duration::from_secs(60);
+    let clock = settings.clock.clone();
+    let (sandbox, client) = start(settings).await;
+    client.prepare("killed", &[part(sandbox.control(), 0..10)]).await;
+    let job = client.post("/v3/bulk_import/perform/killed").await.json()["job_id"].as_u64().unwrap();
+    clock.sleep(Duration::from_secs(40)).await;
+    let killed = client.post(&format!("/v3/job/kill/{job}")).await.json();
+    assert_eq!(killed["former_status"], "running");
+    clock.sleep(Duration::from_secs(60)).await;
+    assert_eq!(client.get(&format!("/v3/job/status/{job}")).await.json()["status"], "killed");
+    assert_eq!(client.session("killed").await["status"], "uploading");
+    assert_eq!(client.get("/v3/job/status/12x").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn schemas_are_appended_but_types_never_changed() {
+    let (sandbox, client) = start(virtual_settings()).await;
+    sandbox.control().create_table(DATABASE, "customers");
+    let append = async |schema: &str| {
+        let url = format!("{}/v3/table/append-schema/{DATABASE}/customers", client.treasure_data);
+        let request = client.http.post(url).header("content-type", "application/json");
+        let body = format!(r#"{{"schema":{schema}}}"#);
+        let request = request.header("authorization", &client.authorization).body(body);
+        client.send(request).await.unwrap().status.as_u16()
+    };
+    assert_eq!(append(r#"[["json_response","string"]]"#).await, 200);
+    assert_eq!(append(r#"[["json_response","string"],["n","long","m"]]"#).await, 200);
+    for refused in [
+        r#"[["json_response","long"]]"#,
+        r#"[["time","long"]]"#,
+        r#"[["v","string"]]"#,
+        r#"[["Upper","string"]]"#,
+        r#"[["a"]]"#,
+        r#"[["a","text"]]"#,
+        "{}",
+    ] {
+        assert_eq!(append(refused).await, 422, "{refused}");
+    }
+    let table = client.get(&format!("/v3/table/show/{DATABASE}/customers")).await.json();
+    assert_eq!(table["schema"], r#"[["json_response","string"],["n","long","m"]]"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures, and only means something in an optimised build"]
+async fn loading_speed_and_memory() {
+    const PARTS: u64 = 10;
+    const ROWS: u64 = 50_000;
+    let settings = SandboxSettings { customers: PARTS * ROWS, ..SandboxSettings::default() };
+    let (sandbox, client) = start(settings).await;
+    let control = sandbox.control().clone();
+    let clock = Clock::machine();
+    control.create_table(DATABASE, "customers");
+    client.post(&format!("/v3/bulk_import/create/big/{DATABASE}/customers")).await;
+    for number in 0..PARTS {
+        let body = part(&control, number * ROWS..(number + 1) * ROWS);
+        let path = format!("/v3/bulk_import/upload_part/big/part-{number}");
+        client.td(Method::PUT, &path, body).await.unwrap();
+    }
+    client.post("/v3/bulk_import/freeze/big").await;
+    let memory = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default().to_owned()
+    };
+    println!("uploaded: {}", memory());
+    let started = clock.now();
+    client.post("/v3/bulk_import/perform/big").await;
+    while client.session("big").await["status"] == "performing" {
+        clock.sleep(Duration::from_millis(20)).await;
+    }
+    println!("imported in {:?}: {}", clock.now().saturating_sub(started), memory());
+    client.post("/v3/bulk_import/commit/big").await;
+    client.session("big").await;
+    let started = clock.now();
+    let verified = control.verify_table(DATABASE, "customers", 0..=i64::MAX).unwrap();
+    println!("verified in {:?}: {}", clock.now().saturating_sub(started), memory());
+    assert!(verified.is_exact(), "{verified:?}");
+}

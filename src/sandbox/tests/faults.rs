@@ -1,0 +1,107 @@
+//! Faults as a client sees them.
+
+use std::num::NonZeroU32;
+
+use super::*;
+
+#[tokio::test]
+async fn every_fault_does_what_it_says() {
+    let mut settings = virtual_settings();
+    settings.requests_per_second = NonZeroU32::new(1_000);
+    let (sandbox, client) = start(settings).await;
+    let control = sandbox.control();
+    let token = client.token().await;
+    let hit = async |kind: FaultKind| {
+        let ordinal = control.operation_requests(Operation::Customers) + 1;
+        control.set_faults(FaultPlan { faults: vec![Fault::on(Operation::Customers, ordinal, kind)] });
+        client.customers(&token, "limit=50").await
+    };
+    let fetched = || control.page_fetches().get(&0).copied().unwrap_or(0);
+    for kind in [FaultKind::ResetBeforeAction, FaultKind::RefuseConnections(0)] {
+        assert!(hit(kind).await.is_err());
+    }
+    assert_eq!(fetched(), 0);
+    assert!(hit(FaultKind::ResetAfterAction).await.is_err());
+    assert!(hit(FaultKind::TruncatedBody).await.is_err());
+    assert_eq!(fetched(), 2);
+    assert_eq!(hit(FaultKind::EmptyOk).await.unwrap().body, b"");
+    assert_eq!(hit(FaultKind::HtmlOk).await.unwrap().headers["content-type"], "text/html; charset=utf-8");
+    assert_eq!(hit(FaultKind::WrongContentType).await.unwrap().headers["content-type"], "text/html");
+    assert!(hit(FaultKind::RateLimitTextOk).await.unwrap().body.starts_with(b"API rate limit"));
+    assert_eq!(hit(FaultKind::DuplicateDelivery).await.unwrap().status, StatusCode::OK);
+    assert_eq!(fetched(), 6);
+    let whole = hit(FaultKind::SlowBody(Duration::from_secs(80))).await.unwrap();
+    assert!(whole.body.starts_with(b"{") && whole.body.ends_with(b"}") && whole.body.len() > 30_000);
+    let delayed = hit(FaultKind::Status(503, Some(RetryDelay::RetryAfterDate(9)))).await.unwrap();
+    assert_eq!(delayed.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(delayed.headers["retry-after"].to_str().unwrap().ends_with("GMT"));
+    assert_eq!(hit(FaultKind::ExpireToken).await.unwrap().status, StatusCode::UNAUTHORIZED);
+    assert!(hit(FaultKind::RefuseConnections(2)).await.is_err());
+    assert!(client.customers(&token, "").await.is_err() && client.customers(&token, "").await.is_err());
+    assert_eq!(client.customers(&token, "").await.unwrap().status, StatusCode::UNAUTHORIZED);
+    assert_eq!(control.applied_faults(), 13);
+}
+
+#[tokio::test]
+async fn hanging_expires_deadlines_on_virtual_time() {
+    let mut settings = virtual_settings();
+    settings.faults.faults = vec![Fault::on(Operation::AccessToken, 1, FaultKind::Hang)];
+    let clock = settings.clock.clone();
+    let (_sandbox, client) = start(settings).await;
+    let before = clock.now();
+    let hung = clock.deadline(Duration::from_secs(30), client.token()).await;
+    assert!(hung.is_err());
+    assert_eq!(clock.now(), before + Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn lost_and_doubled_requests_leave_the_session_where_the_action_took_it() {
+    let settings = SandboxSettings { import_duration: Duration::from_secs(60), ..virtual_settings() };
+    let clock = settings.clock.clone();
+    let (sandbox, client) = start(settings).await;
+    let control = sandbox.control();
+    control.create_table(DATABASE, "customers");
+    control.set_faults(FaultPlan {
+        faults: vec![
+            Fault::on(Operation::CreateSession, 1, FaultKind::DuplicateDelivery),
+            Fault::on(Operation::UploadPart, 1, FaultKind::DuplicateDelivery),
+            Fault::on(Operation::UploadPart, 2, FaultKind::Status(500, None)),
+            Fault::on(Operation::UploadPart, 3, FaultKind::ResetBeforeAction),
+            Fault::on(Operation::PerformSession, 1, FaultKind::DuplicateDelivery),
+            Fault::on(Operation::CommitSession, 1, FaultKind::ResetAfterAction),
+        ],
+    });
+    let create = format!("/v3/bulk_import/create/twice/{DATABASE}/customers");
+    assert_eq!(client.post(&create).await.status, StatusCode::CONFLICT);
+    let upload = |name: &'static str, customers| {
+        let path = format!("/v3/bulk_import/upload_part/twice/{name}");
+        let body = part(control, customers);
+        let client = &client;
+        async move { client.td(Method::PUT, &path, body).await }
+    };
+    assert_eq!(upload("kept", 0..100).await.unwrap().status, StatusCode::OK);
+    assert_eq!(upload("refused", 100..250).await.unwrap().status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(upload("reset", 100..250).await.is_err());
+    assert_eq!(control.sessions()[0].parts, ["kept"]);
+    client.post("/v3/bulk_import/freeze/twice").await;
+    assert_eq!(client.post("/v3/bulk_import/perform/twice").await.status, StatusCode::CONFLICT);
+    clock.sleep(Duration::from_secs(60)).await;
+    assert_eq!(client.session("twice").await["status"], "ready");
+    assert!(client.td(Method::POST, "/v3/bulk_import/commit/twice", Vec::new()).await.is_err());
+    assert_eq!(client.session("twice").await["status"], "committed");
+    assert_eq!((control.row_count(DATABASE, "customers"), control.applied_faults()), (Some(100), 6));
+}
+
+#[tokio::test]
+async fn connections_in_use_are_reset_while_others_go_on() {
+    let (sandbox, client) = start(virtual_settings()).await;
+    let control = sandbox.control();
+    let refuse = FaultKind::RefuseConnections(1);
+    control.set_faults(FaultPlan { faults: vec![Fault::on(Operation::ListDatabases, 1, refuse)] });
+    assert!(client.td(Method::GET, "/v3/database/list", Vec::new()).await.is_err());
+    assert!(client.td(Method::GET, "/v3/database/list", Vec::new()).await.is_err());
+    assert_eq!(client.get("/v3/database/list").await.status, StatusCode::OK);
+    assert_eq!(control.connections(Service::TreasureData), 3);
+    assert_eq!(control.requests(Service::TreasureData), 2);
+    assert_eq!(client.token().await.len(), 40);
+}

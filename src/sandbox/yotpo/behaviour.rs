@@ -1,0 +1,78 @@
+//! What Yotpo does where its documentation is silent or contradicts itself.
+//!
+//! Owns these settings only; each has a default that is the friendliest reading.
+
+use std::num::NonZeroU64;
+
+use super::super::customer::{CustomerShapes, PageLayout};
+
+/// How Yotpo behaves where its documentation leaves it open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct YotpoBehaviour {
+    /// Which customers there are.
+    pub shapes: CustomerShapes,
+    /// White space of the pages.
+    pub page_layout: PageLayout,
+    /// What other parameters beside a cursor do.
+    pub filters_beside_cursor: FiltersBesideCursor,
+    /// What a cursor remembers of the request it came from, beside the page size.
+    pub cursor_memory: CursorMemory,
+    /// How `next_page_info` is written.
+    pub cursor_encoding: CursorEncoding,
+    /// How the last page shows that it is the last.
+    pub last_page: LastPage,
+    /// After this many pages an empty one with a cursor follows.
+    pub empty_page_after: Option<NonZeroU64>,
+    /// The answer to this page, counted from 1, names its own cursor as the next.
+    pub repeated_cursor_at: Option<NonZeroU64>,
+    /// A token is good for so many requests.
+    pub token_uses: Option<NonZeroU64>,
+}
+
+/// What parameters other than `limit` beside `page_info` do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FiltersBesideCursor {
+    /// They are accepted.
+    #[default]
+    Accepted,
+    /// The request is answered with 400.
+    Refused,
+}
+
+/// What a cursor remembers beside the page size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CursorMemory {
+    /// `include_custom_properties` and `expand`.
+    #[default]
+    Filters,
+    /// Nothing: what is not sent again is not in the page.
+    Nothing,
+}
+
+/// How `next_page_info` is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CursorEncoding {
+    /// Percent-encoded, ready for a URL.
+    #[default]
+    Percent,
+    /// As it is.
+    Raw,
+}
+
+/// How the last page shows that it is the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastPage {
+    /// `"next_page_info": null`
+    #[default]
+    NullCursor,
+    /// `"pagination": {}`
+    AbsentCursor,
+    /// `"next_page_info": ""`
+    EmptyCursor,
+    /// `"pagination": null`
+    NullPagination,
+    /// No `pagination`.
+    AbsentPagination,
+    /// It has a cursor, and the request with that is answered with 400 "No results found".
+    NoResultsFound,
+}
