@@ -15,7 +15,7 @@ use yotpo_td::row::IngestionTime;
 const PAGES: u64 = 20;
 
 fn encode(encoder: &mut ChunkEncoder, pages: &[Vec<&RawValue>]) -> Vec<Chunk> {
-    pages.iter().map(|page| encoder.encode(page.iter().copied()).unwrap()).collect()
+    pages.iter().map(|page| encoder.encode(page.iter().map(|raw| raw.get())).unwrap()).collect()
 }
 
 fn chunks(criterion: &mut Criterion) {

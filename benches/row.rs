@@ -69,7 +69,7 @@ fn encoding(criterion: &mut Criterion) {
     bench_pages(criterion, "encode", &pages(), |page| {
         output.clear();
         for &customer in page {
-            encoder.encode(customer, &mut output).unwrap();
+            encoder.encode(customer.get(), &mut output).unwrap();
         }
         black_box(&output);
     });

@@ -139,7 +139,7 @@ mod tests {
             let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap(), IngestionTime::MAX);
             let mut builder = PartBuilder::new();
             for page in [0..100, 100..100, 100..101, 101..500] {
-                builder.append(&encoder.encode(customers(page).iter().map(|raw| &**raw)).unwrap());
+                builder.append(&encoder.encode(customers(page).iter().map(|raw| raw.get())).unwrap());
             }
             let announced = builder.compressed_len();
             let part = builder.finish();
@@ -154,7 +154,7 @@ mod tests {
     fn builder_starts_anew_after_a_part() {
         let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST, IngestionTime::MAX);
         let mut builder = PartBuilder::with_capacity(1 << 20);
-        let chunk = encoder.encode(customers(0..10).iter().map(|raw| &**raw)).unwrap();
+        let chunk = encoder.encode(customers(0..10).iter().map(|raw| raw.get())).unwrap();
         builder.append(&chunk);
         let first = builder.finish();
         assert!(builder.is_empty());

@@ -6,7 +6,6 @@
 use rmp::encode::{
     ByteBuf, RmpWriteErr, ValueWriteError, write_map_len, write_str, write_str_len, write_uint,
 };
-use serde_json::value::RawValue;
 
 use super::compactor::Compactor;
 use super::{IngestionTime, RowError};
@@ -31,20 +30,21 @@ impl Encoder {
         Self { compactor: Compactor::new(), beginning: beginning.into_vec(), header: ByteBuf::new() }
     }
 
-    /// Appends the row of `customer` to `output`; on an error `output` is left as it was.
-    pub fn encode(&mut self, customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError> {
+    /// Appends the row of `customer`, the text of one JSON value as a parser has split it off, to `output`; on an error
+    /// `output` is left as it was.
+    pub fn encode(&mut self, customer: &str, output: &mut Vec<u8>) -> Result<(), RowError> {
         let before = output.len();
         self.append(customer, output).inspect_err(|_| output.truncate(before))
     }
 
-    fn append(&mut self, customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError> {
+    fn append(&mut self, customer: &str, output: &mut Vec<u8>) -> Result<(), RowError> {
         output.extend_from_slice(&self.beginning);
         // Room for the header that fits if the length does not change much.
         let header_start = output.len();
-        self.write_header(customer.get().len())?;
+        self.write_header(customer.len())?;
         output.extend_from_slice(self.header.as_slice());
         let text_start = output.len();
-        self.compactor.compact(customer.get(), output)?;
+        self.compactor.compact(customer, output)?;
         self.write_header(output.len() - text_start)?;
         match output.get_mut(header_start..text_start) {
             Some(room) if room.len() == self.header.as_slice().len() => {
@@ -72,6 +72,7 @@ fn always<T, E: RmpWriteErr>(result: Result<T, ValueWriteError<E>>) {
 mod tests {
     use super::*;
     use crate::row::encode;
+    use serde_json::value::RawValue;
 
     const TIME: IngestionTime = IngestionTime::MAX;
 
@@ -125,11 +126,11 @@ mod tests {
         let mut output = b"before".to_vec();
         for bad in [r#"[{"a":1}]"#, &format!(r#"{{"a":{}{}}}"#, "[".repeat(2_000), "]".repeat(2_000))] {
             let customer: Box<RawValue> = serde_json::from_str(bad).unwrap();
-            assert!(encoder.encode(&customer, &mut output).is_err());
+            assert!(encoder.encode(customer.get(), &mut output).is_err());
             assert_eq!(output, b"before");
         }
         let good: Box<RawValue> = serde_json::from_str("{}").unwrap();
-        encoder.encode(&good, &mut output).unwrap();
+        encoder.encode(good.get(), &mut output).unwrap();
         assert_eq!(output.split_off(6), expected(b"\xa2", "{}"));
     }
 }

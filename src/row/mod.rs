@@ -85,7 +85,7 @@ pub fn compact(customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError
 ///
 /// For many customers an [`Encoder`] saves the allocations.
 pub fn encode(customer: &RawValue, time: IngestionTime, output: &mut Vec<u8>) -> Result<(), RowError> {
-    Encoder::new(time).encode(customer, output)
+    Encoder::new(time).encode(customer.get(), output)
 }
 
 #[cfg(test)]

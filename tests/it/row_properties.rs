@@ -172,7 +172,7 @@ fn part_of<'a>(pages: impl IntoIterator<Item = &'a [Box<RawValue>]>, level: u8) 
     let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap(), IngestionTime::MAX);
     let mut builder = PartBuilder::new();
     for page in pages {
-        builder.append(&encoder.encode(page.iter().map(|customer| &**customer)).unwrap());
+        builder.append(&encoder.encode(page.iter().map(|customer| customer.get())).unwrap());
     }
     builder.finish()
 }
