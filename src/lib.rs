@@ -3,12 +3,20 @@
 //!
 //! This library is the program; `main` only starts it. The way of the data is described in `docs/architecture.md`.
 
+pub mod checkpoint;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod exit_status;
+pub mod failpoint;
 pub mod http;
 pub mod part;
+pub mod pipeline;
 pub mod rate_limit;
 pub mod retry;
 pub mod row;
 pub mod sandbox;
+pub mod signal;
+pub mod telemetry;
 pub mod treasure_data;
 pub mod yotpo;

@@ -1,3 +1,7 @@
-//! The command line program: see the library for everything it does.
+//! The command line program; the library does the work.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    yotpo_td::cli::main(&yotpo_td::cli::Invocation::of_process()).into()
+}

@@ -54,6 +54,43 @@ pub struct SessionState {
     pub error_parts: Option<u64>,
 }
 
+/// A table as the list describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TableState {
+    /// Its name.
+    pub name: String,
+    /// Rows in it; lags behind a commit by up to minutes.
+    #[serde(default, deserialize_with = "count")]
+    pub count: Option<u64>,
+}
+
+/// Answer of `table/list`.
+#[derive(Debug, Deserialize)]
+pub(super) struct TableList {
+    pub(super) tables: Vec<TableState>,
+}
+
+/// Answer of `bulk_import/list`.
+#[derive(Debug, Deserialize)]
+pub(super) struct SessionList {
+    pub(super) bulk_imports: Vec<SessionState>,
+}
+
+/// Answer of `bulk_import/list_parts`.
+#[derive(Debug, Deserialize)]
+pub(super) struct PartList {
+    pub(super) parts: Vec<String>,
+}
+
+/// Answer of `job/show`, of which only the times are read.
+#[derive(Debug, Deserialize)]
+pub(super) struct JobTimes {
+    #[serde(default)]
+    pub(super) end_at: Option<String>,
+    #[serde(default)]
+    pub(super) start_at: Option<String>,
+}
+
 /// Answer of `perform`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Performed {

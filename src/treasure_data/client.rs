@@ -39,6 +39,7 @@ pub struct TreasureDataClient {
 #[derive(Clone, Debug)]
 pub(super) enum Payload {
     None,
+    Form(&'static [(&'static str, &'static str)]),
     Json(String),
     Part(Bytes),
 }
@@ -129,6 +130,10 @@ impl TreasureDataClient {
         }
         let (content_type, body) = match &call.payload {
             Payload::None => (None, None),
+            Payload::Form(pairs) => {
+                let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(*pairs).finish();
+                (Some("application/x-www-form-urlencoded"), Some(form.into()))
+            }
             Payload::Json(text) => (Some("application/json"), Some(text.clone().into())),
             Payload::Part(part) => (Some("application/octet-stream"), Some(part.clone())),
         };

@@ -63,13 +63,14 @@ pub enum TreasureDataError {
     },
     /// What was loaded is not what was sent.
     #[error(
-        "session {session} does not hold what was sent: expected {expected} valid records, found {counts}"
+        "session {session} does not hold what was sent: {}, found {counts}",
+        expected.map_or_else(|| "expected sound rows only".to_owned(), |rows| format!("expected {rows} rows"))
     )]
     CountsDiffer {
         /// The session.
         session: SessionName,
-        /// Rows that were sent.
-        expected: u64,
+        /// Rows that were sent, when it is known.
+        expected: Option<u64>,
         /// What the session says.
         counts: RecordCounts,
     },

@@ -11,12 +11,15 @@ mod name;
 mod session;
 mod session_calls;
 mod table;
+mod wait;
 
-pub use answer::{SessionState, SessionStatus};
+pub use answer::{SessionState, SessionStatus, TableState};
 pub use client::{TreasureDataClient, TreasureDataSettings};
 pub use error::TreasureDataError;
 pub use name::{DatabaseName, NameError, PartName, SessionName, TableName};
 pub use session::{
-    Cleanup, FrozenSession, LoadedSession, OpenSession, Polling, RecordCounts, VerifiedSession,
+    CommittedSession, CommittingSession, FrozenSession, LoadedSession, OpenSession, PerformingSession,
+    RecordCounts, Session, Stage, VerifiedSession,
 };
 pub use table::TableOrigin;
+pub use wait::Polling;

@@ -1,8 +1,9 @@
-//! The life of a bulk import session, as types: each step is only there where it is allowed.
+//! The life of a bulk import session, as types: each step is only there where it is allowed, and a session that was
+//! left by another process is taken up where it stands ([`Session::attach`]).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -10,20 +11,12 @@ use super::answer::{SessionState, SessionStatus};
 use super::client::TreasureDataClient;
 use super::error::TreasureDataError;
 use super::name::{DatabaseName, PartName, SessionName, TableName};
+use super::wait::{JobOutcome, Polling, Wait};
 
-/// How often a commit that fell back to `ready` is asked for again.
-const COMMIT_ATTEMPTS: u32 = 3;
 /// How often a load job's end is looked for while the session still says "uploading".
 const STALE_STATE_LOOKS: u32 = 10;
-
-/// How a wait for the service is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Polling {
-    /// Time between two looks.
-    pub interval: Duration,
-    /// Longest wait for the load job, and for the commit.
-    pub timeout: Duration,
-}
+/// How often `ready` is believed to be older than the commit that was asked for.
+const STALE_READY_LOOKS: u32 = 2;
 
 /// What a session says that it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +29,34 @@ pub struct RecordCounts {
     pub error_parts: u64,
 }
 
+/// A session's name and target; nothing is known of its state.
+#[derive(Clone, Debug)]
+pub struct Session {
+    client: Arc<TreasureDataClient>,
+    name: SessionName,
+    database: DatabaseName,
+    table: TableName,
+}
+
+/// Where a session stands.
+#[derive(Debug)]
+pub enum Stage {
+    /// There is no such session.
+    Absent,
+    /// It takes parts.
+    Open(OpenSession),
+    /// Its uploads are closed.
+    Frozen(FrozenSession),
+    /// The load job is at work.
+    Performing(PerformingSession),
+    /// It is loaded; nothing is visible yet.
+    Loaded(LoadedSession),
+    /// The commit is at work.
+    Committing(CommittingSession),
+    /// The rows are in the table.
+    Committed(CommittedSession),
+}
+
 /// A session that takes parts.
 #[derive(Clone, Debug)]
 pub struct OpenSession(Session);
@@ -43,6 +64,13 @@ pub struct OpenSession(Session);
 /// A session whose uploads are closed.
 #[derive(Debug)]
 pub struct FrozenSession(Session);
+
+/// A session whose load job is at work.
+#[derive(Debug)]
+pub struct PerformingSession {
+    session: Session,
+    job: Option<String>,
+}
 
 /// A session that is loaded; nothing is visible yet.
 #[derive(Debug)]
@@ -52,53 +80,119 @@ pub struct LoadedSession {
     counts: RecordCounts,
 }
 
-/// A loaded session that holds exactly what was sent.
+/// A loaded session that holds what was sent.
 #[derive(Debug)]
 pub struct VerifiedSession(Session);
 
-/// Removes a session, in whatever state it is.
-#[derive(Clone, Debug)]
-pub struct Cleanup(Session);
+/// A session whose commit was asked for.
+#[derive(Debug)]
+pub struct CommittingSession(Session);
 
-#[derive(Clone, Debug)]
-struct Session {
-    client: Arc<TreasureDataClient>,
-    name: SessionName,
-    database: DatabaseName,
-    table: TableName,
-}
+/// A session whose rows are in the table.
+#[derive(Debug)]
+pub struct CommittedSession(Session);
 
-impl OpenSession {
-    /// Creates a session for a table that exists.
-    ///
-    /// # Errors
-    /// When the name is taken by something else, or a call fails for good.
-    pub async fn create(
+impl Session {
+    /// Names a session; nothing is sent.
+    pub fn new(
         client: Arc<TreasureDataClient>,
         name: SessionName,
         database: DatabaseName,
         table: TableName,
-    ) -> Result<Self, TreasureDataError> {
-        client.create_session(&name, &database, &table).await?;
-        Ok(Self(Session { client, name, database, table }))
+    ) -> Self {
+        Self { client, name, database, table }
     }
 
     /// The session's name.
     pub fn name(&self) -> &SessionName {
-        &self.0.name
+        &self.name
     }
 
-    /// What removes this session.
-    pub fn cleanup(&self) -> Cleanup {
-        Cleanup(self.0.clone())
+    /// Creates the session. That it exists already is fine when it is of the same table and open.
+    ///
+    /// # Errors
+    /// When the name is taken by something else, or a call fails for good.
+    pub async fn create(&self) -> Result<OpenSession, TreasureDataError> {
+        self.client.create_session(&self.name, &self.database, &self.table).await?;
+        Ok(OpenSession(self.clone()))
     }
 
+    /// Finds out where the session stands.
+    ///
+    /// # Errors
+    /// When it belongs to another table, or a call fails for good.
+    pub async fn attach(&self) -> Result<Stage, TreasureDataError> {
+        let Some(state) = self.client.find_session(&self.name).await? else { return Ok(Stage::Absent) };
+        let other = |found: &str, ours: &str| !found.is_empty() && found != ours;
+        if other(&state.database, self.database.as_str()) || other(&state.table, self.table.as_str()) {
+            let found = self.client.redactor().scrub(&format!("of {}.{}", state.database, state.table));
+            return Err(TreasureDataError::SessionTaken { session: self.name.clone(), found });
+        }
+        let session = self.clone();
+        Ok(match state.status {
+            SessionStatus::Uploading if !state.upload_frozen => Stage::Open(OpenSession(session)),
+            SessionStatus::Uploading => match state.job_id {
+                // A job that failed left it here: it may be performed again. One that only began did not.
+                Some(job) if !self.job_outcome(Some(&job)).await?.is_failure() => {
+                    Stage::Performing(PerformingSession { session, job: Some(job) })
+                }
+                _ => Stage::Frozen(FrozenSession(session)),
+            },
+            SessionStatus::Performing => Stage::Performing(PerformingSession { session, job: state.job_id }),
+            SessionStatus::Ready => Stage::Loaded(LoadedSession::new(session, state)),
+            SessionStatus::Committing => Stage::Committing(CommittingSession(session)),
+            SessionStatus::Committed => Stage::Committed(CommittedSession(session)),
+        })
+    }
+
+    /// Deletes the session, in whatever state it is; that it is gone already is fine.
+    ///
+    /// # Errors
+    /// When the call fails for good.
+    pub async fn delete(&self) -> Result<(), TreasureDataError> {
+        Ok(self.client.delete_session(&self.name).await?)
+    }
+
+    async fn job_outcome(&self, job: Option<&str>) -> Result<JobOutcome, TreasureDataError> {
+        match job {
+            Some(job) => Ok(JobOutcome::new(self.client.job_status(job).await?)),
+            None => Ok(JobOutcome::new("unknown".to_owned())),
+        }
+    }
+
+    fn unexpected(&self, found: SessionStatus, expected: SessionStatus) -> TreasureDataError {
+        let session = self.name.clone();
+        TreasureDataError::UnexpectedState { session, found: found.name(), expected: expected.name() }
+    }
+}
+
+impl OpenSession {
     /// Uploads a part; a part of the same name is overwritten.
     ///
     /// # Errors
     /// When the part could not be stored.
     pub async fn upload(&self, part: &PartName, body: Bytes) -> Result<(), TreasureDataError> {
         Ok(self.0.client.upload_part(&self.0.name, part, body).await?)
+    }
+
+    /// Makes the session hold exactly its first `count` parts; `false` when one of them is missing.
+    ///
+    /// # Errors
+    /// When a call fails for good.
+    pub async fn keep_first_parts(&self, count: u64) -> Result<bool, TreasureDataError> {
+        let Session { client, name, .. } = &self.0;
+        let mut found: BTreeSet<String> = client.list_parts(name).await?.into_iter().collect();
+        for position in 0..count {
+            if !found.remove(PartName::at(position).as_str()) {
+                return Ok(false);
+            }
+        }
+        for surplus in found {
+            // A name that is none of ours cannot be ours to keep either, but it cannot be put into an address.
+            let Ok(part) = surplus.parse() else { return Ok(false) };
+            client.delete_part(name, &part).await?;
+        }
+        Ok(true)
     }
 
     /// Closes the session for uploads.
@@ -112,37 +206,102 @@ impl OpenSession {
 }
 
 impl FrozenSession {
-    /// Starts the load job and waits for its end.
+    /// Starts the load job.
     ///
     /// # Errors
-    /// When the job fails or takes too long, or a call fails for good.
-    pub async fn perform(self, polling: Polling) -> Result<LoadedSession, TreasureDataError> {
+    /// When the call fails for good.
+    pub async fn perform(self) -> Result<PerformingSession, TreasureDataError> {
         let session = self.0;
-        let mut job = session.client.perform_session(&session.name).await?;
-        tracing::info!(session = %session.name, job = job.as_deref().unwrap_or("unknown"), "load job started");
-        let state = session.wait_for_load(&mut job, polling).await?;
-        let counts = RecordCounts {
-            valid_records: state.valid_records.unwrap_or_default(),
-            error_records: state.error_records.unwrap_or_default(),
-            error_parts: state.error_parts.unwrap_or_default(),
-        };
-        Ok(LoadedSession { session, job, counts })
+        let job = session.client.perform_session(&session.name).await?;
+        Ok(PerformingSession { session, job })
     }
 }
 
-impl LoadedSession {
+impl PerformingSession {
     /// The load job, when it is known.
     pub fn job(&self) -> Option<&str> {
         self.job.as_deref()
     }
 
-    /// Makes sure that the session holds exactly `expected` rows and nothing that could not be read.
+    /// Waits until the load job made the session `ready`. A failed job leaves it `uploading`.
+    ///
+    /// # Errors
+    /// When the job fails or takes too long, or a call fails for good.
+    pub async fn wait(self, polling: Polling) -> Result<LoadedSession, TreasureDataError> {
+        let Self { session, mut job } = self;
+        let mut wait = Wait::start(session.client.clock(), &session.name, polling);
+        let mut stale_looks = 0;
+        loop {
+            let mut state = session.client.show_session(&session.name).await?;
+            job = job.or_else(|| state.job_id.take());
+            match state.status {
+                SessionStatus::Ready => {
+                    state.job_id = job;
+                    return Ok(LoadedSession::new(session, state));
+                }
+                SessionStatus::Performing => {}
+                SessionStatus::Uploading => {
+                    let outcome = session.job_outcome(job.as_deref()).await?;
+                    // A job that has not ended, or not badly, means that the session's state only lags behind.
+                    stale_looks += u32::from(!outcome.is_under_way());
+                    if outcome.is_failure() || stale_looks > STALE_STATE_LOOKS {
+                        let outcome = outcome.into_text();
+                        return Err(TreasureDataError::LoadFailed { session: session.name, job, outcome });
+                    }
+                }
+                found @ (SessionStatus::Committing | SessionStatus::Committed) => {
+                    return Err(session.unexpected(found, SessionStatus::Ready));
+                }
+            }
+            wait.pause(state.status).await?;
+        }
+    }
+}
+
+impl LoadedSession {
+    fn new(session: Session, state: SessionState) -> Self {
+        let counts = RecordCounts {
+            valid_records: state.valid_records.unwrap_or_default(),
+            error_records: state.error_records.unwrap_or_default(),
+            error_parts: state.error_parts.unwrap_or_default(),
+        };
+        Self { session, job: state.job_id, counts }
+    }
+
+    /// The load job, when it is known.
+    pub fn job(&self) -> Option<&str> {
+        self.job.as_deref()
+    }
+
+    /// What the session says that it holds.
+    pub fn counts(&self) -> RecordCounts {
+        self.counts
+    }
+
+    /// The records that could not be read: a gzip file of `MessagePack` values, which is customer data.
+    ///
+    /// # Errors
+    /// When the call fails for good.
+    pub async fn error_records(&self) -> Result<Bytes, TreasureDataError> {
+        Ok(self.session.client.error_records(&self.session.name).await?)
+    }
+
+    /// Makes sure that the session holds `expected` rows, of which at most `allowed_errors` could not be read.
+    /// Without an expectation (a run that another machine began) it must hold rows and no more errors than allowed.
     ///
     /// # Errors
     /// When it does not: nothing may be committed then.
-    pub fn verify(self, expected: u64) -> Result<VerifiedSession, TreasureDataError> {
-        let sound = RecordCounts { valid_records: expected, error_records: 0, error_parts: 0 };
-        if self.counts == sound {
+    pub fn verify(
+        self,
+        expected: Option<u64>,
+        allowed_errors: u64,
+    ) -> Result<VerifiedSession, TreasureDataError> {
+        let RecordCounts { valid_records, error_records, error_parts } = self.counts;
+        let whole = match expected {
+            Some(expected) => valid_records.checked_add(error_records) == Some(expected),
+            None => valid_records > 0,
+        };
+        if whole && error_records <= allowed_errors && error_parts == 0 {
             return Ok(VerifiedSession(self.session));
         }
         Err(TreasureDataError::CountsDiffer { session: self.session.name, expected, counts: self.counts })
@@ -150,112 +309,34 @@ impl LoadedSession {
 }
 
 impl VerifiedSession {
-    /// Commits: the rows become visible, all at once. Returns when Treasure Data says so.
-    ///
-    /// # Errors
-    /// When the commit fails again and again or takes too long, or a call fails for good.
-    pub async fn commit(self, polling: Polling) -> Result<(), TreasureDataError> {
-        let session = self.0;
-        for attempt in 1..=COMMIT_ATTEMPTS {
-            session.client.commit_session(&session.name).await?;
-            if session.wait_for_commit(polling).await? {
-                return Ok(());
-            }
-            tracing::warn!(session = %session.name, attempt, "the commit fell back to ready");
-        }
-        let Session { name, database, table, .. } = session;
-        Err(TreasureDataError::CommitFailed { session: name, database, table, attempts: COMMIT_ATTEMPTS })
-    }
-}
-
-impl Cleanup {
-    /// The session's name.
-    pub fn session(&self) -> &SessionName {
-        &self.0.name
-    }
-
-    /// Whether the rows are in the table already, or may be any moment.
-    ///
-    /// # Errors
-    /// When the state cannot be had.
-    pub async fn is_past_commit(&self) -> Result<bool, TreasureDataError> {
-        let state = self.0.client.show_session(&self.0.name).await?;
-        Ok(matches!(state.status, SessionStatus::Committing | SessionStatus::Committed))
-    }
-
-    /// Deletes the session; that it is gone already is fine.
+    /// Asks for the commit, which goes on by itself.
     ///
     /// # Errors
     /// When the call fails for good.
-    pub async fn delete(&self) -> Result<(), TreasureDataError> {
-        Ok(self.0.client.delete_session(&self.0.name).await?)
+    pub async fn commit(self) -> Result<CommittingSession, TreasureDataError> {
+        self.0.client.commit_session(&self.0.name).await?;
+        Ok(CommittingSession(self.0))
     }
 }
 
-impl Session {
-    /// Waits until the load job made the session `ready`. A failed job leaves it `uploading`.
-    async fn wait_for_load(
-        &self,
-        job: &mut Option<String>,
-        polling: Polling,
-    ) -> Result<SessionState, TreasureDataError> {
-        let mut wait = Wait::start(self, polling);
-        let mut stale_looks = 0;
-        loop {
-            let state = self.client.show_session(&self.name).await?;
-            if job.is_none() {
-                job.clone_from(&state.job_id);
-            }
-            match state.status {
-                SessionStatus::Ready => return Ok(state),
-                SessionStatus::Performing => {}
-                SessionStatus::Uploading => {
-                    let outcome = self.job_outcome(job.as_deref()).await?;
-                    // A job that has not ended, or not badly, means that the session's state only lags behind.
-                    stale_looks += u32::from(!outcome.is_under_way());
-                    if outcome.is_failure() || stale_looks > STALE_STATE_LOOKS {
-                        let outcome = outcome.0;
-                        let (session, job) = (self.name.clone(), job.take());
-                        return Err(TreasureDataError::LoadFailed { session, job, outcome });
-                    }
-                }
-                SessionStatus::Committing | SessionStatus::Committed => {
-                    return Err(TreasureDataError::UnexpectedState {
-                        session: self.name.clone(),
-                        found: state.status.name(),
-                        expected: SessionStatus::Ready.name(),
-                    });
-                }
-            }
-            wait.pause(state.status).await?;
-        }
-    }
-
-    async fn job_outcome(&self, job: Option<&str>) -> Result<JobOutcome, TreasureDataError> {
-        match job {
-            Some(job) => Ok(JobOutcome(self.client.job_status(job).await?)),
-            None => Ok(JobOutcome("unknown".to_owned())),
-        }
-    }
-
-    /// Waits for the end of a commit: `true` when committed, `false` when it fell back to `ready`.
-    async fn wait_for_commit(&self, polling: Polling) -> Result<bool, TreasureDataError> {
-        let mut wait = Wait::start(self, polling);
+impl CommittingSession {
+    /// Waits for the end of the commit; `None` when it fell back to `ready`, which means that it failed.
+    ///
+    /// # Errors
+    /// When it takes too long or a call fails for good.
+    pub async fn wait(self, polling: Polling) -> Result<Option<CommittedSession>, TreasureDataError> {
+        let session = self.0;
+        let mut wait = Wait::start(session.client.clock(), &session.name, polling);
         let mut ready_looks = 0;
         loop {
-            let state = self.client.show_session(&self.name).await?;
+            let state = session.client.show_session(&session.name).await?;
             match state.status {
-                SessionStatus::Committed => return Ok(true),
+                SessionStatus::Committed => return Ok(Some(CommittedSession(session))),
                 SessionStatus::Committing => {}
-                // The first look may come before the commit began.
-                SessionStatus::Ready if ready_looks < 2 => ready_looks += 1,
-                SessionStatus::Ready => return Ok(false),
-                SessionStatus::Uploading | SessionStatus::Performing => {
-                    return Err(TreasureDataError::UnexpectedState {
-                        session: self.name.clone(),
-                        found: state.status.name(),
-                        expected: SessionStatus::Committed.name(),
-                    });
+                SessionStatus::Ready if ready_looks < STALE_READY_LOOKS => ready_looks += 1,
+                SessionStatus::Ready => return Ok(None),
+                found @ (SessionStatus::Uploading | SessionStatus::Performing) => {
+                    return Err(session.unexpected(found, SessionStatus::Committed));
                 }
             }
             wait.pause(state.status).await?;
@@ -263,40 +344,10 @@ impl Session {
     }
 }
 
-/// A job's status.
-struct JobOutcome(String);
-
-impl JobOutcome {
-    fn is_failure(&self) -> bool {
-        matches!(self.0.as_str(), "error" | "killed")
-    }
-
-    fn is_under_way(&self) -> bool {
-        matches!(self.0.as_str(), "queued" | "booting" | "running")
-    }
-}
-
-/// A wait with an end.
-struct Wait<'a> {
-    session: &'a Session,
-    polling: Polling,
-    started: Duration,
-}
-
-impl<'a> Wait<'a> {
-    fn start(session: &'a Session, polling: Polling) -> Self {
-        Self { session, polling, started: session.client.clock().now() }
-    }
-
-    async fn pause(&mut self, status: SessionStatus) -> Result<(), TreasureDataError> {
-        let clock = self.session.client.clock();
-        let waited = clock.now().saturating_sub(self.started);
-        if waited >= self.polling.timeout {
-            let session = self.session.name.clone();
-            return Err(TreasureDataError::TookTooLong { session, found: status.name(), waited });
-        }
-        clock.sleep(self.polling.interval).await;
-        Ok(())
+impl CommittedSession {
+    /// The session, to be deleted or left as a marker.
+    pub fn session(&self) -> &Session {
+        &self.0
     }
 }
 

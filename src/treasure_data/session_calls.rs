@@ -4,6 +4,7 @@
 //! |---|---|
 //! | create | a 409 may be our first try: `show`, compare database, table and status |
 //! | upload | nothing: the same part name overwrites |
+//! | delete part | nothing: 404 means gone |
 //! | freeze | nothing: 409 is fine |
 //! | perform | `show`: performing, ready or a job mean that it was taken |
 //! | commit | `show`: committing or committed mean that it was taken |
@@ -12,7 +13,7 @@
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::answer::{JobState, Performed, SessionState, SessionStatus};
+use super::answer::{JobState, JobTimes, PartList, Performed, SessionList, SessionState, SessionStatus};
 use super::client::{Call, Payload, TreasureDataClient};
 use super::error::TreasureDataError;
 use super::name::{DatabaseName, PartName, SessionName, TableName};
@@ -53,6 +54,66 @@ impl TreasureDataClient {
     pub(super) async fn show_session(&self, session: &SessionName) -> Result<SessionState, CallError> {
         let path = ["bulk_import", "show", session.as_str()];
         self.fetch(Call::get("look at the bulk import session", &path)).await
+    }
+
+    /// The session, or `None` when there is none of this name.
+    pub(super) async fn find_session(
+        &self,
+        session: &SessionName,
+    ) -> Result<Option<SessionState>, CallError> {
+        match self.show_session(session).await {
+            Ok(state) => Ok(Some(state)),
+            Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All sessions of the account.
+    ///
+    /// # Errors
+    /// When the call fails for good.
+    pub async fn sessions(&self) -> Result<Vec<SessionState>, TreasureDataError> {
+        let call = Call::get("list the bulk import sessions", &["bulk_import", "list"]);
+        let list: SessionList = self.fetch(call).await?;
+        Ok(list.bulk_imports)
+    }
+
+    /// Deletes a session that was found in the list; that it is gone already is fine.
+    ///
+    /// # Errors
+    /// When the call fails for good.
+    pub async fn remove_session(&self, session: &SessionName) -> Result<(), TreasureDataError> {
+        Ok(self.delete_session(session).await?)
+    }
+
+    /// When a job ended, or else began: Unix seconds; `None` when its description does not say.
+    ///
+    /// # Errors
+    /// When the call fails for good.
+    pub async fn job_time(&self, job: &str) -> Result<Option<u64>, TreasureDataError> {
+        let times: JobTimes = self.fetch(Call::get("look at the load job", &["job", "show", job])).await?;
+        Ok(times.end_at.or(times.start_at).and_then(|text| unix_seconds(&text)))
+    }
+
+    /// Names of the parts that the session holds.
+    pub(super) async fn list_parts(&self, session: &SessionName) -> Result<Vec<String>, CallError> {
+        let path = ["bulk_import", "list_parts", session.as_str()];
+        let list: PartList = self.fetch(Call::get("list the parts", &path)).await?;
+        Ok(list.parts)
+    }
+
+    pub(super) async fn delete_part(&self, session: &SessionName, part: &PartName) -> Result<(), CallError> {
+        let path = ["bulk_import", "delete_part", session.as_str(), part.as_str()];
+        match self.send(Call::post("delete a part", Effect::Repeatable, &path)).await {
+            Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// The records that could not be read, as Treasure Data gives them: a gzip file of `MessagePack` values.
+    pub(super) async fn error_records(&self, session: &SessionName) -> Result<Bytes, CallError> {
+        let path = ["bulk_import", "error_records", session.as_str()];
+        self.send(Call::get("fetch the error records", &path)).await.map(|response| response.body)
     }
 
     pub(super) async fn upload_part(
@@ -122,6 +183,13 @@ impl TreasureDataClient {
     }
 }
 
+/// A time such as `2026-11-23 04:00:00 UTC`, as job descriptions have it.
+fn unix_seconds(text: &str) -> Option<u64> {
+    let time =
+        humantime::parse_rfc3339_weak(text.trim_end_matches("UTC").trim_end_matches('Z').trim()).ok()?;
+    time.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
 impl SessionStatus {
     /// The API's word for it.
     pub fn name(self) -> &'static str {
@@ -132,5 +200,17 @@ impl SessionStatus {
             Self::Committing => "committing",
             Self::Committed => "committed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn job_times_are_read() {
+        assert_eq!(unix_seconds("2026-11-23 04:00:00 UTC"), Some(1_795_406_400));
+        assert_eq!(unix_seconds("2026-11-23T04:00:00Z"), Some(1_795_406_400));
+        assert_eq!(unix_seconds("yesterday"), None);
     }
 }

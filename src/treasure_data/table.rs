@@ -1,7 +1,15 @@
-//! Tables: creating them and naming their columns.
+//! Tables: creating, naming their columns, renaming over another, deleting.
+//!
+//! | call | on a lost answer |
+//! |---|---|
+//! | create | repeated: 409 means it exists |
+//! | append-schema | repeated: the same columns again change nothing |
+//! | rename | repeated: 404 on the temporary table means that it was renamed |
+//! | delete | repeated: 404 means gone |
 
 use http::{Method, StatusCode};
 
+use super::answer::{TableList, TableState};
 use super::client::{Call, Payload, TreasureDataClient};
 use super::error::TreasureDataError;
 use super::name::{DatabaseName, TableName};
@@ -70,5 +78,62 @@ impl TreasureDataClient {
                 _ => Err(error.into()),
             },
         }
+    }
+
+    /// Puts `from` in the place of `to`, in one step: readers see the old rows until then and the new ones after.
+    ///
+    /// That `from` is not there any more (404) means that an earlier attempt was taken: it is only called for a table
+    /// that was there.
+    ///
+    /// # Errors
+    /// When the call fails for good.
+    pub async fn rename_over(
+        &self,
+        database: &DatabaseName,
+        from: &TableName,
+        to: &TableName,
+    ) -> Result<(), TreasureDataError> {
+        let path = ["table", "rename", database.as_str(), from.as_str(), to.as_str()];
+        let payload = Payload::Form(&[("overwrite", "true")]);
+        let operation = "put the new table in the place of the old";
+        let call = Call { operation, effect: Effect::Repeatable, path: &path, payload };
+        match self.send((Method::POST, call)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => {
+                // Whoever may list tables gets certainty; a write-only key has only the answer.
+                match self.tables(database).await {
+                    Ok(tables) if tables.iter().any(|table| table.name == from.as_str()) => Err(error.into()),
+                    Ok(tables) if !tables.iter().any(|table| table.name == to.as_str()) => Err(error.into()),
+                    _ => Ok(()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a table; that it is gone already is fine.
+    ///
+    /// # Errors
+    /// When the call fails for good.
+    pub async fn delete_table(
+        &self,
+        database: &DatabaseName,
+        table: &TableName,
+    ) -> Result<(), TreasureDataError> {
+        let path = ["table", "delete", database.as_str(), table.as_str()];
+        match self.send(Call::post("delete the table", Effect::Repeatable, &path)).await {
+            Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => Ok(()),
+            result => Ok(result.map(drop)?),
+        }
+    }
+
+    /// All tables of a database. A write-only key may not ask (403).
+    ///
+    /// # Errors
+    /// When the call fails for good.
+    pub async fn tables(&self, database: &DatabaseName) -> Result<Vec<TableState>, TreasureDataError> {
+        let path = ["table", "list", database.as_str()];
+        let list: TableList = self.fetch(Call::get("list the tables", &path)).await?;
+        Ok(list.tables)
     }
 }

@@ -19,6 +19,11 @@ impl PageCursor {
         (!plain.is_empty()).then_some(Self(plain))
     }
 
+    /// A cursor in its plain form, as it was saved.
+    pub fn from_plain(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The plain form, to be encoded once as a query value.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -45,6 +45,12 @@ pub enum YotpoError {
 }
 
 impl YotpoError {
+    /// Whether a cursor that was saved earlier is what Yotpo refuses: the answer is final and not about credentials.
+    pub fn is_cursor_refused(&self) -> bool {
+        let Self::Page { source, .. } = self else { return false };
+        matches!(source.status_code().map(|status| status.as_u16()), Some(400 | 404 | 410 | 422))
+    }
+
     /// What the user can do next.
     pub fn hint(&self) -> &'static str {
         match self {

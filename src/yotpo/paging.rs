@@ -68,6 +68,44 @@ impl<'a> Pages<'a> {
         }
     }
 
+    /// The pages behind `cursor`, of which `fetched` were fetched before; `limit_only` when it was found out then that
+    /// filters beside the cursor are refused.
+    pub fn resume(
+        client: &'a YotpoClient,
+        cursor: PageCursor,
+        fetched: u64,
+        limit_only: Option<bool>,
+    ) -> Self {
+        let parameters =
+            limit_only.map(
+                |limit_only| {
+                    if limit_only { CursorParameters::LimitOnly } else { CursorParameters::Filters }
+                },
+            );
+        let mut seen = SeenCursors::default();
+        seen.insert(&cursor);
+        Self {
+            client,
+            // Page 1 was compared, or is not there to compare with.
+            loyalty_check: LoyaltyCheck::Off,
+            number: fetched,
+            next: Next::Behind(cursor),
+            parameters,
+            expects_loyalty: ExpectsLoyalty::Settled,
+            seen,
+        }
+    }
+
+    /// Number of the page that was fetched last, from 1.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether only `limit` accompanies the cursor, once it is known.
+    pub fn limit_only(&self) -> Option<bool> {
+        self.parameters.map(|parameters| parameters == CursorParameters::LimitOnly)
+    }
+
     /// The next page; `None` behind the last. A page may be empty without being the last.
     ///
     /// # Errors

@@ -1,0 +1,16 @@
+//! What survives a crash: the state of the last run of each target, and the lock that keeps runs apart.
+//!
+//! Owns the state file (versioned, checksummed, 0600, replaced in one step) and the lock file (held by the process,
+//! released by the kernel when it dies). Invariants: a state that was saved is never half-written; a damaged state is
+//! reported and never followed; no customer data and no secret is in either file. It does not talk to a service.
+
+mod format;
+mod lock;
+mod state;
+mod store;
+
+pub use format::FormatError;
+pub use lock::{Holder, LockError, TargetLock};
+pub use state::{LastSuccess, RunPhase, RunState, Target};
+pub(crate) use store::private_file;
+pub use store::{StateError, StateStore};

@@ -1,0 +1,138 @@
+//! Flags and help.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::config::{FlagForm, SECRETS, SETTINGS, Setting};
+use crate::exit_status::ExitStatus;
+
+const ABOUT: &str =
+    "Load every Yotpo loyalty customer into a Treasure Data table, exactly once or not at all";
+
+/// The whole command line.
+pub(super) fn command() -> Command {
+    Command::new("yotpo-td")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(exit_codes())
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .max_term_width(110)
+        .subcommand(sync_command())
+        .subcommand(sandbox_command())
+}
+
+/// The settings that were given as flags.
+pub(super) fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
+    let given = |setting: &Setting| match setting.form {
+        FlagForm::Value => matches.get_one::<String>(setting.key).cloned(),
+        FlagForm::Switch => matches.get_flag(setting.key).then(|| "on".to_owned()),
+    };
+    SETTINGS.iter().filter_map(|setting| Some((setting.key, given(setting)?))).collect()
+}
+
+fn sync_command() -> Command {
+    let mut command = Command::new("sync")
+        .about("Load all customers of a store into a table")
+        .after_help(format!("{}\n\n{}", secrets(), exit_codes()));
+    for setting in SETTINGS {
+        command = command.arg(setting_flag(setting));
+    }
+    command
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .help("TOML file with the flags' names as keys [env: YOTPO_TD_CONFIG]"),
+        )
+        .arg(
+            Arg::new("sandbox")
+                .long("sandbox")
+                .action(ArgAction::SetTrue)
+                .help("run against embedded look-alikes of both services; needs no setting, reads no secret"),
+        )
+        .arg(
+            number("sandbox-customers", "COUNT", "customers of the sandbox's store", "10000")
+                .requires("sandbox"),
+        )
+        .arg(number("sandbox-seed", "SEED", "seed of the sandbox's customers", "1").requires("sandbox"))
+}
+
+fn setting_flag(setting: &Setting) -> Arg {
+    let default = setting.default.map_or_else(String::new, |default| format!(", default: {default}"));
+    let flag = Arg::new(setting.key)
+        .long(setting.key)
+        .help(format!("{} [env: {}{default}]", setting.help, setting.variable));
+    match setting.form {
+        FlagForm::Switch => flag.action(ArgAction::SetTrue),
+        // A value may start with a dash; whether it is right is told with all other settings.
+        FlagForm::Value => flag.value_name(setting.value_name).allow_hyphen_values(true),
+    }
+}
+
+fn sandbox_command() -> Command {
+    Command::new("sandbox")
+        .about("Serve look-alikes of both services for other programs, until stopped")
+        .arg(number("customers", "COUNT", "customers of the store", "10000"))
+        .arg(number("seed", "SEED", "seed of the customers", "1"))
+        .arg(
+            Arg::new("yotpo-listen")
+                .long("yotpo-listen")
+                .value_name("ADDRESS")
+                .default_value("127.0.0.1:0")
+                .help("loopback address of the Yotpo look-alike; port 0 takes a free one"),
+        )
+        .arg(
+            Arg::new("td-listen")
+                .long("td-listen")
+                .value_name("ADDRESS")
+                .default_value("127.0.0.1:0")
+                .help("loopback address of the Treasure Data look-alike; port 0 takes a free one"),
+        )
+        .arg(
+            Arg::new("requests-per-second")
+                .long("requests-per-second")
+                .value_name("COUNT|off")
+                .default_value("5")
+                .help("the Yotpo look-alike's limit"),
+        )
+}
+
+fn number(name: &'static str, value_name: &'static str, help: &'static str, default: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value_name)
+        .value_parser(value_parser!(u64))
+        .default_value(default)
+        .help(help)
+}
+
+fn secrets() -> String {
+    let mut text = "Secrets, only from the environment or from files that it names:\n".to_owned();
+    for secret in SECRETS {
+        // A String takes everything.
+        let _ = writeln!(text, "  {0} or {0}_FILE: {1}", secret.variable, secret.help);
+    }
+    text.trim_end().to_owned()
+}
+
+fn exit_codes() -> String {
+    let mut text = "Exit codes:\n".to_owned();
+    for status in ExitStatus::ALL {
+        let _ = writeln!(text, "  {:>3}  {}", status.code(), status.meaning());
+    }
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,84 @@
+//! The command line: flags, help, and what is printed at the end.
+//!
+//! Owns clap, the two commands and their closing words. It makes its flags from [`crate::config::SETTINGS`] and hands
+//! everything else to the library; nothing below it knows clap.
+
+mod assembly;
+mod closing;
+mod command;
+mod runtime;
+mod sandbox;
+mod summary;
+mod sync;
+
+pub use assembly::assemble;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::exit_status::ExitStatus;
+use crate::telemetry::{write_stderr, write_stdout};
+
+/// What the program was started with.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The words of the command line, the program's name first.
+    pub arguments: Vec<OsString>,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Invocation {
+    /// Of this process. Variables that are no Unicode are none of ours.
+    pub fn of_process() -> Self {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self { arguments: std::env::args_os().collect(), environment: environment.collect() }
+    }
+
+    /// The command line to type again, quoted for a shell.
+    fn command_line(&self) -> String {
+        let words: Vec<_> =
+            self.arguments.iter().map(|word| word.to_string_lossy().replace('\0', "")).collect();
+        let program = words.first().map_or("yotpo-td", |path| path.rsplit('/').next().unwrap_or(path));
+        let words = std::iter::once(program).chain(words.iter().skip(1).map(String::as_str));
+        shlex::try_join(words).unwrap_or_else(|_nul| "yotpo-td".to_owned())
+    }
+}
+
+/// Runs the program and says how it ended. Never panics: a panic below is a bug and becomes exit code 1.
+pub fn main(invocation: &Invocation) -> ExitStatus {
+    std::panic::set_hook(Box::new(|info| {
+        // The payload may quote data; the place is enough to find the defect.
+        let place = info.location().map_or_else(String::new, |location| format!(" at {location}"));
+        write_stderr(&format!("error: a bug in yotpo-td: it panicked{place}\n"));
+    }));
+    let result = catch_unwind(AssertUnwindSafe(|| dispatch(invocation)));
+    result.unwrap_or_else(|_panic| {
+        write_stderr("please report it; whether anything was committed, td import:list shows\n");
+        ExitStatus::Bug
+    })
+}
+
+fn dispatch(invocation: &Invocation) -> ExitStatus {
+    if let Some(failpoint) = invocation.environment.get("YOTPO_TD_FAILPOINT") {
+        crate::failpoint::arm(failpoint);
+    }
+    let matches = match command::command().try_get_matches_from(&invocation.arguments) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => {
+            write_stderr(&error.render().to_string());
+            return ExitStatus::Usage;
+        }
+        Err(help) => {
+            write_stdout(&help.render().to_string());
+            return ExitStatus::Success;
+        }
+    };
+    match matches.subcommand() {
+        Some(("sync", matches)) => sync::sync(invocation, matches),
+        Some(("sandbox", matches)) => sandbox::serve(invocation, matches),
+        _ => ExitStatus::Usage,
+    }
+}

@@ -1,0 +1,132 @@
+//! The summary of a successful run, on stdout.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use crate::config::{Mode, Settings, SummaryFormat};
+use crate::pipeline::{Outcome, RunReport};
+use crate::telemetry::peak_resident_bytes;
+
+/// Renders the summary.
+pub(super) fn render(settings: &Settings, report: &RunReport) -> String {
+    match settings.summary {
+        SummaryFormat::Text => text(settings, report),
+        SummaryFormat::Json => json(settings, report),
+        SummaryFormat::None => String::new(),
+    }
+}
+
+fn text(settings: &Settings, report: &RunReport) -> String {
+    let RunReport { outcome, progress, yotpo, treasure_data, duration, .. } = report;
+    let target = settings.load.target.label();
+    let told = match (outcome, settings.load.mode) {
+        (Outcome::Committed { rows: Some(rows), .. }, Mode::Append) => {
+            format!("committed {rows} rows to {target}")
+        }
+        (Outcome::Committed { rows: Some(rows), .. }, Mode::Replace) => {
+            format!("replaced the rows of {target} by {rows} rows")
+        }
+        (Outcome::Committed { rows: None, .. }, _) => {
+            format!("{target} had got the rows of this run already")
+        }
+        (Outcome::Emptied, _) => format!("0 customers: {target} is empty now"),
+        (Outcome::NothingToLoad, _) => format!("0 customers: nothing to load, {target} is untouched"),
+    };
+    let mut lines = vec![("outcome", told), ("store", settings.yotpo.store.to_string())];
+    lines.push(("run", format!("{}{}", report.run_id, if report.resumed { " (gone on with)" } else { "" })));
+    if let Outcome::Committed { job, .. } = outcome {
+        lines.push(("session", report.session.clone()));
+        lines.push(("load job", job.clone().unwrap_or_else(|| "unknown".to_owned())));
+        lines.push(("ingestion time", report.ingestion_time.to_string()));
+    }
+    if report.error_records > 0 {
+        lines.push(("left out", format!("{} records that cannot be read", report.error_records)));
+    }
+    lines.push(("customers", progress.customers.to_string()));
+    lines.push(("pages", progress.pages.to_string()));
+    lines.push((
+        "parts",
+        format!(
+            "{}, {} uploaded, {} of rows",
+            progress.parts,
+            ByteSize(progress.uploaded_bytes).display().iec(),
+            ByteSize(progress.row_bytes).display().iec()
+        ),
+    ));
+    lines.push((
+        "requests",
+        format!(
+            "{} to Yotpo ({} retries, {} throttled), {} to Treasure Data ({} retries, {} throttled)",
+            yotpo.requests,
+            yotpo.retries,
+            yotpo.throttled,
+            treasure_data.requests,
+            treasure_data.retries,
+            treasure_data.throttled
+        ),
+    ));
+    lines.push(("duration", format!("{} ({})", human(*duration), rate(progress.customers, *duration))));
+    let peak = peak_resident_bytes().map(|bytes| ByteSize(bytes).display().iec().to_string());
+    lines.push(("peak memory", peak.unwrap_or_else(|| "unknown".to_owned())));
+    let mut text = String::new();
+    for (name, value) in lines {
+        // A String takes everything.
+        let _ = writeln!(text, "{name:<15} {value}");
+    }
+    text
+}
+
+fn json(settings: &Settings, report: &RunReport) -> String {
+    let RunReport { outcome, progress, yotpo, treasure_data, duration, .. } = report;
+    let (name, rows, job) = match outcome {
+        Outcome::Committed { rows, job } => ("committed", *rows, job.as_deref()),
+        Outcome::Emptied => ("emptied", Some(0), None),
+        Outcome::NothingToLoad => ("nothing_to_load", Some(0), None),
+    };
+    let committed = matches!(outcome, Outcome::Committed { .. });
+    let requests = |counts: &crate::retry::RequestCounts| {
+        serde_json::json!({
+            "requests": counts.requests, "retries": counts.retries, "throttled": counts.throttled,
+        })
+    };
+    let summary = serde_json::json!({
+        "outcome": name,
+        "rows": rows,
+        "mode": settings.load.mode,
+        "resumed": report.resumed,
+        "error_records": report.error_records,
+        "store_id": settings.yotpo.store.as_str(),
+        "database": settings.load.database.as_str(),
+        "table": settings.load.table.as_str(),
+        "run_id": report.run_id,
+        "session": committed.then_some(&report.session),
+        "job_id": job,
+        "ingestion_time": committed.then_some(report.ingestion_time),
+        "customers": progress.customers,
+        "pages": progress.pages,
+        "parts": progress.parts,
+        "uploaded_bytes": progress.uploaded_bytes,
+        "row_bytes": progress.row_bytes,
+        "yotpo": requests(yotpo),
+        "treasure_data": requests(treasure_data),
+        "duration_seconds": duration.as_secs_f64(),
+        "peak_resident_bytes": peak_resident_bytes(),
+    });
+    format!("{summary}\n")
+}
+
+/// To the millisecond; more would only be noise.
+fn human(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    humantime::format_duration(Duration::from_millis(millis)).to_string()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate to show")]
+fn rate(customers: u64, duration: Duration) -> String {
+    if duration.is_zero() {
+        return "no time at all".to_owned();
+    }
+    format!("{:.0} customers a second", customers as f64 / duration.as_secs_f64())
+}

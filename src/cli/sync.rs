@@ -1,0 +1,197 @@
+//! `yotpo-td sync`.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+
+use super::Invocation;
+use super::assembly::assemble;
+use super::closing::Closing;
+use super::command::flags;
+use super::runtime::network_runtime;
+use super::sandbox::EmbeddedSandbox;
+use super::summary;
+use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
+use crate::clock::Clock;
+use crate::config::{Layers, LogFormat, Settings};
+use crate::exit_status::ExitStatus;
+use crate::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, run};
+use crate::signal;
+use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
+
+const NOTHING_STARTED: &str = "nothing was started";
+
+/// Runs the command.
+pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus {
+    let layers = layers(invocation, matches);
+    let logs = LogSettings::from_layers(&layers);
+    let bar = ProgressBar::hidden();
+    init_logs(&logs, &bar);
+    let command = SyncCommand { invocation, matches, format: logs.format, bar };
+    match network_runtime() {
+        Ok(runtime) => {
+            let status = runtime.block_on(command.start(layers));
+            // Pages that are still being encoded are of no use any more.
+            runtime.shutdown_background();
+            status
+        }
+        Err(error) => command.failed_before_start(&error, ExitStatus::LocalFailed),
+    }
+}
+
+/// Flags, environment and the settings file that one of them names.
+pub(super) fn layers(invocation: &Invocation, matches: &ArgMatches) -> Layers {
+    let variable = || invocation.environment.get("YOTPO_TD_CONFIG").filter(|path| !path.is_empty());
+    let config = matches.get_one::<String>("config").or_else(variable).map(PathBuf::from);
+    Layers::new(&flags(matches), invocation.environment.clone(), config.as_deref())
+}
+
+struct SyncCommand<'a> {
+    invocation: &'a Invocation,
+    matches: &'a ArgMatches,
+    format: LogFormat,
+    bar: ProgressBar,
+}
+
+impl SyncCommand<'_> {
+    async fn start(&self, mut layers: Layers) -> ExitStatus {
+        let clock = Clock::machine();
+        let sandbox = if self.matches.get_flag("sandbox") {
+            match EmbeddedSandbox::start(self.matches, &mut layers, clock.clone()).await {
+                Ok(sandbox) => Some(sandbox),
+                Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
+            }
+        } else {
+            None
+        };
+        let status = match Settings::from_layers(layers) {
+            Ok(settings) => self.load(&settings, clock, sandbox.as_ref()).await,
+            Err(error) => self.failed_before_start(&error, ExitStatus::Usage),
+        };
+        if let Some(sandbox) = sandbox {
+            sandbox.shutdown().await;
+        }
+        status
+    }
+
+    async fn load(&self, settings: &Settings, clock: Clock, sandbox: Option<&EmbeddedSandbox>) -> ExitStatus {
+        let mut random = fastrand::Rng::new();
+        let generated = RunId::generate(clock.unix_time(), random.u32(..));
+        let store = match StateStore::open(&settings.load.resume.state_folder, &settings.load.target) {
+            Ok(store) => Arc::new(store),
+            Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
+        };
+        let run_id = settings.load.resume.run_id.as_ref().unwrap_or(&generated).to_string();
+        let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
+        let _lock = match TargetLock::take(&store, &holder) {
+            Ok(lock) => lock,
+            Err(LockError::Held { holder }) => return self.already_running(&store, holder.as_ref()),
+            Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
+        };
+        let services = match assemble(settings, &clock, random.u64(..)) {
+            Ok(services) => services,
+            Err(error) => return self.failed_before_start(error.as_ref(), ExitStatus::LocalFailed),
+        };
+        let stop = match signal::listen() {
+            Ok(stop) => stop,
+            Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
+        };
+        let progress = Arc::new(Progress::default());
+        self.bar.show(Arc::clone(&progress));
+        let result = tokio::select! {
+            biased;
+            result = run(&services, &settings.load, &store, generated, &progress, &stop) => result,
+            signal = stop.insisted() => {
+                self.bar.finish();
+                return self.left_at_once(ExitStatus::Interrupted(signal));
+            }
+        };
+        self.bar.finish();
+        match result {
+            Ok(report) => succeeded(settings, &report, sandbox),
+            Err(failure) => self.failed(&failure, &settings.load.target.label()),
+        }
+    }
+
+    fn failed(&self, failure: &RunFailure, target: &str) -> ExitStatus {
+        let status = failure.error.exit_status();
+        let may_repeat = !matches!(failure.aftermath, Aftermath::Unknown(_));
+        self.close(
+            &failure.error,
+            failure.error.hint(),
+            failure.aftermath.describe(target),
+            may_repeat,
+            status,
+        )
+    }
+
+    fn already_running(&self, store: &StateStore, holder: Option<&Holder>) -> ExitStatus {
+        let progress = match store.run() {
+            Ok(Some(state)) => {
+                let parts = state.parts;
+                format!("{} pages with {} customers in {parts} stored parts", state.pages, state.customers)
+            }
+            Ok(None) => "no part stored yet".to_owned(),
+            Err(_) => "its progress cannot be read".to_owned(),
+        };
+        let holder = holder.map_or_else(
+            || "another process".to_owned(),
+            |holder| {
+                let started = std::time::UNIX_EPOCH + std::time::Duration::from_secs(holder.started_at);
+                let started = humantime::format_rfc3339_seconds(started);
+                format!("process {} with run {}, started {started}", holder.pid, holder.run_id)
+            },
+        );
+        let error = AlreadyRunning { holder, progress };
+        let hint = Some("wait for it, or stop it with SIGTERM; its checkpoint stays".to_owned());
+        self.close(&error, hint, NOTHING_STARTED.to_owned(), true, ExitStatus::AlreadyRunning)
+    }
+
+    fn left_at_once(&self, status: ExitStatus) -> ExitStatus {
+        let saved =
+            "what the last checkpoint says; nothing was committed that it does not know of".to_owned();
+        self.close(&LeftAtOnce, None, saved, true, status)
+    }
+
+    fn failed_before_start(&self, error: &dyn Error, status: ExitStatus) -> ExitStatus {
+        let hint =
+            (status == ExitStatus::Usage).then(|| "yotpo-td sync --help lists all settings".to_owned());
+        self.close(error, hint, NOTHING_STARTED.to_owned(), true, status)
+    }
+
+    fn close(
+        &self,
+        error: &dyn Error,
+        hint: Option<String>,
+        saved: String,
+        may_repeat: bool,
+        status: ExitStatus,
+    ) -> ExitStatus {
+        let next_command = may_repeat.then(|| self.invocation.command_line());
+        Closing { error, hint, saved, next_command, status }.write(self.format);
+        status
+    }
+}
+
+/// Another process loads the same target.
+#[derive(Debug, thiserror::Error)]
+#[error("another run for this target is active: {holder} ({progress})")]
+struct AlreadyRunning {
+    holder: String,
+    progress: String,
+}
+
+/// A second signal came.
+#[derive(Debug, thiserror::Error)]
+#[error("asked to stop twice, left at once")]
+struct LeftAtOnce;
+
+fn succeeded(settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedSandbox>) -> ExitStatus {
+    write_stdout(&summary::render(settings, report));
+    if let Some(sandbox) = sandbox {
+        write_stdout(&sandbox.sample_rows(settings));
+    }
+    ExitStatus::Success
+}

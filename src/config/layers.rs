@@ -1,0 +1,220 @@
+//! Where a value comes from: flag before environment before file before default.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use config::{Config, File, FileFormat, ValueKind};
+
+use super::problem::Problem;
+use super::setting::{SECRETS, SETTINGS, Setting};
+
+/// Largest settings file that is read.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// Where a value comes from, from the weakest to the strongest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Nobody set it.
+    Default,
+    /// The settings file.
+    File,
+    /// The environment.
+    Environment,
+    /// The command line.
+    Flag,
+}
+
+/// All values, before they are checked.
+#[derive(Debug, Default)]
+pub struct Layers {
+    values: HashMap<&'static str, (Source, String)>,
+    environment: BTreeMap<String, String>,
+    problems: Vec<Problem>,
+}
+
+impl Layers {
+    /// Puts the layers together. A variable that is empty counts as not set.
+    pub fn new(
+        flags: &BTreeMap<&'static str, String>,
+        environment: BTreeMap<String, String>,
+        file: Option<&Path>,
+    ) -> Self {
+        let mut layers = Self { environment, ..Self::default() };
+        for setting in SETTINGS {
+            if let Some(default) = setting.default {
+                layers.set(setting, Source::Default, default.to_owned());
+            }
+        }
+        if let Some(path) = file {
+            layers.read_file(path);
+        }
+        for setting in SETTINGS {
+            if let Some(value) = layers.variable(setting.variable) {
+                layers.set(setting, Source::Environment, value);
+            }
+            if let Some(value) = flags.get(setting.key) {
+                layers.set(setting, Source::Flag, value.clone());
+            }
+        }
+        layers
+    }
+
+    /// The value of a setting and where it comes from.
+    pub fn get(&self, key: &str) -> Option<(Source, &str)> {
+        self.values.get(key).map(|(source, value)| (*source, value.as_str()))
+    }
+
+    /// A variable of the environment, unless it is empty.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// Sets a value as if it were a flag.
+    pub fn set_flag(&mut self, key: &str, value: &str) {
+        if let Some(setting) = Setting::of(key) {
+            self.set(setting, Source::Flag, value.to_owned());
+        }
+    }
+
+    /// Makes a setting as if nobody had set it.
+    pub fn unset(&mut self, key: &str) {
+        self.values.remove(key);
+    }
+
+    /// Sets a variable of the environment.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Problems found while the layers were put together.
+    pub(super) fn take_problems(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.problems)
+    }
+
+    fn set(&mut self, setting: &Setting, source: Source, value: String) {
+        if let Some(known) = SETTINGS.iter().find(|known| known.key == setting.key) {
+            self.values.insert(known.key, (source, value));
+        }
+    }
+
+    fn read_file(&mut self, path: &Path) {
+        let label = "--config (YOTPO_TD_CONFIG)";
+        let size = std::fs::metadata(path).map(|metadata| metadata.len());
+        let read = match size {
+            Ok(size) if size > LARGEST_FILE => {
+                Err(format!("{} is larger than a settings file can be", path.display()))
+            }
+            Ok(_) => std::fs::read_to_string(path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))
+                .and_then(|text| parse(&text).map_err(|what| format!("{}: {what}", path.display()))),
+            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        };
+        let parsed = match read {
+            Ok(parsed) => parsed,
+            Err(what) => return self.problems.push(Problem::new(label, what)),
+        };
+        for (key, value) in parsed {
+            match (Setting::of(&key), value) {
+                (Some(setting), Some(value)) => self.set(setting, Source::File, value),
+                (Some(setting), None) => {
+                    let what = format!("in {}: expected {}", path.display(), setting.expected);
+                    self.problems.push(Problem::new(setting.label(), what));
+                }
+                (None, _) => {
+                    let what = format!("{}: {}", path.display(), unknown(&key));
+                    self.problems.push(Problem::new(label, what));
+                }
+            }
+        }
+    }
+}
+
+/// Keys and plain values of a TOML text; a value that is a table, a list or a date is `None`.
+fn parse(text: &str) -> Result<BTreeMap<String, Option<String>>, String> {
+    let parsed = Config::builder()
+        .add_source(File::from_str(text, FileFormat::Toml))
+        .build()
+        .and_then(|config| config.cache.into_table())
+        // The parser's message quotes lines, and somebody may have put a secret there.
+        .map_err(|_quoting| "it is not valid TOML".to_owned())?;
+    let plain = |kind: ValueKind| match kind {
+        ValueKind::Boolean(true) => Some("on".to_owned()),
+        ValueKind::Boolean(false) => Some("off".to_owned()),
+        ValueKind::I64(number) => Some(number.to_string()),
+        ValueKind::U64(number) => Some(number.to_string()),
+        ValueKind::Float(number) => Some(number.to_string()),
+        ValueKind::String(text) => Some(text),
+        _ => None,
+    };
+    Ok(parsed.into_iter().map(|(key, value)| (key, plain(value.kind))).collect())
+}
+
+fn unknown(key: &str) -> String {
+    let shown: String = key.chars().filter(|character| !character.is_control()).take(60).collect();
+    let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
+    if SECRETS.iter().any(|secret| plain(secret.variable).contains(&plain(key))) {
+        return format!("{shown} is a secret: it belongs into the environment, not into a file of settings");
+    }
+    let near = SETTINGS
+        .iter()
+        .find(|setting| plain(setting.key) == plain(key) || plain(setting.variable) == plain(key));
+    match near {
+        Some(setting) => format!("unknown key {shown}; did you mean {}?", setting.key),
+        None => format!("unknown key {shown}; the keys are the flags of --help without dashes in front"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn layers(flags: &[(&'static str, &str)], environment: &[(&str, &str)], file: &str) -> Layers {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        std::fs::write(&path, file).unwrap();
+        let flags = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Layers::new(&flags, environment, Some(&path))
+    }
+
+    #[test]
+    fn flag_beats_environment_beats_file_beats_default() {
+        let file = "table = 'from_file'\npage-size = 7\nrequests-per-second = 2.5\nmode = 'append'";
+        let environment =
+            [("TD_TABLE", "from_environment"), ("YOTPO_TD_PAGE_SIZE", "8"), ("TD_DATABASE", "")];
+        let layers = layers(&[("table", "from_flag")], &environment, file);
+        assert_eq!(layers.get("table"), Some((Source::Flag, "from_flag")));
+        assert_eq!(layers.get("page-size"), Some((Source::Environment, "8")));
+        assert_eq!(layers.get("requests-per-second"), Some((Source::File, "2.5")));
+        assert_eq!(layers.get("max-retries"), Some((Source::Default, "8")));
+        assert_eq!(layers.get("database"), None);
+        assert!(layers.problems.is_empty());
+    }
+
+    #[test]
+    fn unknown_keys_secrets_and_wrong_kinds_are_problems() {
+        let mut layers = layers(&[], &[], "page_size = 7\nTD_API_KEY = 'k'\ncolour = 1\n[table]\nx = 1");
+        let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.contains("did you mean page-size?")), "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.contains("is a secret")), "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.contains("unknown key colour")), "{problems:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_reported_without_being_quoted() {
+        let mut layers = layers(&[], &[], "YOTPO_CLIENT_SECRET: hunter2");
+        let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 1);
+        assert!(!problems[0].contains("hunter2") && problems[0].contains("not valid TOML"), "{problems:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_settings_file_panics(text in "\\PC{0,200}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Settings: from flags, environment, file and defaults to one immutable, checked [`Settings`].
+//!
+//! Owns the list of all settings ([`SETTINGS`]), their layers (flag > environment > file > default) and their checks.
+//! All problems are found before any is reported. Secrets come only from the environment or from files named there.
+//! It knows nothing of clap: `cli` makes its flags from the list.
+
+mod layers;
+mod problem;
+mod read;
+mod setting;
+mod settings;
+
+pub use layers::{Layers, Source};
+pub use problem::{Problem, SettingsError};
+pub use setting::{FlagForm, SECRETS, SETTINGS, SecretSetting, Setting};
+pub use settings::{LogFormat, Mode, Settings, SummaryFormat};

@@ -1,0 +1,204 @@
+//! Checking single values.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::layers::{Layers, Source};
+use super::problem::Problem;
+use super::setting::{SecretSetting, Setting};
+
+/// Largest file that is taken for a secret.
+const LARGEST_SECRET: u64 = 64 * 1024;
+
+/// Reads settings and gathers what is wrong with them.
+#[derive(Debug)]
+pub(super) struct Reader {
+    layers: Layers,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    pub(super) fn new(mut layers: Layers) -> Self {
+        let problems = layers.take_problems();
+        Self { layers, problems }
+    }
+
+    pub(super) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    pub(super) fn report(&mut self, label: impl Into<String>, what: impl Into<String>) {
+        self.problems.push(Problem::new(label, what));
+    }
+
+    /// The value of a setting that must be there and that `check` accepts.
+    pub(super) fn required<T>(&mut self, key: &str, check: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let setting = Setting::of(key)?;
+        let Some((source, value)) = self.layers.get(key) else {
+            self.report(setting.label(), format!("missing; expected {}", setting.expected));
+            return None;
+        };
+        let checked = check(value.trim());
+        if checked.is_none() {
+            let what = format!("{} is not {}{}", shown(value), setting.expected, origin(source));
+            self.report(setting.label(), what);
+        }
+        checked
+    }
+
+    pub(super) fn parsed<T: FromStr>(&mut self, key: &str) -> Option<T> {
+        self.required(key, |text| text.parse().ok())
+    }
+
+    pub(super) fn whole<T>(&mut self, key: &str, range: std::ops::RangeInclusive<T>) -> Option<T>
+    where
+        T: FromStr + PartialOrd,
+    {
+        self.required(key, |text| text.parse().ok().filter(|number| range.contains(number)))
+    }
+
+    pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
+        self.required(key, |text| humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero()))
+    }
+
+    pub(super) fn endpoint(&mut self, key: &str) -> Option<Url> {
+        let setting = Setting::of(key)?;
+        let value = self.layers.get(key)?.1.trim().to_owned();
+        match endpoint(&value) {
+            Ok(url) => Some(url),
+            Err(what) => {
+                self.report(setting.label(), format!("{what}; expected {}", setting.expected));
+                None
+            }
+        }
+    }
+
+    /// A secret from its variable or from the file that its `_FILE` variable names.
+    pub(super) fn secret(&mut self, secret: &SecretSetting) -> Option<SecretString> {
+        let file_variable = format!("{}_FILE", secret.variable);
+        let label = format!("{} or {file_variable}", secret.variable);
+        let text = match (self.layers.variable(secret.variable), self.layers.variable(&file_variable)) {
+            (None, None) => {
+                self.report(label, format!("missing; expected {}", secret.help));
+                return None;
+            }
+            (Some(_), Some(_)) => {
+                self.report(label, "both are set; expected one of them");
+                return None;
+            }
+            (Some(text), None) => Ok(text),
+            (None, Some(path)) => {
+                secret_file(Path::new(&path)).map_err(|error| format!("cannot read {path}: {error}"))
+            }
+        };
+        let checked = text.and_then(|text| {
+            let text = text.trim();
+            let printable = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+            printable.then(|| SecretString::from(text)).ok_or_else(|| {
+                "empty, or with characters that no secret has (spaces, line breaks, non-ASCII)".to_owned()
+            })
+        });
+        checked.map_err(|what| self.report(label, what)).ok()
+    }
+}
+
+/// An address with a path to append to. A bare host, which some Treasure Data clients accept, means https.
+pub(super) fn endpoint(text: &str) -> Result<Url, String> {
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let url = Url::parse(&with_scheme).map_err(|error| format!("not an address ({error})"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it carries a user name or password".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{} carries a query or fragment", shown(text)));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => {
+            Err(format!("{} is http on another machine, which would show the key to everybody", shown(text)))
+        }
+        _ => Err(format!("{} is neither https nor http", shown(text))),
+    }
+}
+
+/// Whether an address is on this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    }
+}
+
+fn secret_file(path: &Path) -> std::io::Result<String> {
+    if std::fs::metadata(path)?.len() > LARGEST_SECRET {
+        return Err(std::io::Error::other("larger than a secret can be"));
+    }
+    std::fs::read_to_string(path)
+}
+
+/// A wrong value, shortened and without control characters.
+fn shown(value: impl Display) -> String {
+    let text = value.to_string();
+    let mut shown: String = text.chars().filter(|character| !character.is_control()).take(60).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("\"{shown}\"")
+}
+
+fn origin(source: Source) -> &'static str {
+    match source {
+        Source::Default => "",
+        Source::File => " (in the settings file)",
+        Source::Environment => " (in the environment)",
+        Source::Flag => " (on the command line)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_must_be_https_or_on_this_machine() {
+        for right in [
+            "https://api.treasuredata.com",
+            "https://api.treasuredata.com/",
+            "api.treasuredata.com",
+            "http://127.0.0.1:8080",
+            "http://localhost:1",
+            "http://[::1]:80/base",
+        ] {
+            assert!(endpoint(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "http://api.treasuredata.com",
+            "http://127.0.0.1.example.com",
+            "http://user:pass@127.0.0.1",
+            "ftp://127.0.0.1",
+            "https://a/?x=1",
+            "https://",
+            "",
+        ] {
+            assert!(endpoint(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_repeated() {
+        assert!(!endpoint("https://user:hunter2@host").unwrap_err().contains("hunter2"));
+    }
+}

@@ -1,0 +1,311 @@
+//! The checked settings of a run.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::layers::Layers;
+use super::problem::SettingsError;
+use super::read::{Reader, endpoint, is_loopback};
+use super::setting::{SECRETS, Setting};
+use crate::checkpoint::Target;
+use crate::http::ClientSettings;
+use crate::part::CompressionLevel;
+use crate::pipeline::{LoadSettings, PartSettings, ReplaceGuards, ResumePolicy, ResumeSettings};
+use crate::rate_limit::RequestRate;
+use crate::retry::RetryPolicy;
+use crate::treasure_data::{DatabaseName, Polling, TableName, TreasureDataSettings};
+use crate::yotpo::{LoyaltyCheck, StoreId, YotpoSettings};
+
+const MEBIBYTE: u64 = 1024 * 1024;
+
+/// How rows reach the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They are added to the rows that are there.
+    Append,
+    /// They take the place of the rows that are there.
+    Replace,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How the summary on stdout looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SummaryFormat {
+    /// For people.
+    Text,
+    /// One JSON object on one line.
+    Json,
+    /// No summary.
+    None,
+}
+
+/// All settings of `sync`, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which store is read.
+    pub yotpo: YotpoSettings,
+    /// How fast the store is read.
+    pub request_rate: RequestRate,
+    /// Which account is loaded.
+    pub treasure_data: TreasureDataSettings,
+    /// What is loaded where, and how it is cut.
+    pub load: LoadSettings,
+    /// How often and how long one request is tried.
+    pub retry: RetryPolicy,
+    /// Connections to Yotpo.
+    pub yotpo_connections: ClientSettings,
+    /// Connections to Treasure Data.
+    pub treasure_data_connections: ClientSettings,
+    /// The summary on stdout.
+    pub summary: SummaryFormat,
+}
+
+impl Settings {
+    /// Checks all values.
+    ///
+    /// # Errors
+    /// Everything that is missing or wrong, at once.
+    pub fn from_layers(layers: Layers) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(layers);
+        let settings = read(&mut reader);
+        let problems = reader.into_problems();
+        match settings {
+            Some(settings) if problems.is_empty() => Ok(settings),
+            _ => Err(SettingsError::new(problems)),
+        }
+    }
+}
+
+/// Reads everything before it gives up, so that every problem is found.
+fn read(reader: &mut Reader) -> Option<Settings> {
+    let [client_secret, api_key] = [0, 1].map(|index| reader.secret(SECRETS.get(index)?));
+    let store = reader.parsed("store-id");
+    let database = reader.parsed("database");
+    let table = reader.parsed("table");
+    let mode = reader.parsed("mode");
+    let td_endpoint = treasure_data_endpoint(reader);
+    let yotpo_endpoint = reader.endpoint("yotpo-endpoint");
+    let request_rate = reader.required("requests-per-second", |text| RequestRate::new(text.parse().ok()?));
+    let page_size = reader.whole("page-size", 1..=100);
+    let parts = part_settings(reader);
+    let upload_workers = reader.whole("upload-workers", 1..=8_usize).and_then(NonZeroUsize::new);
+    let retry = retry_policy(reader);
+    let request_timeout = reader.duration("request-timeout");
+    let polling = polling(reader);
+    let loyalty_check = switch(reader, "loyalty-check");
+    let guards = guards(reader);
+    let max_error_records = reader.whole("max-error-records", 0..=u64::MAX);
+    let quarantine_folder = quarantine_folder(reader);
+    let resume = resume(reader);
+    let summary = reader.parsed("summary");
+    // Read by `telemetry` before everything else; checked here with the others.
+    let _: Option<LogFormat> = reader.parsed("log-format");
+    let _ = reader.required("log-level", |text| crate::telemetry::is_filter(text).then_some(()));
+
+    let (yotpo_endpoint, td_endpoint, request_timeout) = (yotpo_endpoint?, td_endpoint?, request_timeout?);
+    let (store, database, table, page_size): (StoreId, DatabaseName, TableName, u8) =
+        (store?, database?, table?, page_size?);
+    let connections = |endpoint: &Url| ClientSettings { request_timeout, loopback: is_loopback(endpoint) };
+    let target = Target {
+        store: store.to_string(),
+        yotpo_endpoint: yotpo_endpoint.to_string(),
+        treasure_data_endpoint: td_endpoint.to_string(),
+        database: database.to_string(),
+        table: table.to_string(),
+    };
+    Some(Settings {
+        yotpo_connections: connections(&yotpo_endpoint),
+        treasure_data_connections: connections(&td_endpoint),
+        yotpo: YotpoSettings { endpoint: yotpo_endpoint, store, client_secret: client_secret?, page_size },
+        request_rate: request_rate?,
+        treasure_data: TreasureDataSettings { endpoint: td_endpoint, api_key: api_key? },
+        load: LoadSettings {
+            target,
+            database,
+            table,
+            mode: mode?,
+            page_size,
+            parts: parts?,
+            upload_workers: upload_workers?,
+            polling: polling?,
+            loyalty_check: if loyalty_check? { LoyaltyCheck::On } else { LoyaltyCheck::Off },
+            guards: guards?,
+            max_error_records: max_error_records?,
+            quarantine_folder: quarantine_folder?,
+            resume: resume?,
+        },
+        retry: retry?,
+        summary: summary?,
+    })
+}
+
+fn part_settings(reader: &mut Reader) -> Option<PartSettings> {
+    let most_rows = reader.whole("batch-size", 1..=100_000_usize).and_then(NonZeroUsize::new);
+    let closing_size = reader.required("part-size", |text| {
+        let size = text.parse::<ByteSize>().ok()?.as_u64();
+        usize::try_from(size).ok().filter(|_| (MEBIBYTE..=64 * MEBIBYTE).contains(&size))
+    });
+    let level = reader.required("compression-level", |text| CompressionLevel::new(text.parse().ok()?).ok());
+    Some(PartSettings { most_rows: most_rows?, closing_size: closing_size?, level: level? })
+}
+
+fn retry_policy(reader: &mut Reader) -> Option<RetryPolicy> {
+    let max_retries = reader.whole("max-retries", 0..=1_000);
+    let base_delay = reader.duration("retry-base-delay");
+    let timeout = reader.duration("retry-timeout");
+    Some(RetryPolicy { max_retries: max_retries?, base_delay: base_delay?, timeout: timeout? })
+}
+
+fn polling(reader: &mut Reader) -> Option<Polling> {
+    let interval = reader.duration("poll-interval");
+    let timeout = reader.duration("perform-timeout");
+    Some(Polling { interval: interval?, timeout: timeout? })
+}
+
+fn guards(reader: &mut Reader) -> Option<ReplaceGuards> {
+    let allow_empty = switch(reader, "allow-empty");
+    let min_rows_ratio = reader.required("min-rows-ratio", |text| {
+        text.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
+    });
+    Some(ReplaceGuards { allow_empty: allow_empty?, min_rows_ratio: min_rows_ratio? })
+}
+
+/// The outer `None` means wrong, the inner that none is wanted.
+#[expect(
+    clippy::option_option,
+    reason = "wrong, absent and right are three things, as for every other setting"
+)]
+fn quarantine_folder(reader: &mut Reader) -> Option<Option<PathBuf>> {
+    match reader.layers().get("quarantine-dir") {
+        None => Some(None),
+        Some(_) => reader
+            .required("quarantine-dir", |text| Some(PathBuf::from(text)).filter(|folder| folder.is_dir()))
+            .map(Some),
+    }
+}
+
+fn resume(reader: &mut Reader) -> Option<ResumeSettings> {
+    let state_folder = state_folder(reader);
+    let within = reader.duration("resume-within");
+    let fresh = switch(reader, "fresh");
+    // `Some(None)` when none is given.
+    let run_id = match reader.layers().get("run-id") {
+        None => Some(None),
+        Some(_) => reader.parsed("run-id").map(Some),
+    };
+    let policy = if fresh? { ResumePolicy::Never } else { ResumePolicy::Within(within?) };
+    Some(ResumeSettings { state_folder: state_folder?, policy, run_id: run_id? })
+}
+
+/// The folder that is set, or the platform's (XDG Base Directory Specification, "state").
+fn state_folder(reader: &mut Reader) -> Option<PathBuf> {
+    let layers = reader.layers();
+    let platform = || {
+        let state =
+            layers.variable("XDG_STATE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let home = || layers.variable("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        state.or_else(home).map(|folder| folder.join("yotpo-td"))
+    };
+    match layers.get("state-dir") {
+        Some(_) => {
+            reader.required("state-dir", |text| Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
+        }
+        None => match platform() {
+            Some(folder) => Some(folder),
+            None => reader.required("state-dir", |_| None),
+        },
+    }
+}
+
+fn switch(reader: &mut Reader, key: &str) -> Option<bool> {
+    reader.required(key, |text| match text {
+        "on" | "true" | "1" => Some(true),
+        "off" | "false" | "0" => Some(false),
+        _ => None,
+    })
+}
+
+/// The address that `--td-endpoint` or `--site` names: the stronger source wins, two of the same contradict.
+fn treasure_data_endpoint(reader: &mut Reader) -> Option<Url> {
+    let Some((site_source, _)) = reader.layers().get("site") else {
+        return reader.endpoint("td-endpoint");
+    };
+    let site = reader.required("site", site_endpoint);
+    let endpoint_source = reader.layers().get("td-endpoint").map(|(source, _)| source);
+    if endpoint_source > Some(site_source) {
+        return reader.endpoint("td-endpoint");
+    }
+    if endpoint_source == Some(site_source) {
+        let label = Setting::of("site").map(Setting::label).unwrap_or_default();
+        reader.report(label, "--td-endpoint (TD_API_SERVER) is set as well; expected one of them");
+        return None;
+    }
+    site
+}
+
+/// Addresses of the regions, from Treasure Data's documentation.
+fn site_endpoint(site: &str) -> Option<Url> {
+    let address = match site {
+        "us01" => "https://api.treasuredata.com",
+        "ap01" => "https://api.treasuredata.co.jp",
+        "eu01" => "https://api.eu01.treasuredata.com",
+        "ap02" => "https://api.ap02.treasuredata.com",
+        "ap03" => "https://api.ap03.treasuredata.com",
+        _ => return None,
+    };
+    endpoint(address).ok()
+}
+
+impl FromStr for Mode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "append" => Ok(Self::Append),
+            "replace" => Ok(Self::Replace),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for SummaryFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            "none" => Ok(Self::None),
+            _ => Err(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::config::SETTINGS;
+
+fn read(flags: &[(&'static str, &str)], environment: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    let flags: BTreeMap<_, _> = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    let environment =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Settings::from_layers(Layers::new(&flags, environment, None))
+        .map_err(|error| error.problems().iter().map(ToString::to_string).collect())
+}
+
+const COMPLETE: [(&str, &str); 5] = [
+    ("HOME", "/home/somebody"),
+    ("YOTPO_CLIENT_SECRET", "secret"),
+    ("YOTPO_STORE_ID", "store"),
+    ("TD_API_KEY", "1/0123456789012345678901234567890123456789"),
+    ("TD_DATABASE", "database"),
+];
+
+#[test]
+fn defaults_are_the_published_ones() {
+    let settings = read(&[], &COMPLETE).unwrap();
+    assert_eq!(settings.yotpo.endpoint.as_str(), "https://api.yotpo.com/");
+    assert_eq!(settings.treasure_data.endpoint.as_str(), "https://api.treasuredata.com/");
+    assert_eq!(settings.load.table.as_str(), "yotpo_customers");
+    assert_eq!(settings.load.mode, Mode::Append);
+    assert!((settings.request_rate.per_second() - 4.5).abs() < f64::EPSILON);
+    assert_eq!(settings.yotpo.page_size, 100);
+    assert_eq!(settings.load.parts.most_rows.get(), 100_000);
+    assert_eq!(settings.load.parts.closing_size, 8 * 1024 * 1024);
+    assert_eq!(settings.load.upload_workers.get(), 2);
+    let retry =
+        RetryPolicy { max_retries: 8, base_delay: Duration::from_secs(1), timeout: Duration::from_secs(600) };
+    assert_eq!(settings.retry, retry);
+    assert_eq!(settings.yotpo_connections.request_timeout, Duration::from_secs(30));
+    let polling = Polling { interval: Duration::from_secs(2), timeout: Duration::from_secs(6 * 3_600) };
+    assert_eq!(settings.load.polling, polling);
+    assert_eq!(settings.summary, SummaryFormat::Text);
+    assert_eq!(settings.load.resume.state_folder.to_str(), Some("/home/somebody/.local/state/yotpo-td"));
+    assert_eq!(settings.load.resume.policy, ResumePolicy::Within(Duration::from_secs(6 * 3_600)));
+    assert_eq!(settings.load.guards, ReplaceGuards { allow_empty: false, min_rows_ratio: 0.5 });
+    assert_eq!((settings.load.max_error_records, settings.load.quarantine_folder), (0, None));
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let wrong: Vec<_> = SETTINGS
+        .iter()
+        .filter(|setting| setting.key != "site")
+        .map(|setting| (setting.key, if setting.key.ends_with("endpoint") { "ftp://x" } else { "!" }))
+        .collect();
+    let problems =
+        read(&wrong, &[("YOTPO_CLIENT_SECRET", "two words"), ("TD_API_KEY", ""), ("HOME", "/home/somebody")])
+            .unwrap_err();
+    for setting in SETTINGS.iter().filter(|setting| !["site", "state-dir"].contains(&setting.key)) {
+        let told = problems.iter().filter(|problem| problem.contains(&setting.label())).count();
+        assert_eq!(told, 1, "{} in {problems:#?}", setting.label());
+    }
+    assert_eq!(problems.len(), SETTINGS.len() - 2 + 2, "{problems:#?}");
+    assert!(!problems.concat().contains("two words"));
+}
+
+#[test]
+fn every_bound_is_kept() {
+    for (key, right, wrong) in [
+        ("page-size", &["1", "100"][..], &["0", "101", "-1", "1.5", ""][..]),
+        ("batch-size", &["1", "100000"], &["0", "100001"]),
+        ("part-size", &["1MiB", "64MiB", "8388608", "8 MiB"], &["1048575", "65MiB", "8Mib/s"]),
+        ("compression-level", &["1", "9"], &["0", "10"]),
+        ("upload-workers", &["1", "8"], &["0", "9"]),
+        ("max-retries", &["0", "1000"], &["1001", "-1"]),
+        ("requests-per-second", &["0.5", "4.5", "1000000"], &["0", "-1", "1000001", "NaN", "inf"]),
+        ("request-timeout", &["1ms", "2h"], &["0s", "30", "1x"]),
+        ("mode", &["append", "replace"], &["Append", "truncate"]),
+        ("log-level", &["debug", "yotpo_td::retry=trace,info"], &["a=b=c"]),
+    ] {
+        for value in right {
+            assert!(read(&[(key, value)], &COMPLETE).is_ok(), "{key} {value}");
+        }
+        for value in wrong {
+            assert!(read(&[(key, value)], &COMPLETE).is_err(), "{key} {value}");
+        }
+    }
+}
+
+#[test]
+fn the_stronger_of_site_and_endpoint_wins_and_two_of_the_same_contradict() {
+    let endpoint = |flags: &[(&'static str, &str)], variables: &[(&str, &str)]| {
+        let environment: Vec<_> = COMPLETE.iter().chain(variables).copied().collect();
+        read(flags, &environment)
+            .map(|settings| settings.treasure_data.endpoint.host_str().unwrap().to_owned())
+    };
+    assert_eq!(endpoint(&[("site", "eu01")], &[]).unwrap(), "api.eu01.treasuredata.com");
+    assert_eq!(
+        endpoint(&[("site", "ap01")], &[("TD_API_SERVER", "api.x.com")]).unwrap(),
+        "api.treasuredata.co.jp"
+    );
+    assert_eq!(endpoint(&[("td-endpoint", "api.x.com")], &[("YOTPO_TD_SITE", "ap01")]).unwrap(), "api.x.com");
+    let both = endpoint(&[("site", "ap01"), ("td-endpoint", "api.x.com")], &[]).unwrap_err();
+    assert!(both[0].contains("expected one of them"), "{both:?}");
+    assert!(endpoint(&[("site", "mars")], &[]).is_err());
+}
+
+#[test]
+fn secrets_come_from_variables_or_files_and_never_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, "from-file\n").unwrap();
+    let path = path.to_str().unwrap();
+    let file = [COMPLETE[0], COMPLETE[2], COMPLETE[3], COMPLETE[4], ("YOTPO_CLIENT_SECRET_FILE", path)];
+    let settings = read(&[], &file).unwrap();
+    assert!(!format!("{settings:?}").contains("from-file"));
+    assert!(!format!("{settings:?}").contains("0123456789"));
+
+    let both: Vec<_> = COMPLETE.iter().chain(&[("YOTPO_CLIENT_SECRET_FILE", path)]).copied().collect();
+    assert!(read(&[], &both).unwrap_err()[0].contains("both are set"));
+    let absent =
+        [COMPLETE[0], COMPLETE[2], COMPLETE[3], COMPLETE[4], ("YOTPO_CLIENT_SECRET_FILE", "/nowhere/secret")];
+    assert!(read(&[], &absent).unwrap_err()[0].contains("cannot read /nowhere/secret"));
+}

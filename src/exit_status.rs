@@ -1,0 +1,98 @@
+//! Exit codes: the contract with whatever starts the program. Each code is in `--help`, in the README and in a test.
+
+use std::process::ExitCode;
+
+use crate::signal::Signal;
+
+/// How a run of the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Everything was loaded and committed, or there was nothing to load.
+    Success,
+    /// A defect of this program.
+    Bug,
+    /// The command line or a setting is wrong; nothing was started.
+    Usage,
+    /// A service refuses the credentials or the permission.
+    Refused,
+    /// Yotpo, or the way to it, failed.
+    YotpoFailed,
+    /// Treasure Data, or the way to it, failed.
+    TreasureDataFailed,
+    /// The local disk or the saved state failed.
+    LocalFailed,
+    /// The data was refused: a guard, or records that could not be read.
+    DataRefused,
+    /// Another run for the same target is active.
+    AlreadyRunning,
+    /// A signal ended the run; what was saved is true.
+    Interrupted(Signal),
+}
+
+impl ExitStatus {
+    /// Every status, in the order of its code.
+    pub const ALL: [Self; 11] = [
+        Self::Success,
+        Self::Bug,
+        Self::Usage,
+        Self::Refused,
+        Self::YotpoFailed,
+        Self::TreasureDataFailed,
+        Self::LocalFailed,
+        Self::DataRefused,
+        Self::AlreadyRunning,
+        Self::Interrupted(Signal::Interrupt),
+        Self::Interrupted(Signal::Terminate),
+    ];
+
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Bug => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+            Self::YotpoFailed => 4,
+            Self::TreasureDataFailed => 5,
+            Self::LocalFailed => 6,
+            Self::DataRefused => 7,
+            Self::AlreadyRunning => 8,
+            Self::Interrupted(Signal::Interrupt) => 130,
+            Self::Interrupted(Signal::Terminate) => 143,
+        }
+    }
+
+    /// What the code means, as in `--help` and the README.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "loaded and committed, or no customers to load",
+            Self::Bug => "a bug in yotpo-td",
+            Self::Usage => "wrong usage or settings; nothing was started",
+            Self::Refused => "credentials or permission refused",
+            Self::YotpoFailed => "Yotpo failed",
+            Self::TreasureDataFailed => "Treasure Data failed",
+            Self::LocalFailed => "local disk or state failed",
+            Self::DataRefused => "data refused (guard, error records)",
+            Self::AlreadyRunning => "another run is active",
+            Self::Interrupted(Signal::Interrupt) => "interrupted (Ctrl-C)",
+            Self::Interrupted(Signal::Terminate) => "terminated (SIGTERM)",
+        }
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_published_contract() {
+        let codes = ExitStatus::ALL.map(ExitStatus::code);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 130, 143]);
+    }
+}

@@ -1,0 +1,109 @@
+//! The contiguous prefix of stored parts: uploads end in any order, the checkpoint only moves over parts that have
+//! all their predecessors.
+
+use std::collections::BTreeMap;
+
+/// Where the pages of a part end. Only behind a whole page there is a cursor to go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PageEnd {
+    /// Number of the last page in the part, from 1.
+    pub(super) page: u64,
+    /// The cursor behind it, in its plain form; none behind the last page.
+    pub(super) cursor: Option<String>,
+    /// Whether only `limit` accompanies the cursor.
+    pub(super) limit_only: Option<bool>,
+}
+
+/// A part that was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredPart {
+    pub(super) rows: u64,
+    pub(super) refused: u64,
+    /// None when the part ends within a page.
+    pub(super) end: Option<PageEnd>,
+}
+
+/// From where a run can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DurablePrefix {
+    pub(super) parts: u64,
+    pub(super) rows: u64,
+    pub(super) refused: u64,
+    pub(super) end: PageEnd,
+}
+
+/// Notes stored parts and tells how far the prefix reaches.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    next: u64,
+    rows: u64,
+    refused: u64,
+    waiting: BTreeMap<u64, StoredPart>,
+}
+
+impl Ledger {
+    /// A ledger behind `parts` parts with `rows` rows, and `refused` customers put aside.
+    pub(super) fn new(parts: u64, rows: u64, refused: u64) -> Self {
+        Self { next: parts, rows, refused, waiting: BTreeMap::new() }
+    }
+
+    /// Notes that the part at `position` is stored; gives the prefix when it grew to a new place to go on from.
+    pub(super) fn stored(&mut self, position: u64, part: StoredPart) -> Option<DurablePrefix> {
+        self.waiting.insert(position, part);
+        let mut grown = None;
+        while let Some(part) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            self.rows += part.rows;
+            self.refused += part.refused;
+            if let Some(end) = part.end {
+                let Self { next: parts, rows, refused, .. } = *self;
+                grown = Some(DurablePrefix { parts, rows, refused, end });
+            }
+        }
+        grown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn part(rows: u64, page: Option<u64>) -> StoredPart {
+        let end = page.map(|page| PageEnd { page, cursor: Some(page.to_string()), limit_only: None });
+        StoredPart { rows, refused: 0, end }
+    }
+
+    #[test]
+    fn the_prefix_waits_for_the_part_that_is_missing() {
+        let mut ledger = Ledger::new(0, 0, 0);
+        assert_eq!(ledger.stored(1, part(10, Some(2))), None);
+        assert_eq!(ledger.stored(2, part(10, Some(3))), None);
+        let prefix = ledger.stored(0, part(10, Some(1))).unwrap();
+        assert_eq!((prefix.parts, prefix.rows, prefix.end.page), (3, 30, 3));
+    }
+
+    #[test]
+    fn a_part_that_ends_within_a_page_is_no_place_to_go_on_from() {
+        let mut ledger = Ledger::new(5, 500, 0);
+        assert_eq!(ledger.stored(5, part(10, None)), None);
+        let prefix = ledger.stored(6, part(10, Some(9))).unwrap();
+        assert_eq!((prefix.parts, prefix.rows), (7, 520));
+    }
+
+    proptest! {
+        #[test]
+        fn in_any_order_the_prefix_only_grows_and_ends_complete(order in Just((0..20u64).collect::<Vec<_>>()).prop_shuffle()) {
+            let mut ledger = Ledger::new(0, 0, 0);
+            let mut last = 0;
+            for position in order {
+                if let Some(prefix) = ledger.stored(position, part(1, Some(position))) {
+                    prop_assert!(prefix.parts > last);
+                    prop_assert_eq!(prefix.rows, prefix.parts);
+                    last = prefix.parts;
+                }
+            }
+            prop_assert_eq!(last, 20);
+        }
+    }
+}

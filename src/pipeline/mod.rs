@@ -1,0 +1,37 @@
+//! One run: from the first page to the committed session, and from wherever an interrupted run stopped.
+//!
+//! Owns the order of the steps, back-pressure between them, what is saved after each, and what is left behind when
+//! one fails. Invariants: nothing is committed unless every customer that Yotpo listed is in the session and nothing
+//! else; every step can be entered again; memory is bounded by the settings (see [`PartSettings`]).
+//!
+//! ```text
+//! pages ──► encode + compress (blocking threads, in parallel) ──► parts (in order) ──► uploads (N at once)
+//!        bounded channel                                       one part is built at a time        │
+//!                                                                   contiguous stored parts ──► checkpoint
+//! ```
+
+mod encoding;
+mod entry;
+mod error;
+mod fetch;
+mod housekeeping;
+mod identity;
+mod journal;
+mod ledger;
+mod outcome;
+mod progress;
+mod quarantine;
+mod replacement;
+mod run;
+mod settings;
+mod transfer;
+mod upload;
+
+pub use error::{Aftermath, GuardError, RunError, RunFailure};
+pub use housekeeping::{Orphan, OrphanKind, abandon, find_orphans, remove_orphan};
+pub use identity::RunId;
+pub use outcome::{Outcome, RunReport};
+pub use progress::{Phase, Progress, ProgressSnapshot};
+pub use quarantine::QuarantineError;
+pub use run::{Services, run};
+pub use settings::{LoadSettings, PartSettings, ReplaceGuards, ResumePolicy, ResumeSettings};

@@ -1,0 +1,83 @@
+//! What a run is told.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::identity::RunId;
+use crate::checkpoint::Target;
+use crate::config::Mode;
+use crate::part::CompressionLevel;
+use crate::treasure_data::{DatabaseName, Polling, TableName};
+use crate::yotpo::LoyaltyCheck;
+
+/// How rows are cut into parts. At most `upload_workers + 1` parts are in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartSettings {
+    /// Most rows in a part.
+    pub most_rows: NonZeroUsize,
+    /// Compressed size in bytes at which a part is closed; it may exceed it by one page.
+    pub closing_size: usize,
+    /// gzip level.
+    pub level: CompressionLevel,
+}
+
+/// What keeps `replace` from publishing a broken result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReplaceGuards {
+    /// Whether a store without customers may empty the table.
+    pub allow_empty: bool,
+    /// Least share of the rows that were there before.
+    pub min_rows_ratio: f64,
+}
+
+/// Whether an interrupted run is gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumePolicy {
+    /// When it is younger than this and its settings agree.
+    Within(Duration),
+    /// Never.
+    Never,
+}
+
+/// What is remembered between runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeSettings {
+    /// Folder of state and lock.
+    pub state_folder: PathBuf,
+    /// Whether an interrupted run is gone on with.
+    pub policy: ResumePolicy,
+    /// The run's id, when the user gives it.
+    pub run_id: Option<RunId>,
+}
+
+/// What is loaded where, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadSettings {
+    /// Store, services, database and table.
+    pub target: Target,
+    /// The database; it must exist.
+    pub database: DatabaseName,
+    /// The table; created if missing.
+    pub table: TableName,
+    /// Whether rows are added or replaced.
+    pub mode: Mode,
+    /// Customers on a page; a cursor belongs to its page size.
+    pub page_size: u8,
+    /// How rows are cut into parts.
+    pub parts: PartSettings,
+    /// Parts uploaded at once.
+    pub upload_workers: NonZeroUsize,
+    /// How load job and commit are waited for.
+    pub polling: Polling,
+    /// Whether missing loyalty data ends the run.
+    pub loyalty_check: LoyaltyCheck,
+    /// What keeps `replace` from publishing a broken result.
+    pub guards: ReplaceGuards,
+    /// Most records that may be left out because they cannot be read.
+    pub max_error_records: u64,
+    /// Where records that cannot be read are written to; nowhere by default, because they are customer data.
+    pub quarantine_folder: Option<PathBuf>,
+    /// What is remembered between runs.
+    pub resume: ResumeSettings,
+}

@@ -1,0 +1,138 @@
+//! Signals: being asked to stop.
+//!
+//! Owns the listening for SIGINT and SIGTERM and the one-way "stop was asked for" that everything long-running looks
+//! at. The first request asks for an orderly stop, the second for leaving at once. It does not decide what stopping
+//! means.
+
+use std::io;
+
+use tokio::sync::watch;
+
+/// A signal that asks the program to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: sent by schedulers and `kill`.
+    Terminate,
+}
+
+impl Signal {
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
+/// How often a stop was asked for, and by what first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Requests {
+    first: Option<Signal>,
+    count: u32,
+}
+
+/// Tells whether somebody asked to stop, and how often.
+#[derive(Clone, Debug)]
+pub struct StopRequests(watch::Receiver<Requests>);
+
+/// Asks for a stop; for tests and for [`listen`].
+#[derive(Debug)]
+pub struct StopSender(watch::Sender<Requests>);
+
+impl StopRequests {
+    /// A pair of which the sender asks to stop.
+    pub fn channel() -> (StopSender, Self) {
+        let (sender, receiver) = watch::channel(Requests::default());
+        (StopSender(sender), Self(receiver))
+    }
+
+    /// Waits for the first request to stop; for ever when there is none.
+    pub async fn requested(&self) -> Signal {
+        self.at_least(1).await
+    }
+
+    /// Waits for the second request: to leave at once. Gives the first signal.
+    pub async fn insisted(&self) -> Signal {
+        self.at_least(2).await
+    }
+
+    async fn at_least(&self, count: u32) -> Signal {
+        let mut receiver = self.0.clone();
+        match receiver.wait_for(|requests| requests.count >= count).await.map(|requests| requests.first) {
+            Ok(Some(signal)) => signal,
+            // Nobody is left who could ask.
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+impl StopSender {
+    /// Asks everybody to stop; the first signal stays the reason.
+    pub fn stop(&self, signal: Signal) {
+        self.0.send_modify(|requests| {
+            requests.first.get_or_insert(signal);
+            requests.count += 1;
+        });
+    }
+}
+
+/// Listens for SIGINT and SIGTERM from now on, instead of dying of them.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+#[cfg(unix)]
+pub fn listen() -> io::Result<StopRequests> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (sender, requests) = StopRequests::channel();
+    tokio::spawn(async move {
+        loop {
+            let signal = tokio::select! {
+                Some(()) = interrupt.recv() => Signal::Interrupt,
+                Some(()) = terminate.recv() => Signal::Terminate,
+                else => return,
+            };
+            tracing::info!(signal = signal.name(), "asked to stop");
+            sender.stop(signal);
+        }
+    });
+    Ok(requests)
+}
+
+/// Listens for Ctrl-C from now on.
+///
+/// # Errors
+/// When the handler cannot be installed.
+#[cfg(not(unix))]
+pub fn listen() -> io::Result<StopRequests> {
+    let (sender, requests) = StopRequests::channel();
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            sender.stop(Signal::Interrupt);
+        }
+    });
+    Ok(requests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_signal_is_the_reason_and_the_second_insists() {
+        let (sender, requests) = StopRequests::channel();
+        sender.stop(Signal::Terminate);
+        assert_eq!(requests.requested().await, Signal::Terminate);
+        let insisted = tokio::spawn({
+            let requests = requests.clone();
+            async move { requests.insisted().await }
+        });
+        sender.stop(Signal::Interrupt);
+        assert_eq!(insisted.await.unwrap(), Signal::Terminate);
+    }
+}

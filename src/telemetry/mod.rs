@@ -1,0 +1,15 @@
+//! What the program says while it runs.
+//!
+//! Owns the two streams (stdout for data, stderr for everything else; a closed one never ends a run), the log
+//! subscriber, the progress bar and the process's memory figure. It never sees a customer or a secret: what is logged
+//! is counts, names of our own making and redacted texts.
+
+mod logs;
+mod memory;
+mod progress_bar;
+mod streams;
+
+pub use logs::{LogSettings, init_logs, is_filter};
+pub use memory::peak_resident_bytes;
+pub use progress_bar::ProgressBar;
+pub use streams::{write_stderr, write_stdout};

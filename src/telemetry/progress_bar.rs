@@ -1,0 +1,57 @@
+//! The progress display: one line on a terminal, nothing elsewhere.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar as Bar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use crate::pipeline::{Phase, Progress};
+
+const REDRAW: Duration = Duration::from_millis(200);
+
+/// A line that shows how far the run is. Hidden where stderr is no terminal.
+#[derive(Clone)]
+pub struct ProgressBar(Bar);
+
+impl ProgressBar {
+    /// A bar that is not drawn yet.
+    pub fn hidden() -> Self {
+        Self(Bar::with_draw_target(None, ProgressDrawTarget::hidden()))
+    }
+
+    /// Starts to draw `progress`; does nothing where stderr is no terminal.
+    pub fn show(&self, progress: Arc<Progress>) {
+        let line = move |_: &ProgressState, output: &mut dyn fmt::Write| {
+            // A line that cannot be drawn is not missed.
+            let _ = output.write_str(&describe(&progress));
+        };
+        let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {line}") else { return };
+        self.0.set_style(style.with_key("line", line));
+        self.0.set_draw_target(ProgressDrawTarget::stderr());
+        if !self.0.is_hidden() {
+            self.0.enable_steady_tick(REDRAW);
+        }
+    }
+
+    /// Takes the line away.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+
+    /// Does `write` while the line is away.
+    pub fn suspend(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
+    }
+}
+
+fn describe(progress: &Progress) -> String {
+    let now = progress.snapshot();
+    match progress.phase() {
+        Phase::Fetching => {
+            format!("{} customers on {} pages, {} parts stored", now.customers, now.pages, now.parts)
+        }
+        Phase::Loading => format!("{} customers fetched, waiting for the load job", now.customers),
+        Phase::Committing => format!("{} customers loaded, committing", now.customers),
+    }
+}
