@@ -1,17 +1,15 @@
 """The program under test as other programs meet it: `yotpo-td sandbox` in a process of its own."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-
-import msgpack
 
 # What a program needs to know to use the look-alikes; printed as `export NAME=value` once they listen.
 VARIABLES = (
@@ -25,6 +23,8 @@ VARIABLES = (
 
 START_SECONDS = 30
 STOP_SECONDS = 15
+# The most that the control call gives at once.
+ROWS_PER_CALL = 1_000
 # Settings of the machine that would lead the clients elsewhere than to the sandbox.
 FOREIGN_VARIABLES = re.compile(r"(?i)(https?|all|no)_proxy|TD_.*|YOTPO_.*|RUST_LOG")
 
@@ -103,19 +103,24 @@ class Sandbox:
             self._reader.join(STOP_SECONDS)
             self._stderr.close()
 
-    def control(self, path: str, method: str = "GET", **parameters: object) -> bytes:
+    def control(self, path: str, **parameters: object) -> dict:
         """A call that the real service does not have."""
         url = self["TD_API_SERVER"].rstrip("/") + path
         if parameters:
             url += "?" + urllib.parse.urlencode(parameters)
-        with open_url(urllib.request.Request(url, method=method)) as answer:
-            return answer.read()
+        with open_url(urllib.request.Request(url)) as answer:
+            return json.load(answer)
 
     def rows(self, database: str, table: str) -> list[dict]:
         """All committed rows of a table in the order they were loaded, read through the control call."""
-        stream = msgpack.Unpacker(raw=False, strict_map_key=False, unicode_errors="surrogatepass")
-        stream.feed(self.control(f"/sandbox/rows/{database}/{table}"))
-        return list(stream)
+        path, rows = f"/sandbox/tables/{database}/{table}", []
+        while True:
+            page = self.control(f"{path}/rows", offset=len(rows), limit=ROWS_PER_CALL)["rows"]
+            rows += page
+            if len(page) < ROWS_PER_CALL:
+                break
+        assert self.control(f"{path}/count") == {"rows": len(rows)}
+        return rows
 
 
 def open_url(request: urllib.request.Request):

@@ -1,5 +1,6 @@
 """`yotpo-td sync` against an independent oracle: Python reads the same pages and says what the rows must be."""
 
+import gzip
 import json
 import os
 import re
@@ -8,7 +9,9 @@ import time
 import urllib.request
 from collections import Counter
 
+import msgpack
 import pytest
+import tdclient
 from sandbox import Sandbox, binary, clean_environment, open_url, unused_name
 
 # Several parts and an uneven last page.
@@ -72,6 +75,18 @@ def sync(store: Sandbox, table: str, *arguments: str) -> subprocess.CompletedPro
     )
 
 
+def load(store: Sandbox, table: str, rows: list[dict]) -> None:
+    client = tdclient.Client(apikey=store["TD_API_KEY"], endpoint=store["TD_API_SERVER"])
+    client.create_log_table(store["TD_DATABASE"], table)
+    session = client.create_bulk_import(table, store["TD_DATABASE"], table)
+    part = gzip.compress(b"".join(msgpack.packb(row) for row in rows))
+    session.upload_part("part", part, len(part))
+    session.freeze()
+    session.perform(wait=True, wait_interval=1, timeout=60)
+    session.commit(wait=True, wait_interval=1, timeout=60)
+    session.delete()
+
+
 def test_the_oracle_keeps_numbers_and_escapes_the_rest():
     text = '{"a":1.10,"b":1e5,"c":-0,"d":123456789012345678901234567890,"e":"Zo\\u00eb \\ud83d\\ude00/\\/","f":[1, 2]}'
     parsed = json.loads(text, parse_int=mark, parse_float=mark)
@@ -108,6 +123,18 @@ def test_the_sources_order_is_kept(store):
     assert run.returncode == 0, run.stderr
     rows = [row["json_response"] for row in store.rows(store["TD_DATABASE"], table)]
     assert rows == [expected_json(customer) for customer in customers(store)]
+
+
+def test_the_sandboxes_own_verification_agrees_with_python(store):
+    """Tests of the program trust this call; here it judges rows that Python wrote, right ones and wrong ones."""
+    rows = [{"time": 1_700_000_000, "json_response": expected_json(customer)} for customer in customers(store)]
+    changed = {**rows[7], "json_response": rows[7]["json_response"].replace(":", ": ", 1)}
+    for loaded, exact in ((rows, True), (rows[:-1], False), (rows + rows[:1], False), (rows[:7] + [changed] + rows[8:], False)):
+        table = unused_name("verified")
+        load(store, table, loaded)
+        path = f"/sandbox/tables/{store['TD_DATABASE']}/{table}/verify"
+        assert store.control(path, **{"from": 1_700_000_000, "to": 1_700_000_000})["exact"] is exact
+        assert store.control(path, **{"from": 1_700_000_001, "to": 1_700_000_001})["exact"] is False
 
 
 def test_a_second_run_appends(store):

@@ -227,10 +227,9 @@ def test_every_format_the_client_converts_arrives(client, sandbox, database, tab
     assert sandbox.rows(database, table) == rows
 
 
-def test_what_json_cannot_say_arrives_too(client, sandbox, database, table):
-    rows = [{"time": 1, "infinite": math.inf, "float32": 0.5, "control": "\x00\x1f\x7f", "emoji": "👩‍👩‍👧"}]
+def test_what_json_cannot_say_is_in_the_tail(client, database, table):
+    rows = [{"time": 1, "infinite": math.inf, "single": 0.5, "control": "\x00\x1f\x7f", "raw": b"\x00\xff"}]
     load(client, database, table, {"part": pack(rows)})
-    assert sandbox.rows(database, table) == rows
     assert client.tail(database, table, 1) == rows
 
 
