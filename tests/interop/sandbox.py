@@ -132,3 +132,10 @@ def unused_name(prefix: str) -> str:
     """A name that no other test uses."""
     unused_name.counter = getattr(unused_name, "counter", 0) + 1
     return f"{prefix}_{int(time.time())}_{unused_name.counter}"
+
+
+def assert_same_rows(stored: list[dict], expected: list[dict]) -> None:
+    """Names the first row that differs; pytest would take minutes over the difference of two long lists."""
+    assert len(stored) == len(expected)
+    for number, (found, wanted) in enumerate(zip(stored, expected, strict=True)):
+        assert found == wanted, f"row {number}"

@@ -4,7 +4,7 @@ import pandas
 import pytd
 import pytest
 from pytd.writer import BulkImportWriter
-from sandbox import unused_name
+from sandbox import assert_same_rows, unused_name
 
 COUNT = 1_500
 
@@ -56,9 +56,9 @@ def test_a_data_frame_arrives_value_by_value(connected, client, sandbox, databas
 
     expected = [row(n, fmt) for n in range(COUNT)]
     stored = sandbox.rows(database, name)
-    assert sorted(stored, key=lambda found: found["time"]) == expected
+    assert_same_rows(sorted(stored, key=lambda found: found["time"]), expected)
     tail = client.tail(database, name, COUNT)
-    assert sorted(tail, key=lambda found: found["time"]) == expected
+    assert_same_rows(sorted(tail, key=lambda found: found["time"]), expected)
     assert destination.exists
     assert name not in [found.table for found in client.bulk_imports()]
 

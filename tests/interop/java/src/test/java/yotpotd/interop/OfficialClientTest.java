@@ -190,7 +190,7 @@ final class OfficialClientTest {
         client.deleteBulkImportSession(session);
         assertThrows(TDClientHttpNotFoundException.class, () -> client.getBulkImportSession(session));
         assertThrows(TDClientHttpNotFoundException.class, () -> client.deleteBulkImportSession(session));
-        assertEquals(rows, sandbox.rows(database, table));
+        assertSameRows(rows, sandbox.rows(database, table));
         assertEquals(2_000, client.showTable(database, table).getRowCount());
     }
 
@@ -240,6 +240,14 @@ final class OfficialClientTest {
         client.swapTables(database, one, two);
         assertEquals(List.of(), sandbox.rows(database, one));
         assertEquals(List.of(row(1)), sandbox.rows(database, two));
+    }
+
+    /** Names the first row that differs; two thousand of them in a message help nobody. */
+    private static void assertSameRows(List<Value> expected, List<Value> stored) {
+        assertEquals(expected.size(), stored.size(), "number of rows");
+        for (int row = 0; row < expected.size(); row++) {
+            assertEquals(expected.get(row), stored.get(row), "row " + row);
+        }
     }
 
     private static String name(String prefix) {
