@@ -5,8 +5,14 @@
 //! means.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::sync::watch;
+
+use crate::clock::Clock;
+
+/// A signal this soon after the one before is the same request.
+const ECHO: Duration = Duration::from_millis(300);
 
 /// A signal that asks the program to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,19 +90,26 @@ impl StopSender {
 /// # Errors
 /// When the handlers cannot be installed.
 #[cfg(unix)]
-pub fn listen() -> io::Result<StopRequests> {
+pub fn listen(clock: Clock) -> io::Result<StopRequests> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (sender, requests) = StopRequests::channel();
     tokio::spawn(async move {
+        let mut last = None;
         loop {
             let signal = tokio::select! {
                 Some(()) = interrupt.recv() => Signal::Interrupt,
                 Some(()) = terminate.recv() => Signal::Terminate,
                 else => return,
             };
+            // timeout(1) and shells signal a process and its group, which is one request and not two.
+            let now = clock.now();
+            if last.is_some_and(|last| now.saturating_sub(last) < ECHO) {
+                continue;
+            }
+            last = Some(now);
             tracing::info!(signal = signal.name(), "asked to stop");
             sender.stop(signal);
         }
@@ -109,7 +122,7 @@ pub fn listen() -> io::Result<StopRequests> {
 /// # Errors
 /// When the handler cannot be installed.
 #[cfg(not(unix))]
-pub fn listen() -> io::Result<StopRequests> {
+pub fn listen(_clock: Clock) -> io::Result<StopRequests> {
     let (sender, requests) = StopRequests::channel();
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {

@@ -4,12 +4,12 @@ use std::error::Error;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::Settings;
-use crate::http::{HttpClient, Redactor};
+use crate::config::{AccountSettings, Settings};
+use crate::http::{ClientSettings, HttpClient, Redactor};
 use crate::pipeline::Services;
 use crate::rate_limit::Gate;
-use crate::retry::Retrier;
-use crate::treasure_data::TreasureDataClient;
+use crate::retry::{Retrier, RetryPolicy};
+use crate::treasure_data::{TreasureDataClient, TreasureDataSettings};
 use crate::yotpo::YotpoClient;
 
 /// Builds the clients of both services. `seed` makes the jitter of their retries.
@@ -27,9 +27,42 @@ pub fn assemble(
     let http = HttpClient::new(&settings.yotpo_connections, clock.clone(), redactor.clone())?;
     let yotpo = YotpoClient::new(settings.yotpo.clone(), http, Arc::new(retrier));
 
+    let account = Account {
+        treasure_data: &settings.treasure_data,
+        connections: &settings.treasure_data_connections,
+        retry: settings.retry,
+    };
+    let treasure_data = connect(&account, clock, redactor, seed.rotate_left(1))?;
+    Ok(Services { yotpo, treasure_data, clock: clock.clone() })
+}
+
+/// Builds the client of an account alone.
+///
+/// # Errors
+/// As [`assemble`].
+pub(super) fn assemble_account(
+    settings: &AccountSettings,
+    clock: &Clock,
+    seed: u64,
+) -> Result<Arc<TreasureDataClient>, Box<dyn Error + Send + Sync>> {
+    let AccountSettings { treasure_data, connections, retry, .. } = settings;
+    connect(&Account { treasure_data, connections, retry: *retry }, clock, Redactor::new(), seed)
+}
+
+struct Account<'a> {
+    treasure_data: &'a TreasureDataSettings,
+    connections: &'a ClientSettings,
+    retry: RetryPolicy,
+}
+
+fn connect(
+    account: &Account<'_>,
+    clock: &Clock,
+    redactor: Redactor,
+    seed: u64,
+) -> Result<Arc<TreasureDataClient>, Box<dyn Error + Send + Sync>> {
     let gate = Arc::new(Gate::unlimited(clock.clone()));
-    let retrier = Retrier::new("Treasure Data", settings.retry, gate, clock.clone(), seed.rotate_left(1));
-    let http = HttpClient::new(&settings.treasure_data_connections, clock.clone(), redactor)?;
-    let treasure_data = TreasureDataClient::new(settings.treasure_data.clone(), http, Arc::new(retrier))?;
-    Ok(Services { yotpo, treasure_data: Arc::new(treasure_data), clock: clock.clone() })
+    let retrier = Retrier::new("Treasure Data", account.retry, gate, clock.clone(), seed);
+    let http = HttpClient::new(account.connections, clock.clone(), redactor)?;
+    Ok(Arc::new(TreasureDataClient::new(account.treasure_data.clone(), http, Arc::new(retrier))?))
 }

@@ -22,14 +22,18 @@ pub(super) fn command() -> Command {
         .disable_help_subcommand(true)
         .max_term_width(110)
         .subcommand(sync_command())
+        .subcommand(runs_command())
         .subcommand(sandbox_command())
 }
 
 /// The settings that were given as flags.
 pub(super) fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
     let given = |setting: &Setting| match setting.form {
-        FlagForm::Value => matches.get_one::<String>(setting.key).cloned(),
-        FlagForm::Switch => matches.get_flag(setting.key).then(|| "on".to_owned()),
+        // A command that has not this flag has not its value either.
+        FlagForm::Value => matches.try_get_one::<String>(setting.key).ok()?.cloned(),
+        FlagForm::Switch => {
+            matches.try_get_one::<bool>(setting.key).ok()?.filter(|set| **set).map(|_| "on".to_owned())
+        }
     };
     SETTINGS.iter().filter_map(|setting| Some((setting.key, given(setting)?))).collect()
 }
@@ -42,12 +46,7 @@ fn sync_command() -> Command {
         command = command.arg(setting_flag(setting));
     }
     command
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .value_name("FILE")
-                .help("TOML file with the flags' names as keys [env: YOTPO_TD_CONFIG]"),
-        )
+        .arg(config_flag())
         .arg(
             Arg::new("sandbox")
                 .long("sandbox")
@@ -71,6 +70,69 @@ fn setting_flag(setting: &Setting) -> Arg {
         // A value may start with a dash; whether it is right is told with all other settings.
         FlagForm::Value => flag.value_name(setting.value_name).allow_hyphen_values(true),
     }
+}
+
+/// Settings that `runs` needs to find the state and to talk to Treasure Data.
+const RUNS_SETTINGS: [&str; 11] = [
+    "state-dir",
+    "database",
+    "site",
+    "td-endpoint",
+    "max-retries",
+    "retry-base-delay",
+    "retry-timeout",
+    "request-timeout",
+    "poll-interval",
+    "perform-timeout",
+    "log-level",
+];
+
+fn runs_command() -> Command {
+    let state_only = |command: Command| settings_of(command, &["state-dir", "log-level"]);
+    let account = |command: Command| settings_of(command, &RUNS_SETTINGS);
+    let run = || Arg::new("run").value_name("RUN").required(true).help("the run's id, as runs list shows it");
+    let yes = Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("do not ask");
+    let older_than = Arg::new("older-than")
+        .long("older-than")
+        .value_name("TIME")
+        .default_value("7d")
+        .help("leave alone what is younger, or of unknown age unless this is 0s");
+    let dry_run =
+        Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("only say what would be removed");
+    Command::new("runs")
+        .about("Look at runs that were interrupted, and remove what dead runs left")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(state_only(Command::new("list").about("List unfinished runs and the last finished of each target")))
+        .subcommand(state_only(Command::new("show").about("Show one run, as JSON")).arg(run()))
+        .subcommand(
+            account(Command::new("abandon").about("Give up an unfinished run: session, temporary table and state"))
+                .arg(run())
+                .arg(yes),
+        )
+        .subcommand(
+            account(
+                Command::new("clean")
+                    .about("Remove sessions and temporary tables in Treasure Data that dead runs left")
+                    .after_help("Only names that begin with yotpo_td_ are ever touched; temporary tables are looked for in --database."),
+            )
+            .arg(older_than)
+            .arg(dry_run),
+        )
+}
+
+fn settings_of(mut command: Command, keys: &[&str]) -> Command {
+    for setting in SETTINGS.iter().filter(|setting| keys.contains(&setting.key)) {
+        command = command.arg(setting_flag(setting));
+    }
+    command.arg(config_flag())
+}
+
+fn config_flag() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("TOML file with the flags' names as keys [env: YOTPO_TD_CONFIG]")
 }
 
 fn sandbox_command() -> Command {

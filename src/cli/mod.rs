@@ -6,6 +6,7 @@
 mod assembly;
 mod closing;
 mod command;
+mod runs;
 mod runtime;
 mod sandbox;
 mod summary;
@@ -78,6 +79,7 @@ fn dispatch(invocation: &Invocation) -> ExitStatus {
     };
     match matches.subcommand() {
         Some(("sync", matches)) => sync::sync(invocation, matches),
+        Some(("runs", matches)) => runs::runs(invocation, matches),
         Some(("sandbox", matches)) => sandbox::serve(invocation, matches),
         _ => ExitStatus::Usage,
     }

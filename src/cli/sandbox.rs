@@ -136,7 +136,7 @@ pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus
         Err(error) => return failed(&error, ExitStatus::LocalFailed),
     };
     let status = runtime.block_on(async {
-        let stop = match signal::listen() {
+        let stop = match signal::listen(Clock::machine()) {
             Ok(stop) => stop,
             Err(error) => return failed(&error, ExitStatus::LocalFailed),
         };

@@ -94,7 +94,7 @@ impl SyncCommand<'_> {
             Ok(services) => services,
             Err(error) => return self.failed_before_start(error.as_ref(), ExitStatus::LocalFailed),
         };
-        let stop = match signal::listen() {
+        let stop = match signal::listen(clock.clone()) {
             Ok(stop) => stop,
             Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
         };

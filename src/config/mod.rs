@@ -13,4 +13,4 @@ mod settings;
 pub use layers::{Layers, Source};
 pub use problem::{Problem, SettingsError};
 pub use setting::{FlagForm, SECRETS, SETTINGS, SecretSetting, Setting};
-pub use settings::{LogFormat, Mode, Settings, SummaryFormat};
+pub use settings::{AccountSettings, LogFormat, Mode, Settings, SummaryFormat, state_folder_from_layers};

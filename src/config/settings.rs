@@ -74,6 +74,43 @@ pub struct Settings {
     pub summary: SummaryFormat,
 }
 
+/// The settings of `runs`: an account, without a store or a table.
+#[derive(Clone, Debug)]
+pub struct AccountSettings {
+    /// Which account.
+    pub treasure_data: TreasureDataSettings,
+    /// Connections to it.
+    pub connections: ClientSettings,
+    /// How often and how long one request is tried.
+    pub retry: RetryPolicy,
+    /// How a commit that is under way is waited for.
+    pub polling: Polling,
+    /// The database whose temporary tables are looked at, when one is set.
+    pub database: Option<DatabaseName>,
+}
+
+impl AccountSettings {
+    /// Checks the values that are needed to talk to Treasure Data.
+    ///
+    /// # Errors
+    /// Everything that is missing or wrong, at once.
+    pub fn from_layers(layers: Layers) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(layers);
+        let settings = read_account(&mut reader);
+        checked(settings, reader)
+    }
+}
+
+/// The folder of state and lock.
+///
+/// # Errors
+/// When none is set and the platform has none.
+pub fn state_folder_from_layers(layers: Layers) -> Result<PathBuf, SettingsError> {
+    let mut reader = Reader::new(layers);
+    let folder = state_folder(&mut reader);
+    checked(folder, reader)
+}
+
 impl Settings {
     /// Checks all values.
     ///
@@ -82,12 +119,36 @@ impl Settings {
     pub fn from_layers(layers: Layers) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(layers);
         let settings = read(&mut reader);
-        let problems = reader.into_problems();
-        match settings {
-            Some(settings) if problems.is_empty() => Ok(settings),
-            _ => Err(SettingsError::new(problems)),
-        }
+        checked(settings, reader)
     }
+}
+
+fn checked<T>(value: Option<T>, reader: Reader) -> Result<T, SettingsError> {
+    let problems = reader.into_problems();
+    match value {
+        Some(value) if problems.is_empty() => Ok(value),
+        _ => Err(SettingsError::new(problems)),
+    }
+}
+
+fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
+    let api_key = SECRETS.get(1).and_then(|secret| reader.secret(secret));
+    let endpoint = treasure_data_endpoint(reader);
+    let retry = retry_policy(reader);
+    let request_timeout = reader.duration("request-timeout");
+    let polling = polling(reader);
+    let database = match reader.layers().get("database") {
+        None => Some(None),
+        Some(_) => reader.parsed("database").map(Some),
+    };
+    let endpoint = endpoint?;
+    Some(AccountSettings {
+        connections: ClientSettings { request_timeout: request_timeout?, loopback: is_loopback(&endpoint) },
+        treasure_data: TreasureDataSettings { endpoint, api_key: api_key? },
+        retry: retry?,
+        polling: polling?,
+        database: database?,
+    })
 }
 
 /// Reads everything before it gives up, so that every problem is found.

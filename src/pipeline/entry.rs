@@ -1,12 +1,14 @@
 //! How a run begins: anew, or from where an interrupted one stopped.
 
+use std::sync::Arc;
+
 use super::error::RunError;
 use super::identity::{RunId, RunNames};
 use super::run::{Services, session_of};
 use super::settings::{LoadSettings, ResumePolicy};
 use crate::checkpoint::{RunPhase, RunState, StateError, StateStore};
 use crate::config::Mode;
-use crate::treasure_data::Stage;
+use crate::treasure_data::{Polling, Stage, TreasureDataClient};
 
 /// Where a run begins.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ pub(super) async fn enter(
             }
             Some(reason) => {
                 tracing::warn!(run = state.run_id, reason, "an unfinished run is not gone on with");
-                discard(services, settings, &state).await?;
+                discard(&services.treasure_data, settings.polling, &state).await?;
                 store.forget_run()?;
             }
         }
@@ -115,7 +117,7 @@ async fn take_up(
     state: RunState,
     store: &StateStore,
 ) -> Result<Option<Entry>, RunError> {
-    let session = session_of(services, settings, &state)?;
+    let session = session_of(&services.treasure_data, &state)?;
     let stage = session.attach().await?;
     let agrees = match (&stage, state.phase) {
         // The session is deleted after all else was done.
@@ -142,7 +144,7 @@ async fn take_up(
     if state.parts > 0 {
         tracing::warn!(run = state.run_id, "the session is not what the saved state says, starting over");
     }
-    discard(services, settings, &state).await?;
+    discard(&services.treasure_data, settings.polling, &state).await?;
     store.forget_run()?;
     Ok(None)
 }
@@ -150,7 +152,7 @@ async fn take_up(
 /// Begins a run whose id the user gave: another machine may have begun it, and its session tells how far it came.
 async fn enter_by_id(services: &Services, settings: &LoadSettings, id: &RunId) -> Result<Entry, RunError> {
     let mut state = new_state(services, settings, id)?;
-    let session = session_of(services, settings, &state)?;
+    let session = session_of(&services.treasure_data, &state)?;
     let stage = session.attach().await?;
     state.phase = match &stage {
         Stage::Absent => return Ok(Entry::Anew(state)),
@@ -172,14 +174,14 @@ async fn enter_by_id(services: &Services, settings: &LoadSettings, id: &RunId) -
 
 /// Removes what a run left in Treasure Data. A committed session that is a marker stays.
 pub(super) async fn discard(
-    services: &Services,
-    settings: &LoadSettings,
+    client: &Arc<TreasureDataClient>,
+    polling: Polling,
     state: &RunState,
 ) -> Result<(), RunError> {
-    let session = session_of(services, settings, state)?;
+    let session = session_of(client, state)?;
     let stage = match session.attach().await? {
         // It cannot be stopped, and its end decides what is left.
-        Stage::Committing(committing) => match committing.wait(settings.polling).await? {
+        Stage::Committing(committing) => match committing.wait(polling).await? {
             Some(committed) => Stage::Committed(committed),
             None => Stage::Absent,
         },
@@ -194,7 +196,7 @@ pub(super) async fn discard(
         _ => session.delete().await?,
     }
     if let Some(table) = &state.temporary_table {
-        services.treasure_data.delete_table(&settings.database, &table.parse()?).await?;
+        client.delete_table(&state.target.database.parse()?, &table.parse()?).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Only names that carry this program's prefix are ever looked at or removed.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::discard;
@@ -12,7 +13,8 @@ use super::run::Services;
 use super::settings::LoadSettings;
 use crate::checkpoint::RunState;
 use crate::treasure_data::{
-    DatabaseName, SessionName, SessionState, SessionStatus, TableName, TreasureDataClient, TreasureDataError,
+    DatabaseName, Polling, SessionName, SessionState, SessionStatus, TableName, TreasureDataClient,
+    TreasureDataError,
 };
 
 /// How long the committed session of a run with an id stays as its marker.
@@ -29,7 +31,7 @@ pub struct Orphan {
     pub place: String,
     /// What is known of it.
     pub status: String,
-    /// Unix seconds of its load job; unknown before one.
+    /// When its run began or its load job ended, Unix seconds; unknown when neither can be told.
     pub since: Option<u64>,
 }
 
@@ -126,9 +128,9 @@ pub async fn find_orphans(
         if !session.name.starts_with(SESSION_PREFIX) {
             continue;
         }
-        let since = match &session.job_id {
-            Some(job) => client.job_time(job).await?,
-            None => None,
+        let since = match (time_in_name(&session.name), &session.job_id) {
+            (None, Some(job)) => client.job_time(job).await?,
+            (since, _) => since,
         };
         orphans.push(Orphan {
             kind: OrphanKind::Session,
@@ -142,11 +144,11 @@ pub async fn find_orphans(
         for table in client.tables(database).await? {
             if table.name.starts_with(TEMPORARY_TABLE_PREFIX) {
                 orphans.push(Orphan {
+                    since: time_in_name(&table.name),
                     name: table.name,
                     kind: OrphanKind::TemporaryTable,
                     place: database.to_string(),
                     status: table.count.map_or_else(String::new, |count| format!("{count} rows")),
-                    since: None,
                 });
             }
         }
@@ -175,6 +177,40 @@ pub async fn remove_orphan(client: &TreasureDataClient, orphan: &Orphan) -> Resu
 ///
 /// # Errors
 /// When a call fails for good.
-pub async fn abandon(services: &Services, settings: &LoadSettings, state: &RunState) -> Result<(), RunError> {
-    discard(services, settings, state).await
+pub async fn abandon(
+    client: &Arc<TreasureDataClient>,
+    polling: Polling,
+    state: &RunState,
+) -> Result<(), RunError> {
+    discard(client, polling, state).await
+}
+
+/// When a run began, from the time in an id that this program made; unknown of an id that a user gave.
+fn time_in_name(name: &str) -> Option<u64> {
+    let words = name.split(['_', '-']);
+    let stamp = words.into_iter().find(|word| word.len() == 16 && word.ends_with(['Z', 'z']))?;
+    let digits = |range: std::ops::Range<usize>| {
+        stamp.get(range).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let date = (digits(0..4)?, digits(4..6)?, digits(6..8)?);
+    let time = (digits(9..11)?, digits(11..13)?, digits(13..15)?);
+    let text = format!("{}-{}-{}T{}:{}:{}Z", date.0, date.1, date.2, time.0, time.1, time.2);
+    let moment = humantime::parse_rfc3339(&text).ok()?;
+    moment.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_come_from_names_of_our_own_making() {
+        assert_eq!(time_in_name("yotpo_td_00c0ffee_20261123T040000Z-9f1c02ab"), Some(1_795_406_400));
+        assert_eq!(
+            time_in_name("yotpo_td_tmp_00c0ffee_20261123t040000z_9f1c02ab_12345678"),
+            Some(1_795_406_400)
+        );
+        assert_eq!(time_in_name("yotpo_td_00c0ffee_nightly"), None);
+        assert_eq!(time_in_name("yotpo_td_00c0ffee_99999999T999999Z-1"), None);
+    }
 }

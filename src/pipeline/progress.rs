@@ -63,9 +63,10 @@ impl Progress {
     }
 
     /// Counts what an interrupted run had fetched before.
-    pub(super) fn resume_from(&self, pages: u64, customers: u64) {
+    pub(super) fn resume_from(&self, pages: u64, customers: u64, parts: u64) {
         self.pages.store(pages, Ordering::Relaxed);
         self.customers.store(customers, Ordering::Relaxed);
+        self.parts.store(parts, Ordering::Relaxed);
     }
 
     pub(super) fn enter(&self, phase: Phase) {

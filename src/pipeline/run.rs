@@ -225,10 +225,10 @@ impl<'a> Run<'a> {
     pub(super) async fn open_session(&self) -> Result<OpenSession, RunError> {
         let LoadSettings { database, table, .. } = self.settings;
         let client = &self.services.treasure_data;
-        housekeeping::look_around(self.services, self.settings, &self.journal.state()).await;
         if client.ensure_table(database, table).await? == TableOrigin::Created {
             tracing::info!(%database, %table, "table created");
         }
+        housekeeping::look_around(self.services, self.settings, &self.journal.state()).await;
         self.made.store(true, Ordering::Relaxed);
         self.journal.update(|state| state.phase = RunPhase::Uploading).await?;
         if let Some(temporary) = self.temporary_table()? {
@@ -370,7 +370,7 @@ impl<'a> Run<'a> {
     }
 
     fn session(&self) -> Result<Session, RunError> {
-        session_of(self.services, self.settings, &self.journal.state())
+        session_of(&self.services.treasure_data, &self.journal.state())
     }
 
     fn temporary_table(&self) -> Result<Option<TableName>, RunError> {
@@ -396,7 +396,7 @@ impl<'a> Run<'a> {
     }
 
     async fn discard(&self) -> Result<(), RunError> {
-        discard(self.services, self.settings, &self.journal.state()).await?;
+        discard(&self.services.treasure_data, self.settings.polling, &self.journal.state()).await?;
         self.journal.forget().await
     }
 
@@ -438,17 +438,9 @@ impl<'a> Run<'a> {
 }
 
 /// The session of a run; in `replace` mode it loads the temporary table.
-pub(super) fn session_of(
-    services: &Services,
-    settings: &LoadSettings,
-    state: &RunState,
-) -> Result<Session, RunError> {
-    let table = match &state.temporary_table {
-        Some(temporary) => temporary.parse()?,
-        None => settings.table.clone(),
-    };
-    let client = Arc::clone(&services.treasure_data);
-    Ok(Session::new(client, state.session.parse()?, settings.database.clone(), table))
+pub(super) fn session_of(client: &Arc<TreasureDataClient>, state: &RunState) -> Result<Session, RunError> {
+    let table = state.temporary_table.as_ref().unwrap_or(&state.target.table).parse()?;
+    Ok(Session::new(Arc::clone(client), state.session.parse()?, state.target.database.parse()?, table))
 }
 
 /// A run that failed before it began: what an earlier run left is as it was.

@@ -44,7 +44,7 @@ pub(super) async fn transfer(
         Some(cursor) => Pages::resume(yotpo, PageCursor::from_plain(cursor), state.pages, state.limit_only),
         None => Pages::new(yotpo, settings.loyalty_check),
     };
-    run.progress.resume_from(state.pages, state.customers + state.refused_customers);
+    run.progress.resume_from(state.pages, state.customers + state.refused_customers, state.parts);
     let mut stopped: Option<Signal> = None;
     let fetching = async {
         tokio::select! {
