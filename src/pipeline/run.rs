@@ -213,7 +213,15 @@ impl<'a> Run<'a> {
                     Some(committed) => Stage::Committed(committed),
                     None => {
                         tracing::warn!("the commit failed and fell back to ready");
-                        self.session()?.attach().await?
+                        match self.session()?.attach().await? {
+                            // Gone without having been committed by us: nobody can know what became of it.
+                            Stage::Absent => {
+                                return Err(RunError::CommitUnknown {
+                                    session: self.session()?.name().clone(),
+                                });
+                            }
+                            stage => stage,
+                        }
                     }
                 }
             }

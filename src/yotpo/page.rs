@@ -159,6 +159,16 @@ mod tests {
     }
 
     #[test]
+    fn nesting_without_end_is_no_danger() {
+        let deep = 1_000_000;
+        let body = format!(r#"{{"customers":[{}{}]}}"#, "[".repeat(deep), "]".repeat(deep));
+        let page = split(&body).unwrap();
+        assert_eq!(page.customers().len(), 1);
+        assert!(!page.has_loyalty_data());
+        assert!(split(&format!(r#"{{"customers":[{}"#, "[".repeat(deep))).is_err());
+    }
+
+    #[test]
     fn loyalty_data_must_be_more_than_null() {
         for (customers, expected) in [
             ("", false),

@@ -1,4 +1,5 @@
 //! What the program promises, tested from outside.
 
+mod http_limits;
 mod row_corpus;
 mod row_properties;
