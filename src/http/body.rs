@@ -41,9 +41,10 @@ pub(super) fn look(headers: &HeaderMap, body: &[u8]) -> Result<(), BodyProblem> 
     match start.first() {
         None => Err(BodyProblem::Empty),
         Some(b'<') => Err(BodyProblem::Html),
-        Some(b'{' | b'[') => Ok(()),
+        Some(b'{') => Ok(()),
         Some(_) if html_type => Err(BodyProblem::Html),
-        Some(_) => Err(BodyProblem::Malformed { what: "neither an object nor a list".to_owned() }),
+        // serde would take a list for a struct, field by field.
+        Some(_) => Err(BodyProblem::Malformed { what: "not an object".to_owned() }),
     }
 }
 
@@ -86,6 +87,7 @@ mod tests {
         assert!(matches!(look(&none, b" \n"), Err(BodyProblem::Empty)));
         assert!(matches!(look(&none, b"<!doctype html>"), Err(BodyProblem::Html)));
         assert!(matches!(look(&none, b"rate limit"), Err(BodyProblem::Malformed { .. })));
+        assert!(matches!(look(&none, b"[[],null]"), Err(BodyProblem::Malformed { .. })));
         assert!(look(&none, b" {\"a\":1}").is_ok());
     }
 }

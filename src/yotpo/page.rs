@@ -19,7 +19,7 @@ pub struct Page {
 struct Body<'a> {
     #[serde(borrow)]
     customers: Vec<&'a RawValue>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "object")]
     pagination: Option<Pagination<'a>>,
 }
 
@@ -68,10 +68,20 @@ impl Page {
     /// Whether any customer has loyalty data: a `yotpo_loyalty` that is there and not null.
     pub(super) fn has_loyalty_data(&self) -> bool {
         self.customers.iter().any(|customer| {
-            serde_json::from_slice::<LoyaltyProbe<'_>>(customer)
-                .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
+            customer.starts_with(b"{")
+                && serde_json::from_slice::<LoyaltyProbe<'_>>(customer)
+                    .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
         })
     }
+}
+
+/// Null or an object; serde alone would take a list for a struct, field by field.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pagination<'de>>, D::Error> {
+    let Some(raw) = Option::<&'de RawValue>::deserialize(deserializer)? else { return Ok(None) };
+    if !raw.get().starts_with('{') {
+        return Err(D::Error::invalid_type(Unexpected::Other("another kind of value"), &"an object"));
+    }
+    serde_json::from_str(raw.get()).map(Some).map_err(D::Error::custom)
 }
 
 /// A cursor is a text; a service that once sends it as a whole number means the same.
@@ -150,6 +160,8 @@ mod tests {
             r#"{"customers":{}}"#,
             r#"{"customers":[],"pagination":{"next_page_info":{"a":1}}}"#,
             r#"{"customers":[],"pagination":7}"#,
+            r#"{"customers":[],"pagination":["cursor"]}"#,
+            "[[],null]",
             r#"{"customers":[{"email":"ann@example.com"#,
             r#"{"customers":[]} trailing"#,
         ] {
