@@ -93,8 +93,7 @@ fn a_gzip_bomb_is_refused() {
 
 #[test]
 fn endless_headers_are_refused() {
-    let many: String =
-        (0..10_000).map(|number| format!("X-Header-{number}: {}\r\n", "y".repeat(200))).collect();
+    let many = format!("X-Header: {}\r\n", "y".repeat(200)).repeat(10_000);
     let (server, _) = serve(format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 2\r\n\r\n{{}}").into_bytes());
     assert!(get(server, 1024).is_err());
 }

@@ -1,5 +1,12 @@
 //! What the program promises, tested from outside.
 
+#[cfg(test)]
+#[cfg(test)]
+#[cfg(test)]
+
+mod fault_sweep;
+mod harness;
 mod http_limits;
+mod loading;
 mod row_corpus;
 mod row_properties;

@@ -1,0 +1,374 @@
+//! A store, an account and the program between them, in one process on virtual time.
+//!
+//! A [`World`] is a sandbox and a state folder; each run of the program in it is a new process as far as the program
+//! can tell: new clients, new tokens, only the state folder stays. Nothing waits on real time; what hangs fails by a
+//! watchdog.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use yotpo_td::checkpoint::{RunState, StateStore};
+use yotpo_td::cli::assemble;
+use yotpo_td::clock::Clock;
+use yotpo_td::config::{Layers, Mode, Settings};
+use yotpo_td::pipeline::{Progress, RunFailure, RunId, RunReport, Services, run};
+use yotpo_td::sandbox::{Control, Fault, FaultPlan, Operation, Sandbox, SandboxSettings, Service, Verification};
+use yotpo_td::signal::{Signal, StopRequests};
+
+/// When the worlds begin: 2026-11-23 04:00:00 UTC.
+pub(crate) const BEGINNING: u64 = 1_795_406_400;
+pub(crate) const TABLE: &str = "yotpo_customers";
+/// Closes a part behind every page.
+pub(crate) const SMALLEST_PART: usize = 1;
+/// Real time that a test may take; on virtual time everything is over in a moment.
+const WATCHDOG: Duration = Duration::from_secs(100);
+
+/// What a world is like.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) mode: Mode,
+    pub(crate) page_size: u8,
+    /// Most rows in a part.
+    pub(crate) batch: usize,
+    /// Compressed size at which a part is closed.
+    pub(crate) closing_size: usize,
+    pub(crate) workers: usize,
+    /// Rows in the table before; without them there is no table.
+    pub(crate) old_rows: u64,
+    pub(crate) sandbox: SandboxSettings,
+    /// Further settings, as flags.
+    pub(crate) flags: Vec<(&'static str, String)>,
+}
+
+/// A sandbox, a clock and what stays between runs.
+pub(crate) struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) clock: Clock,
+    pub(crate) state_folder: TempDir,
+    runs: std::cell::Cell<u64>,
+}
+
+/// What a look at a run under way decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    GoOn,
+    Kill,
+    Stop,
+}
+
+/// What is in the target table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TableContent {
+    Untouched,
+    Complete,
+    Wrong(String),
+}
+
+impl Scenario {
+    /// A hundred customers on four pages, a part behind every page.
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            page_size: 25,
+            batch: 100_000,
+            closing_size: SMALLEST_PART,
+            workers: 2,
+            old_rows: 0,
+            sandbox: SandboxSettings { customers: 100, requests_per_second: None, ..SandboxSettings::default() },
+            flags: Vec::new(),
+        }
+    }
+
+    pub(crate) fn append() -> Self {
+        Self::new(Mode::Append)
+    }
+
+    /// With rows in the table that the new ones take the place of.
+    pub(crate) fn replace() -> Self {
+        Self { old_rows: 7, ..Self::new(Mode::Replace) }
+    }
+
+    pub(crate) fn flag(mut self, key: &'static str, value: &str) -> Self {
+        self.flags.push((key, value.to_owned()));
+        self
+    }
+
+    pub(crate) fn faults(mut self, faults: Vec<Fault>) -> Self {
+        self.sandbox.faults = FaultPlan { faults };
+        self
+    }
+}
+
+impl World {
+    pub(crate) async fn start(scenario: Scenario) -> Self {
+        let clock = Clock::virtual_at(Duration::from_secs(BEGINNING));
+        let settings = SandboxSettings { clock: clock.clone(), ..scenario.sandbox.clone() };
+        let sandbox = Sandbox::start(settings).await.unwrap();
+        let control = sandbox.control();
+        let database = &sandbox.credentials().database;
+        if scenario.old_rows > 0 {
+            control.create_table(database, TABLE);
+            let row = |index| serde_json::json!({"time": 1, "json_response": format!("old {index}")});
+            let rows: Vec<_> = (0..scenario.old_rows).map(row).collect();
+            control.insert_rows(database, TABLE, &rows).unwrap();
+        }
+        let state_folder = tempfile::tempdir().unwrap();
+        Self { scenario, sandbox, clock, state_folder, runs: std::cell::Cell::new(0) }
+    }
+
+    pub(crate) fn control(&self) -> &Control {
+        self.sandbox.control()
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        &self.sandbox.credentials().database
+    }
+
+    /// The settings of a run, with `flags` on top of the scenario's.
+    pub(crate) fn settings_with(&self, flags: &[(&'static str, &str)]) -> Settings {
+        let credentials = self.sandbox.credentials();
+        let environment = BTreeMap::from([
+            ("YOTPO_CLIENT_SECRET".to_owned(), credentials.client_secret.clone()),
+            ("TD_API_KEY".to_owned(), credentials.api_key.clone()),
+        ]);
+        let mut layers = Layers::new(&BTreeMap::new(), environment, None);
+        let mode = if self.scenario.mode == Mode::Append { "append" } else { "replace" };
+        for (key, value) in [
+            ("yotpo-endpoint", self.sandbox.yotpo_endpoint().as_str()),
+            ("td-endpoint", self.sandbox.treasure_data_endpoint().as_str()),
+            ("store-id", &credentials.store_id),
+            ("database", &credentials.database),
+            ("state-dir", &self.state_folder.path().to_string_lossy()),
+            ("mode", mode),
+            ("page-size", &self.scenario.page_size.to_string()),
+            ("requests-per-second", "1000000"),
+        ] {
+            layers.set_flag(key, value);
+        }
+        for (key, value) in &self.scenario.flags {
+            layers.set_flag(key, value);
+        }
+        for (key, value) in flags {
+            layers.set_flag(key, value);
+        }
+        let mut settings = Settings::from_layers(layers).unwrap();
+        settings.load.parts.most_rows = NonZeroUsize::new(self.scenario.batch).unwrap();
+        settings.load.parts.closing_size = self.scenario.closing_size;
+        settings.load.upload_workers = NonZeroUsize::new(self.scenario.workers).unwrap();
+        settings
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings_with(&[])
+    }
+
+    pub(crate) fn services(&self, settings: &Settings) -> Services {
+        assemble(settings, &self.clock, 7).unwrap()
+    }
+
+    pub(crate) fn store(&self) -> Arc<StateStore> {
+        let load = self.settings().load;
+        Arc::new(StateStore::open(&load.resume.state_folder, &load.target).unwrap())
+    }
+
+    /// The saved state of a run.
+    pub(crate) fn saved(&self) -> Option<RunState> {
+        self.store().run().unwrap()
+    }
+
+    /// One run to its end.
+    pub(crate) async fn run(&self) -> Result<RunReport, RunFailure> {
+        self.run_as(&self.settings()).await
+    }
+
+    /// One run to its end, with `flags` on top of the scenario's.
+    pub(crate) async fn run_with(&self, flags: &[(&'static str, &str)]) -> Result<RunReport, RunFailure> {
+        self.run_as(&self.settings_with(flags)).await
+    }
+
+    pub(crate) async fn run_as(&self, settings: &Settings) -> Result<RunReport, RunFailure> {
+        self.watched_run(settings, |_| Verdict::GoOn).await.expect("nobody kills it")
+    }
+
+    /// One run, killed or stopped (SIGINT) when `look` says so. It looks whenever anything moved. `None`: killed.
+    pub(crate) async fn watched_run(
+        &self,
+        settings: &Settings,
+        mut look: impl FnMut(&Control) -> Verdict,
+    ) -> Option<Result<RunReport, RunFailure>> {
+        self.runs.set(self.runs.get() + 1);
+        let number = self.runs.get();
+        let services = assemble(settings, &self.clock, number).unwrap();
+        let store = Arc::new(StateStore::open(&settings.load.resume.state_folder, &settings.load.target).unwrap());
+        let id = RunId::generate(self.clock.unix_time(), u32::try_from(number).unwrap());
+        let progress = Progress::default();
+        let (sender, stop) = StopRequests::channel();
+        let mut stopped = false;
+        let result = {
+            let mut work = pin!(run(&services, &settings.load, &store, id, &progress, &stop));
+            poll_fn(|context| match look(self.control()) {
+                Verdict::Kill => Poll::Ready(None),
+                verdict => {
+                    if verdict == Verdict::Stop && !std::mem::replace(&mut stopped, true) {
+                        sender.stop(Signal::Interrupt);
+                    }
+                    work.as_mut().poll(context).map(Some)
+                }
+            })
+            .await
+        };
+        drop(services);
+        settle().await;
+        result
+    }
+
+    /// A run that is stopped by SIGINT once Treasure Data got so many parts, so that there is something to go on with.
+    pub(crate) async fn interrupted_run(&self, parts: u64) -> RunFailure {
+        let settings = self.settings();
+        let before = self.control().operation_requests(Operation::UploadPart);
+        let result = self
+            .watched_run(&settings, |control| {
+                let enough = control.operation_requests(Operation::UploadPart) >= before + parts;
+                if enough { Verdict::Stop } else { Verdict::GoOn }
+            })
+            .await;
+        result.expect("nobody kills it").expect_err("it was stopped")
+    }
+
+    pub(crate) fn verification(&self) -> Verification {
+        self.control().verify_table(self.database(), TABLE, 0..=i64::MAX).unwrap()
+    }
+
+    /// Rows that the table has when the load is complete.
+    pub(crate) fn complete_rows(&self) -> u64 {
+        let kept = if self.scenario.mode == Mode::Append { self.scenario.old_rows } else { 0 };
+        self.control().customers() + kept
+    }
+
+    pub(crate) fn content(&self) -> TableContent {
+        let rows = self.control().row_count(self.database(), TABLE).unwrap_or(0);
+        if rows == self.scenario.old_rows {
+            return TableContent::Untouched;
+        }
+        let found = self.verification();
+        let kept = self.complete_rows() - found.customers;
+        let wrong = [found.missing, found.duplicated, found.differing, found.wrong_time, found.extra_columns];
+        if rows == self.complete_rows() && found.unknown == kept && wrong == [0; 5] {
+            TableContent::Complete
+        } else {
+            TableContent::Wrong(format!("{found:?}"))
+        }
+    }
+
+    /// Sessions and temporary tables that are left, by name.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let sessions = self.control().sessions().into_iter().map(|session| session.name);
+        let tables = self.control().tables().into_iter().map(|(_, table)| table);
+        sessions.chain(tables).filter(|name| name.starts_with("yotpo_td_")).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_complete(&self) {
+        assert_eq!(self.content(), TableContent::Complete);
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_untouched(&self) {
+        assert_eq!(self.content(), TableContent::Untouched);
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_clean(&self) {
+        assert_eq!(self.leftovers(), [""; 0], "sessions or temporary tables are left");
+        assert_eq!(self.saved(), None, "the state still names a run");
+    }
+
+    /// Requests of both services so far.
+    pub(crate) fn requests(&self) -> u64 {
+        requests(self.control())
+    }
+}
+
+/// Requests of both services so far.
+pub(crate) fn requests(control: &Control) -> u64 {
+    control.requests(Service::Yotpo) + control.requests(Service::TreasureData)
+}
+
+/// Lets everything that a killed run had sent or begun come to its end, as it would between two processes.
+async fn settle() {
+    for _ in 0..3 {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        // There is one blocking thread: behind this everything that was begun is done.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+    }
+}
+
+/// Runs a test on a runtime of its own; one that hangs fails.
+pub(crate) fn on_virtual_time<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) {
+    watched(WATCHDOG, move || block_on(work()));
+}
+
+/// Runs `work` for every case on all processors; fails with all that failed.
+pub(crate) fn in_parallel<C, F>(limit: Duration, cases: Vec<C>, work: F)
+where
+    C: Sync + Send + 'static,
+    F: AsyncFn(&C) + Sync + Send + 'static,
+{
+    watched(limit, move || {
+        let next = AtomicUsize::new(0);
+        let failures = Mutex::new(Vec::new());
+        let threads = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let attempt = std::panic::AssertUnwindSafe(|| block_on(work(case)));
+                        if let Err(panic) = std::panic::catch_unwind(attempt) {
+                            failures.lock().unwrap().push(message(panic.as_ref()));
+                        }
+                    }
+                });
+            }
+        });
+        let failures = failures.into_inner().unwrap();
+        let shown: Vec<_> = failures.iter().take(20).cloned().collect();
+        assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), cases.len(), shown.join("\n"));
+    });
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+fn watched(limit: Duration, work: impl FnOnce() + Send + 'static) {
+    let (sender, receiver) = channel();
+    let thread = std::thread::spawn(move || {
+        work();
+        sender.send(()).unwrap();
+    });
+    match receiver.recv_timeout(limit) {
+        Err(RecvTimeoutError::Timeout) => panic!("the test hangs: no end after {limit:?} of real time"),
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+fn block_on<F: Future>(work: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(work)
+}
