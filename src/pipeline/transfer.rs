@@ -40,9 +40,12 @@ pub(super) async fn transfer(
     let (sender, mut chunks) = mpsc::channel(threads);
     let encoders = EncoderPool::new(settings.parts.level, time);
     let yotpo = &run.services.yotpo;
-    let mut pages = match &state.cursor {
-        Some(cursor) => Pages::resume(yotpo, PageCursor::from_plain(cursor), state.pages, state.limit_only),
-        None => Pages::new(yotpo, settings.loyalty_check),
+    // Behind the last page there is no cursor either: only the pages tell that apart from the beginning.
+    let mut pages = if state.pages == 0 {
+        Pages::new(yotpo, settings.loyalty_check)
+    } else {
+        let cursor = state.cursor.as_deref().map(PageCursor::from_plain);
+        Pages::resume(yotpo, cursor, state.pages, state.limit_only)
     };
     run.progress.resume_from(state.pages, state.customers + state.refused_customers, state.parts);
     let mut stopped: Option<Signal> = None;

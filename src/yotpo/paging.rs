@@ -68,29 +68,28 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The pages behind `cursor`, of which `fetched` were fetched before; `limit_only` when it was found out then that
-    /// filters beside the cursor are refused.
+    /// The pages behind `cursor`, none behind the last page, when `fetched` pages were fetched before; `limit_only` when
+    /// it was found out then that filters beside the cursor are refused.
     pub fn resume(
         client: &'a YotpoClient,
-        cursor: PageCursor,
+        cursor: Option<PageCursor>,
         fetched: u64,
         limit_only: Option<bool>,
     ) -> Self {
-        let parameters =
-            limit_only.map(
-                |limit_only| {
-                    if limit_only { CursorParameters::LimitOnly } else { CursorParameters::Filters }
-                },
-            );
+        let by_limit = |limit_only| {
+            if limit_only { CursorParameters::LimitOnly } else { CursorParameters::Filters }
+        };
         let mut seen = SeenCursors::default();
-        seen.insert(&cursor);
+        if let Some(cursor) = &cursor {
+            seen.insert(cursor);
+        }
         Self {
             client,
             // Page 1 was compared, or is not there to compare with.
             loyalty_check: LoyaltyCheck::Off,
             number: fetched,
-            next: Next::Behind(cursor),
-            parameters,
+            next: cursor.map_or(Next::Nothing, Next::Behind),
+            parameters: limit_only.map(by_limit),
             expects_loyalty: ExpectsLoyalty::Settled,
             seen,
         }

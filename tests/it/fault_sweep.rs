@@ -63,12 +63,14 @@ impl Situation {
             Self::Append | Self::ResumedAppend => Scenario::append(),
             Self::Replace | Self::ResumedReplace => Scenario::replace(),
         };
-        scenario.sandbox.customers = 60;
-        scenario.page_size = 20;
+        let resumed = matches!(self, Self::ResumedAppend | Self::ResumedReplace);
+        scenario.sandbox.customers = 70;
+        scenario.page_size = if resumed { 10 } else { 25 };
         let world = World::start(scenario).await;
-        if matches!(self, Self::ResumedAppend | Self::ResumedReplace) {
-            let failure = world.interrupted_run(2).await;
+        if resumed {
+            let failure = world.interrupted_run(1).await;
             assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+            assert!(world.saved().unwrap().cursor.is_some(), "pages are left to fetch");
             leave_a_surplus_part(&world).await;
         }
         world.control().start_request_log();
@@ -81,7 +83,8 @@ async fn leave_a_surplus_part(world: &World) {
     let services = world.services(&world.settings());
     let database: DatabaseName = world.database().parse().unwrap();
     let table: TableName = state.temporary_table.unwrap_or(state.target.table).parse().unwrap();
-    let session = Session::new(Arc::clone(&services.treasure_data), state.session.parse().unwrap(), database, table);
+    let session =
+        Session::new(Arc::clone(&services.treasure_data), state.session.parse().unwrap(), database, table);
     let Stage::Open(open) = session.attach().await.unwrap() else { panic!("the session is open") };
     open.upload(&PartName::at(SURPLUS_PART), "whatever".into()).await.unwrap();
 }
@@ -91,7 +94,9 @@ impl Case {
     fn operation(&self, world: &World, before: u64) -> Option<Operation> {
         let hit = |ordinal: u64| ordinal == before + self.ordinal;
         let log = world.control().request_log();
-        log.iter().find(|request| request.service == self.service && hit(request.ordinal)).map(|hit| hit.operation)
+        log.iter()
+            .find(|request| request.service == self.service && hit(request.ordinal))
+            .map(|hit| hit.operation)
     }
 
     /// Whether this fault may end the run. Everything else must be survived.
@@ -151,7 +156,10 @@ pub(crate) async fn check_aftermath(world: &World, failure: &RunFailure, context
     let told = format!("{context} {failure:?} {ours:?}");
     match &failure.aftermath {
         Aftermath::Committing(session) => {
-            assert!(matches!(content, TableContent::Untouched | TableContent::Complete), "{content:?} {told}");
+            assert!(
+                matches!(content, TableContent::Untouched | TableContent::Complete),
+                "{content:?} {told}"
+            );
             assert!(content == TableContent::Complete || ours.contains(&session.to_string()), "{told}");
         }
         aftermath => {

@@ -20,7 +20,9 @@ use yotpo_td::cli::assemble;
 use yotpo_td::clock::Clock;
 use yotpo_td::config::{Layers, Mode, Settings};
 use yotpo_td::pipeline::{Progress, RunFailure, RunId, RunReport, Services, run};
-use yotpo_td::sandbox::{Control, Fault, FaultPlan, Operation, Sandbox, SandboxSettings, Service, Verification};
+use yotpo_td::sandbox::{
+    Control, Fault, FaultPlan, Operation, Sandbox, SandboxSettings, Service, Verification,
+};
 use yotpo_td::signal::{Signal, StopRequests};
 
 /// When the worlds begin: 2026-11-23 04:00:00 UTC.
@@ -74,16 +76,20 @@ pub(crate) enum TableContent {
 }
 
 impl Scenario {
-    /// A hundred customers on four pages, a part behind every page.
+    /// A hundred customers on ten pages, a part behind every page.
     pub(crate) fn new(mode: Mode) -> Self {
         Self {
             mode,
-            page_size: 25,
+            page_size: 10,
             batch: 100_000,
             closing_size: SMALLEST_PART,
             workers: 2,
             old_rows: 0,
-            sandbox: SandboxSettings { customers: 100, requests_per_second: None, ..SandboxSettings::default() },
+            sandbox: SandboxSettings {
+                customers: 100,
+                requests_per_second: None,
+                ..SandboxSettings::default()
+            },
             flags: Vec::new(),
         }
     }
@@ -208,7 +214,8 @@ impl World {
         self.runs.set(self.runs.get() + 1);
         let number = self.runs.get();
         let services = assemble(settings, &self.clock, number).unwrap();
-        let store = Arc::new(StateStore::open(&settings.load.resume.state_folder, &settings.load.target).unwrap());
+        let store =
+            Arc::new(StateStore::open(&settings.load.resume.state_folder, &settings.load.target).unwrap());
         let id = RunId::generate(self.clock.unix_time(), u32::try_from(number).unwrap());
         let progress = Progress::default();
         let (sender, stop) = StopRequests::channel();

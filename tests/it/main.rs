@@ -8,5 +8,7 @@ mod fault_sweep;
 mod harness;
 mod http_limits;
 mod loading;
+#[cfg(test)]
+mod resume;
 mod row_corpus;
 mod row_properties;
