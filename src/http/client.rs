@@ -187,6 +187,18 @@ impl Request {
 }
 
 impl Response {
+    /// Makes sure that the service itself answered, for calls whose answers are not documented: an empty body may be
+    /// an answer, a web page comes from something between us.
+    ///
+    /// # Errors
+    /// [`BodyProblem::Html`].
+    pub fn refuse_web_page(&self) -> Result<(), BodyProblem> {
+        match look(&self.headers, &self.body) {
+            Err(problem @ BodyProblem::Html) => Err(problem),
+            _ => Ok(()),
+        }
+    }
+
     /// The body as JSON of type `T`.
     ///
     /// # Errors

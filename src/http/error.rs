@@ -69,6 +69,9 @@ pub enum BodyProblem {
         /// The cap in bytes.
         limit: usize,
     },
+    /// The server says that it is done, and its state says that it is not.
+    #[error("the server says that it is done, but nothing has changed")]
+    WithoutEffect,
     /// Its `Content-Encoding` cannot be unpacked.
     #[error("the answer's {encoding} encoding is damaged or unknown")]
     Encoding {

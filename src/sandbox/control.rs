@@ -132,6 +132,11 @@ impl Control {
         self.shared.treasure_data.sessions()
     }
 
+    /// How many import jobs were started so far.
+    pub fn import_jobs(&self) -> usize {
+        self.shared.treasure_data.import_jobs()
+    }
+
     /// Requests to a service so far.
     pub fn requests(&self, service: Service) -> u64 {
         self.shared.log.requests(service)

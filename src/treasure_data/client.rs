@@ -109,6 +109,9 @@ impl TreasureDataClient {
     /// One attempt.
     pub(super) async fn attempt(&self, call: &(Method, Call<'_>)) -> Result<Response, CallError> {
         let response = self.http.send_for_success(&self.request(call)).await?;
+        // A proxy's page says nothing about what Treasure Data did, whatever its status.
+        let (operation, effect) = (call.1.operation, call.1.effect);
+        response.refuse_web_page().map_err(|problem| CallError::body(operation, effect, problem))?;
         self.retrier.heed(response.delay);
         Ok(response)
     }

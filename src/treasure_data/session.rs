@@ -63,7 +63,11 @@ pub struct OpenSession(Session);
 
 /// A session whose uploads are closed.
 #[derive(Debug)]
-pub struct FrozenSession(Session);
+pub struct FrozenSession {
+    session: Session,
+    /// The job of a load that failed.
+    failed_job: Option<String>,
+}
 
 /// A session whose load job is at work.
 #[derive(Debug)]
@@ -136,7 +140,7 @@ impl Session {
                 Some(job) if !self.job_outcome(Some(&job)).await?.is_failure() => {
                     Stage::Performing(PerformingSession { session, job: Some(job) })
                 }
-                _ => Stage::Frozen(FrozenSession(session)),
+                failed_job => Stage::Frozen(FrozenSession { session, failed_job }),
             },
             SessionStatus::Performing => Stage::Performing(PerformingSession { session, job: state.job_id }),
             SessionStatus::Ready => Stage::Loaded(LoadedSession::new(session, state)),
@@ -201,7 +205,7 @@ impl OpenSession {
     /// When the call fails for good.
     pub async fn freeze(self) -> Result<FrozenSession, TreasureDataError> {
         self.0.client.freeze_session(&self.0.name).await?;
-        Ok(FrozenSession(self.0))
+        Ok(FrozenSession { session: self.0, failed_job: None })
     }
 }
 
@@ -211,8 +215,8 @@ impl FrozenSession {
     /// # Errors
     /// When the call fails for good.
     pub async fn perform(self) -> Result<PerformingSession, TreasureDataError> {
-        let session = self.0;
-        let job = session.client.perform_session(&session.name).await?;
+        let Self { session, failed_job } = self;
+        let job = session.client.perform_session(&session.name, failed_job.as_deref()).await?;
         Ok(PerformingSession { session, job })
     }
 }

@@ -6,8 +6,8 @@
 //! | upload | nothing: the same part name overwrites |
 //! | delete part | nothing: 404 means gone |
 //! | freeze | nothing: 409 is fine |
-//! | perform | `show`: performing, ready or a job mean that it was taken |
-//! | commit | `show`: committing or committed mean that it was taken |
+//! | perform | `show`: performing, ready or a new job mean that it was taken; so after a 409 |
+//! | commit | `show`: committing or committed mean that it was taken; so after a 409 |
 //! | delete | nothing: 404 means gone |
 
 use bytes::Bytes;
@@ -139,32 +139,37 @@ impl TreasureDataClient {
         }
     }
 
-    /// Starts the load job, once. Gives its id when the answer had it.
-    pub(super) async fn perform_session(&self, session: &SessionName) -> Result<Option<String>, CallError> {
+    /// Starts the load job, once. Gives its id when the answer had it. `previous` is the job of an earlier load that
+    /// failed: the session goes on naming it until another is started.
+    pub(super) async fn perform_session(
+        &self,
+        session: &SessionName,
+        previous: Option<&str>,
+    ) -> Result<Option<String>, CallError> {
         let path = ["bulk_import", "perform", session.as_str()];
         let call = Call::post("start the load job", Effect::AskFirst, &path);
         let attempt =
             || async { self.attempt_json(&call).await.map(|performed: Performed| performed.job_id) };
         let taken = |state: SessionState| {
-            let was_taken = state.status != SessionStatus::Uploading || state.job_id.is_some();
-            was_taken.then_some(state.job_id)
+            let is_new = state.job_id.is_some() && state.job_id.as_deref() != previous;
+            (state.status != SessionStatus::Uploading || is_new).then_some(state.job_id)
         };
-        self.retrier().call_asking(attempt, || async { self.show_session(session).await.map(taken) }).await
+        let ask = || async { self.show_session(session).await.map(taken) };
+        let result = self.retrier().call_asking(attempt, ask).await;
+        unless_taken(result, ask).await
     }
 
     /// Asks for the commit, once; it goes on by itself.
     pub(super) async fn commit_session(&self, session: &SessionName) -> Result<(), CallError> {
         let path = ["bulk_import", "commit", session.as_str()];
         let call = Call::post("commit the session", Effect::AskFirst, &path);
+        let attempt = || async { self.attempt(&call).await.map(drop) };
         let taken = |state: SessionState| {
             matches!(state.status, SessionStatus::Committing | SessionStatus::Committed).then_some(())
         };
-        self.retrier()
-            .call_asking(
-                || async { self.attempt(&call).await.map(drop) },
-                || async { self.show_session(session).await.map(taken) },
-            )
-            .await
+        let ask = || async { self.show_session(session).await.map(taken) };
+        let result = self.retrier().call_asking(attempt, ask).await;
+        unless_taken(result, ask).await
     }
 
     pub(super) async fn delete_session(&self, session: &SessionName) -> Result<(), CallError> {
@@ -180,6 +185,17 @@ impl TreasureDataClient {
         let path = ["job", "status", job];
         let state: JobState = self.fetch(Call::get("look at the load job", &path)).await?;
         Ok(self.redactor().scrub(&state.status))
+    }
+}
+
+/// A conflict may mean that the call was delivered before: the state tells.
+async fn unless_taken<T>(
+    result: Result<T, CallError>,
+    ask: impl AsyncFnOnce() -> Result<Option<T>, CallError>,
+) -> Result<T, CallError> {
+    match result {
+        Err(error) if error.status_code() == Some(StatusCode::CONFLICT) => ask().await?.ok_or(error),
+        result => result,
     }
 }
 

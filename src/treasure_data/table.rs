@@ -4,8 +4,10 @@
 //! |---|---|
 //! | create | repeated: 409 means it exists |
 //! | append-schema | repeated: the same columns again change nothing |
-//! | rename | repeated: 404 on the temporary table means that it was renamed |
+//! | rename | repeated: 404 on the temporary table means that it was renamed; the list of tables must agree |
 //! | delete | repeated: 404 means gone |
+
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 
@@ -13,7 +15,12 @@ use super::answer::{TableList, TableState};
 use super::client::{Call, Payload, TreasureDataClient};
 use super::error::TreasureDataError;
 use super::name::{DatabaseName, TableName};
-use crate::http::Effect;
+use crate::http::{BodyProblem, CallError, Effect};
+
+/// How often a rename that the list of tables does not show is asked for.
+const RENAME_ATTEMPTS: u32 = 5;
+/// Time that the list of tables gets to show a rename.
+const RENAME_PAUSE: Duration = Duration::from_secs(2);
 
 /// Whether a table was there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +90,10 @@ impl TreasureDataClient {
     /// Puts `from` in the place of `to`, in one step: readers see the old rows until then and the new ones after.
     ///
     /// That `from` is not there any more (404) means that an earlier attempt was taken: it is only called for a table
-    /// that was there.
+    /// that was there. Success is believed once the list of tables shows it.
     ///
     /// # Errors
-    /// When the call fails for good.
+    /// When the call fails for good, or goes on having no effect.
     pub async fn rename_over(
         &self,
         database: &DatabaseName,
@@ -96,18 +103,38 @@ impl TreasureDataClient {
         let path = ["table", "rename", database.as_str(), from.as_str(), to.as_str()];
         let payload = Payload::Form(&[("overwrite", "true")]);
         let operation = "put the new table in the place of the old";
-        let call = Call { operation, effect: Effect::Repeatable, path: &path, payload };
-        match self.send((Method::POST, call)).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => {
-                // Whoever may list tables gets certainty; a write-only key has only the answer.
-                match self.tables(database).await {
-                    Ok(tables) if tables.iter().any(|table| table.name == from.as_str()) => Err(error.into()),
-                    Ok(tables) if !tables.iter().any(|table| table.name == to.as_str()) => Err(error.into()),
-                    _ => Ok(()),
-                }
+        let effect = Effect::Repeatable;
+        let mut attempts = 0;
+        loop {
+            let call = Call { operation, effect, path: &path, payload: payload.clone() };
+            let error = match self.send((Method::POST, call)).await {
+                Ok(_) => CallError::body(operation, effect, BodyProblem::WithoutEffect),
+                Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => error,
+                Err(error) => return Err(error.into()),
+            };
+            if self.is_renamed(database, from, to).await {
+                return Ok(());
             }
-            Err(error) => Err(error.into()),
+            attempts += 1;
+            if attempts >= RENAME_ATTEMPTS {
+                return Err(error.into());
+            }
+            self.clock().sleep(RENAME_PAUSE).await;
+        }
+    }
+
+    /// Whether `to` is there and `from` is not. Who may not list tables (a write-only key) has only the answer to the
+    /// rename, and believes it.
+    async fn is_renamed(&self, database: &DatabaseName, from: &TableName, to: &TableName) -> bool {
+        match self.tables(database).await {
+            Ok(tables) => {
+                let is_there = |name: &TableName| tables.iter().any(|table| table.name == name.as_str());
+                is_there(to) && !is_there(from)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the tables could not be listed, the answer to the rename is believed");
+                true
+            }
         }
     }
 

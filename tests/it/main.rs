@@ -10,5 +10,7 @@ mod http_limits;
 mod loading;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod retry_safety;
 mod row_corpus;
 mod row_properties;

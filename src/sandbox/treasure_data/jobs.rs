@@ -13,6 +13,10 @@ use super::{TreasureData, not_found, timestamp};
 const DEFAULT_LISTED: usize = 20;
 
 impl TreasureData {
+    pub(in super::super) fn import_jobs(&self) -> usize {
+        self.lock().0.jobs.len()
+    }
+
     pub(super) fn list_jobs(&self, call: &Call) -> Reply {
         let (state, moment) = self.lock();
         let bound = |name: &str| call.query_parameter(name).and_then(|value| value.parse::<usize>().ok());
