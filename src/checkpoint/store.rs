@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::format::{FormatError, Saved, decode, encode};
 use super::state::{LastSuccess, RunState, Target};
+use crate::failpoint;
 
 /// Largest state file that is read.
 const LARGEST_STATE: u64 = 1024 * 1024;
@@ -186,6 +187,7 @@ impl StateStore {
         let mut file = private_file().write(true).create_new(true).open(temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        failpoint::hit("before rename");
         std::fs::rename(temporary, &self.path)?;
         File::open(&self.folder)?.sync_all()
     }

@@ -7,6 +7,10 @@ use crate::config::LogFormat;
 use crate::exit_status::ExitStatus;
 use crate::telemetry::write_stderr;
 
+/// What was saved when nobody could look any more.
+pub(super) const LAST_CHECKPOINT: &str =
+    "what the last checkpoint says; nothing was committed that it does not know of";
+
 /// What is said when a run failed.
 #[derive(Debug)]
 pub(super) struct Closing<'a> {

@@ -18,8 +18,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use self::closing::Closing;
+use crate::config::LogFormat;
 use crate::exit_status::ExitStatus;
-use crate::telemetry::{write_stderr, write_stdout};
+use crate::telemetry::{log_format, write_stderr, write_stdout};
 
 /// What the program was started with.
 #[derive(Debug)]
@@ -53,14 +55,30 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
     std::panic::set_hook(Box::new(|info| {
         // The payload may quote data; the place is enough to find the defect.
         let place = info.location().map_or_else(String::new, |location| format!(" at {location}"));
-        write_stderr(&format!("error: a bug in yotpo-td: it panicked{place}\n"));
+        let text = format!("a bug in yotpo-td: it panicked{place}");
+        write_stderr(&match log_format() {
+            LogFormat::Text => format!("error: {text}\n"),
+            LogFormat::Json => format!("{}\n", serde_json::json!({ "level": "ERROR", "message": text })),
+        });
     }));
     let result = catch_unwind(AssertUnwindSafe(|| dispatch(invocation)));
     result.unwrap_or_else(|_panic| {
-        write_stderr("please report it; whether anything was committed, td import:list shows\n");
-        ExitStatus::Bug
+        let closing = Closing {
+            error: &Panicked,
+            hint: Some("please report it, with the place above and the log at --log-level debug".to_owned()),
+            saved: closing::LAST_CHECKPOINT.to_owned(),
+            next_command: Some(invocation.command_line()),
+            status: ExitStatus::Bug,
+        };
+        closing.write(log_format());
+        closing.status
     })
 }
+
+/// A panic that ended the program.
+#[derive(Debug, thiserror::Error)]
+#[error("a bug in yotpo-td ended it")]
+struct Panicked;
 
 fn dispatch(invocation: &Invocation) -> ExitStatus {
     if let Some(failpoint) = invocation.environment.get("YOTPO_TD_FAILPOINT") {

@@ -15,7 +15,7 @@ use super::runtime::network_runtime;
 use super::sync::layers;
 use crate::checkpoint::{Holder, LastSuccess, LockError, RunState, StateError, StateStore, TargetLock};
 use crate::clock::Clock;
-use crate::config::{AccountSettings, LogFormat, SettingsError, state_folder_from_layers};
+use crate::config::{AccountSettings, SettingsError, state_folder_from_layers};
 use crate::exit_status::ExitStatus;
 use crate::pipeline::{Orphan, OrphanKind, RunError, abandon, find_orphans, remove_orphan};
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stderr, write_stdout};
@@ -39,7 +39,7 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
             let RunsFailure { error, hint, status } = failure;
             let saved = "what was there is as it was, but for what is told above".to_owned();
             let next_command = Some(invocation.command_line());
-            Closing { error: error.as_ref(), hint, saved, next_command, status }.write(LogFormat::Text);
+            Closing { error: error.as_ref(), hint, saved, next_command, status }.write(logs.format);
             status
         }
     }

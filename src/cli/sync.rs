@@ -8,7 +8,7 @@ use clap::ArgMatches;
 
 use super::Invocation;
 use super::assembly::assemble;
-use super::closing::Closing;
+use super::closing::{Closing, LAST_CHECKPOINT};
 use super::command::flags;
 use super::runtime::network_runtime;
 use super::sandbox::EmbeddedSandbox;
@@ -150,9 +150,7 @@ impl SyncCommand<'_> {
     }
 
     fn left_at_once(&self, status: ExitStatus) -> ExitStatus {
-        let saved =
-            "what the last checkpoint says; nothing was committed that it does not know of".to_owned();
-        self.close(&LeftAtOnce, None, saved, true, status)
+        self.close(&LeftAtOnce, None, LAST_CHECKPOINT.to_owned(), true, status)
     }
 
     fn failed_before_start(&self, error: &dyn Error, status: ExitStatus) -> ExitStatus {

@@ -53,13 +53,19 @@ impl Journal {
             finished_at: self.clock.unix_time().as_secs(),
         };
         let store = Arc::clone(&self.store);
-        blocking(move || store.save_success(&success)).await
+        failpoint::hit("before save");
+        blocking(move || store.save_success(&success)).await?;
+        failpoint::hit("after save");
+        Ok(())
     }
 
     /// Forgets the run: there is nothing to go on with.
     pub(super) async fn forget(&self) -> Result<(), RunError> {
         let store = Arc::clone(&self.store);
-        blocking(move || store.forget_run()).await
+        failpoint::hit("before save");
+        blocking(move || store.forget_run()).await?;
+        failpoint::hit("after save");
+        Ok(())
     }
 }
 

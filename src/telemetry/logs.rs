@@ -1,6 +1,7 @@
 //! The log: lines on stderr, as text or JSON.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -8,6 +9,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::progress_bar::ProgressBar;
 use super::streams::write_stderr;
 use crate::config::{Layers, LogFormat, Source};
+
+/// Whether this process logs as JSON; the process has one log, so this is the process's too.
+static LOGS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// How to log. Read before all other settings, so that their problems can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,7 @@ pub fn is_filter(text: &str) -> bool {
 
 /// Starts to log; lines go above the progress bar. Does nothing when logging was started before.
 pub fn init_logs(settings: &LogSettings, bar: &ProgressBar) {
+    LOGS_JSON.store(settings.format == LogFormat::Json, Ordering::Relaxed);
     let filter = EnvFilter::builder().parse_lossy(&settings.filter);
     let writer = LogWriter(bar.clone());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
@@ -53,6 +58,11 @@ pub fn init_logs(settings: &LogSettings, bar: &ProgressBar) {
         LogFormat::Text => builder.with_ansi(settings.colour).with_target(false).try_init(),
         LogFormat::Json => builder.with_ansi(false).json().flatten_event(true).try_init(),
     };
+}
+
+/// How lines on stderr look in this process: as [`init_logs`] was told, text before.
+pub fn log_format() -> LogFormat {
+    if LOGS_JSON.load(Ordering::Relaxed) { LogFormat::Json } else { LogFormat::Text }
 }
 
 /// Writes whole lines to stderr, above the bar.

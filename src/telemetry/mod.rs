@@ -9,7 +9,7 @@ mod memory;
 mod progress_bar;
 mod streams;
 
-pub use logs::{LogSettings, init_logs, is_filter};
+pub use logs::{LogSettings, init_logs, is_filter, log_format};
 pub use memory::peak_resident_bytes;
 pub use progress_bar::ProgressBar;
 pub use streams::{write_stderr, write_stdout};
