@@ -1,12 +1,16 @@
 //! What the program promises, tested from outside.
 
 #[cfg(test)]
+mod binary;
+#[cfg(all(test, unix))]
+mod crash_sweep;
 #[cfg(test)]
-#[cfg(test)]
-
 mod fault_sweep;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod http_limits;
+#[cfg(test)]
 mod loading;
 #[cfg(test)]
 mod resume;
