@@ -12,6 +12,7 @@ use url::{Host, Url};
 use super::layers::{Layers, Source};
 use super::problem::Problem;
 use super::setting::{SecretSetting, Setting};
+use crate::http::Reach;
 
 /// Largest file that is taken for a secret.
 const LARGEST_SECRET: u64 = 64 * 1024;
@@ -132,8 +133,12 @@ pub(super) fn endpoint(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Whether an address is on this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
+/// Where the service at an address is.
+pub(super) fn reach(url: &Url) -> Reach {
+    if is_loopback(url) { Reach::Loopback } else { Reach::Network }
+}
+
+fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),

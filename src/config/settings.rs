@@ -10,7 +10,7 @@ use url::Url;
 
 use super::layers::Layers;
 use super::problem::SettingsError;
-use super::read::{Reader, endpoint, is_loopback};
+use super::read::{Reader, endpoint, reach};
 use super::setting::{SECRETS, Setting};
 use crate::checkpoint::Target;
 use crate::http::ClientSettings;
@@ -143,7 +143,7 @@ fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
     };
     let endpoint = endpoint?;
     Some(AccountSettings {
-        connections: ClientSettings { request_timeout: request_timeout?, loopback: is_loopback(&endpoint) },
+        connections: ClientSettings { request_timeout: request_timeout?, reach: reach(&endpoint) },
         treasure_data: TreasureDataSettings { endpoint, api_key: api_key? },
         retry: retry?,
         polling: polling?,
@@ -180,7 +180,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let (yotpo_endpoint, td_endpoint, request_timeout) = (yotpo_endpoint?, td_endpoint?, request_timeout?);
     let (store, database, table, page_size): (StoreId, DatabaseName, TableName, u8) =
         (store?, database?, table?, page_size?);
-    let connections = |endpoint: &Url| ClientSettings { request_timeout, loopback: is_loopback(endpoint) };
+    let connections = |endpoint: &Url| ClientSettings { request_timeout, reach: reach(endpoint) };
     let target = Target {
         store: store.to_string(),
         yotpo_endpoint: yotpo_endpoint.to_string(),

@@ -22,8 +22,18 @@ use crate::clock::Clock;
 pub struct ClientSettings {
     /// Time of one attempt: sending, waiting and reading the whole body.
     pub request_timeout: Duration,
-    /// Proxies of the environment are not asked for a service on this machine.
-    pub loopback: bool,
+    /// Where the service is.
+    pub reach: Reach,
+}
+
+/// Where a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// On this machine: proxies of the environment are not asked, and answers are not asked for as gzip, because
+    /// unpacking them costs more than the loopback interface.
+    Loopback,
+    /// Elsewhere: through the proxies of the environment, with answers as gzip.
+    Network,
 }
 
 /// A pool of connections to one service.
@@ -32,6 +42,7 @@ pub struct HttpClient {
     client: reqwest::Client,
     clock: Clock,
     request_timeout: Duration,
+    reach: Reach,
     redactor: Redactor,
 }
 
@@ -80,10 +91,11 @@ impl HttpClient {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(settings.request_timeout)
             .tcp_keepalive(Duration::from_secs(30));
-        if settings.loopback {
+        if settings.reach == Reach::Loopback {
             builder = builder.no_proxy();
         }
-        Ok(Self { client: builder.build()?, clock, request_timeout: settings.request_timeout, redactor })
+        let ClientSettings { request_timeout, reach } = *settings;
+        Ok(Self { client: builder.build()?, clock, request_timeout, reach, redactor })
     }
 
     /// The clock that deadlines and dates are measured with.
@@ -131,11 +143,11 @@ impl HttpClient {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, Failed> {
-        let mut builder = self
-            .client
-            .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone())
-            .header(ACCEPT_ENCODING, "gzip");
+        let mut builder =
+            self.client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
+        if self.reach == Reach::Network {
+            builder = builder.header(ACCEPT_ENCODING, "gzip");
+        }
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         } else if request.method == Method::POST {

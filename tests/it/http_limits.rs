@@ -1,6 +1,5 @@
 //! What a hostile or broken server can do to the HTTP client: nothing.
 
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use http::HeaderName;
 use yotpo_td::clock::Clock;
 use yotpo_td::http::{
-    BodyProblem, CallError, Cause, Class, ClientSettings, HttpClient, Redactor, Request, Response,
+    BodyProblem, CallError, Cause, Class, ClientSettings, HttpClient, Reach, Redactor, Request, Response,
 };
 
 /// Answers every connection with the same bytes, and tells what it was sent.
@@ -30,7 +29,7 @@ fn serve(answer: Vec<u8>) -> (SocketAddr, mpsc::Receiver<String>) {
 }
 
 fn get(address: SocketAddr, answer_limit: usize) -> Result<Response, CallError> {
-    let settings = ClientSettings { request_timeout: Duration::from_secs(10), loopback: true };
+    let settings = ClientSettings { request_timeout: Duration::from_secs(10), reach: Reach::Loopback };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let client = HttpClient::new(&settings, Clock::machine(), Redactor::new()).unwrap();
