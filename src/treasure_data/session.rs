@@ -210,6 +210,17 @@ impl OpenSession {
 }
 
 impl FrozenSession {
+    /// Whether the session holds its first `count` parts and no other.
+    ///
+    /// # Errors
+    /// When the call fails for good.
+    pub async fn holds_first_parts(&self, count: u64) -> Result<bool, TreasureDataError> {
+        let found: BTreeSet<String> =
+            self.session.client.list_parts(&self.session.name).await?.into_iter().collect();
+        let expected = (0..count).map(|position| PartName::at(position).as_str().to_owned()).collect();
+        Ok(found == expected)
+    }
+
     /// Starts the load job.
     ///
     /// # Errors

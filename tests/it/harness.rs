@@ -127,7 +127,7 @@ impl World {
             let rows: Vec<_> = (0..scenario.old_rows).map(row).collect();
             control.insert_rows(database, TABLE, &rows).unwrap();
         }
-        let state_folder = tempfile::tempdir().unwrap();
+        let state_folder = temporary_folder();
         Self { scenario, sandbox, clock, state_folder, runs: std::cell::Cell::new(0) }
     }
 
@@ -303,6 +303,13 @@ impl World {
     pub(crate) fn requests(&self) -> u64 {
         requests(self.control())
     }
+}
+
+/// In memory where that is offered: the runs sync their states to the disk thousands of times, and nobody pulls a plug.
+fn temporary_folder() -> TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    let in_memory = memory.is_dir().then(|| tempfile::tempdir_in(memory).ok()).flatten();
+    in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
 /// Requests of both services so far.

@@ -13,8 +13,12 @@ mod http_limits;
 #[cfg(test)]
 mod loading;
 #[cfg(test)]
+mod persistent_faults;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod retry_safety;
 mod row_corpus;
 mod row_properties;
+#[cfg(test)]
+mod simulation;
