@@ -17,7 +17,7 @@ use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings};
 use crate::exit_status::ExitStatus;
-use crate::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, run};
+use crate::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, STATE_FOLDER_HINT, run};
 use crate::signal;
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
 
@@ -81,14 +81,14 @@ impl SyncCommand<'_> {
         let generated = RunId::generate(clock.unix_time(), random.u32(..));
         let store = match StateStore::open(&settings.load.resume.state_folder, &settings.load.target) {
             Ok(store) => Arc::new(store),
-            Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
+            Err(error) => return self.state_unusable(&error),
         };
         let run_id = settings.load.resume.run_id.as_ref().unwrap_or(&generated).to_string();
         let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
         let _lock = match TargetLock::take(&store, &holder) {
             Ok(lock) => lock,
             Err(LockError::Held { holder }) => return self.already_running(&store, holder.as_ref()),
-            Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
+            Err(error) => return self.state_unusable(&error),
         };
         let services = match assemble(settings, &clock, random.u64(..)) {
             Ok(services) => services,
@@ -157,6 +157,11 @@ impl SyncCommand<'_> {
         let hint =
             (status == ExitStatus::Usage).then(|| "yotpo-td sync --help lists all settings".to_owned());
         self.close(error, hint, NOTHING_STARTED.to_owned(), true, status)
+    }
+
+    fn state_unusable(&self, error: &dyn Error) -> ExitStatus {
+        let hint = Some(STATE_FOLDER_HINT.to_owned());
+        self.close(error, hint, NOTHING_STARTED.to_owned(), true, ExitStatus::LocalFailed)
     }
 
     fn close(

@@ -8,6 +8,10 @@ use crate::signal::Signal;
 use crate::treasure_data::{NameError, SessionName, TreasureDataError};
 use crate::yotpo::YotpoError;
 
+/// What to do about a state that cannot be read or saved.
+pub const STATE_FOLDER_HINT: &str =
+    "check the state folder: --state-dir (YOTPO_TD_STATE_DIR), its disk and permissions";
+
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -168,9 +172,7 @@ impl RunError {
                  them out"
                     .to_owned(),
             ),
-            Self::State(_) => {
-                Some("check the state folder: --state-dir (YOTPO_TD_STATE_DIR), its disk and permissions".to_owned())
-            }
+            Self::State(_) => Some(STATE_FOLDER_HINT.to_owned()),
             Self::Quarantine(_) => {
                 Some("check the folder --quarantine-dir (YOTPO_TD_QUARANTINE_DIR), its disk and permissions".to_owned())
             }

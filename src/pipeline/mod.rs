@@ -27,7 +27,7 @@ mod settings;
 mod transfer;
 mod upload;
 
-pub use error::{Aftermath, GuardError, RunError, RunFailure};
+pub use error::{Aftermath, GuardError, RunError, RunFailure, STATE_FOLDER_HINT};
 pub use housekeeping::{Orphan, OrphanKind, abandon, find_orphans, remove_orphan};
 pub use identity::RunId;
 pub use outcome::{Outcome, RunReport};

@@ -15,6 +15,7 @@ use super::progress::{Phase, Progress};
 use super::quarantine::Quarantine;
 use super::replacement;
 use super::transfer::{Transferred, transfer};
+use super::upload::Totals;
 use crate::checkpoint::{RunPhase, RunState, StateStore};
 use crate::clock::Clock;
 use crate::config::Mode;
@@ -30,7 +31,7 @@ const COMMIT_ATTEMPTS: u32 = 3;
 /// Longest time for cleaning up behind a failed run.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(60);
 /// Longest time for cleaning up when somebody waits for the program to stop.
-const INTERRUPTED_CLEANUP_LIMIT: Duration = Duration::from_secs(8);
+const INTERRUPTED_CLEANUP_LIMIT: Duration = Duration::from_secs(3);
 
 /// The services that a run works with.
 #[derive(Debug)]
@@ -62,11 +63,7 @@ pub async fn run(
     let mut resumed = None;
     loop {
         let id = generated.take().unwrap_or_else(|| RunId::generate(services.clock.unix_time(), 0));
-        let entry = tokio::select! {
-            biased;
-            signal = stop.requested() => Err(RunError::Interrupted(signal)),
-            entry = enter(services, settings, store, id) => entry,
-        };
+        let entry = unless_stopped(stop, enter(services, settings, store, id)).await;
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => return Err(failed_on_entry(error, store)),
@@ -148,7 +145,7 @@ impl<'a> Run<'a> {
                 None => match transfer(self, None, stop).await? {
                     Transferred::Nothing => return self.nothing_to_load().await,
                     Transferred::Everything(session, totals) => {
-                        self.all_stored(session, totals.rows, totals.refused).await?
+                        unless_stopped(stop, self.all_stored(session, totals)).await?
                     }
                 },
                 Some(Stage::Open(session)) if self.journal.state().phase == RunPhase::Uploading => {
@@ -157,20 +154,12 @@ impl<'a> Run<'a> {
                             return Err(RunError::Bug("an open session without customers"));
                         }
                         Transferred::Everything(session, totals) => {
-                            self.all_stored(session, totals.rows, totals.refused).await?
+                            unless_stopped(stop, self.all_stored(session, totals)).await?
                         }
                     }
                 }
                 Some(Stage::Committed(_) | Stage::Absent) => return self.publish(stop).await,
-                Some(stage) => {
-                    let step = self.step(stage, &mut commits);
-                    let next = tokio::select! {
-                        biased;
-                        signal = stop.requested() => return Err(RunError::Interrupted(signal)),
-                        next = step => next?,
-                    };
-                    Some(next)
-                }
+                Some(stage) => Some(unless_stopped(stop, self.step(stage, &mut commits)).await?),
             };
         }
     }
@@ -260,12 +249,8 @@ impl<'a> Run<'a> {
     }
 
     /// Saves that every customer is stored; only then the session may be closed for uploads.
-    async fn all_stored(
-        &self,
-        session: OpenSession,
-        rows: u64,
-        refused: u64,
-    ) -> Result<Option<Stage>, RunError> {
+    async fn all_stored(&self, session: OpenSession, totals: Totals) -> Result<Option<Stage>, RunError> {
+        let Totals { rows, refused, .. } = totals;
         let fetched = self.progress.snapshot();
         tracing::info!(
             pages = fetched.pages,
@@ -442,6 +427,18 @@ impl<'a> Run<'a> {
                 Aftermath::Left(session)
             }
         }
+    }
+}
+
+/// Does `work`, unless a stop was asked for or is asked for meanwhile.
+async fn unless_stopped<T>(
+    stop: &StopRequests,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
+    tokio::select! {
+        biased;
+        signal = stop.requested() => Err(RunError::Interrupted(signal)),
+        result = work => result,
     }
 }
 

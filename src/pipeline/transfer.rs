@@ -13,9 +13,9 @@ use super::upload::{Totals, Uploader};
 use crate::row::IngestionTime;
 use crate::signal::{Signal, StopRequests};
 use crate::treasure_data::OpenSession;
-use crate::yotpo::{PageCursor, Pages};
+use crate::yotpo::{PageCursor, Pages, YotpoError};
 
-/// How long uploads under way may take to end after a stop was asked for.
+/// How long storing what was fetched may take after a stop was asked for.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 
 /// What the transfer came to.
@@ -24,6 +24,16 @@ pub(super) enum Transferred {
     Nothing,
     /// Every customer is in the session.
     Everything(OpenSession, Totals),
+}
+
+/// How the fetching ended.
+enum FetchEnd {
+    /// All pages are fetched.
+    Complete,
+    /// A stop was asked for.
+    Stopped(Signal),
+    /// Yotpo failed, or what it sent was refused.
+    Failed(YotpoError),
 }
 
 /// Fetches all pages from where the state stands and uploads their rows. `session` is there when a run is gone on
@@ -48,29 +58,54 @@ pub(super) async fn transfer(
         Pages::resume(yotpo, cursor, state.pages, state.limit_only)
     };
     run.progress.resume_from(state.pages, state.customers + state.refused_customers, state.parts);
-    let mut stopped: Option<Signal> = None;
     let fetching = async {
-        tokio::select! {
+        let fetch = fetch(&mut pages, encoders, settings.parts.most_rows, run.progress, sender);
+        Ok(tokio::select! {
             biased;
-            signal = stop.requested() => stopped = Some(signal),
-            result = fetch(&mut pages, encoders, settings.parts.most_rows, run.progress, sender) => result?,
-        }
-        Ok(())
+            signal = stop.requested() => FetchEnd::Stopped(signal),
+            result = fetch => result.map_or_else(FetchEnd::Failed, |()| FetchEnd::Complete),
+        })
     };
-    let (uploader, ()) = tokio::try_join!(upload(run, session, &mut chunks), fetching)?;
-    match (uploader, stopped) {
-        (None, None) => Ok(Transferred::Nothing),
-        (None, Some(signal)) => Err(RunError::Interrupted(signal)),
-        (Some((mut uploader, _)), Some(signal)) => {
-            // What is stored in time is saved; the rest is fetched again by the run that goes on.
-            match run.services.clock.deadline(STOP_GRACE, uploader.drain()).await {
-                Ok(Ok(())) | Err(_) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "an upload failed while stopping"),
-            }
-            Err(RunError::Interrupted(signal))
-        }
-        (Some((uploader, session)), None) => Ok(Transferred::Everything(session, uploader.finish().await?)),
+    let transferring = async {
+        let (uploader, end) = tokio::try_join!(upload(run, session, &mut chunks), fetching)?;
+        store_rest(uploader, end).await
+    };
+    tokio::select! {
+        biased;
+        result = transferring => result,
+        signal = end_of_grace(run, stop) => Err(RunError::Interrupted(signal)),
     }
+}
+
+/// Stores what was fetched, to the last page: it need not be fetched again by the run that goes on.
+async fn store_rest(
+    uploader: Option<(Uploader<'_>, OpenSession)>,
+    end: FetchEnd,
+) -> Result<Transferred, RunError> {
+    let (error, uploader) = match (end, uploader) {
+        (FetchEnd::Complete, None) => return Ok(Transferred::Nothing),
+        (FetchEnd::Complete, Some((uploader, session))) => {
+            return Ok(Transferred::Everything(session, uploader.finish().await?));
+        }
+        (FetchEnd::Stopped(signal), uploader) => (RunError::Interrupted(signal), uploader),
+        (FetchEnd::Failed(error), uploader) => (RunError::from(error), uploader),
+    };
+    if let Some((uploader, _)) = uploader
+        && error.is_resumable()
+        && let Err(error) = uploader.finish().await
+    {
+        tracing::warn!(%error, "what was fetched could not all be stored");
+    }
+    Err(error)
+}
+
+/// Waits until a stop was asked for and the time for storing what was fetched is over.
+async fn end_of_grace(run: &Run<'_>, stop: &StopRequests) -> Signal {
+    let signal = stop.requested().await;
+    // Only the deadline ends it.
+    let _ = run.services.clock.deadline(STOP_GRACE, std::future::pending::<()>()).await;
+    tracing::warn!("what was fetched could not all be stored in time");
+    signal
 }
 
 /// Takes all chunks; none when there was not even one.
