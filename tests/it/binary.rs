@@ -149,6 +149,12 @@ impl Surroundings {
         self.control().set_faults(FaultPlan { faults: vec![Fault { service, target, kind }] });
     }
 
+    /// Makes the n-th request for a page, and every later one, end as `kind` says.
+    pub(crate) fn fault_from_page(&self, nth: u64, kind: FaultKind) {
+        let faults = (nth..nth + 100).map(|nth| Fault::on(Operation::Customers, nth, kind.clone())).collect();
+        self.control().set_faults(FaultPlan { faults });
+    }
+
     /// Lets everything go well from now on.
     pub(crate) fn end_faults(&self) {
         self.control().set_faults(FaultPlan::none());

@@ -2,8 +2,12 @@
 
 #[cfg(test)]
 mod binary;
+#[cfg(test)]
+mod closing_words;
 #[cfg(all(test, unix))]
 mod crash_sweep;
+#[cfg(test)]
+mod exit_codes;
 #[cfg(test)]
 mod fault_sweep;
 #[cfg(test)]

@@ -1,0 +1,318 @@
+//! Every exit code through the real program, with its closing words: what happened, why, what to do, and last what was
+//! saved and the exact command that goes on. 2 is in `cli_settings`, 130 and 143 in `signals`.
+
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+use std::fs;
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+use yotpo_td::exit_status::ExitStatus;
+use yotpo_td::sandbox::{
+    CursorMemory, FaultKind, FiltersBesideCursor, Operation, SandboxSettings, YotpoBehaviour,
+};
+
+use crate::binary::{DATABASE, Finished, PROGRAM, Running, Surroundings, TABLE, program};
+use crate::closing_words::{assert_words, next_command, told};
+
+/// An address at which nobody listens.
+fn nobody_listens() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+fn run_with(surroundings: &Surroundings, variables: &[(&str, &str)]) -> Finished {
+    let mut command = surroundings.sync(&[]);
+    command.envs(variables.iter().copied());
+    Running::start(command).finish()
+}
+
+/// Types the command of the last line into a shell that finds the program.
+#[track_caller]
+fn go_on(surroundings: &Surroundings, end: &Finished) -> Finished {
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.env_clear().envs(surroundings.environment()).arg("-c").arg(next_command(end));
+    shell.env("PATH", std::path::Path::new(PROGRAM).parent().unwrap());
+    Running::start(shell).finish()
+}
+
+#[test]
+fn code_0_everything_is_loaded_and_committed() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = surroundings.run(&[]);
+    end.assert_code(0);
+    surroundings.assert_exact_and_clean();
+    assert_words!("code_0_loaded", &end.stdout);
+}
+
+#[test]
+fn code_0_no_customers_and_nothing_is_made() {
+    let surroundings = Surroundings::with_customers(0);
+    let end = surroundings.run(&[]);
+    end.assert_code(0);
+    assert_eq!(surroundings.control().tables(), []);
+    assert_words!("code_0_nothing_to_load", &end.stdout);
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
+fn code_1_a_panic_ends_with_what_was_saved_and_the_run_can_be_gone_on_with() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("YOTPO_TD_FAILPOINT", "after save:3:panic")]);
+    end.assert_code(1);
+    assert_words!("code_1_panic", told(&end));
+    go_on(&surroundings, &end).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn code_3_yotpo_refuses_the_secret() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("YOTPO_CLIENT_SECRET", "another-secret")]);
+    end.assert_code(3);
+    assert_words!("code_3_secret", told(&end));
+}
+
+#[test]
+fn code_3_yotpo_does_not_know_the_store() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("YOTPO_STORE_ID", "another-store")]);
+    end.assert_code(3);
+    assert_words!("code_3_store", told(&end));
+}
+
+#[test]
+fn code_3_treasure_data_refuses_the_key() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("TD_API_KEY", "1/0000000000000000000000000000000000000000")]);
+    end.assert_code(3);
+    assert_words!("code_3_key", told(&end));
+}
+
+#[test]
+fn code_4_yotpo_is_not_there() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("YOTPO_TD_YOTPO_ENDPOINT", &nobody_listens())]);
+    end.assert_code(4);
+    assert_words!("code_4_not_there", told(&end));
+}
+
+#[test]
+fn code_4_yotpo_fails_halfway_and_the_named_command_goes_on() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_from_page(6, FaultKind::Status(503, None));
+    let end = surroundings.run(&["--upload-workers", "1", "--batch-size", "5"]);
+    end.assert_code(4);
+    assert_words!("code_4_halfway", told(&end));
+    let fetched = surroundings.control().page_fetches();
+    assert_eq!(surroundings.saved_run().unwrap().pages, 5, "what was fetched is stored");
+    surroundings.end_faults();
+    go_on(&surroundings, &end).assert_code(0);
+    surroundings.assert_exact_and_clean();
+    for (page, before) in fetched {
+        assert_eq!(surroundings.control().page_fetches()[&page], before, "page {page} was fetched again");
+    }
+}
+
+#[test]
+fn code_5_treasure_data_is_not_there() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("TD_API_SERVER", &nobody_listens())]);
+    end.assert_code(5);
+    assert_words!("code_5_not_there", told(&end));
+}
+
+#[test]
+fn code_5_there_is_no_such_database() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("TD_DATABASE", "another")]);
+    end.assert_code(5);
+    assert_words!("code_5_database", told(&end));
+}
+
+#[test]
+fn code_5_parts_are_not_taken() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on_every(Operation::UploadPart, FaultKind::Status(500, None));
+    let end = surroundings.run(&[]);
+    end.assert_code(5);
+    assert_eq!(surroundings.control().sessions(), [], "nothing was worth keeping");
+    assert_words!("code_5_upload", told(&end));
+}
+
+#[test]
+fn code_5_the_load_job_fails_and_the_named_command_goes_on() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on_every(Operation::PerformSession, FaultKind::FailImport);
+    let end = surroundings.run(&["--mode", "replace"]);
+    end.assert_code(5);
+    assert_words!("code_5_load_job", told(&end));
+    surroundings.end_faults();
+    go_on(&surroundings, &end).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn code_6_the_state_folder_cannot_be_made() {
+    let surroundings = Surroundings::with_customers(60);
+    fs::write(surroundings.state_folder(), "a file").unwrap();
+    let end = surroundings.run(&[]);
+    end.assert_code(6);
+    assert_eq!(surroundings.control().operations().len(), 0, "nothing was asked for");
+    assert_words!("code_6_folder", told(&end));
+}
+
+#[cfg(unix)]
+#[test]
+fn code_6_a_symbolic_link_is_never_followed() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_from_page(6, FaultKind::Status(503, None));
+    surroundings.run(&["--batch-size", "5"]).assert_code(4);
+    surroundings.end_faults();
+    let state = surroundings.state_file();
+    let elsewhere = surroundings.folder().join("elsewhere");
+    fs::rename(&state, &elsewhere).unwrap();
+    let before = fs::read(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &state).unwrap();
+    let end = surroundings.run(&[]);
+    end.assert_code(6);
+    assert_eq!(fs::read(&elsewhere).unwrap(), before);
+    assert_eq!(surroundings.rows(), 0);
+    assert_words!("code_6_symbolic_link", told(&end));
+}
+
+#[test]
+fn code_6_a_quarantine_that_is_no_folder_is_a_wrong_setting() {
+    let surroundings = Surroundings::with_customers(60);
+    let file = surroundings.folder().join("file");
+    fs::write(&file, "").unwrap();
+    surroundings.run(&["--quarantine-dir", file.to_str().unwrap()]).assert_code(2);
+}
+
+#[test]
+fn code_7_loyalty_data_is_lost_behind_the_cursor() {
+    let yotpo = YotpoBehaviour {
+        cursor_memory: CursorMemory::Nothing,
+        filters_beside_cursor: FiltersBesideCursor::Refused,
+        ..YotpoBehaviour::default()
+    };
+    let settings = SandboxSettings { customers: 60, yotpo, ..SandboxSettings::default() };
+    let surroundings = Surroundings::new(settings);
+    let end = surroundings.run(&["--page-size", "20"]);
+    end.assert_code(7);
+    assert_eq!(surroundings.rows(), 0);
+    assert_eq!(surroundings.control().sessions(), []);
+    assert_words!("code_7_loyalty", told(&end));
+}
+
+#[test]
+fn code_7_replace_refuses_a_result_that_shrank() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.control().create_table(DATABASE, TABLE);
+    let rows: Vec<_> = (0..200).map(|row| json!({"time": 1, "json_response": row.to_string()})).collect();
+    surroundings.control().insert_rows(DATABASE, TABLE, &rows).unwrap();
+    let end = surroundings.run(&["--mode", "replace"]);
+    end.assert_code(7);
+    assert_eq!(surroundings.rows(), 200);
+    assert_eq!(surroundings.control().tables().len(), 1, "the temporary table is left");
+    assert_words!("code_7_shrunk", told(&end));
+    surroundings.run(&["--mode", "replace", "--min-rows-ratio", "0.3"]).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn code_7_replace_refuses_an_empty_store_unless_allowed() {
+    let surroundings = Surroundings::with_customers(0);
+    surroundings.control().create_table(DATABASE, TABLE);
+    surroundings.control().insert_rows(DATABASE, TABLE, &[json!({"time": 1})]).unwrap();
+    let end = surroundings.run(&["--mode", "replace"]);
+    end.assert_code(7);
+    assert_eq!(surroundings.rows(), 1);
+    assert_words!("code_7_empty", told(&end));
+    let allowed = surroundings.run(&["--mode", "replace", "--allow-empty"]);
+    allowed.assert_code(0);
+    surroundings.assert_exact_and_clean();
+    assert_words!("code_0_emptied", &allowed.stdout);
+}
+
+#[test]
+fn code_8_names_the_run_that_is_active() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on(Operation::Customers, 7, FaultKind::Hang);
+    let first = Running::start(surroundings.sync(&["--batch-size", "5"]));
+    surroundings.wait_for_fault();
+    crate::binary::wait_until("five parts are stored", || {
+        surroundings.saved_run().is_some_and(|run| run.parts == 6)
+    });
+    let end = surroundings.run(&["--batch-size", "5"]);
+    end.assert_code(8);
+    assert!(end.stderr.contains(&format!("process {}", first.pid())), "{}", end.stderr);
+    assert_words!("code_8_active", told(&end));
+    first.kill();
+    surroundings.end_faults();
+    go_on(&surroundings, &end).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn the_named_command_is_quoted_for_a_shell() {
+    let surroundings = Surroundings::with_customers(60);
+    let folder = surroundings.folder().join("it's a $folder; `with` \"quotes\"");
+    surroundings.fault_from_page(6, FaultKind::Status(503, None));
+    let end = surroundings.run(&["--batch-size", "5", "--state-dir", folder.to_str().unwrap()]);
+    end.assert_code(4);
+    surroundings.end_faults();
+    let second = go_on(&surroundings, &end);
+    second.assert_code(0);
+    assert!(second.stdout.contains("(gone on with)"), "{}", second.stdout);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn the_last_line_of_a_json_log_is_one_object_for_every_failure() {
+    let surroundings = Surroundings::with_customers(60);
+    let not_there = nobody_listens();
+    let cases: [(i32, &[(&str, &str)]); 6] = [
+        (2, &[("YOTPO_TD_PAGE_SIZE", "0"), ("TD_DATABASE", "")]),
+        (3, &[("YOTPO_CLIENT_SECRET", "another-secret")]),
+        (4, &[("YOTPO_TD_YOTPO_ENDPOINT", &not_there)]),
+        (5, &[("TD_API_SERVER", &not_there)]),
+        (6, &[("YOTPO_TD_STATE_DIR", "/dev/null/state")]),
+        (1, &[("YOTPO_TD_FAILPOINT", "after save:3:panic")]),
+    ];
+    for (code, variables) in cases {
+        if code == 1 && !cfg!(debug_assertions) {
+            continue;
+        }
+        let mut command = surroundings.sync(&["--log-format", "json"]);
+        command.envs(variables.iter().copied());
+        let end = Running::start(command).finish();
+        end.assert_code(code);
+        for line in end.stderr.lines() {
+            assert!(serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object()), "{code}: {line}");
+        }
+        let last: Value = serde_json::from_str(end.last_line()).unwrap();
+        assert_eq!(last["exit_code"], code, "{last}");
+        assert_eq!(last["level"], "ERROR", "{last}");
+        assert_eq!(last["next_command"], "yotpo-td sync --log-format json", "{last}");
+        assert!(last["error"].as_str().is_some_and(|error| !error.is_empty()), "{last}");
+        assert!(last["saved"].as_str().is_some_and(|saved| !saved.is_empty()), "{last}");
+        let object: String =
+            last.as_object().unwrap().iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
+        assert_words!(format!("json_code_{code}"), object);
+    }
+}
+
+#[test]
+fn help_names_every_exit_code() {
+    let end = Running::start({
+        let mut command = program();
+        command.arg("--help");
+        command
+    })
+    .finish();
+    for status in ExitStatus::ALL {
+        let line = format!("{:>3}  {}", status.code(), status.meaning());
+        assert!(end.stdout.contains(&line), "{line}");
+    }
+}
