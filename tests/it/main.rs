@@ -25,4 +25,6 @@ mod retry_safety;
 mod row_corpus;
 mod row_properties;
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod simulation;
