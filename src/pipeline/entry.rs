@@ -126,10 +126,10 @@ async fn take_up(
         (Stage::Absent, RunPhase::Committing) => {
             return Err(RunError::CommitUnknown { session: session.name().clone() });
         }
-        (Stage::Absent, _) => false,
+        (Stage::Absent, _)
+        | (Stage::Frozen(_) | Stage::Performing(_) | Stage::Loaded(_), RunPhase::Uploading) => false,
         (Stage::Open(_), RunPhase::Uploading) if state.parts == 0 => false,
         (Stage::Open(open), _) => open.keep_first_parts(state.parts).await?,
-        (Stage::Frozen(_) | Stage::Performing(_) | Stage::Loaded(_), RunPhase::Uploading) => false,
         (Stage::Frozen(frozen), _) => frozen.holds_first_parts(state.parts).await?,
         // What was loaded is counted before it is committed.
         (Stage::Performing(_) | Stage::Loaded(_), _) => true,

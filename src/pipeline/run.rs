@@ -14,7 +14,7 @@ use super::outcome::{Outcome, RunReport};
 use super::progress::{Phase, Progress};
 use super::quarantine::Quarantine;
 use super::replacement;
-use super::transfer::{Transferred, transfer};
+use super::transfer::{Transferred, transfer, within_grace};
 use super::upload::Totals;
 use crate::checkpoint::{RunPhase, RunState, StateStore};
 use crate::clock::Clock;
@@ -143,7 +143,9 @@ impl<'a> Run<'a> {
         loop {
             stage = match stage {
                 None => match transfer(self, None, stop).await? {
-                    Transferred::Nothing => return self.nothing_to_load().await,
+                    Transferred::Nothing => {
+                        return within_grace(&self.services.clock, stop, self.nothing_to_load()).await;
+                    }
                     Transferred::Everything(session, totals) => {
                         unless_stopped(stop, self.all_stored(session, totals)).await?
                     }
@@ -158,7 +160,9 @@ impl<'a> Run<'a> {
                         }
                     }
                 }
-                Some(Stage::Committed(_) | Stage::Absent) => return self.publish(stop).await,
+                Some(Stage::Committed(_) | Stage::Absent) => {
+                    return within_grace(&self.services.clock, stop, self.publish()).await;
+                }
                 Some(stage) => Some(unless_stopped(stop, self.step(stage, &mut commits)).await?),
             };
         }
@@ -306,9 +310,9 @@ impl<'a> Run<'a> {
         Ok(verified)
     }
 
-    /// Behind the commit: the rename, the markers, the last save. A stop does not end this: it is short, and an
-    /// interrupted run would only have to do it again.
-    async fn publish(&self, _stop: &StopRequests) -> Result<Outcome, RunError> {
+    /// Behind the commit: the rename, the markers, the last save. A stop does not end this at once: it is short,
+    /// and an interrupted run would only have to do it again.
+    async fn publish(&self) -> Result<Outcome, RunError> {
         let state = self.journal.state();
         if state.phase < RunPhase::Committed {
             tracing::info!(session = state.session, "committed");

@@ -1,5 +1,6 @@
 //! From pages to stored parts.
 
+use std::pin::pin;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -10,12 +11,13 @@ use super::error::RunError;
 use super::fetch::fetch;
 use super::run::Run;
 use super::upload::{Totals, Uploader};
+use crate::clock::Clock;
 use crate::row::IngestionTime;
 use crate::signal::{Signal, StopRequests};
 use crate::treasure_data::OpenSession;
 use crate::yotpo::{PageCursor, Pages, YotpoError};
 
-/// How long storing what was fetched may take after a stop was asked for.
+/// How long what is under way may take to end after a stop was asked for.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 
 /// What the transfer came to.
@@ -70,10 +72,34 @@ pub(super) async fn transfer(
         let (uploader, end) = tokio::try_join!(upload(run, session, &mut chunks), fetching)?;
         store_rest(uploader, end).await
     };
-    tokio::select! {
+    // On the heap: it is the largest future of all, and would be moved about.
+    within_grace(&run.services.clock, stop, Box::pin(transferring)).await
+}
+
+/// Does `work`; once a stop is asked for, it only has a grace to come to its end. A failure after that is no more the
+/// reason why the run ends.
+pub(super) async fn within_grace<T>(
+    clock: &Clock,
+    stop: &StopRequests,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
+    let mut work = pin!(work);
+    let signal = tokio::select! {
         biased;
-        result = transferring => result,
-        signal = end_of_grace(run, stop) => Err(RunError::Interrupted(signal)),
+        result = &mut work => return result,
+        signal = stop.requested() => signal,
+    };
+    match clock.deadline(STOP_GRACE, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(RunError::Interrupted(signal))) => Err(RunError::Interrupted(signal)),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a step failed while stopping");
+            Err(RunError::Interrupted(signal))
+        }
+        Err(elapsed) => {
+            tracing::warn!(%elapsed, "a step was broken off while stopping");
+            Err(RunError::Interrupted(signal))
+        }
     }
 }
 
@@ -97,15 +123,6 @@ async fn store_rest(
         tracing::warn!(%error, "what was fetched could not all be stored");
     }
     Err(error)
-}
-
-/// Waits until a stop was asked for and the time for storing what was fetched is over.
-async fn end_of_grace(run: &Run<'_>, stop: &StopRequests) -> Signal {
-    let signal = stop.requested().await;
-    // Only the deadline ends it.
-    let _ = run.services.clock.deadline(STOP_GRACE, std::future::pending::<()>()).await;
-    tracing::warn!("what was fetched could not all be stored in time");
-    signal
 }
 
 /// Takes all chunks; none when there was not even one.

@@ -19,7 +19,7 @@ use yotpo_td::checkpoint::{RunState, StateStore};
 use yotpo_td::cli::assemble;
 use yotpo_td::clock::Clock;
 use yotpo_td::config::{Layers, Mode, Settings};
-use yotpo_td::pipeline::{Progress, RunFailure, RunId, RunReport, Services, run};
+use yotpo_td::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, Services, run};
 use yotpo_td::sandbox::{
     Control, Fault, FaultPlan, Operation, Sandbox, SandboxSettings, Service, Verification,
 };
@@ -291,6 +291,14 @@ impl World {
     #[track_caller]
     pub(crate) fn assert_untouched(&self) {
         assert_eq!(self.content(), TableContent::Untouched);
+    }
+
+    /// A failed run has not touched the table, unless it says that its commit was asked for.
+    #[track_caller]
+    pub(crate) fn assert_untouched_or_committing(&self, failure: &RunFailure) {
+        if !matches!(failure.aftermath, Aftermath::Committing(_)) {
+            self.assert_untouched();
+        }
     }
 
     #[track_caller]

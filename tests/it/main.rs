@@ -15,6 +15,8 @@ mod harness;
 #[cfg(test)]
 mod http_limits;
 #[cfg(test)]
+mod interrupts;
+#[cfg(test)]
 mod loading;
 #[cfg(test)]
 mod persistent_faults;
