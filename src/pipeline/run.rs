@@ -345,8 +345,14 @@ impl<'a> Run<'a> {
         self.journal.update(|state| state.phase = RunPhase::Uploading).await?;
         replacement::make_temporary_table(self, &temporary).await?;
         self.services.treasure_data.declare_columns(database, &temporary).await?;
-        self.services.treasure_data.rename_over(database, &temporary, table).await?;
-        self.journal.forget().await?;
+        // From here on the table may be empty, and the next run sees it through.
+        self.journal
+            .update(|state| {
+                state.phase = RunPhase::Committed;
+                state.loaded_rows = Some(0);
+            })
+            .await?;
+        self.publish().await?;
         Ok(Outcome::Emptied)
     }
 
@@ -457,6 +463,9 @@ fn failed_on_entry(error: RunError, store: &StateStore) -> RunFailure {
     let saved = store.run().ok().flatten();
     let session = saved.as_ref().and_then(|state| state.session.parse().ok());
     let aftermath = match (saved, session) {
+        (Some(state), Some(session)) if state.parts == 0 && state.phase == RunPhase::Uploading => {
+            Aftermath::Left(session)
+        }
         (Some(state), Some(session)) if state.phase < RunPhase::Committing => {
             Aftermath::Resumable { session, customers: state.customers, parts: state.parts }
         }
