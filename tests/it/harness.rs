@@ -238,6 +238,25 @@ impl World {
         result
     }
 
+    /// A world whose first run was killed as soon as its saved state was as `wanted`. Between two looks the run may save
+    /// twice, so that a state can be missed: then another world is tried.
+    pub(crate) async fn killed_when(
+        scenario: &Scenario,
+        flags: &[(&'static str, &str)],
+        wanted: impl Fn(&RunState) -> bool,
+    ) -> Self {
+        for _ in 0..100 {
+            let world = Self::start(scenario.clone()).await;
+            let look = |_: &Control| {
+                if world.saved().as_ref().is_some_and(&wanted) { Verdict::Kill } else { Verdict::GoOn }
+            };
+            if world.watched_run(&world.settings_with(flags), look).await.is_none() {
+                return world;
+            }
+        }
+        panic!("no run could be killed there");
+    }
+
     /// A run that is stopped by SIGINT once Treasure Data got so many parts, so that there is something to go on with.
     pub(crate) async fn interrupted_run(&self, parts: u64) -> RunFailure {
         let settings = self.settings();

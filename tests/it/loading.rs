@@ -1,18 +1,172 @@
 //! Whole runs without faults: every customer arrives once, whatever the cut into pages and parts.
 
-use yotpo_td::pipeline::Outcome;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
-use crate::harness::{Scenario, World, on_virtual_time};
+use yotpo_td::pipeline::Outcome;
+use yotpo_td::sandbox::{FaultPlan, KeyKind, Operation, Service};
+
+use crate::harness::{
+    BEGINNING, SMALLEST_PART, Scenario, TABLE, Verdict, World, in_parallel, on_virtual_time,
+};
 
 #[test]
 fn append_loads_every_customer_exactly_once() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
-        let started = std::time::SystemTime::UNIX_EPOCH;
-        let _ = started;
         let report = world.run().await.unwrap();
         assert!(matches!(report.outcome, Outcome::Committed { rows: Some(100), .. }), "{report:?}");
+        assert!(!report.resumed);
+        assert_eq!((report.progress.pages, report.progress.customers, report.progress.parts), (10, 100, 10));
         world.assert_complete();
         world.assert_clean();
+        assert!(world.control().page_fetches().values().all(|times| *times == 1));
     });
+}
+
+#[test]
+fn every_row_has_the_time_at_which_the_run_began() {
+    on_virtual_time(async || {
+        let mut scenario = Scenario::append();
+        scenario.sandbox.requests_per_second = NonZeroU32::new(5);
+        let world = World::start(scenario.flag("requests-per-second", "4.5")).await;
+        let report = world.run().await.unwrap();
+        assert_eq!(report.ingestion_time, BEGINNING);
+        assert!(world.clock.now() > Duration::from_secs(2), "time went on meanwhile");
+        let time = i64::try_from(BEGINNING).unwrap();
+        let table = world.control().verify_table(world.database(), TABLE, time..=time).unwrap();
+        assert!(table.is_exact(), "{table:?}");
+    });
+}
+
+#[test]
+fn append_keeps_the_rows_that_are_there() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario { old_rows: 13, ..Scenario::append() }).await;
+        world.run().await.unwrap();
+        assert_eq!(world.control().row_count(world.database(), TABLE), Some(113));
+        assert_eq!(world.verification().unknown, 13);
+        world.assert_complete();
+        // The next day's run loads the store again, beside the rows of today.
+        world.clock.advance(Duration::from_secs(86_400));
+        world.run().await.unwrap();
+        assert_eq!(world.control().row_count(world.database(), TABLE), Some(213));
+        assert_eq!(world.verification().duplicated, 100);
+    });
+}
+
+#[test]
+fn replace_keeps_the_old_rows_readable_until_the_rename() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario::replace()).await;
+        let database = world.database().to_owned();
+        let mut seen = Vec::new();
+        let settings = world.settings();
+        let result = world.watched_run(&settings, |control| {
+            let rows = control.row_count(&database, TABLE);
+            let renamed = control.operation_requests(Operation::RenameTable) > 0;
+            assert!(renamed || rows == Some(7), "{rows:?} before the rename");
+            if seen.last() != Some(&rows) {
+                seen.push(rows);
+            }
+            Verdict::GoOn
+        });
+        result.await.unwrap().unwrap();
+        assert_eq!(seen, [Some(7), Some(100)]);
+        world.assert_complete();
+        world.assert_clean();
+        world.run().await.unwrap();
+        world.assert_complete();
+    });
+}
+
+#[test]
+fn any_cut_into_pages_and_parts_loads_the_same_rows() {
+    let mut cases = Vec::new();
+    for page_size in [1, 7, 33, 100] {
+        for batch in [1, 3, 10, 100_000] {
+            for closing_size in [SMALLEST_PART, 2_000, 1 << 20] {
+                for workers in [1, 4] {
+                    let scenario = Scenario { page_size, batch, closing_size, workers, ..Scenario::append() };
+                    cases.push(scenario);
+                }
+            }
+        }
+    }
+    in_parallel(Duration::from_secs(100), cases, async |scenario| {
+        let mut scenario = scenario.clone();
+        // A multiple of neither.
+        scenario.sandbox.customers = 101;
+        scenario.flags.push(("loyalty-check", "off".to_owned()));
+        let world = World::start(scenario).await;
+        let report = world.run().await.unwrap();
+        world.assert_complete();
+        world.assert_clean();
+        let most = world.scenario.batch as u64;
+        assert!(report.progress.parts >= 101_u64.div_ceil(most));
+        assert_eq!(report.progress.pages, 101_u64.div_ceil(u64::from(world.scenario.page_size)));
+    });
+}
+
+#[test]
+fn a_single_customer_is_a_load() {
+    for mut scenario in [Scenario::append(), Scenario { old_rows: 2, ..Scenario::replace() }] {
+        scenario.sandbox.customers = 1;
+        on_virtual_time(async || {
+            let world = World::start(scenario).await;
+            world.run().await.unwrap();
+            world.assert_complete();
+        });
+    }
+}
+
+#[test]
+fn a_write_only_key_is_enough_for_both_modes() {
+    for mut scenario in [Scenario::append(), Scenario::replace()] {
+        scenario.sandbox.key_kind = KeyKind::WriteOnly;
+        on_virtual_time(async || {
+            let world = World::start(scenario).await;
+            world.run().await.unwrap();
+            world.assert_complete();
+            world.assert_clean();
+        });
+    }
+}
+
+#[test]
+fn answers_may_come_compressed_or_not() {
+    for compress_answers in [true, false] {
+        let mut scenario = Scenario { page_size: 100, ..Scenario::append() };
+        scenario.sandbox.compress_answers = compress_answers;
+        scenario.sandbox.customers = 300;
+        on_virtual_time(async || {
+            let world = World::start(scenario).await;
+            world.run().await.unwrap();
+            world.assert_complete();
+        });
+    }
+}
+
+#[test]
+fn no_rolling_second_has_more_than_five_requests_faults_included() {
+    for rate in ["4.5", "5"] {
+        for seed in 0..40 {
+            let mut scenario = Scenario::append().flag("requests-per-second", rate);
+            scenario.page_size = 2;
+            scenario.flags.push(("loyalty-check", "off".to_owned()));
+            scenario.sandbox.requests_per_second = NonZeroU32::new(5);
+            let mut plan = FaultPlan::random(seed, 20, 50);
+            // Virtual time that a retry to Treasure Data takes passes in no time: it would push requests together that
+            // left far apart.
+            plan.faults.retain(|fault| fault.service == Service::Yotpo);
+            scenario.sandbox.faults = plan;
+            on_virtual_time(async move || {
+                let world = World::start(scenario).await;
+                // Whether it succeeds is told elsewhere.
+                let _outcome = world.run().await;
+                let most = world.control().max_requests_in_rolling_second();
+                assert!((1..=5).contains(&most), "{most} at {rate}, seed {seed}");
+            });
+        }
+    }
 }

@@ -7,9 +7,13 @@ mod closing_words;
 #[cfg(all(test, unix))]
 mod crash_sweep;
 #[cfg(test)]
+mod error_records;
+#[cfg(test)]
 mod exit_codes;
 #[cfg(test)]
 mod fault_sweep;
+#[cfg(test)]
+mod guards;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -27,6 +31,10 @@ mod retry_safety;
 mod row_corpus;
 mod row_properties;
 #[cfg(test)]
+mod run_id;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod yotpo_behaviour;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use yotpo_td::checkpoint::RunPhase;
+use yotpo_td::checkpoint::{RunPhase, RunState};
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::pipeline::Aftermath;
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
@@ -27,16 +27,6 @@ async fn open_session(world: &World) -> OpenSession {
 /// Pages that were fetched more than once.
 fn fetched_twice(world: &World) -> Vec<u64> {
     world.control().page_fetches().into_iter().filter(|(_, times)| *times > 1).map(|(page, _)| page).collect()
-}
-
-/// The next run is killed once the saved state is as `wanted`.
-async fn kill_when(world: &World, wanted: impl Fn(&yotpo_td::checkpoint::RunState) -> bool) {
-    let settings = world.settings();
-    let look = |_: &_| {
-        let there = world.saved().as_ref().is_some_and(&wanted);
-        if there { Verdict::Kill } else { Verdict::GoOn }
-    };
-    assert!(world.watched_run(&settings, look).await.is_none(), "it was to be killed");
 }
 
 #[test]
@@ -67,9 +57,9 @@ fn a_durable_page_is_never_fetched_twice() {
 #[test]
 fn a_run_killed_behind_its_last_part_fetches_nothing_again() {
     for scenario in [Scenario::append(), Scenario::replace()] {
-        on_virtual_time(async || {
-            let world = World::start(scenario).await;
-            kill_when(&world, |state| state.phase == RunPhase::Uploading && state.pages == 10).await;
+        on_virtual_time(async move || {
+            let behind_last = |state: &RunState| state.phase == RunPhase::Uploading && state.pages == 10;
+            let world = World::killed_when(&scenario, &[], behind_last).await;
             world.run().await.unwrap();
             world.assert_complete();
             world.assert_clean();
@@ -88,8 +78,7 @@ fn a_run_killed_in_any_phase_is_gone_on_with() {
                 continue;
             }
             on_virtual_time(async move || {
-                let world = World::start(scenario).await;
-                kill_when(&world, |state| state.phase == phase).await;
+                let world = World::killed_when(&scenario, &[], |state| state.phase == phase).await;
                 let report = world.run().await.unwrap();
                 assert!(report.resumed, "{phase:?}");
                 world.assert_complete();
@@ -254,7 +243,12 @@ fn a_damaged_state_is_set_aside_and_never_followed() {
 fn a_committing_session_that_is_gone_is_told_and_nothing_is_loaded() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
-        kill_when(&world, |state| state.phase == RunPhase::Committing).await;
+        let target = FaultTarget::EveryOf(Operation::CommitSession);
+        let down = Fault { service: Service::TreasureData, target, kind: FaultKind::Status(503, None) };
+        world.control().set_faults(FaultPlan { faults: vec![down] });
+        let failure = world.run().await.unwrap_err();
+        assert!(matches!(failure.aftermath, Aftermath::Committing(_)), "{failure:?}");
+        world.control().set_faults(FaultPlan::none());
         let name = world.saved().unwrap().session.parse().unwrap();
         world.services(&world.settings()).treasure_data.remove_session(&name).await.unwrap();
         for _ in 0..2 {

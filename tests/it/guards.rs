@@ -1,0 +1,140 @@
+//! What `replace` refuses to publish: the table stays, nothing is left behind, and the flag lifts it.
+
+use yotpo_td::exit_status::ExitStatus;
+use yotpo_td::pipeline::{Aftermath, GuardError, Outcome, RunError};
+use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, KeyKind, Operation, Service};
+
+use crate::harness::{BEGINNING, Scenario, TABLE, World, on_virtual_time};
+
+fn empty_store(mut scenario: Scenario) -> Scenario {
+    scenario.sandbox.customers = 0;
+    scenario
+}
+
+/// A world with so many rows in the table and a hundred customers.
+fn table_of(rows: u64) -> Scenario {
+    Scenario { old_rows: rows, ..Scenario::replace() }
+}
+
+#[test]
+fn append_of_an_empty_store_makes_nothing() {
+    on_virtual_time(async || {
+        let world = World::start(empty_store(Scenario::append())).await;
+        let report = world.run().await.unwrap();
+        assert_eq!(report.outcome, Outcome::NothingToLoad);
+        assert_eq!(world.control().tables(), []);
+        assert_eq!(world.control().requests(Service::TreasureData), 0);
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn replace_by_an_empty_store_is_refused_unless_it_is_allowed() {
+    on_virtual_time(async || {
+        let world = World::start(empty_store(Scenario::replace())).await;
+        let failure = world.run().await.unwrap_err();
+        assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
+        assert!(matches!(failure.error, RunError::Guard(GuardError::Empty)), "{failure:?}");
+        assert_eq!(failure.aftermath, Aftermath::NothingMade);
+        world.assert_untouched();
+        world.assert_clean();
+        let report = world.run_with(&[("allow-empty", "on")]).await.unwrap();
+        assert_eq!(report.outcome, Outcome::Emptied);
+        assert_eq!(world.control().row_count(world.database(), TABLE), Some(0));
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn emptying_a_table_whose_answer_is_lost_for_good_does_not_claim_that_it_is_untouched() {
+    on_virtual_time(async || {
+        let world = World::start(empty_store(Scenario::replace())).await;
+        let target = FaultTarget::EveryOf(Operation::RenameTable);
+        let fault = Fault { service: Service::TreasureData, target, kind: FaultKind::ResetAfterAction };
+        world.control().set_faults(FaultPlan { faults: vec![fault] });
+        let failure = world.run_with(&[("allow-empty", "on")]).await.unwrap_err();
+        assert!(matches!(failure.aftermath, Aftermath::Committing(_)), "{failure:?}");
+        world.control().set_faults(FaultPlan::none());
+        world.run_with(&[("allow-empty", "on")]).await.unwrap();
+        assert_eq!(world.control().row_count(world.database(), TABLE), Some(0));
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn far_fewer_rows_than_the_table_holds_are_refused() {
+    on_virtual_time(async || {
+        let world = World::start(table_of(201)).await;
+        let failure = world.run().await.unwrap_err();
+        let RunError::Guard(error) = &failure.error else { panic!("{failure:?}") };
+        let told = error.to_string();
+        assert!(
+            told.contains("100 rows") && told.contains("201") && told.contains("--min-rows-ratio"),
+            "{told}"
+        );
+        assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
+        assert_eq!(failure.aftermath, Aftermath::Deleted);
+        world.assert_untouched();
+        world.assert_clean();
+        assert_eq!(world.control().import_jobs(), 0, "it is known before the load");
+        world.run_with(&[("min-rows-ratio", "0.4")]).await.unwrap();
+        world.assert_complete();
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn half_of_the_rows_is_enough() {
+    on_virtual_time(async || {
+        let world = World::start(table_of(200)).await;
+        world.run().await.unwrap();
+        world.assert_complete();
+    });
+}
+
+#[test]
+fn far_fewer_rows_than_the_last_success_loaded_are_refused() {
+    on_virtual_time(async || {
+        // The table holds less than the last run loaded: somebody deleted rows. What was loaded counts.
+        let world = World::start(table_of(7)).await;
+        let store = world.store();
+        let success = yotpo_td::checkpoint::LastSuccess {
+            run_id: "yesterday".to_owned(),
+            customers: 1_000,
+            pages: 10,
+            finished_at: BEGINNING - 86_400,
+        };
+        store.save_success(&success).unwrap();
+        let failure = world.run().await.unwrap_err();
+        assert!(failure.error.to_string().contains("not put in the place"), "{failure:?}");
+        let RunError::Guard(error) = &failure.error else { panic!("{failure:?}") };
+        assert!(error.to_string().contains("last successful run"), "{error}");
+        world.assert_untouched();
+        world.assert_clean();
+        assert_eq!(store.last_success().unwrap(), Some(success));
+        world.run_with(&[("min-rows-ratio", "0.1")]).await.unwrap();
+        world.assert_complete();
+        assert_eq!(store.last_success().unwrap().unwrap().customers, 100);
+    });
+}
+
+#[test]
+fn a_key_that_may_not_count_the_table_still_replaces_it() {
+    on_virtual_time(async || {
+        let mut scenario = table_of(201);
+        scenario.sandbox.key_kind = KeyKind::WriteOnly;
+        let world = World::start(scenario).await;
+        world.run().await.unwrap();
+        world.assert_complete();
+        assert_eq!(world.leftovers(), [""; 0]);
+    });
+}
+
+#[test]
+fn append_is_not_guarded() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario { old_rows: 5_000, ..Scenario::append() }).await;
+        world.run().await.unwrap();
+        world.assert_complete();
+    });
+}
