@@ -75,7 +75,8 @@ pub async fn run(
         let first_attempt = resumed.is_none();
         resumed = Some(stage.is_some());
         let run = Run::new(services, settings, store, progress, state, stage.is_some());
-        match run.complete(stage, stop).await {
+        // Most of a run's state is in this future: it lives on the heap, as each caller's would not be small either.
+        match Box::pin(run.complete(stage, stop)).await {
             Ok(outcome) => return Ok(run.report(outcome, services.clock.now().saturating_sub(started))),
             Err(error) if run.lost_its_cursor(&error) && first_attempt => {
                 tracing::warn!(

@@ -11,7 +11,8 @@ use yotpo_td::pipeline::{Aftermath, RunError};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, Operation};
 use yotpo_td::treasure_data::{PartName, Session, Stage, TreasureDataError};
 
-use crate::harness::{Scenario, TABLE, World, on_virtual_time};
+use crate::harness::{Scenario, TABLE, World};
+use crate::watchdog::on_virtual_time;
 
 /// `{"time": 7, "json_response": "x"}`
 const GOOD: &[u8] = b"\x82\xa4time\x07\xadjson_response\xa1x";

@@ -10,7 +10,8 @@ use yotpo_td::pipeline::{Aftermath, RunFailure};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay, Service};
 use yotpo_td::treasure_data::{DatabaseName, PartName, Session, Stage, TableName};
 
-use crate::harness::{Scenario, TableContent, World, in_parallel, on_virtual_time};
+use crate::harness::{Scenario, TableContent, World};
+use crate::watchdog::{in_parallel, on_virtual_time};
 
 /// The part that somebody left behind the checkpoint of an interrupted run.
 const SURPLUS_PART: u64 = 9;

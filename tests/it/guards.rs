@@ -4,7 +4,8 @@ use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::pipeline::{Aftermath, GuardError, Outcome, RunError};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, KeyKind, Operation, Service};
 
-use crate::harness::{BEGINNING, Scenario, TABLE, World, on_virtual_time};
+use crate::harness::{BEGINNING, Scenario, TABLE, World};
+use crate::watchdog::on_virtual_time;
 
 fn empty_store(mut scenario: Scenario) -> Scenario {
     scenario.sandbox.customers = 0;

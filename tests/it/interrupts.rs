@@ -8,7 +8,8 @@ use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Ser
 use yotpo_td::signal::Signal;
 
 use crate::fault_sweep::check_aftermath;
-use crate::harness::{Scenario, TableContent, Verdict, World, in_parallel, on_virtual_time, requests};
+use crate::harness::{Scenario, TableContent, Verdict, World, requests};
+use crate::watchdog::{in_parallel, on_virtual_time};
 
 fn slow_service(mut scenario: Scenario) -> Scenario {
     scenario.sandbox.import_duration = Duration::from_secs(60);

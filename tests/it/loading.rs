@@ -6,9 +6,8 @@ use std::time::Duration;
 use yotpo_td::pipeline::Outcome;
 use yotpo_td::sandbox::{FaultPlan, KeyKind, Operation, Service};
 
-use crate::harness::{
-    BEGINNING, SMALLEST_PART, Scenario, TABLE, Verdict, World, in_parallel, on_virtual_time,
-};
+use crate::harness::{BEGINNING, SMALLEST_PART, Scenario, TABLE, Verdict, World};
+use crate::watchdog::{in_parallel, on_virtual_time};
 
 #[test]
 fn append_loads_every_customer_exactly_once() {

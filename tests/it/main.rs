@@ -37,4 +37,6 @@ mod scale;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod watchdog;
+#[cfg(test)]
 mod yotpo_behaviour;

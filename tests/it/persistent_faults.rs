@@ -8,7 +8,8 @@ use yotpo_td::pipeline::{Aftermath, RunFailure};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay, Service};
 
 use crate::fault_sweep::{check_aftermath, every_kind};
-use crate::harness::{Scenario, World, in_parallel, on_virtual_time};
+use crate::harness::{Scenario, World};
+use crate::watchdog::{in_parallel, on_virtual_time};
 
 fn plan(service: Service, target: FaultTarget, kind: FaultKind) -> FaultPlan {
     FaultPlan { faults: vec![Fault { service, target, kind }] }

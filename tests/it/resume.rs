@@ -8,7 +8,8 @@ use yotpo_td::pipeline::Aftermath;
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
 use yotpo_td::treasure_data::{OpenSession, PartName, Session, Stage};
 
-use crate::harness::{Scenario, Verdict, World, on_virtual_time};
+use crate::harness::{Scenario, Verdict, World};
+use crate::watchdog::on_virtual_time;
 
 /// The session of the saved run, as somebody else would open it.
 async fn open_session(world: &World) -> OpenSession {

@@ -8,7 +8,8 @@ use yotpo_td::pipeline::Aftermath;
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay};
 use yotpo_td::treasure_data::{PartName, Session, Stage};
 
-use crate::harness::{BEGINNING, Scenario, TABLE, World, on_virtual_time};
+use crate::harness::{BEGINNING, Scenario, TABLE, World};
+use crate::watchdog::on_virtual_time;
 
 /// What precedes the run that meets the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use yotpo_td::checkpoint::{RunPhase, RunState};
 use yotpo_td::pipeline::Outcome;
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, Operation};
 
-use crate::harness::{Scenario, World, on_virtual_time};
+use crate::harness::{Scenario, World};
+use crate::watchdog::on_virtual_time;
 
 const ID: &[(&str, &str)] = &[("run-id", "4f1c-uuid")];
 

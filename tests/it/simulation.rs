@@ -8,9 +8,8 @@ use yotpo_td::config::Mode;
 use yotpo_td::sandbox::{Control, FaultPlan, SandboxSettings};
 
 use crate::fault_sweep::check_aftermath;
-use crate::harness::{
-    BEGINNING, SMALLEST_PART, Scenario, TABLE, TableContent, Verdict, World, in_parallel, requests,
-};
+use crate::harness::{BEGINNING, SMALLEST_PART, Scenario, TABLE, TableContent, Verdict, World, requests};
+use crate::watchdog::in_parallel;
 
 /// Seeds of the simulation, unless the variable says another number.
 const SEEDS: u64 = 1_000;

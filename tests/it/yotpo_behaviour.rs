@@ -10,7 +10,8 @@ use yotpo_td::sandbox::{
 };
 use yotpo_td::yotpo::YotpoError;
 
-use crate::harness::{Scenario, TableContent, World, on_virtual_time};
+use crate::harness::{Scenario, TableContent, World};
+use crate::watchdog::on_virtual_time;
 
 fn store_that(change: impl FnOnce(&mut YotpoBehaviour)) -> Scenario {
     let mut scenario = Scenario::append();
