@@ -3,8 +3,6 @@
 //! Owns starting, watching and ending processes, and the folders and look-alikes around them. Nothing here knows what
 //! a test is about. Waiting is looking again and again at a condition, with a deadline and a message.
 
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -150,7 +148,7 @@ impl Surroundings {
     }
 
     /// Makes the n-th request for a page, and every later one, end as `kind` says.
-    pub(crate) fn fault_from_page(&self, nth: u64, kind: FaultKind) {
+    pub(crate) fn fault_from_page(&self, nth: u64, kind: &FaultKind) {
         let faults = (nth..nth + 100).map(|nth| Fault::on(Operation::Customers, nth, kind.clone())).collect();
         self.control().set_faults(FaultPlan { faults });
     }

@@ -7,8 +7,6 @@
 //! Without `--run-id`, a run that died after its very last save has ended well as far as anybody can know: running it
 //! again is another run, so that such a point ends there.
 
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::process::Command;
 use std::sync::Mutex;

@@ -1,8 +1,6 @@
 //! Every exit code through the real program, with its closing words: what happened, why, what to do, and last what was
 //! saved and the exact command that goes on. 2 is in `cli_settings`, 130 and 143 in `signals`.
 
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
-
 use std::fs;
 use std::net::TcpListener;
 
@@ -100,7 +98,7 @@ fn code_4_yotpo_is_not_there() {
 #[test]
 fn code_4_yotpo_fails_halfway_and_the_named_command_goes_on() {
     let surroundings = Surroundings::with_customers(60);
-    surroundings.fault_from_page(6, FaultKind::Status(503, None));
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
     let end = surroundings.run(&["--upload-workers", "1", "--batch-size", "5"]);
     end.assert_code(4);
     assert_words!("code_4_halfway", told(&end));
@@ -166,7 +164,7 @@ fn code_6_the_state_folder_cannot_be_made() {
 #[test]
 fn code_6_a_symbolic_link_is_never_followed() {
     let surroundings = Surroundings::with_customers(60);
-    surroundings.fault_from_page(6, FaultKind::Status(503, None));
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
     surroundings.run(&["--batch-size", "5"]).assert_code(4);
     surroundings.end_faults();
     let state = surroundings.state_file();
@@ -258,7 +256,7 @@ fn code_8_names_the_run_that_is_active() {
 fn the_named_command_is_quoted_for_a_shell() {
     let surroundings = Surroundings::with_customers(60);
     let folder = surroundings.folder().join("it's a $folder; `with` \"quotes\"");
-    surroundings.fault_from_page(6, FaultKind::Status(503, None));
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
     let end = surroundings.run(&["--batch-size", "5", "--state-dir", folder.to_str().unwrap()]);
     end.assert_code(4);
     surroundings.end_faults();
@@ -297,9 +295,9 @@ fn the_last_line_of_a_json_log_is_one_object_for_every_failure() {
         assert_eq!(last["next_command"], "yotpo-td sync --log-format json", "{last}");
         assert!(last["error"].as_str().is_some_and(|error| !error.is_empty()), "{last}");
         assert!(last["saved"].as_str().is_some_and(|saved| !saved.is_empty()), "{last}");
-        let object: String =
-            last.as_object().unwrap().iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
-        assert_words!(format!("json_code_{code}"), object);
+        let object: Vec<_> =
+            last.as_object().unwrap().iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        assert_words!(format!("json_code_{code}"), object.join("\n"));
     }
 }
 

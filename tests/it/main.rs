@@ -7,6 +7,8 @@ mod closing_words;
 #[cfg(all(test, unix))]
 mod crash_sweep;
 #[cfg(test)]
+mod damaged_state;
+#[cfg(test)]
 mod error_records;
 #[cfg(test)]
 mod exit_codes;
@@ -34,8 +36,12 @@ mod row_properties;
 mod run_id;
 #[cfg(test)]
 mod scale;
+#[cfg(all(test, unix))]
+mod signals;
 #[cfg(test)]
 mod simulation;
+#[cfg(all(test, unix))]
+mod streams;
 #[cfg(test)]
 mod watchdog;
 #[cfg(test)]
