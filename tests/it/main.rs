@@ -4,7 +4,8 @@
 mod binary;
 #[cfg(test)]
 mod closing_words;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod crash_sweep;
 #[cfg(test)]
 mod damaged_state;
@@ -36,11 +37,13 @@ mod row_properties;
 mod run_id;
 #[cfg(test)]
 mod scale;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod signals;
 #[cfg(test)]
 mod simulation;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod streams;
 #[cfg(test)]
 mod watchdog;

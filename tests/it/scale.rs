@@ -5,7 +5,8 @@ use yotpo_td::http::Reach;
 use yotpo_td::sandbox::SandboxSettings;
 
 use crate::binary::{Running, Surroundings, program};
-use crate::harness::{Scenario, World, on_virtual_time};
+use crate::harness::{Scenario, World};
+use crate::watchdog::on_virtual_time;
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
