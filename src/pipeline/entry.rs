@@ -8,7 +8,7 @@ use super::run::{Services, session_of};
 use super::settings::{LoadSettings, ResumePolicy};
 use crate::checkpoint::{RunPhase, RunState, StateError, StateStore};
 use crate::config::Mode;
-use crate::treasure_data::{Polling, Stage, TreasureDataClient};
+use crate::treasure_data::{Polling, Stage, TreasureDataClient, TreasureDataError};
 
 /// Where a run begins.
 #[derive(Debug)]
@@ -120,6 +120,15 @@ async fn take_up(
     let session = session_of(&services.treasure_data, &state)?;
     let stage = session.attach().await?;
     let agrees = match (&stage, state.phase) {
+        // Nothing is committed before it is verified: somebody else did, and perhaps not with all rows.
+        (Stage::Committed(_) | Stage::Committing(_), phase) if phase < RunPhase::Ready => {
+            return Err(TreasureDataError::UnexpectedState {
+                session: session.name().clone(),
+                found: stage.name(),
+                expected: "not committed",
+            }
+            .into());
+        }
         // The session is deleted after all else was done.
         (Stage::Committed(_) | Stage::Committing(_), _)
         | (Stage::Absent, RunPhase::Committed | RunPhase::Renamed | RunPhase::Cleaned) => true,

@@ -463,15 +463,17 @@ pub(super) fn session_of(client: &Arc<TreasureDataClient>, state: &RunState) -> 
 fn failed_on_entry(error: RunError, store: &StateStore) -> RunFailure {
     let saved = store.run().ok().flatten();
     let session = saved.as_ref().and_then(|state| state.session.parse().ok());
+    let is_unknown = matches!(
+        error,
+        RunError::CommitUnknown { .. } | RunError::TreasureData(TreasureDataError::UnexpectedState { .. })
+    );
     let aftermath = match (saved, session) {
+        (Some(_), Some(session)) if is_unknown => Aftermath::Unknown(session),
         (Some(state), Some(session)) if state.parts == 0 && state.phase == RunPhase::Uploading => {
             Aftermath::Left(session)
         }
         (Some(state), Some(session)) if state.phase < RunPhase::Committing => {
             Aftermath::Resumable { session, customers: state.customers, parts: state.parts }
-        }
-        (Some(_), Some(session)) if matches!(error, RunError::CommitUnknown { .. }) => {
-            Aftermath::Unknown(session)
         }
         (Some(_), Some(session)) => Aftermath::Committing(session),
         _ => Aftermath::NothingMade,

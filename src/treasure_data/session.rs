@@ -170,6 +170,21 @@ impl Session {
     }
 }
 
+impl Stage {
+    /// A word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Open(_) => "open",
+            Self::Frozen(_) => "frozen",
+            Self::Performing(_) => SessionStatus::Performing.name(),
+            Self::Loaded(_) => SessionStatus::Ready.name(),
+            Self::Committing(_) => SessionStatus::Committing.name(),
+            Self::Committed(_) => SessionStatus::Committed.name(),
+        }
+    }
+}
+
 impl OpenSession {
     /// Uploads a part; a part of the same name is overwritten.
     ///

@@ -221,6 +221,26 @@ fn a_session_that_somebody_else_changed_is_not_followed() {
 }
 
 #[test]
+fn rows_that_somebody_else_committed_are_not_taken_for_a_complete_load() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario::append()).await;
+        world.interrupted_run(2).await;
+        let polling = world.settings().load.polling;
+        let loaded = open_session(&world).await.freeze().await.unwrap().perform().await.unwrap();
+        let verified = loaded.wait(polling).await.unwrap().verify(None, 0).unwrap();
+        verified.commit().await.unwrap().wait(polling).await.unwrap().expect("it is committed");
+        let rows = world.control().row_count(world.database(), crate::harness::TABLE);
+        let failure = world.run().await.unwrap_err();
+        assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
+        assert!(matches!(failure.aftermath, Aftermath::Unknown(_)), "{failure:?}");
+        assert_eq!(world.control().row_count(world.database(), crate::harness::TABLE), rows);
+        // The user decides.
+        world.run_with(&[("fresh", "on")]).await.unwrap();
+        assert_eq!(world.verification().missing, 0);
+    });
+}
+
+#[test]
 fn a_damaged_state_is_set_aside_and_never_followed() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use yotpo_td::checkpoint::{RunPhase, RunState};
-use yotpo_td::pipeline::Outcome;
+use yotpo_td::pipeline::{Aftermath, Outcome};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, Operation};
 
 use crate::harness::{Scenario, World};
@@ -48,6 +48,36 @@ fn another_id_is_another_run() {
         world.run_with(&[("run-id", "the-next-day")]).await.unwrap();
         assert_eq!(world.control().import_jobs(), 2);
         world.assert_complete();
+    });
+}
+
+#[test]
+fn an_unfinished_run_of_another_id_is_removed() {
+    for scenario in both_modes() {
+        on_virtual_time(async move || {
+            let half = |state: &RunState| state.phase == RunPhase::Uploading && state.parts > 3;
+            let world = World::killed_when(&scenario, ID, half).await;
+            let dead = world.saved().unwrap();
+            let report = world.run_with(&[("run-id", "another")]).await.unwrap();
+            assert_ne!(report.session, dead.session);
+            assert_eq!(world.leftovers(), [report.session]);
+            world.assert_complete();
+        });
+    }
+}
+
+#[test]
+fn a_session_of_the_same_name_for_another_table_is_not_touched() {
+    on_virtual_time(async || {
+        let ready = |state: &RunState| state.phase == RunPhase::Ready;
+        let world = World::killed_when(&Scenario::append(), ID, ready).await;
+        let sessions = world.control().sessions();
+        fresh_container(&world);
+        let failure = world.run_with(&[("run-id", "4f1c-uuid"), ("mode", "replace")]).await.unwrap_err();
+        assert_eq!(failure.aftermath, Aftermath::NothingMade, "{failure:?}");
+        assert_eq!(failure.error.exit_status().code(), 5);
+        assert_eq!(world.control().sessions(), sessions);
+        world.assert_untouched();
     });
 }
 
