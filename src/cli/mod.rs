@@ -40,13 +40,27 @@ impl Invocation {
         Self { arguments: std::env::args_os().collect(), environment: environment.collect() }
     }
 
-    /// The command line to type again, quoted for a shell.
+    /// The command line to type again, quoted for a shell. A password in an address, which is refused, is not
+    /// repeated: the line ends up in logs.
     fn command_line(&self) -> String {
-        let words: Vec<_> =
-            self.arguments.iter().map(|word| word.to_string_lossy().replace('\0', "")).collect();
+        let words: Vec<_> = self
+            .arguments
+            .iter()
+            .map(|word| without_user_information(&word.to_string_lossy().replace('\0', "")))
+            .collect();
         let program = words.first().map_or("yotpo-td", |path| path.rsplit('/').next().unwrap_or(path));
         let words = std::iter::once(program).chain(words.iter().skip(1).map(String::as_str));
         shlex::try_join(words).unwrap_or_else(|_nul| "yotpo-td".to_owned())
+    }
+}
+
+/// `https://user:password@host/` becomes `https://[redacted]@host/`; all else stays.
+fn without_user_information(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}://[redacted]{}", rest.get(user.len()..).unwrap_or_default()),
+        None => word.to_owned(),
     }
 }
 
