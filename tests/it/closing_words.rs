@@ -16,15 +16,15 @@ pub(crate) fn with_filters(check: impl FnOnce()) {
     settings.set_omit_expression(true);
     for (pattern, name) in [
         (r"(/private)?(/[\w.-]+)+/\.tmp\w+", "[folder]"),
-        (r"127\.0\.0\.1:\d+", "[address]"),
+        (r"127\.0\.0\.1:\d{5}", "[address]"),
         (r"yotpo_td_[0-9a-f]{8}_\d{8}T\d{6}Z-[0-9a-f]{8}", "[session]"),
         (r"\d{8}T\d{6}Z-[0-9a-f]{8}", "[run]"),
         (r"(\w+\.\w+)\.[0-9a-f]{8}\.(state|lock|damaged)", "$1.[fingerprint].$2"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
         (r"process \d+", "process [pid]"),
         (r"(ingestion time +)\d{10}", "$1[time]"),
-        (r"(duration +).*", "$1[duration]"),
-        (r"(peak memory +).*", "$1[size]"),
+        (r"(?m)^(duration +).*", "$1[duration]"),
+        (r"(?m)^(peak memory +).*", "$1[size]"),
         (r"(parts +\d+), .* uploaded, .* of rows", "$1, [size] uploaded, [size] of rows"),
         (r"(load job +|load job |job:show )\d{3,}", "$1[job]"),
         // How often is looked at a load job depends on the machine.

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod cli_help;
+#[cfg(test)]
+mod cli_settings;
+#[cfg(test)]
 mod closing_words;
 #[cfg(test)]
 #[cfg(unix)]
@@ -27,6 +31,8 @@ mod interrupts;
 mod loading;
 #[cfg(test)]
 mod persistent_faults;
+#[cfg(test)]
+mod readme;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
