@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use config::{Config, File, FileFormat, ValueKind};
+use config::{FileFormat, Format, ValueKind};
 
 use super::problem::Problem;
 use super::setting::{SECRETS, SETTINGS, Setting};
@@ -39,14 +39,23 @@ impl Layers {
         environment: BTreeMap<String, String>,
         file: Option<&Path>,
     ) -> Self {
+        Self::with_file(flags, environment, file.map(|path| (path, read_text(path))))
+    }
+
+    /// As [`Self::new`], with a file that was read already, or could not be.
+    pub(super) fn with_file(
+        flags: &BTreeMap<&'static str, String>,
+        environment: BTreeMap<String, String>,
+        file: Option<(&Path, Result<String, String>)>,
+    ) -> Self {
         let mut layers = Self { environment, ..Self::default() };
         for setting in SETTINGS {
             if let Some(default) = setting.default {
                 layers.set(setting, Source::Default, default.to_owned());
             }
         }
-        if let Some(path) = file {
-            layers.read_file(path);
+        if let Some((path, text)) = file {
+            layers.take_file(path, text);
         }
         for setting in SETTINGS {
             if let Some(value) = layers.variable(setting.variable) {
@@ -97,19 +106,10 @@ impl Layers {
         }
     }
 
-    fn read_file(&mut self, path: &Path) {
+    fn take_file(&mut self, path: &Path, text: Result<String, String>) {
         let label = "--config (YOTPO_TD_CONFIG)";
-        let size = std::fs::metadata(path).map(|metadata| metadata.len());
-        let read = match size {
-            Ok(size) if size > LARGEST_FILE => {
-                Err(format!("{} is larger than a settings file can be", path.display()))
-            }
-            Ok(_) => std::fs::read_to_string(path)
-                .map_err(|error| format!("cannot read {}: {error}", path.display()))
-                .and_then(|text| parse(&text).map_err(|what| format!("{}: {what}", path.display()))),
-            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-        };
-        let parsed = match read {
+        let parsed = text.and_then(|text| parse(&text).map_err(|what| format!("{}: {what}", path.display())));
+        let parsed = match parsed {
             Ok(parsed) => parsed,
             Err(what) => return self.problems.push(Problem::new(label, what)),
         };
@@ -129,12 +129,23 @@ impl Layers {
     }
 }
 
-/// Keys and plain values of a TOML text; a value that is a table, a list or a date is `None`.
+fn read_text(path: &Path) -> Result<String, String> {
+    let read = match std::fs::metadata(path).map(|metadata| metadata.len()) {
+        Ok(size) if size > LARGEST_FILE => {
+            return Err(format!("{} is larger than a settings file can be", path.display()));
+        }
+        Ok(_) => std::fs::read_to_string(path),
+        Err(error) => Err(error),
+    };
+    read.map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// Keys and plain values of a TOML text; a value that is a table or a list is `None`.
+///
+/// The keys are taken as they stand. `Config` would read a key such as `"table.x"` as a path into `table`, and which of
+/// the two wins would change from one start to the next.
 fn parse(text: &str) -> Result<BTreeMap<String, Option<String>>, String> {
-    let parsed = Config::builder()
-        .add_source(File::from_str(text, FileFormat::Toml))
-        .build()
-        .and_then(|config| config.cache.into_table())
+    let parsed = Format::parse(&FileFormat::Toml, None, text)
         // The parser's message quotes lines, and somebody may have put a secret there.
         .map_err(|_quoting| "it is not valid TOML".to_owned())?;
     let plain = |kind: ValueKind| match kind {
@@ -201,6 +212,19 @@ mod tests {
         assert!(problems.iter().any(|problem| problem.contains("did you mean page-size?")), "{problems:?}");
         assert!(problems.iter().any(|problem| problem.contains("is a secret")), "{problems:?}");
         assert!(problems.iter().any(|problem| problem.contains("unknown key colour")), "{problems:?}");
+    }
+
+    #[test]
+    fn a_key_that_looks_like_a_path_is_unknown_every_time() {
+        for key in ["table.x", "table[0]", "[", "a b"] {
+            // Which key came first was left to chance.
+            for _ in 0..20 {
+                let mut layers = layers(&[], &[], &format!("table = 'customers'\n\"{key}\" = 1"));
+                let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
+                assert!(problems.len() == 1 && problems[0].contains("unknown key"), "{key}: {problems:?}");
+                assert_eq!(layers.get("table"), Some((Source::File, "customers")));
+            }
+        }
     }
 
     #[test]
