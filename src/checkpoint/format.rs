@@ -52,7 +52,12 @@ pub enum FormatError {
 
 pub(super) fn encode(saved: &Saved) -> Result<Vec<u8>, serde_json::Error> {
     let body = serde_json::to_string(saved)?;
-    Ok(format!("{MAGIC} {VERSION} {:08x}\n{body}\n", checksum(VERSION, &body)).into_bytes())
+    Ok(seal(VERSION, &body))
+}
+
+/// A file with this content.
+pub(super) fn seal(version: u32, body: &str) -> Vec<u8> {
+    format!("{MAGIC} {version} {:08x}\n{body}\n", checksum(version, body)).into_bytes()
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Saved, FormatError> {
@@ -60,7 +65,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Saved, FormatError> {
     let (header, rest) = text.split_once('\n').ok_or(FormatError::NotAState)?;
     let words = header.strip_prefix(MAGIC).and_then(|words| words.strip_prefix(' '));
     let (version, expected) = words.and_then(|words| words.split_once(' ')).ok_or(FormatError::NotAState)?;
-    let version: u32 = version.parse().map_err(|_no_number| FormatError::NotAState)?;
+    let version = version_in(version).ok_or(FormatError::NotAState)?;
     let body = rest.strip_suffix('\n').ok_or(FormatError::Checksum)?;
     if format!("{:08x}", checksum(version, body)) != expected {
         return Err(FormatError::Checksum);
@@ -70,6 +75,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Saved, FormatError> {
         2 => parse(version, body),
         found => Err(FormatError::TooNew { found }),
     }
+}
+
+/// A version as it is written: a sign or a leading zero would be a change that the checksum does not cover.
+fn version_in(word: &str) -> Option<u32> {
+    word.parse().ok().filter(|version: &u32| *version > 0 && version.to_string() == word)
 }
 
 fn parse<T: DeserializeOwned>(version: u32, body: &str) -> Result<T, FormatError> {
@@ -151,6 +161,16 @@ pub(super) mod tests {
     fn a_later_version_is_named() {
         let file = format!("{MAGIC} 9 {:08x}\n{{}}\n", checksum(9, "{}"));
         assert_eq!(decode(file.as_bytes()), Err(FormatError::TooNew { found: 9 }));
+    }
+
+    #[test]
+    fn a_version_in_another_spelling_is_damage() {
+        let whole = String::from_utf8(encode(&saved()).unwrap()).unwrap();
+        for spelling in ["+2", "02", "2.0", ""] {
+            let changed = whole.replacen(" 2 ", &format!(" {spelling} "), 1);
+            assert_eq!(decode(changed.as_bytes()), Err(FormatError::NotAState), "{spelling}");
+        }
+        assert_eq!(decode(&seal(0, "{}")), Err(FormatError::NotAState));
     }
 
     #[test]
