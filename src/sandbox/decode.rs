@@ -4,12 +4,14 @@
 //! window of bounded size, so that a part of any length costs the same memory, and never recurses, so that no nesting
 //! can exhaust the stack. It does not know where parts come from or what happens to them.
 
+mod json;
+
 use std::fs::File;
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
-use serde_json::Value;
 
+pub(super) use self::json::to_json;
 use super::spool::SpoolFile;
 
 /// How much is unpacked at a time.
@@ -18,8 +20,6 @@ const WINDOW: usize = 256 * 1_024;
 const LONGEST_RECORD: usize = 8 * 1_024 * 1_024;
 /// The last second of the year 9999.
 const LATEST_TIME: i64 = 253_402_300_799;
-/// Values nested deeper than this are not read back as JSON.
-const DEEPEST_JSON: usize = 64;
 
 /// A part that cannot be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,12 @@ pub(super) fn open_part(file: &SpoolFile) -> Result<PartReader<MultiGzDecoder<Fi
 
 impl<R: Read> PartReader<R> {
     pub(super) fn new(source: R) -> Self {
-        Self { source, window: vec![0; WINDOW], start: 0, end: 0 }
+        Self::with_window(source, WINDOW)
+    }
+
+    /// A reader that unpacks at first `window` bytes at a time.
+    pub(super) fn with_window(source: R, window: usize) -> Self {
+        Self { source, window: vec![0; window.max(1)], start: 0, end: 0 }
     }
 
     /// The next record in MessagePack, or none at the end of the part.
@@ -187,57 +192,6 @@ pub(super) fn guessed_type(value: &[u8]) -> Option<&'static str> {
         Head::Array(_) => Some("array<string>"),
         Head::Map(_) | Head::String(_) | Head::Binary(_) | Head::Extension(_) => Some("string"),
     }
-}
-
-/// A value as JSON: binary as text, extensions and what is nested too deeply as null.
-pub(super) fn to_json(value: &[u8]) -> Value {
-    json_at(value, 0).map_or(Value::Null, |(json, _)| json)
-}
-
-fn json_at(value: &[u8], depth: usize) -> Option<(Value, &[u8])> {
-    let (head, used) = head(value)?;
-    let mut rest = value.get(used..)?;
-    if depth > DEEPEST_JSON {
-        let Scan::Complete(length) = scan(value) else { return None };
-        return Some((Value::Null, value.get(length..)?));
-    }
-    let json = match head {
-        Head::Nil => Value::Null,
-        Head::Boolean(boolean) => Value::Bool(boolean),
-        Head::Unsigned(number) => Value::from(number),
-        Head::Signed(number) => Value::from(number),
-        Head::Float(number) => Value::from(number),
-        Head::String(length) | Head::Binary(length) => {
-            let (text, after) = rest.split_at_checked(length)?;
-            rest = after;
-            Value::String(String::from_utf8_lossy(text).into_owned())
-        }
-        Head::Extension(length) => {
-            rest = rest.get(length..)?;
-            Value::Null
-        }
-        Head::Array(count) => {
-            let mut array = Vec::new();
-            for _ in 0..count {
-                let (item, after) = json_at(rest, depth + 1)?;
-                array.push(item);
-                rest = after;
-            }
-            Value::Array(array)
-        }
-        Head::Map(count) => {
-            let mut map = serde_json::Map::new();
-            for _ in 0..count {
-                let (key, after) = json_at(rest, depth + 1)?;
-                let (item, after) = json_at(after, depth + 1)?;
-                let key = if let Value::String(key) = key { key } else { key.to_string() };
-                map.insert(key, item);
-                rest = after;
-            }
-            Value::Object(map)
-        }
-    };
-    Some((json, rest))
 }
 
 /// The length of the value at the start of `bytes`.
@@ -364,18 +318,6 @@ mod tests {
         assert_eq!(check_record(&record(&[("time", &[0xff])])), Err(RecordError::BadTime));
         assert_eq!(check_record(&[0x91, 1]), Err(RecordError::NotAMap));
         assert_eq!(check_record(&[0x81, 1, 1]), Err(RecordError::KeyNotAString));
-    }
-
-    #[test]
-    fn values_of_every_type_become_json() {
-        let value = [
-            &[0x9a, 0xc0, 0xc3, 0xe0, 0xcd, 1, 0, 0xd1, 0xff, 0][..],
-            &[0xcb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0],
-            &[0xd9, 2, b'h', b'i', 0xd4, 1, 2, 0x81, 0xa1, b'k', 0x90, 0xc4, 1, b'b'],
-        ]
-        .concat();
-        let expected = serde_json::json!([null, true, -32, 256, -256, 1.5, "hi", null, {"k": []}, "b"]);
-        assert_eq!(to_json(&value), expected);
     }
 
     #[test]
