@@ -67,7 +67,8 @@ impl Page {
 
     /// Whether any customer has loyalty data: a `yotpo_loyalty` that is there and not null.
     pub(super) fn has_loyalty_data(&self) -> bool {
-        self.customers.iter().any(|customer| {
+        // What is no object has no such key, although serde would take a list for one.
+        self.customers.iter().filter(|customer| customer.starts_with(b"{")).any(|customer| {
             customer.starts_with(b"{")
                 && serde_json::from_slice::<LoyaltyProbe<'_>>(customer)
                     .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
@@ -186,6 +187,7 @@ mod tests {
             ("", false),
             (r#"{"yotpo_loyalty":null},{"email":"yotpo_loyalty"}"#, false),
             (r#"null,7,{"a":{"yotpo_loyalty":{}}}"#, false),
+            (r#"[{"points":1}]"#, false),
             (r#"{"a":1},{"yotpo_loyalty":{"points":0}}"#, true),
         ] {
             let page = split(&format!(r#"{{"customers":[{customers}]}}"#)).unwrap();
