@@ -19,6 +19,11 @@ YOTPO_TD_BIN ?= $(CURDIR)/target/debug/yotpo-td
 MAX_BINARY_BYTES ?= 15000000
 # Lines of src that the tests must reach, in percent.
 COVERAGE_FLOOR ?= 85
+# Mutated inputs for each fuzz target, of `fuzz-smoke`.
+FUZZ_INPUTS ?= 100000
+# What `fuzz` runs, and for how long each.
+FUZZ_TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
+FUZZ_SECONDS ?= 60
 # rustc and the tools that read its coverage data must be of one LLVM generation.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # What `ci` runs, fast failures first.
@@ -33,7 +38,7 @@ TOOL_VERSIONS := \
 
 export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 
-.PHONY: help dev tools demo fmt lint test interop deny bench cov build release-build ci
+.PHONY: help dev tools demo fmt lint test fuzz fuzz-smoke interop deny bench cov build release-build ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,9 +55,11 @@ demo: ## load 10,000 made-up customers through look-alikes of both services
 
 fmt: ## format the code
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
 lint: ## formatting, house rules, spelling, unused dependencies, clippy, documentation
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	.ci/check-repository
 	typos
 	cargo-machete
@@ -62,6 +69,18 @@ lint: ## formatting, house rules, spelling, unused dependencies, clippy, documen
 test: ## all tests; needs nothing but Rust
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
+
+fuzz-smoke: ## the fuzz targets without a fuzzer: their corpus and FUZZ_INPUTS mutations of it each (part of `test`)
+	YOTPO_TD_FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --locked --test it fuzz_smoke
+
+# Stable Rust will do without a sanitizer, and there is no unsafe code to watch. What is found first goes to fuzz/target,
+# so that the committed corpus stays small.
+fuzz: ## look for inputs that break FUZZ_TARGETS, FUZZ_SECONDS each; needs cargo-fuzz and a C++ compiler
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p "fuzz/target/corpus/$$target"; \
+		$(CARGO) fuzz run --sanitizer none "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10; \
+	done
 
 interop: build ## clients that other people wrote, against `yotpo-td sandbox`
 	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run

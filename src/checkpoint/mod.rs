@@ -5,6 +5,9 @@
 //! reported and never followed; no customer data and no secret is in either file. It does not talk to a service.
 
 mod format;
+/// For the fuzz targets only.
+#[doc(hidden)]
+pub mod fuzzing;
 mod lock;
 mod state;
 mod store;

@@ -4,6 +4,9 @@
 //! All problems are found before any is reported. Secrets come only from the environment or from files named there.
 //! It knows nothing of clap: `cli` makes its flags from the list.
 
+/// For the fuzz targets only.
+#[doc(hidden)]
+pub mod fuzzing;
 mod layers;
 mod problem;
 mod read;

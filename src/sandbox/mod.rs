@@ -29,6 +29,9 @@ mod control_http;
 mod customer;
 mod decode;
 mod fault;
+/// For the fuzz targets only.
+#[doc(hidden)]
+pub mod fuzzing;
 mod operation;
 mod read_back;
 mod reply;

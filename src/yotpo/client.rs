@@ -87,7 +87,7 @@ impl YotpoClient {
         number: u64,
         cursor: Option<(&PageCursor, CursorParameters)>,
     ) -> Result<Page, YotpoError> {
-        let url = self.customers_url(cursor);
+        let url = self.settings.customers_url(cursor);
         let mut renewals = 0;
         loop {
             let token = self.token().await?;
@@ -149,7 +149,7 @@ impl YotpoClient {
     }
 
     async fn attempt_token(&self) -> Result<SecretString, CallError> {
-        let mut url = self.store_url();
+        let mut url = self.settings.store_url();
         extend_path(&mut url, "access_tokens");
         let secret = self.settings.client_secret.expose_secret();
         let body = serde_json::json!({ "secret": secret }).to_string();
@@ -180,13 +180,16 @@ impl YotpoClient {
             *token = None;
         }
     }
+}
 
-    fn customers_url(&self, cursor: Option<(&PageCursor, CursorParameters)>) -> Url {
+impl YotpoSettings {
+    /// Where a page is asked for.
+    pub(super) fn customers_url(&self, cursor: Option<(&PageCursor, CursorParameters)>) -> Url {
         let mut url = self.store_url();
         extend_path(&mut url, "customers");
         {
             let mut query = url.query_pairs_mut();
-            let limit = self.settings.page_size.to_string();
+            let limit = self.page_size.to_string();
             let filters = [("include_custom_properties", "true"), ("expand", "loyalty")];
             match cursor {
                 None => query.append_pair("limit", &limit).extend_pairs(filters),
@@ -202,8 +205,8 @@ impl YotpoClient {
     }
 
     fn store_url(&self) -> Url {
-        let mut url = self.settings.endpoint.clone();
-        for segment in ["core", "v3", "stores", &self.settings.store.0] {
+        let mut url = self.endpoint.clone();
+        for segment in ["core", "v3", "stores", &self.store.0] {
             extend_path(&mut url, segment);
         }
         url

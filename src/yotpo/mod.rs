@@ -10,6 +10,9 @@
 mod client;
 mod cursor;
 mod error;
+/// For the fuzz targets only.
+#[doc(hidden)]
+pub mod fuzzing;
 mod page;
 mod paging;
 

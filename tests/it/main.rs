@@ -20,6 +20,8 @@ mod exit_codes;
 #[cfg(test)]
 mod fault_sweep;
 #[cfg(test)]
+mod fuzz_smoke;
+#[cfg(test)]
 mod guards;
 #[cfg(test)]
 mod harness;

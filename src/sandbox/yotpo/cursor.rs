@@ -63,6 +63,11 @@ impl Cursor {
     }
 }
 
+/// The form in which a page shows the cursor that is `raw` in plain; none for one that this store has not given out.
+pub(in crate::sandbox) fn shown_cursor(raw: &str) -> Option<String> {
+    Cursor::from_raw(raw).map(Cursor::to_percent_encoded)
+}
+
 fn encode_base64(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 pub use self::behaviour::{CursorEncoding, CursorMemory, FiltersBesideCursor, LastPage, YotpoBehaviour};
 use self::cursor::Cursor;
+pub(super) use self::cursor::shown_cursor;
 use self::rate::{Admission, RateLimit};
 use super::customer::{Expansion, Generator, Pagination};
 use super::operation::Operation;

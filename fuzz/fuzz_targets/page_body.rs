@@ -1,0 +1,6 @@
+//! A page's body becomes rows.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    yotpo_td_fuzz::page_body(data);
+});

@@ -1,0 +1,6 @@
+//! The sandbox reads a part one way only.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    yotpo_td_fuzz::sandbox_part(data);
+});

@@ -1,0 +1,91 @@
+//! The headers by which a service slows its clients down.
+//!
+//! An input is a digit that chooses the status, then the values of `RateLimit-Reset`, `Retry-After` and
+//! `RateLimit-Remaining`, a line each; those that are missing are not sent.
+
+use std::pin::pin;
+use std::time::{Duration, UNIX_EPOCH};
+
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use yotpo_td::clock::Clock;
+use yotpo_td::http::{DelayHint, delay_hint};
+use yotpo_td::rate_limit::Gate;
+
+use super::Verdict;
+
+const NAMES: [&str; 3] = ["ratelimit-reset", "retry-after", "ratelimit-remaining"];
+const STATUSES: [u16; 10] = [200, 204, 301, 400, 401, 408, 429, 500, 502, 503];
+const NOW: Duration = Duration::from_secs(1_795_406_400);
+
+/// A delay is what was written: never more, and never less where a whole number of seconds was.
+pub fn delay_headers(data: &[u8]) -> Verdict {
+    let (first, values) = data.split_first().unwrap_or((&b'0', &[]));
+    let status = STATUSES[usize::from(first.wrapping_sub(b'0')) % STATUSES.len()];
+    let status = StatusCode::from_u16(status).expect("a status");
+    let mut headers = HeaderMap::new();
+    for (name, value) in NAMES.into_iter().zip(values.split(|byte| *byte == b'\n')) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.insert(name, value);
+        }
+    }
+    let hint = delay_hint(status, &headers, NOW);
+    let [reset, retry_after, remaining] =
+        NAMES.map(|name| headers.get(name).and_then(|value| value.to_str().ok()));
+
+    assert!(
+        !hint.exhausted || remaining.and_then(number).is_some_and(|left| left < 1e-6),
+        "something is left"
+    );
+    assert_bounded(status, hint, [reset, retry_after]);
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        assert!(hint.floor.is_some(), "a throttled request always waits");
+    }
+    let failed = !status.is_success();
+    if let Some(seconds) = reset.and_then(whole_seconds) {
+        assert_eq!(hint.floor, (failed || hint.exhausted).then_some(seconds), "the reset was not kept to");
+    } else if let (None, Some(seconds)) = (reset, retry_after.and_then(whole_seconds)) {
+        assert_eq!(hint.floor, failed.then_some(seconds), "the delay was not kept to");
+    }
+    if let Some(floor) = hint.floor {
+        assert_kept_back(floor);
+    }
+    if hint == DelayHint::default() { Verdict::Refused } else { Verdict::Accepted }
+}
+
+fn assert_bounded(status: StatusCode, hint: DelayHint, written: [Option<&str>; 2]) {
+    let Some(floor) = hint.floor else { return };
+    assert!(!status.is_success() || hint.exhausted, "a success asks for a delay");
+    let least = if status == StatusCode::TOO_MANY_REQUESTS { 1.0 } else { 0.0 };
+    let most = written.into_iter().flatten().filter_map(asked).fold(least, f64::max);
+    // Room for the rounding of a fraction.
+    assert!(floor.as_secs_f64() <= most * (1.0 + 1e-9) + 1e-6, "{floor:?} is longer than anything written");
+}
+
+/// A hold of any length keeps back the next request for just that long.
+fn assert_kept_back(floor: Duration) {
+    let clock = Clock::virtual_at(NOW);
+    let gate = Gate::unlimited(clock.clone());
+    let start = clock.now();
+    gate.hold(floor);
+    let mut admitted = pin!(gate.admit());
+    // Virtual time passes at once, but every sleep gives way once.
+    assert!((0..8).any(|_| admitted.as_mut().now_or_never().is_some()), "not admitted after {floor:?}");
+    assert_eq!(clock.now().saturating_sub(start), floor.min(Duration::MAX.saturating_sub(start)));
+}
+
+/// What a header asks for in seconds, as a number or a date.
+fn asked(text: &str) -> Option<f64> {
+    let date = || httpdate::parse_http_date(text.trim()).ok()?.duration_since(UNIX_EPOCH).ok();
+    number(text).or_else(|| Some(date()?.saturating_sub(NOW).as_secs_f64()))
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+fn whole_seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let plain = (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok().map(Duration::from_secs)).flatten()
+}

@@ -1,0 +1,28 @@
+//! The fuzz targets: what must hold for whatever bytes reach the program from outside.
+//!
+//! Each target takes arbitrary bytes, asserts properties of what the program makes of them, and says whether the program
+//! accepted them. This is the library of the fuzz crate, and a module of the integration tests, which replay the corpus
+//! and mutations of it on stable Rust. So nothing here may need a fuzzer.
+
+mod delay_headers;
+mod page_body;
+mod page_cursor;
+mod sandbox_part;
+mod settings_file;
+mod state_file;
+
+pub use delay_headers::delay_headers;
+pub use page_body::page_body;
+pub use page_cursor::page_cursor;
+pub use sandbox_part::sandbox_part;
+pub use settings_file::settings_file;
+pub use state_file::state_file;
+
+/// What the program made of an input. A corpus without both kinds would prove nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It went on with it.
+    Accepted,
+    /// It reported it.
+    Refused,
+}

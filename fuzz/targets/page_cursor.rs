@@ -1,0 +1,66 @@
+//! A cursor, from the answer to the address of the next page.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use yotpo_td::sandbox::fuzzing::cursor_on_page;
+use yotpo_td::yotpo::fuzzing::addresses_behind;
+use yotpo_td::yotpo::{PageCursor, YotpoSettings};
+
+use super::Verdict;
+use super::page_body::split;
+
+/// A cursor is sent encoded exactly once, however it arrived, and stays what it is when it is saved.
+pub fn page_cursor(data: &[u8]) -> Verdict {
+    let Ok(text) = std::str::from_utf8(data) else { return Verdict::Refused };
+    let Some(cursor) = PageCursor::from_answer(text) else {
+        assert!(text.is_empty(), "only an empty cursor is none");
+        return Verdict::Refused;
+    };
+    if !text.contains('%') {
+        assert_eq!(cursor.as_str(), text, "a cursor that is not encoded stays");
+    }
+    assert_eq!(PageCursor::from_plain(cursor.as_str()), cursor, "a saved cursor is the same");
+    let encoded = utf8_percent_encode(cursor.as_str(), NON_ALPHANUMERIC).to_string();
+    assert_eq!(PageCursor::from_answer(&encoded).as_ref(), Some(&cursor), "encoded or not, it is the same");
+    assert_eq!(format!("{cursor:?}"), format!("PageCursor({} bytes)", cursor.as_str().len()));
+
+    assert_is_found_on_a_page(text, &cursor);
+    assert_is_sent(&cursor);
+    assert_survives_the_sandbox(text);
+    assert_survives_the_sandbox(cursor.as_str());
+    Verdict::Accepted
+}
+
+fn assert_is_found_on_a_page(text: &str, cursor: &PageCursor) {
+    let body = serde_json::json!({ "customers": [], "pagination": { "next_page_info": text } }).to_string();
+    let page = split(body.as_bytes()).expect("this is a page");
+    assert_eq!(page.next(), Some(cursor));
+}
+
+fn assert_is_sent(cursor: &PageCursor) {
+    let settings = YotpoSettings {
+        endpoint: "https://127.0.0.1/base".parse().expect("an address"),
+        store: "store".parse().expect("a store"),
+        client_secret: "secret".into(),
+        page_size: 100,
+    };
+    let filters = [("include_custom_properties", "true"), ("expand", "loyalty")];
+    for (address, others) in
+        addresses_behind(&settings, cursor).iter().zip([&filters[..], &[("limit", "100")]])
+    {
+        let address = url::Url::parse(address.as_str()).expect("an address");
+        assert_eq!(address.path(), "/base/core/v3/stores/store/customers");
+        assert_eq!((address.host_str(), address.fragment()), (Some("127.0.0.1"), None));
+        let pairs: Vec<_> = address.query_pairs().collect();
+        let expected = [("page_info", cursor.as_str())];
+        let expected = expected.iter().chain(others).map(|(name, value)| ((*name).into(), (*value).into()));
+        assert!(pairs.iter().cloned().eq(expected), "sent as {address}");
+    }
+}
+
+/// What the sandbox takes back is what it showed, and only if it was decoded once.
+fn assert_survives_the_sandbox(text: &str) {
+    let Some(shown) = cursor_on_page(text) else { return };
+    let received = PageCursor::from_answer(&shown).expect("a shown cursor is not empty");
+    assert_eq!(received.as_str(), text);
+    assert_eq!(cursor_on_page(&shown), None, "a cursor that is still encoded is refused");
+}

@@ -1,0 +1,59 @@
+//! The state file: as it lies there, and with a checksum that fits.
+
+use yotpo_td::checkpoint::FormatError;
+use yotpo_td::checkpoint::fuzzing::{SavedState, seal};
+
+use super::Verdict;
+
+/// The versions that are read.
+const VERSIONS: [u32; 2] = [1, 2];
+
+/// A state that is followed is exactly what was sealed, and any damage to it is noticed.
+pub fn state_file(data: &[u8]) -> Verdict {
+    let as_it_lies = SavedState::decode(data);
+    let body = body_of(data);
+    if let Ok(state) = &as_it_lies {
+        let body = body.expect("a state is a text");
+        assert!(VERSIONS.iter().any(|version| seal(*version, body) == data), "not a file that is written");
+        assert_saved_as_it_is(state);
+    }
+    let Some(body) = body else { return Verdict::Refused };
+
+    for version in [3, 7, u32::MAX] {
+        let later = SavedState::decode(&seal(version, body));
+        assert_eq!(later, Err(FormatError::TooNew { found: version }));
+    }
+    let sealed = VERSIONS.map(|version| SavedState::decode(&seal(version, body)));
+    for (version, state) in VERSIONS.into_iter().zip(&sealed) {
+        match state {
+            Ok(state) => assert_saved_as_it_is(state),
+            Err(error) => assert_eq!(*error, FormatError::Content { version }),
+        }
+    }
+    let accepted = as_it_lies.is_ok() || sealed.iter().any(Result::is_ok);
+    if accepted { Verdict::Accepted } else { Verdict::Refused }
+}
+
+/// What stands behind the header if there is one, so that mutations of whole files reach what a checksum guards.
+fn body_of(data: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(data).ok()?;
+    let Some(("yotpo-td state", _)) = text.split_at_checked(14) else { return Some(text) };
+    let (_, body) = text.split_once('\n')?;
+    Some(body.strip_suffix('\n').unwrap_or(body))
+}
+
+fn assert_saved_as_it_is(state: &SavedState) {
+    let file = state.encode().expect("a state can be written");
+    let read = SavedState::decode(&file).expect("what was written can be read");
+    assert_eq!(read, *state);
+    assert_eq!(read.encode().expect("a state can be written"), file, "saving changes the file");
+    // A few places, another each time the content is; the tests of the format go through all of them.
+    let spread = file.iter().fold(file.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
+    for step in 0..8_usize {
+        let place = spread.wrapping_mul(2 * step + 1) % file.len();
+        let mut damaged = file.clone();
+        damaged[place] ^= 1 << (step % 8);
+        assert!(SavedState::decode(&damaged).is_err(), "a flipped bit in byte {place} is not noticed");
+        assert!(SavedState::decode(&file[..place]).is_err(), "an end at byte {place} is not noticed");
+    }
+}
