@@ -69,9 +69,8 @@ impl Page {
     pub(super) fn has_loyalty_data(&self) -> bool {
         // What is no object has no such key, although serde would take a list for one.
         self.customers.iter().filter(|customer| customer.starts_with(b"{")).any(|customer| {
-            customer.starts_with(b"{")
-                && serde_json::from_slice::<LoyaltyProbe<'_>>(customer)
-                    .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
+            serde_json::from_slice::<LoyaltyProbe<'_>>(customer)
+                .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
         })
     }
 }

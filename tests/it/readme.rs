@@ -25,7 +25,10 @@ fn every_setting_stands_on_one_line_with_flag_variable_and_default() {
         match setting.default {
             Some(expected) => assert_eq!(default, expected, "{flag}"),
             None => {
-                assert!(["required", "–"].contains(&default.as_str()), "{flag} has no default, not {default}")
+                assert!(
+                    ["required", "–"].contains(&default.as_str()),
+                    "{flag} has no default, not {default}"
+                );
             }
         }
     }
