@@ -137,6 +137,22 @@ each_call_survives! {
     marker_deletion_survives_a_lost_answer: DeleteSession 1, OldMarker, true;
 }
 
+#[test]
+fn a_perform_whose_answer_is_lost_behind_a_quick_load_starts_no_second_job() {
+    for kind in [FaultKind::ResetAfterAction, FaultKind::EmptyOk, FaultKind::TruncatedBody] {
+        on_virtual_time(async move || {
+            // The session is ready by the time of the next look, and a second perform would be taken.
+            let fault = Fault::on(Operation::PerformSession, 1, kind.clone());
+            let world = World::start(Scenario::append().faults(vec![fault])).await;
+            world.run().await.unwrap();
+            assert_eq!(world.control().import_jobs(), 1, "{kind:?}");
+            assert_eq!(world.control().operation_requests(Operation::PerformSession), 1, "{kind:?}");
+            world.assert_complete();
+            world.assert_clean();
+        });
+    }
+}
+
 /// A call that may act twice, refused before the service acted: it is not taken for done.
 fn is_made_again(operation: Operation, before: Before, kind: FaultKind) {
     on_virtual_time(async move || {
