@@ -12,6 +12,10 @@ use serde_json::Value;
 const LONGEST_MESSAGE: usize = 200;
 /// Words longer than this are taken for tokens, cursors or encoded data.
 const LONGEST_WORD: usize = 32;
+/// Words with so many digits are taken for telephone numbers and ids of people.
+const LONGEST_NUMBER: usize = 7;
+/// Shorter cursors are page numbers.
+const SHORTEST_CURSOR: usize = 6;
 /// Bodies larger than this are not searched for a message.
 const LARGEST_ERROR_BODY: usize = 64 * 1024;
 const MASK: &str = "[redacted]";
@@ -19,7 +23,15 @@ const MASK: &str = "[redacted]";
 /// Removes secrets and personal data from texts of servers. Clones share what they know.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    secrets: Arc<RwLock<Vec<SecretString>>>,
+    known: Arc<RwLock<Known>>,
+}
+
+/// What must never be shown.
+#[derive(Default)]
+struct Known {
+    secrets: Vec<SecretString>,
+    /// The page cursor in use, as it is and as it is sent.
+    cursor: [String; 2],
 }
 
 impl Redactor {
@@ -31,8 +43,18 @@ impl Redactor {
     /// Adds a secret that must never be shown.
     pub fn learn(&self, secret: &SecretString) {
         if !secret.expose_secret().is_empty() {
-            self.secrets.write().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
+            self.known.write().unwrap_or_else(PoisonError::into_inner).secrets.push(secret.clone());
         }
+    }
+
+    /// Takes a page cursor, in the place of the one before: a server can only quote the one that it was sent, and
+    /// what it says of a customer is unknown.
+    pub fn learn_cursor(&self, cursor: &str) {
+        let sent: String = url::form_urlencoded::byte_serialize(cursor.as_bytes()).collect();
+        // A page number tells nothing, and every number in a message would look like it.
+        let told =
+            if cursor.len() < SHORTEST_CURSOR { Default::default() } else { [sent, cursor.to_owned()] };
+        self.known.write().unwrap_or_else(PoisonError::into_inner).cursor = told;
     }
 
     /// The message in a failed answer's body, safe to show: from any of the error shapes that the two services are
@@ -47,12 +69,18 @@ impl Redactor {
         Some(self.scrub(&message)).filter(|message| !message.is_empty())
     }
 
-    /// `text` without secrets, e-mail addresses, telephone numbers, long opaque words and control characters, and
+    /// `text` without secrets, the page cursor, e-mail addresses, long numbers, long opaque words and control characters, and
     /// shortened.
     pub fn scrub(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for secret in self.secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            text = text.replace(secret.expose_secret(), MASK);
+        {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            for secret in &known.secrets {
+                text = text.replace(secret.expose_secret(), MASK);
+            }
+            for cursor in known.cursor.iter().filter(|cursor| !cursor.is_empty()) {
+                text = text.replace(cursor.as_str(), MASK);
+            }
         }
         let mut shown = String::new();
         for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
@@ -107,8 +135,8 @@ fn message_of(value: &Value) -> Option<String> {
 
 fn is_private(word: &str) -> bool {
     let digits = word.chars().filter(char::is_ascii_digit).count();
-    let telephone = word.contains('+') && digits >= 7;
-    word.contains('@') || telephone || (word.chars().count() > LONGEST_WORD && word != MASK)
+    let telephone_or_number = digits >= LONGEST_NUMBER;
+    word.contains('@') || telephone_or_number || (word.chars().count() > LONGEST_WORD && word != MASK)
 }
 
 #[cfg(test)]
@@ -139,12 +167,22 @@ mod tests {
     }
 
     #[test]
+    fn the_cursor_in_use_is_taken_out_in_both_its_forms() {
+        let redactor = Redactor::new();
+        redactor.learn_cursor("abc=def");
+        assert_eq!(redactor.scrub("cursor abc=def or abc%3Ddef"), "cursor [redacted] or [redacted]");
+        redactor.learn_cursor("2");
+        assert_eq!(redactor.scrub("page 2 of abc=def"), "page 2 of abc=def");
+    }
+
+    #[test]
     fn secrets_and_personal_data_are_taken_out() {
         let redactor = Redactor::new();
         redactor.learn(&SecretString::from("s3cret"));
         assert_eq!(
-            redactor.scrub("secret s3cret of ann@example.com, +1 555, +15551234567 was\n refused"),
-            "secret [redacted] of [redacted] +1 555, [redacted] was refused"
+            redactor
+                .scrub("secret s3cret of ann@example.com, +1 555, +15551234567 or 5551234567 was\n refused"),
+            "secret [redacted] of [redacted] +1 555, [redacted] or [redacted] was refused"
         );
         assert_eq!(redactor.scrub(&"x".repeat(33)), "[redacted]");
         assert!(redactor.scrub(&"word ".repeat(500)).chars().count() <= LONGEST_MESSAGE + 1);

@@ -88,6 +88,9 @@ impl YotpoClient {
         cursor: Option<(&PageCursor, CursorParameters)>,
     ) -> Result<Page, YotpoError> {
         let url = self.settings.customers_url(cursor);
+        if let Some((cursor, _)) = cursor {
+            self.http.redactor().learn_cursor(cursor.as_str());
+        }
         let mut renewals = 0;
         loop {
             let token = self.token().await?;
