@@ -3,6 +3,9 @@
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+#[cfg(unix)]
+mod canaries;
+#[cfg(test)]
 mod cli_help;
 #[cfg(test)]
 mod cli_settings;
@@ -45,6 +48,8 @@ mod row_properties;
 mod run_id;
 #[cfg(test)]
 mod scale;
+#[cfg(test)]
+mod scripted_server;
 #[cfg(test)]
 #[cfg(unix)]
 mod signals;

@@ -1,0 +1,90 @@
+//! A server that answers as a test tells it to: pages and errors that no look-alike would send.
+//!
+//! Plain HTTP/1.1 on threads, one request a connection; it knows nothing of either service.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// A request, as far as scripts look at it.
+pub(crate) struct Asked {
+    /// Such as `GET /path?query`.
+    pub(crate) line: String,
+    /// All headers, one a line.
+    pub(crate) headers: String,
+}
+
+/// Status and body of an answer.
+pub(crate) type Answer = (u16, String);
+
+/// Serves until it is dropped.
+pub(crate) struct ScriptedServer {
+    address: SocketAddr,
+    ended: Arc<AtomicBool>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl ScriptedServer {
+    /// Serves what `script` answers.
+    pub(crate) fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ended = Arc::new(AtomicBool::new(false));
+        let (script, told) = (Arc::new(script), Arc::clone(&ended));
+        let listening = std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                if told.load(Ordering::SeqCst) {
+                    return;
+                }
+                let script = Arc::clone(&script);
+                // A client that goes away is its own business.
+                std::thread::spawn(move || drop(answer(&stream, &*script)));
+            }
+        });
+        Self { address, ended, listening: Some(listening) }
+    }
+
+    /// `http://127.0.0.1:<port>`
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for ScriptedServer {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        // Wakes the listener up, which then sees that it is over.
+        drop(TcpStream::connect(self.address));
+        if let Some(listening) = self.listening.take() {
+            listening.join().unwrap();
+        }
+    }
+}
+
+fn answer(stream: &TcpStream, script: &dyn Fn(&Asked) -> Answer) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let (mut headers, mut length) = (String::new(), 0);
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header)?;
+        if header.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        headers.push_str(&header);
+    }
+    std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
+    let (status, body) = script(&Asked { line, headers });
+    let mut writer = stream;
+    write!(
+        writer,
+        "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
