@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
-#[cfg(unix)]
 mod canaries;
 #[cfg(test)]
 mod cli_help;
