@@ -10,6 +10,7 @@ mod page_cursor;
 mod sandbox_part;
 mod settings_file;
 mod state_file;
+mod unique_keys;
 
 pub use delay_headers::delay_headers;
 pub use page_body::page_body;

@@ -13,6 +13,7 @@ use yotpo_td::sandbox::fuzzing::{PartRecords, loaded_time, read_back};
 use yotpo_td::yotpo::{Page, PageCursor};
 
 use super::Verdict;
+use super::unique_keys::UniqueKeys;
 
 const TIME: IngestionTime = IngestionTime::MAX;
 const WINDOW: usize = 64 * 1024;
@@ -94,6 +95,7 @@ fn assert_is_row_of(record: &[u8], customer: &str) {
     row::compact(json, &mut again).expect("json_response is a customer");
     assert_eq!(again, text.as_bytes(), "the compact form is not stable");
     // Numbers out of range, lone surrogates and deep nesting are JSON too, but no `Value`.
+    let _read_or_not = serde_json::from_str::<UniqueKeys>(text);
     if let Ok(sent) = serde_json::from_str::<Value>(customer) {
         assert_eq!(serde_json::from_str::<Value>(text).ok(), Some(sent), "the customer was changed");
     }
