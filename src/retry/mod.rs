@@ -20,6 +20,9 @@ use crate::rate_limit::Gate;
 pub use budget::RetryBudget;
 pub use schedule::Schedule;
 
+/// A wait that a successful answer asks for is told from here on: it is never shortened, and must not be a riddle.
+const WORTH_TELLING: Duration = Duration::from_secs(10);
+
 /// How long and how often one request is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -84,6 +87,10 @@ impl Retrier {
     /// Passes on what a successful answer says about the next request.
     pub fn heed(&self, delay: DelayHint) {
         if let Some(floor) = delay.floor {
+            if floor >= WORTH_TELLING {
+                let wait = humantime::format_duration(floor).to_string();
+                tracing::warn!(service = self.service, wait, "asked to wait before the next request");
+            }
             self.gate.hold(floor);
         } else if delay.exhausted {
             self.gate.slow_down();
