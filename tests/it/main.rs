@@ -46,6 +46,8 @@ mod row_properties;
 #[cfg(test)]
 mod run_id;
 #[cfg(test)]
+mod runs_command;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod scripted_server;
