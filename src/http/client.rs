@@ -132,14 +132,14 @@ impl HttpClient {
         if response.status.is_success() { Ok(response) } else { Err(self.failure(request, &response)) }
     }
 
-    /// The error that a failed answer means.
+    /// The error that a failed answer means, with the server's redacted words.
     pub fn failure(&self, request: &Request, response: &Response) -> CallError {
-        let message = if response.status.is_redirection() {
-            Some("a redirect, which is never followed; is the endpoint right?".to_owned())
-        } else {
-            self.redactor.server_message(&response.body)
-        };
-        CallError::status(request.operation, request.effect, response.status, message, response.delay.floor)
+        failure(request, response, self.redactor.server_message(&response.body))
+    }
+
+    /// The error that a failed answer means, without a word of the server's.
+    pub fn wordless_failure(&self, request: &Request, response: &Response) -> CallError {
+        failure(request, response, None)
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, Failed> {
@@ -219,6 +219,15 @@ impl Response {
         look(&self.headers, &self.body)?;
         serde_json::from_slice(&self.body).map_err(|error| malformed(&error))
     }
+}
+
+fn failure(request: &Request, response: &Response, words: Option<String>) -> CallError {
+    let message = if response.status.is_redirection() {
+        Some("a redirect, which is never followed; is the endpoint right?".to_owned())
+    } else {
+        words
+    };
+    CallError::status(request.operation, request.effect, response.status, message, response.delay.floor)
 }
 
 /// Tells where parsing stopped, without the parser's own message, which may quote the body.

@@ -126,7 +126,8 @@ impl YotpoClient {
         if self.is_end_of_data(&response) {
             return Ok(Page::end());
         }
-        Err(self.http.failure(&request, &response))
+        // Not with the server's words: about customers they may quote one, and no redaction knows a name.
+        Err(self.http.wordless_failure(&request, &response))
     }
 
     fn is_end_of_data(&self, response: &Response) -> bool {
