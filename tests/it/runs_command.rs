@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::Value;
 use yotpo_td::sandbox::{FaultKind, Operation};
 
-use crate::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program};
+use crate::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program, wait_until};
 
 /// `yotpo-td runs` with these arguments.
 fn runs(surroundings: &Surroundings, arguments: &[&str]) -> Finished {
@@ -100,7 +100,10 @@ fn abandon_leaves_an_active_run_and_another_account_alone() {
 
     surroundings.fault_on(Operation::FreezeSession, 1, FaultKind::Hang);
     let active = Running::start(surroundings.sync(&[]));
-    surroundings.wait_for_fault();
+    // Its faults before count as well: only this request tells that the run is under way.
+    wait_until("the session was to be frozen", || {
+        surroundings.control().operation_requests(Operation::FreezeSession) > 0
+    });
     runs(&surroundings, &["abandon", "--yes", &id]).assert_code(8);
     active.kill();
     surroundings.end_faults();
