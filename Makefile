@@ -18,7 +18,7 @@ YOTPO_TD_BIN ?= $(CURDIR)/target/debug/yotpo-td
 # The promise of the documentation, in bytes.
 MAX_BINARY_BYTES ?= 15000000
 # Lines of src that the tests must reach, in percent.
-COVERAGE_FLOOR ?= 85
+COVERAGE_FLOOR ?= 90
 # Mutated inputs for each fuzz target, of `fuzz-smoke`.
 FUZZ_INPUTS ?= 100000
 # What `fuzz` runs, and for how long each.
