@@ -326,12 +326,7 @@ impl LoadedSession {
         expected: Option<u64>,
         allowed_errors: u64,
     ) -> Result<VerifiedSession, TreasureDataError> {
-        let RecordCounts { valid_records, error_records, error_parts } = self.counts;
-        let whole = match expected {
-            Some(expected) => valid_records.checked_add(error_records) == Some(expected),
-            None => valid_records > 0,
-        };
-        if whole && error_records <= allowed_errors && error_parts == 0 {
+        if self.counts.are_whole(expected, allowed_errors) {
             return Ok(VerifiedSession(self.session));
         }
         Err(TreasureDataError::CountsDiffer { session: self.session.name, expected, counts: self.counts })
@@ -381,9 +376,52 @@ impl CommittedSession {
     }
 }
 
+impl RecordCounts {
+    /// Whether these are the counts of a session that may be committed: see [`LoadedSession::verify`].
+    fn are_whole(self, expected: Option<u64>, allowed_errors: u64) -> bool {
+        let Self { valid_records, error_records, error_parts } = self;
+        let whole = match expected {
+            Some(expected) => valid_records.checked_add(error_records) == Some(expected),
+            None => valid_records > 0,
+        };
+        whole && error_records <= allowed_errors && error_parts == 0
+    }
+}
+
 impl fmt::Display for RecordCounts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { valid_records, error_records, error_parts } = self;
         write!(formatter, "{valid_records} valid, {error_records} error records, {error_parts} error parts")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_counts_may_be_committed() {
+        let counts = |valid_records, error_records, error_parts| RecordCounts {
+            valid_records,
+            error_records,
+            error_parts,
+        };
+        assert!(counts(10, 0, 0).are_whole(Some(10), 0));
+        assert!(counts(8, 2, 0).are_whole(Some(10), 2));
+        assert!(counts(10, 0, 0).are_whole(None, 0));
+        for (found, expected, allowed) in [
+            (counts(9, 0, 0), Some(10), 0),
+            (counts(11, 0, 0), Some(10), 0),
+            (counts(8, 2, 0), Some(10), 1),
+            (counts(9, 0, 0), Some(10), 5),
+            (counts(10, 0, 1), Some(10), 9),
+            // Of a run that another machine began, only the errors tell that something is missing.
+            (counts(10, 0, 1), None, 9),
+            (counts(10, 1, 0), None, 0),
+            (counts(0, 0, 0), None, 0),
+            (counts(u64::MAX, 1, 0), Some(0), 1),
+        ] {
+            assert!(!found.are_whole(expected, allowed), "{found} {expected:?} {allowed}");
+        }
     }
 }
