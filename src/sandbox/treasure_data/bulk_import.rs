@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::reply::{Call, CallBody, Reply};
 use super::super::spool::SpoolFile;
-use super::import::{Imported, import};
+use super::import::{Imported, UploadedPart, import};
 use super::state::{Job, JobStatus, Phase, Session, State};
 use super::tables::{unknown_database, unknown_table};
 use super::{Sabotage, SessionSummary, TreasureData, conflict, error, invalid, not_found};
@@ -37,7 +37,8 @@ impl TreasureData {
 
     /// Loads a part into a table at once, without a session; none if the table does not exist.
     pub(in super::super) fn load_part(&self, database: &str, table: &str, file: SpoolFile) -> Option<u64> {
-        let mut imported = import(&[("injected".to_owned(), file)], &AtomicBool::new(false));
+        let mut imported =
+            import(&[("injected".to_owned(), UploadedPart::new(file))], &AtomicBool::new(false));
         let rows = imported.valid_records;
         let (mut state, moment) = self.lock();
         state.table_mut(database, table)?.load(&mut imported, moment, Duration::ZERO);
@@ -102,10 +103,17 @@ impl TreasureData {
         let CallBody::Spooled(file) = &call.body else {
             return invalid("Validation failed: the part is missing");
         };
-        self.with_uploading(name, |session| {
-            session.parts.insert(part.to_owned(), file.clone());
+        let uploaded = UploadedPart::new(file.clone());
+        let judged = uploaded.clone();
+        let reply = self.with_uploading(name, |session| {
+            session.parts.insert(part.to_owned(), uploaded);
             acknowledged(name)
-        })
+        });
+        // On virtual time an import is waited for anyway, and whoever abandons the session would pay for nothing.
+        if reply.status.is_success() && !self.clock.is_virtual() {
+            drop(tokio::task::spawn_blocking(move || judged.judge()));
+        }
+        reply
     }
 
     pub(super) fn delete_part(&self, name: &str, part: &str) -> Reply {
@@ -220,7 +228,7 @@ impl TreasureData {
         &self,
         name: &str,
         sabotage: Sabotage,
-    ) -> Result<(u64, Vec<(String, SpoolFile)>, Arc<AtomicBool>), Box<Reply>> {
+    ) -> Result<(u64, Vec<(String, UploadedPart)>, Arc<AtomicBool>), Box<Reply>> {
         let (mut state, moment) = self.lock();
         let state: &mut State = &mut state;
         let session = state.sessions.get(name).ok_or_else(|| unknown_session(name))?;

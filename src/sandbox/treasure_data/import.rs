@@ -1,11 +1,12 @@
 //! An import: every part of a session is read and judged.
 //!
 //! Owns the counting of valid and bad records and parts, and the sample of bad records that clients can fetch. A part
-//! that cannot be read to its end is an error part and none of its records is loaded. Blocking; memory does not grow
-//! with the parts.
+//! that cannot be read to its end is an error part and none of its records is loaded. A part is read once, as soon as it
+//! is there, so that an import that follows has little left to do. Blocking; memory does not grow with good parts.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -15,13 +16,18 @@ use super::super::spool::SpoolFile;
 use super::state::LoadedPart;
 
 /// Bad records that are kept for clients to fetch.
-const MOST_ERROR_RECORDS: u64 = 1_000;
+const MOST_ERROR_RECORDS: usize = 1_000;
 /// Bad records longer than this are described only.
 const LONGEST_ERROR_RECORD: usize = 1_024;
 /// Columns that are noticed.
 const MOST_COLUMNS: usize = 1_000;
-/// How many records are read between two looks at the cancellation.
-const RECORDS_PER_LOOK: u64 = 1_024;
+
+/// A part of a session. Clones share what was found in it.
+#[derive(Clone, Debug)]
+pub(super) struct UploadedPart {
+    file: SpoolFile,
+    judgement: Arc<OnceLock<Judgement>>,
+}
 
 /// What an import found.
 #[derive(Debug, Default)]
@@ -39,15 +45,43 @@ pub(super) struct Imported {
     pub(super) error_sample: Vec<u8>,
 }
 
-struct Sample {
-    encoder: GzEncoder<Vec<u8>>,
-    kept: u64,
-}
-
-struct JudgedPart {
+/// What is in a part.
+#[derive(Debug, Default)]
+struct Judgement {
+    /// Whether it can be read to its end.
+    readable: bool,
     valid: u64,
     bad: u64,
     latest_time: Option<i64>,
+    columns: Vec<(String, &'static str)>,
+    /// The first of the bad records.
+    bad_records: Vec<BadRecord>,
+}
+
+#[derive(Debug)]
+struct BadRecord {
+    reason: RecordError,
+    /// None when it is too long to be kept.
+    record: Option<Vec<u8>>,
+}
+
+impl UploadedPart {
+    pub(super) fn new(file: SpoolFile) -> Self {
+        Self { file, judgement: Arc::default() }
+    }
+
+    /// Reads the part if nobody has yet; waits if somebody does right now.
+    pub(super) fn judge(&self) {
+        self.judgement();
+    }
+
+    fn judgement(&self) -> &Judgement {
+        self.judgement.get_or_init(|| {
+            let mut judgement = Judgement::default();
+            judgement.readable = judgement.read(&self.file).is_ok();
+            judgement
+        })
+    }
 }
 
 impl Imported {
@@ -58,83 +92,96 @@ impl Imported {
             self.valid_records, self.error_records, self.valid_parts, self.error_parts
         )
     }
-}
 
-/// Reads all parts; stops early when `cancelled`.
-pub(super) fn import(parts: &[(String, SpoolFile)], cancelled: &AtomicBool) -> Imported {
-    let mut imported = Imported::default();
-    let mut sample = Sample { encoder: GzEncoder::new(Vec::new(), Compression::fast()), kept: 0 };
-    for (name, file) in parts {
-        match judge_part(name, file, &mut imported.columns, &mut sample, cancelled) {
-            Ok(judged) => {
-                imported.valid_parts += 1;
-                imported.valid_records += judged.valid;
-                imported.error_records += judged.bad;
-                imported.latest_time = imported.latest_time.max(judged.latest_time);
-                imported.parts.push(LoadedPart { file: file.clone(), records: judged.valid });
+    fn notice_columns(&mut self, columns: &[(String, &'static str)]) {
+        for (name, kind) in columns {
+            if self.columns.len() < MOST_COLUMNS && self.columns.iter().all(|(known, _)| known != name) {
+                self.columns.push((name.clone(), kind));
             }
-            Err(_unreadable) => imported.error_parts += 1,
         }
     }
-    imported.error_sample = sample.encoder.finish().unwrap_or_default();
+}
+
+/// Judges all parts; stops early when `cancelled`.
+pub(super) fn import(parts: &[(String, UploadedPart)], cancelled: &AtomicBool) -> Imported {
+    let mut imported = Imported::default();
+    let mut sample = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut kept = 0;
+    for (name, part) in parts {
+        if cancelled.load(Ordering::Relaxed) {
+            break;
+        }
+        let judgement = part.judgement();
+        for bad in judgement.bad_records.iter().take(MOST_ERROR_RECORDS - kept) {
+            kept += 1;
+            // Writing to memory cannot fail.
+            let _written = sample.write_all(&bad.describe(name));
+        }
+        imported.notice_columns(&judgement.columns);
+        if judgement.readable {
+            imported.valid_parts += 1;
+            imported.valid_records += judgement.valid;
+            imported.error_records += judgement.bad;
+            imported.latest_time = imported.latest_time.max(judgement.latest_time);
+            imported.parts.push(LoadedPart { file: part.file.clone(), records: judgement.valid });
+        } else {
+            imported.error_parts += 1;
+        }
+    }
+    imported.error_sample = sample.finish().unwrap_or_default();
     imported
 }
 
-fn judge_part(
-    name: &str,
-    file: &SpoolFile,
-    columns: &mut Vec<(String, &'static str)>,
-    sample: &mut Sample,
-    cancelled: &AtomicBool,
-) -> Result<JudgedPart, PartError> {
-    let mut reader = open_part(file)?;
-    let mut judged = JudgedPart { valid: 0, bad: 0, latest_time: None };
-    while let Some(record) = reader.next_record()? {
-        match check_record(record) {
-            Ok(time) => {
-                judged.valid += 1;
-                judged.latest_time = judged.latest_time.max(Some(time));
-                notice_columns(record, columns);
-            }
-            Err(reason) => {
-                judged.bad += 1;
-                sample.add(name, reason, record);
+impl Judgement {
+    fn read(&mut self, file: &SpoolFile) -> Result<(), PartError> {
+        let mut reader = open_part(file)?;
+        while let Some(record) = reader.next_record()? {
+            match check_record(record) {
+                Ok(time) => {
+                    self.valid += 1;
+                    self.latest_time = self.latest_time.max(Some(time));
+                    self.notice_columns(record);
+                }
+                Err(reason) => {
+                    self.bad += 1;
+                    if self.bad_records.len() < MOST_ERROR_RECORDS {
+                        let record = (record.len() <= LONGEST_ERROR_RECORD).then(|| record.to_vec());
+                        self.bad_records.push(BadRecord { reason, record });
+                    }
+                }
             }
         }
-        if (judged.valid + judged.bad).is_multiple_of(RECORDS_PER_LOOK) && cancelled.load(Ordering::Relaxed) {
-            return Err(PartError::Truncated);
-        }
+        Ok(())
     }
-    Ok(judged)
-}
 
-fn notice_columns(record: &[u8], columns: &mut Vec<(String, &'static str)>) {
-    for (at, field) in fields(record).into_iter().flatten().enumerate() {
-        let Some(field) = field else { continue };
-        // Records mostly have the same columns in the same order.
-        let known = |(name, _): &(String, &str)| name.as_bytes() == field.key;
-        if columns.get(at).is_some_and(known) || columns.iter().any(known) || columns.len() >= MOST_COLUMNS {
-            continue;
-        }
-        if let Some(kind) = guessed_type(field.value) {
-            columns.push((String::from_utf8_lossy(field.key).into_owned(), kind));
+    fn notice_columns(&mut self, record: &[u8]) {
+        for (at, field) in fields(record).into_iter().flatten().enumerate() {
+            let Some(field) = field else { continue };
+            // Records mostly have the same columns in the same order.
+            let known = |(name, _): &(String, &str)| name.as_bytes() == field.key;
+            if self.columns.get(at).is_some_and(known)
+                || self.columns.iter().any(known)
+                || self.columns.len() >= MOST_COLUMNS
+            {
+                continue;
+            }
+            if let Some(kind) = guessed_type(field.value) {
+                self.columns.push((String::from_utf8_lossy(field.key).into_owned(), kind));
+            }
         }
     }
 }
 
-impl Sample {
-    fn add(&mut self, part: &str, reason: RecordError, record: &[u8]) {
-        if self.kept >= MOST_ERROR_RECORDS {
-            return;
-        }
-        self.kept += 1;
+impl BadRecord {
+    /// As clients fetch it.
+    fn describe(&self, part: &str) -> Vec<u8> {
         let mut entry = vec![0x83];
-        for text in ["error", &reason.to_string(), "part", part, "record"] {
+        for text in ["error", &self.reason.to_string(), "part", part, "record"] {
             // Writing to memory cannot fail.
             let _written = rmp::encode::write_str(&mut entry, text);
         }
-        entry.extend_from_slice(if record.len() <= LONGEST_ERROR_RECORD { record } else { &[0xc0] });
-        let _written = self.encoder.write_all(&entry);
+        entry.extend_from_slice(self.record.as_deref().unwrap_or(&[0xc0]));
+        entry
     }
 }
 
@@ -163,7 +210,7 @@ mod tests {
             .iter()
             .map(|part| {
                 let folder = tempfile::tempdir().unwrap().keep();
-                (format!("part-{}", part.len()), spooled(&folder, part))
+                (format!("part-{}", part.len()), UploadedPart::new(spooled(&folder, part)))
             })
             .collect();
         import(&parts, &AtomicBool::new(false))
@@ -196,6 +243,19 @@ mod tests {
         ];
         let imported = judge(&parts);
         assert_eq!((imported.valid_records, imported.valid_parts, imported.error_parts), (0, 0, 5));
+    }
+
+    #[test]
+    fn a_part_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = UploadedPart::new(spooled(folder.path(), &gzip(GOOD)));
+        part.judge();
+        let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        std::fs::write(file, b"no part any more").unwrap();
+        let imported = import(&[("part".to_owned(), part.clone())], &AtomicBool::new(false));
+        assert_eq!((imported.valid_records, imported.error_parts), (1, 0));
+        let cancelled = import(&[("part".to_owned(), part)], &AtomicBool::new(true));
+        assert_eq!((cancelled.valid_parts, cancelled.error_parts), (0, 0));
     }
 
     #[test]

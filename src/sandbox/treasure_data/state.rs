@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::super::spool::SpoolFile;
-use super::import::Imported;
+use super::import::{Imported, UploadedPart};
 
 /// How long imports, commits and the counting of rows take on the clock.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) frozen: bool,
     pub(super) job: Option<u64>,
-    pub(super) parts: BTreeMap<String, SpoolFile>,
+    pub(super) parts: BTreeMap<String, UploadedPart>,
     /// What the last import found; none before the first.
     pub(super) imported: Option<Imported>,
 }
