@@ -11,7 +11,7 @@ use clap::ArgMatches;
 use super::Invocation;
 use super::assembly::assemble_account;
 use super::closing::Closing;
-use super::runtime::network_runtime;
+use super::runtime::client_runtime;
 use super::sync::layers;
 use crate::checkpoint::{Holder, LastSuccess, LockError, RunState, StateError, StateStore, TargetLock};
 use crate::clock::Clock;
@@ -126,7 +126,7 @@ impl RunsCommand<'_> {
         let _lock = TargetLock::take(&store, &holder)?;
         self.confirm(&run)?;
         let client = assemble_account(&account, &self.clock, fastrand::u64(..)).map_err(local)?;
-        let runtime = network_runtime().map_err(|error| local(error.into()))?;
+        let runtime = client_runtime().map_err(|error| local(error.into()))?;
         runtime.block_on(abandon(&client, account.polling, &run))?;
         store.forget_run()?;
         write_stdout(&format!("gave up run {} of {}\n", run.run_id, run.target.label()));
@@ -143,7 +143,7 @@ impl RunsCommand<'_> {
             unfinished.extend(store.run().ok().flatten());
         }
         let client = assemble_account(&account, &self.clock, fastrand::u64(..)).map_err(local)?;
-        let runtime = network_runtime().map_err(|error| local(error.into()))?;
+        let runtime = client_runtime().map_err(|error| local(error.into()))?;
         let databases: Vec<_> = account.database.into_iter().collect();
         let now = self.clock.unix_time().as_secs();
         runtime.block_on(async {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::Invocation;
 use super::closing::Closing;
-use super::runtime::network_runtime;
+use super::runtime::serving_runtime;
 use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings, Source};
 use crate::exit_status::ExitStatus;
@@ -131,7 +131,7 @@ pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus
         Ok(settings) => settings,
         Err(error) => return failed(&error, ExitStatus::Usage),
     };
-    let runtime = match network_runtime() {
+    let runtime = match serving_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error, ExitStatus::LocalFailed),
     };

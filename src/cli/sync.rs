@@ -10,7 +10,7 @@ use super::Invocation;
 use super::assembly::assemble;
 use super::closing::{Closing, LAST_CHECKPOINT};
 use super::command::flags;
-use super::runtime::network_runtime;
+use super::runtime::{client_runtime, serving_runtime};
 use super::sandbox::EmbeddedSandbox;
 use super::summary;
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
@@ -30,7 +30,8 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
     let bar = ProgressBar::hidden();
     init_logs(&logs, &bar);
     let command = SyncCommand { invocation, matches, format: logs.format, bar };
-    match network_runtime() {
+    let runtime = if matches.get_flag("sandbox") { serving_runtime() } else { client_runtime() };
+    match runtime {
         Ok(runtime) => {
             let status = runtime.block_on(command.start(layers));
             // Pages that are still being encoded are of no use any more.
