@@ -13,9 +13,17 @@ use yotpo_td::part::{Chunk, ChunkEncoder, CompressionLevel, PartBuilder};
 use yotpo_td::row::IngestionTime;
 
 const PAGES: u64 = 20;
+/// About half a megabyte of JSON, as the program does.
+const PAGES_IN_A_CHUNK: usize = 5;
 
 fn encode(encoder: &mut ChunkEncoder, pages: &[Vec<&RawValue>]) -> Vec<Chunk> {
-    pages.iter().map(|page| encoder.encode(page.iter().map(|raw| raw.get())).unwrap()).collect()
+    pages
+        .chunks(PAGES_IN_A_CHUNK)
+        .map(|pages| {
+            pages.iter().flatten().for_each(|customer| encoder.add(customer.get()).unwrap());
+            encoder.finish().unwrap()
+        })
+        .collect()
 }
 
 fn chunks(criterion: &mut Criterion) {

@@ -25,7 +25,7 @@ pub fn assemble(
     let gate = Arc::new(Gate::limited(settings.request_rate, clock.clone()));
     let retrier = Retrier::new("Yotpo", settings.retry, gate, clock.clone(), seed);
     let http = HttpClient::new(&settings.yotpo_connections, clock.clone(), redactor.clone())?;
-    let yotpo = YotpoClient::new(settings.yotpo.clone(), http, Arc::new(retrier));
+    let yotpo = Arc::new(YotpoClient::new(settings.yotpo.clone(), http, Arc::new(retrier)));
 
     let account = Account {
         treasure_data: &settings.treasure_data,

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::body::{look, unpack};
@@ -211,14 +213,31 @@ impl Response {
         }
     }
 
-    /// The body as JSON of type `T`.
+    /// The body as text that may be JSON; shares the body's memory.
     ///
     /// # Errors
     /// A [`BodyProblem`] that says what is wrong without quoting the body.
-    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, BodyProblem> {
+    pub fn text(&self) -> Result<ByteString, BodyProblem> {
         look(&self.headers, &self.body)?;
-        serde_json::from_slice(&self.body).map_err(|error| malformed(&error))
+        ByteString::try_from(self.body.clone())
+            .map_err(|error| BodyProblem::Malformed { what: format!("not UTF-8, {error}") })
     }
+
+    /// The body as JSON of type `T`.
+    ///
+    /// # Errors
+    /// As [`Self::text`] and [`parse_json`].
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, BodyProblem> {
+        parse_json(&self.text()?)
+    }
+}
+
+/// A text as JSON of type `T`.
+///
+/// # Errors
+/// A [`BodyProblem`] that says what is wrong without quoting the text.
+pub fn parse_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, BodyProblem> {
+    serde_json::from_str(text).map_err(|error| malformed(&error))
 }
 
 fn failure(request: &Request, response: &Response, words: Option<String>) -> CallError {

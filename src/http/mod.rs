@@ -11,7 +11,7 @@ mod delay;
 mod error;
 mod redaction;
 
-pub use client::{ClientSettings, HttpClient, Reach, Request, Response};
+pub use client::{ClientSettings, HttpClient, Reach, Request, Response, parse_json};
 pub use delay::{DelayHint, delay_hint};
 pub use error::{BodyProblem, CallError, Cause, Class, Effect, TransportError};
 pub use redaction::Redactor;

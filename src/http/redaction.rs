@@ -30,8 +30,17 @@ pub struct Redactor {
 #[derive(Default)]
 struct Known {
     secrets: Vec<SecretString>,
-    /// The page cursor in use, as it is and as it is sent.
-    cursor: [String; 2],
+    /// The page cursors in use, each as it is and as it is sent: while a page is looked at, the next is already asked for.
+    cursors: [[String; 2]; 2],
+}
+
+impl Known {
+    fn take_cursor(&mut self, cursor: [String; 2]) {
+        let [last, before] = &mut self.cursors;
+        if *last != cursor {
+            *before = std::mem::replace(last, cursor);
+        }
+    }
 }
 
 impl Redactor {
@@ -47,14 +56,14 @@ impl Redactor {
         }
     }
 
-    /// Takes a page cursor, in the place of the one before: a server can only quote the one that it was sent, and
+    /// Takes a page cursor, in the place of the last but one: a server can only quote one that it was just sent, and
     /// what it says of a customer is unknown.
     pub fn learn_cursor(&self, cursor: &str) {
         let sent: String = url::form_urlencoded::byte_serialize(cursor.as_bytes()).collect();
         // A page number tells nothing, and every number in a message would look like it.
         let told =
             if cursor.len() < SHORTEST_CURSOR { Default::default() } else { [sent, cursor.to_owned()] };
-        self.known.write().unwrap_or_else(PoisonError::into_inner).cursor = told;
+        self.known.write().unwrap_or_else(PoisonError::into_inner).take_cursor(told);
     }
 
     /// The message in a failed answer's body, safe to show: from any of the error shapes that the two services are
@@ -78,7 +87,7 @@ impl Redactor {
             for secret in &known.secrets {
                 text = text.replace(secret.expose_secret(), MASK);
             }
-            for cursor in known.cursor.iter().filter(|cursor| !cursor.is_empty()) {
+            for cursor in known.cursors.iter().flatten().filter(|cursor| !cursor.is_empty()) {
                 text = text.replace(cursor.as_str(), MASK);
             }
         }
@@ -167,11 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cursor_in_use_is_taken_out_in_both_its_forms() {
+    fn the_cursors_in_use_are_taken_out_in_both_their_forms() {
         let redactor = Redactor::new();
         redactor.learn_cursor("abc=def");
         assert_eq!(redactor.scrub("cursor abc=def or abc%3Ddef"), "cursor [redacted] or [redacted]");
+        redactor.learn_cursor("ghi=jkl");
+        assert_eq!(redactor.scrub("ghi=jkl behind abc%3Ddef"), "[redacted] behind [redacted]");
         redactor.learn_cursor("2");
+        redactor.learn_cursor("3");
         assert_eq!(redactor.scrub("page 2 of abc=def"), "page 2 of abc=def");
     }
 

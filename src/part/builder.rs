@@ -125,6 +125,11 @@ mod tests {
         rows
     }
 
+    fn chunk(encoder: &mut ChunkEncoder, customers: &[Box<RawValue>]) -> Chunk {
+        customers.iter().for_each(|customer| encoder.add(customer.get()).unwrap());
+        encoder.finish().unwrap()
+    }
+
     fn unpacked(part: &Part) -> Vec<u8> {
         let mut decoder = GzDecoder::new(&part.body[..]);
         let mut rows = Vec::new();
@@ -139,7 +144,7 @@ mod tests {
             let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap(), IngestionTime::MAX);
             let mut builder = PartBuilder::new();
             for page in [0..100, 100..100, 100..101, 101..500] {
-                builder.append(&encoder.encode(customers(page).iter().map(|raw| raw.get())).unwrap());
+                builder.append(&chunk(&mut encoder, &customers(page)));
             }
             let announced = builder.compressed_len();
             let part = builder.finish();
@@ -154,7 +159,7 @@ mod tests {
     fn builder_starts_anew_after_a_part() {
         let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST, IngestionTime::MAX);
         let mut builder = PartBuilder::with_capacity(1 << 20);
-        let chunk = encoder.encode(customers(0..10).iter().map(|raw| raw.get())).unwrap();
+        let chunk = chunk(&mut encoder, &customers(0..10));
         builder.append(&chunk);
         let first = builder.finish();
         assert!(builder.is_empty());

@@ -1,7 +1,7 @@
-//! Chunks: one page's rows, deflated on their own.
+//! Chunks: the rows of a few pages, deflated on their own.
 //!
-//! Owns the raw deflate stream of one page. Invariant: a chunk refers to nothing outside itself, ends on a byte boundary
-//! and is not final, so chunks can be joined in any order and number. It does not know gzip.
+//! Owns their raw deflate stream. Invariant: a chunk refers to nothing outside itself, ends on a byte boundary and is
+//! not final, so chunks can be joined in any order and number. It does not know gzip.
 
 use crc32fast::Hasher;
 use flate2::{Compress, CompressError, Compression, FlushCompress};
@@ -12,16 +12,17 @@ use crate::row::{Encoder, IngestionTime, RowError};
 /// Room beyond the rows' own length, so that almost always one call of deflate is enough.
 const SPARE: usize = 1_024;
 
-/// Encodes and deflates pages one after another, reusing its memory: the rows of the largest page so far, twice.
+/// Encodes and deflates chunks one after another, reusing its memory: that of the largest chunk so far, twice.
 #[derive(Debug)]
 pub struct ChunkEncoder {
     encoder: Encoder,
     deflate: Compress,
+    count: u64,
     rows: Vec<u8>,
     deflated: Vec<u8>,
 }
 
-/// A page's rows, deflated.
+/// A few pages' rows, deflated.
 #[derive(Clone, Debug)]
 pub struct Chunk {
     pub(super) deflated: Box<[u8]>,
@@ -31,21 +32,10 @@ pub struct Chunk {
     pub(super) uncompressed_bytes: u64,
 }
 
-/// Why a page could not become a chunk.
+/// Deflate refused its own state.
 #[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// A customer cannot become a row.
-    #[error("could not encode customer {index} of the page")]
-    Customer {
-        /// The customer's place among those given, from 0.
-        index: usize,
-        /// What is wrong with it.
-        source: RowError,
-    },
-    /// Deflate refused its own state.
-    #[error("could not deflate the page's rows")]
-    Deflate(#[source] CompressError),
-}
+#[error("could not deflate a chunk's rows")]
+pub struct DeflateError(#[source] CompressError);
 
 impl ChunkEncoder {
     /// An encoder of rows with this `time`, deflated at this `level`.
@@ -53,30 +43,39 @@ impl ChunkEncoder {
         Self {
             encoder: Encoder::new(time),
             deflate: Compress::new(Compression::new(u32::from(level.get())), false),
+            count: 0,
             rows: Vec::new(),
             deflated: Vec::new(),
         }
     }
 
-    /// The chunk of one page's `customers`, each the text of one JSON value, in their order. After an error the encoder can be used for other pages.
-    pub fn encode<'a>(&mut self, customers: impl IntoIterator<Item = &'a str>) -> Result<Chunk, EncodeError> {
-        self.rows.clear();
-        let mut rows = 0;
-        for (index, customer) in customers.into_iter().enumerate() {
-            self.encoder
-                .encode(customer, &mut self.rows)
-                .map_err(|source| EncodeError::Customer { index, source })?;
-            rows += 1;
-        }
-        self.deflate().map_err(EncodeError::Deflate)?;
+    /// Adds the row of `customer`, the text of one JSON value, to the chunk.
+    ///
+    /// # Errors
+    /// When no row can be made of it; the chunk is as it was then.
+    pub fn add(&mut self, customer: &str) -> Result<(), RowError> {
+        self.encoder.encode(customer, &mut self.rows)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Completes the chunk and starts the next one.
+    ///
+    /// # Errors
+    /// When deflate fails; the rows are lost then.
+    pub fn finish(&mut self) -> Result<Chunk, DeflateError> {
+        let deflated = self.deflate();
         let mut checksum = Hasher::new();
         checksum.update(&self.rows);
-        Ok(Chunk {
+        let chunk = Chunk {
             deflated: self.deflated.as_slice().into(),
             checksum,
-            rows,
+            rows: self.count,
             uncompressed_bytes: self.rows.len() as u64,
-        })
+        };
+        self.count = 0;
+        self.rows.clear();
+        deflated.map(|()| chunk).map_err(DeflateError)
     }
 
     fn deflate(&mut self) -> Result<(), CompressError> {
@@ -121,29 +120,30 @@ impl Chunk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::value::RawValue;
-    use std::error::Error as _;
+
+    fn chunk(encoder: &mut ChunkEncoder, customers: &[&str]) -> Chunk {
+        customers.iter().for_each(|customer| encoder.add(customer).unwrap());
+        encoder.finish().unwrap()
+    }
 
     #[test]
-    fn error_names_the_customer_but_shows_nothing_of_it() {
-        let page = r#"[{"email":"canary@example.com"},["canary"],{}]"#;
-        let customers: Vec<&RawValue> = serde_json::from_str(page).unwrap();
+    fn a_customer_that_is_refused_leaves_no_trace_in_the_chunk() {
         let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST, IngestionTime::MAX);
-        let error = encoder.encode(customers.iter().map(|raw| raw.get())).unwrap_err();
-        assert_eq!(error.to_string(), "could not encode customer 1 of the page");
-        assert_eq!(error.source().unwrap().to_string(), "customer is not a JSON object");
-        assert!(!format!("{error:?}").contains("canary"));
-        let chunk = encoder.encode(customers.first().map(|raw| raw.get())).unwrap();
-        assert_eq!(chunk.rows(), 1);
+        let expected = chunk(&mut encoder, &[r#"{"a":1}"#, "{}"]);
+        encoder.add(r#"{"a":1}"#).unwrap();
+        let error = encoder.add(r#"["canary"]"#).unwrap_err();
+        assert_eq!(error.to_string(), "customer is not a JSON object");
+        let found = chunk(&mut encoder, &["{}"]);
+        assert_eq!((found.rows(), &found.deflated), (2, &expected.deflated));
     }
 
     #[test]
     fn chunk_is_the_same_whatever_was_encoded_before() {
-        let page = r#"[{"a":"same same same"},{"a":"same same same"}]"#;
-        let customers: Vec<&RawValue> = serde_json::from_str(page).unwrap();
+        let page = [r#"{"a":"same same same"}"#, r#"{"a":"same same same"}"#];
         let mut encoder = ChunkEncoder::new(CompressionLevel::SMALLEST, IngestionTime::MAX);
-        let first = encoder.encode(customers.iter().map(|raw| raw.get())).unwrap();
-        let second = encoder.encode(customers.iter().map(|raw| raw.get())).unwrap();
+        let first = chunk(&mut encoder, &page);
+        let second = chunk(&mut encoder, &page);
         assert_eq!(first.deflated, second.deflated);
+        assert_eq!((second.rows(), second.uncompressed_bytes()), (2, first.uncompressed_bytes()));
     }
 }

@@ -1,6 +1,6 @@
 //! Parts: rows as the gzip files that a bulk import session takes.
 //!
-//! Owns the compressed form. Pages are encoded and deflated on their own, in parallel, by a [`ChunkEncoder`] per thread;
+//! Owns the compressed form. A few pages at a time are encoded and deflated on their own, in parallel, by a [`ChunkEncoder`] per thread;
 //! one [`PartBuilder`] puts the chunks in order into a single gzip member. Invariant: what a part unpacks to is the
 //! concatenation of its chunks' rows, whatever the chunk boundaries. It does not decide when a part is full, nor send it.
 //!
@@ -10,7 +10,7 @@ mod builder;
 mod chunk;
 
 pub use builder::{Part, PartBuilder};
-pub use chunk::{Chunk, ChunkEncoder, EncodeError};
+pub use chunk::{Chunk, ChunkEncoder, DeflateError};
 
 /// How hard deflate tries: 1 (fastest) to 9 (smallest).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

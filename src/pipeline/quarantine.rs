@@ -53,7 +53,7 @@ impl Quarantine {
         if seen <= LOGGED {
             tracing::warn!(page, position, %reason, "a customer cannot become a row");
         }
-        let Ok(raw) = serde_json::from_slice::<&RawValue>(customer) else { return Ok(()) };
+        let Ok(raw) = serde_json::from_str::<&RawValue>(customer) else { return Ok(()) };
         let line = Line { page: *page, position: *position, reason: reason.to_string(), customer: raw };
         // What was parsed can be written.
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
@@ -106,12 +106,7 @@ mod tests {
     use crate::row::RowError;
 
     fn refused(position: usize) -> RefusedCustomer {
-        RefusedCustomer {
-            page: 2,
-            position,
-            reason: RowError::NotAnObject,
-            customer: Bytes::from_static(b"[1]"),
-        }
+        RefusedCustomer { page: 2, position, reason: RowError::NotAnObject, customer: "[1]".into() }
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ const INTERRUPTED_CLEANUP_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Services {
     /// The store.
-    pub yotpo: YotpoClient,
+    pub yotpo: Arc<YotpoClient>,
     /// The account.
     pub treasure_data: Arc<TreasureDataClient>,
     /// Time.

@@ -1,6 +1,7 @@
 //! From pages to stored parts.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::encoding::{EncoderPool, PendingChunk};
 use super::error::RunError;
-use super::fetch::fetch;
+use super::fetch::{Batches, fetch};
 use super::run::Run;
 use super::upload::{Totals, Uploader};
 use crate::clock::Clock;
@@ -51,7 +52,8 @@ pub(super) async fn transfer(
     let threads = available_parallelism().map_or(1, std::num::NonZero::get);
     let (sender, mut chunks) = mpsc::channel(threads);
     let encoders = EncoderPool::new(settings.parts.level, time);
-    let yotpo = &run.services.yotpo;
+    let mut batches = Batches::new(encoders, &settings.parts, sender);
+    let yotpo = Arc::clone(&run.services.yotpo);
     // Behind the last page there is no cursor either: only the pages tell that apart from the beginning.
     let mut pages = if state.pages == 0 {
         Pages::new(yotpo, settings.loyalty_check)
@@ -61,12 +63,15 @@ pub(super) async fn transfer(
     };
     run.progress.resume_from(state.pages, state.customers + state.refused_customers, state.parts);
     let fetching = async {
-        let fetch = fetch(&mut pages, encoders, settings.parts.most_rows, run.progress, sender);
-        Ok(tokio::select! {
+        let end = tokio::select! {
             biased;
             signal = stop.requested() => FetchEnd::Stopped(signal),
-            result = fetch => result.map_or_else(FetchEnd::Failed, |()| FetchEnd::Complete),
-        })
+            result = fetch(&mut pages, &mut batches, run.progress) => {
+                result.map_or_else(FetchEnd::Failed, |()| FetchEnd::Complete)
+            }
+        };
+        batches.finish().await;
+        Ok(end)
     };
     let transferring = async {
         let (uploader, end) = tokio::try_join!(upload(run, session, &mut chunks), fetching)?;

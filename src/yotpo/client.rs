@@ -13,7 +13,8 @@ use url::Url;
 
 use super::cursor::PageCursor;
 use super::error::YotpoError;
-use super::page::Page;
+use super::page::{Page, likely_next};
+use super::prefetch::LikelyNext;
 use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
 use crate::retry::{RequestCounts, Retrier};
 
@@ -81,11 +82,13 @@ impl YotpoClient {
         self.retrier.counts()
     }
 
-    /// Gets a page. A token that is no longer accepted is replaced, at most twice in a row.
+    /// Gets a page; `next` is told the cursor behind it as soon as it can be guessed. A token that is no longer accepted
+    /// is replaced, at most twice in a row.
     pub(super) async fn page(
         &self,
         number: u64,
         cursor: Option<(&PageCursor, CursorParameters)>,
+        next: &LikelyNext,
     ) -> Result<Page, YotpoError> {
         let url = self.settings.customers_url(cursor);
         if let Some((cursor, _)) = cursor {
@@ -94,7 +97,7 @@ impl YotpoClient {
         let mut renewals = 0;
         loop {
             let token = self.token().await?;
-            let result = self.retrier.call(|| self.attempt_page(&url, &token)).await;
+            let result = self.retrier.call(|| self.attempt_page(&url, &token, next)).await;
             match result {
                 Ok(page) => return Ok(page),
                 Err(error) if error.is_refused() && renewals < TOKEN_RENEWALS => {
@@ -110,7 +113,12 @@ impl YotpoClient {
         }
     }
 
-    async fn attempt_page(&self, url: &Url, token: &SecretString) -> Result<Page, CallError> {
+    async fn attempt_page(
+        &self,
+        url: &Url,
+        token: &SecretString,
+        next: &LikelyNext,
+    ) -> Result<Page, CallError> {
         let mut request = Request::get(GET_PAGE, url.clone(), LARGEST_PAGE);
         // Checked when the token was given: only then can this fail.
         request
@@ -118,10 +126,13 @@ impl YotpoClient {
             .map_err(|_invalid| CallError::body(GET_PAGE, Effect::Repeatable, unusable_token()))?;
         let response = self.http.send(&request).await?;
         if response.status.is_success() {
-            let page = Page::split(&response)
-                .map_err(|problem| CallError::body(GET_PAGE, Effect::Repeatable, problem))?;
+            // First: the next request may leave at once.
             self.retrier.heed(response.delay);
-            return Ok(page);
+            if let Some(cursor) = likely_next(&response.body) {
+                next.tell(cursor).await;
+            }
+            return Page::split(&response)
+                .map_err(|problem| CallError::body(GET_PAGE, Effect::Repeatable, problem));
         }
         if self.is_end_of_data(&response) {
             return Ok(Page::end());

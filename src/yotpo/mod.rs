@@ -15,6 +15,7 @@ mod error;
 pub mod fuzzing;
 mod page;
 mod paging;
+mod prefetch;
 
 pub use client::{StoreId, YotpoClient, YotpoSettings};
 pub use cursor::PageCursor;

@@ -1,17 +1,22 @@
 //! One page: its customers as opaque slices of the answer, and the cursor behind it.
 
-use bytes::Bytes;
+use std::fmt;
+
+use bytestring::ByteString;
+use memchr::memmem;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Unexpected};
 use serde_json::value::RawValue;
 
 use super::cursor::PageCursor;
-use crate::http::{BodyProblem, Response};
+use crate::http::{BodyProblem, Response, parse_json};
+
+/// How far from its end an answer is searched for its cursor.
+const LONGEST_TAIL: usize = 4 * 1024;
 
 /// A page of customers. The customers share the answer's buffer; none is copied or looked into.
-#[derive(Debug)]
 pub struct Page {
-    customers: Vec<Bytes>,
+    customers: Vec<ByteString>,
     next: Option<PageCursor>,
 }
 
@@ -20,6 +25,14 @@ struct Body<'a> {
     #[serde(borrow)]
     customers: Vec<&'a RawValue>,
     #[serde(default, borrow, deserialize_with = "object")]
+    pagination: Option<Pagination<'a>>,
+}
+
+/// The end of an answer whose last key is `pagination`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tail<'a> {
+    #[serde(borrow, deserialize_with = "object")]
     pagination: Option<Pagination<'a>>,
 }
 
@@ -41,12 +54,10 @@ impl Page {
     /// # Errors
     /// A [`BodyProblem`] that says what is wrong without quoting the body.
     pub fn split(response: &Response) -> Result<Self, BodyProblem> {
-        let body: Body<'_> = response.json()?;
-        let next = body
-            .pagination
-            .and_then(|pagination| pagination.next_page_info)
-            .and_then(|text| PageCursor::from_answer(&text));
-        let slice = |customer: &&RawValue| response.body.slice_ref(customer.get().as_bytes());
+        let text = response.text()?;
+        let body: Body<'_> = parse_json(&text)?;
+        let next = cursor_of(body.pagination);
+        let slice = |customer: &&RawValue| text.slice_ref(customer.get());
         Ok(Self { customers: body.customers.iter().map(slice).collect(), next })
     }
 
@@ -56,8 +67,13 @@ impl Page {
     }
 
     /// The customers, each the exact JSON text that Yotpo sent.
-    pub fn customers(&self) -> &[Bytes] {
+    pub fn customers(&self) -> &[ByteString] {
         &self.customers
+    }
+
+    /// The customers, without the page.
+    pub fn into_customers(self) -> Vec<ByteString> {
+        self.customers
     }
 
     /// The cursor of the next page; `None` on the last.
@@ -68,11 +84,33 @@ impl Page {
     /// Whether any customer has loyalty data: a `yotpo_loyalty` that is there and not null.
     pub(super) fn has_loyalty_data(&self) -> bool {
         // What is no object has no such key, although serde would take a list for one.
-        self.customers.iter().filter(|customer| customer.starts_with(b"{")).any(|customer| {
-            serde_json::from_slice::<LoyaltyProbe<'_>>(customer)
+        self.customers.iter().filter(|customer| customer.starts_with('{')).any(|customer| {
+            serde_json::from_str::<LoyaltyProbe<'_>>(customer)
                 .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
         })
     }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its content is customers.
+        write!(formatter, "Page({} customers, {:?})", self.customers.len(), self.next)
+    }
+}
+
+/// The cursor at the end of an answer, read without a look at the customers, so that the next page can be asked for at
+/// once. Only a guess until the answer was split: an answer that is damaged may end like this too. `None` where the cursor
+/// stands elsewhere.
+pub(super) fn likely_next(body: &[u8]) -> Option<PageCursor> {
+    let tail = body.get(body.len().saturating_sub(LONGEST_TAIL)..)?;
+    let tail = tail.get(memmem::rfind(tail, br#""pagination""#)?..)?;
+    let object = [b"{", tail].concat();
+    let Tail { pagination } = serde_json::from_slice(&object).ok()?;
+    cursor_of(pagination)
+}
+
+fn cursor_of(pagination: Option<Pagination<'_>>) -> Option<PageCursor> {
+    PageCursor::from_answer(&pagination?.next_page_info?)
 }
 
 /// Null or an object; serde alone would take a list for a struct, field by field.
@@ -102,6 +140,7 @@ fn text_or_number<'de, D: Deserializer<'de>>(
 mod tests {
     use super::*;
     use crate::http::DelayHint;
+    use bytes::Bytes;
     use http::{HeaderMap, StatusCode};
 
     fn split(body: &str) -> Result<Page, BodyProblem> {
@@ -121,9 +160,7 @@ mod tests {
     fn customers_are_the_exact_bytes_that_were_sent() {
         let page =
             split(r#"{"x":1,"customers":[ {"a" : 1.10} ,null,{"b":"\u00e9"}],"pagination":null}"#).unwrap();
-        let texts: Vec<_> =
-            page.customers().iter().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect();
-        assert_eq!(texts, [r#"{"a" : 1.10}"#, "null", r#"{"b":"\u00e9"}"#]);
+        assert_eq!(page.customers(), [r#"{"a" : 1.10}"#, "null", r#"{"b":"\u00e9"}"#]);
     }
 
     #[test]
@@ -147,6 +184,45 @@ mod tests {
             Some("a/b")
         );
         assert_eq!(next(r#"{"customers":[],"pagination":{"next_page_info":12}}"#).as_deref(), Some("12"));
+    }
+
+    #[test]
+    fn the_likely_cursor_is_the_one_at_the_end() {
+        let likely = |body: &str| likely_next(body.as_bytes()).map(|cursor| cursor.as_str().to_owned());
+        let customers = format!(r#"{{"customers":[{{"pagination":"{}"}}"#, "x".repeat(10_000));
+        for (tail, expected) in [
+            (r#"],"pagination":{"next_page_info":"a%3D"}}"#, Some("a=")),
+            (r#"], "pagination" : { "total": 1, "next_page_info" : 12 } }"#, Some("12")),
+            (r#"],"pagination":{"next_page_info":null}}"#, None),
+            (r#"],"pagination":{"next_page_info":""}}"#, None),
+            (r#"],"pagination":null}"#, None),
+            // Another key behind it, or an end that is cut off: the answer must be split.
+            (r#"],"pagination":{"next_page_info":"a"},"more":1}"#, None),
+            (r#"],"pagination":{"next_page_info":"a"}"#, None),
+            (r#",{"a":"\"pagination\":{\"next_page_info\":\"a\"}}"#, None),
+        ] {
+            assert_eq!(likely(&format!("{customers}{tail}")).as_deref(), expected, "{tail}");
+        }
+        assert_eq!(likely(""), None);
+        assert_eq!(likely(r#"{"pagination":{"next_page_info":"a"},"customers":[]}"#), None);
+    }
+
+    #[test]
+    fn debug_output_hides_the_customers() {
+        let page = split(r#"{"customers":[{"email":"ann@example.com"}],"pagination":null}"#).unwrap();
+        assert_eq!(format!("{page:?}"), "Page(1 customers, None)");
+    }
+
+    #[test]
+    fn text_that_is_no_utf8_is_refused_without_being_quoted() {
+        let problem = Page::split(&Response {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(b"{\"customers\":[{\"a\":\"\xff\"}]}"),
+            delay: DelayHint::default(),
+        });
+        let problem = problem.unwrap_err().to_string();
+        assert!(problem.contains("not UTF-8") && problem.contains("index 20"), "{problem}");
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-
-use http::StatusCode;
+use std::sync::Arc;
 
 use super::client::{CursorParameters, YotpoClient};
 use super::cursor::PageCursor;
 use super::error::YotpoError;
 use super::page::Page;
+use super::prefetch::{Fetching, Wanted};
 
 /// Whether a page without any loyalty data behind a first page that had some ends the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +21,13 @@ pub enum LoyaltyCheck {
 
 /// The pages of a store, from the first to the last.
 #[derive(Debug)]
-pub struct Pages<'a> {
-    client: &'a YotpoClient,
+pub struct Pages {
+    client: Arc<YotpoClient>,
     loyalty_check: LoyaltyCheck,
     number: u64,
     next: Next,
+    /// The request for the page after `number`, by a cursor that is only a guess until it is that of `next`.
+    ahead: Option<Fetching>,
     /// `None` until a page behind a cursor was accepted.
     parameters: Option<CursorParameters>,
     expects_loyalty: ExpectsLoyalty,
@@ -54,14 +56,15 @@ struct SeenCursors {
     hashes: HashSet<u64>,
 }
 
-impl<'a> Pages<'a> {
+impl Pages {
     /// All pages of the client's store.
-    pub fn new(client: &'a YotpoClient, loyalty_check: LoyaltyCheck) -> Self {
+    pub fn new(client: Arc<YotpoClient>, loyalty_check: LoyaltyCheck) -> Self {
         Self {
             client,
             loyalty_check,
             number: 0,
             next: Next::First,
+            ahead: None,
             parameters: None,
             expects_loyalty: ExpectsLoyalty::Unknown,
             seen: SeenCursors::default(),
@@ -71,7 +74,7 @@ impl<'a> Pages<'a> {
     /// The pages behind `cursor`, none behind the last page, when `fetched` pages were fetched before; `limit_only` when
     /// it was found out then that filters beside the cursor are refused.
     pub fn resume(
-        client: &'a YotpoClient,
+        client: Arc<YotpoClient>,
         cursor: Option<PageCursor>,
         fetched: u64,
         limit_only: Option<bool>,
@@ -89,6 +92,7 @@ impl<'a> Pages<'a> {
             loyalty_check: LoyaltyCheck::Off,
             number: fetched,
             next: cursor.map_or(Next::Nothing, Next::Behind),
+            ahead: None,
             parameters: limit_only.map(by_limit),
             expects_loyalty: ExpectsLoyalty::Settled,
             seen,
@@ -105,22 +109,29 @@ impl<'a> Pages<'a> {
         self.parameters.map(|parameters| parameters == CursorParameters::LimitOnly)
     }
 
-    /// The next page; `None` behind the last. A page may be empty without being the last.
+    /// The next page; `None` behind the last. A page may be empty without being the last. While it is split, the page
+    /// behind it is already asked for.
     ///
     /// # Errors
     /// When the page cannot be had or breaks a rule; the paging must not go on then.
     pub async fn next_page(&mut self) -> Result<Option<Page>, YotpoError> {
-        let page = match std::mem::replace(&mut self.next, Next::Nothing) {
+        let cursor = match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::Nothing => return Ok(None),
-            Next::First => {
-                self.number += 1;
-                self.client.page(self.number, None).await?
-            }
-            Next::Behind(cursor) => {
-                self.number += 1;
-                self.page_behind(&cursor).await?
-            }
+            Next::First => None,
+            Next::Behind(cursor) => Some(cursor),
         };
+        let ahead = self.ahead.take().filter(|ahead| ahead.cursor() == cursor.as_ref());
+        let mut fetching = ahead.unwrap_or_else(|| self.start(self.number + 1, cursor));
+        self.number += 1;
+        // Not before it is settled which parameters accompany a cursor.
+        if self.parameters.is_some()
+            && let Some(likely) = fetching.likely_next().await
+            && !self.seen.contains(&likely)
+        {
+            self.ahead = Some(self.start(self.number + 1, Some(likely)));
+        }
+        let (page, parameters) = fetching.page().await?;
+        self.parameters = parameters;
         self.check_loyalty(&page)?;
         if let Some(cursor) = page.next() {
             if !self.seen.insert(cursor) {
@@ -132,24 +143,9 @@ impl<'a> Pages<'a> {
         Ok(Some(page))
     }
 
-    /// Sends the filters beside the cursor; when the first such request is answered 400, once without them.
-    async fn page_behind(&mut self, cursor: &PageCursor) -> Result<Page, YotpoError> {
-        let parameters = self.parameters.unwrap_or(CursorParameters::Filters);
-        let result = self.client.page(self.number, Some((cursor, parameters))).await;
-        let refused = matches!(&result, Err(YotpoError::Page { source, .. })
-            if source.status_code() == Some(StatusCode::BAD_REQUEST));
-        if refused && self.parameters.is_none() {
-            tracing::warn!(
-                page = self.number,
-                "filters beside the cursor are refused, trying with limit only"
-            );
-            let page = self.client.page(self.number, Some((cursor, CursorParameters::LimitOnly))).await?;
-            self.parameters = Some(CursorParameters::LimitOnly);
-            return Ok(page);
-        }
-        let page = result?;
-        self.parameters = Some(parameters);
-        Ok(page)
+    fn start(&self, number: u64, cursor: Option<PageCursor>) -> Fetching {
+        let parameters = self.parameters;
+        Fetching::start(&self.client, Wanted { number, cursor, parameters })
     }
 
     fn check_loyalty(&mut self, page: &Page) -> Result<(), YotpoError> {
@@ -168,6 +164,10 @@ impl<'a> Pages<'a> {
 }
 
 impl SeenCursors {
+    fn contains(&self, cursor: &PageCursor) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(cursor))
+    }
+
     /// Notes a cursor; `false` when it was seen before.
     fn insert(&mut self, cursor: &PageCursor) -> bool {
         self.hashes.insert(self.hasher.hash_one(cursor))
