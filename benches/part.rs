@@ -53,7 +53,7 @@ fn building(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(bytes));
     group.bench_function("build", |bencher| {
         bencher.iter_batched(
-            || PartBuilder::with_capacity(1 << 20),
+            || PartBuilder::with_capacity(1 << 20, 1),
             |mut builder| {
                 for chunk in &chunks {
                     builder.append(chunk);

@@ -144,7 +144,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "part-size",
         variable: "YOTPO_TD_PART_SIZE",
-        default: Some("8MiB"),
+        default: Some("4MiB"),
         value_name: "SIZE",
         help: "compressed size at which a part is closed",
         expected: "a size from 1MiB to 64MiB",

@@ -4,7 +4,9 @@
 //! complete member, readable by decoders that stop after the first, and the same chunks give the same bytes.
 //! It does not compress.
 
-use bytes::Bytes;
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
 use crc32fast::Hasher;
 
 use super::Chunk;
@@ -21,11 +23,17 @@ const TRAILER_LENGTH: usize = 8;
 /// Collects chunks into one part at a time.
 #[derive(Debug, Default)]
 pub struct PartBuilder {
-    body: Vec<u8>,
+    body: BytesMut,
     checksum: Hasher,
     rows: u64,
     uncompressed_bytes: u64,
     capacity: usize,
+    /// Memory of parts that nobody needs any more. First in, first out: all of it is in use from the beginning on, and a
+    /// long run needs no more memory than a short one.
+    spare: VecDeque<BytesMut>,
+    /// Bodies that were given memory of their own, and how many are at most.
+    bodies: usize,
+    most_bodies: usize,
 }
 
 /// A finished part.
@@ -45,21 +53,33 @@ impl PartBuilder {
         Self::default()
     }
 
-    /// A builder that reserves `bytes` for each part, so that one of that size never moves in memory.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self { capacity: bytes, ..Self::default() }
+    /// A builder that gives each of the first `parts` parts `bytes` of memory, and later ones the memory that came
+    /// back through [`Self::reuse`].
+    pub fn with_capacity(bytes: usize, parts: usize) -> Self {
+        Self { capacity: bytes, most_bodies: parts, ..Self::default() }
     }
 
     /// Adds a chunk's rows after those of the chunks before it.
     pub fn append(&mut self, chunk: &Chunk) {
         if self.body.is_empty() {
-            self.body.reserve(self.capacity);
-            self.body.extend_from_slice(&HEADER);
+            self.begin();
         }
         self.body.extend_from_slice(&chunk.deflated);
         self.checksum.combine(&chunk.checksum);
         self.rows += chunk.rows;
         self.uncompressed_bytes += chunk.uncompressed_bytes;
+    }
+
+    /// Takes back the memory of a part that is stored, unless somebody still holds it.
+    pub fn reuse(&mut self, body: Bytes) {
+        match body.try_into_mut() {
+            Ok(mut body) => {
+                body.clear();
+                self.spare.push_back(body);
+            }
+            // Whoever holds it frees it: the next part gets memory of its own.
+            Err(_held) => self.bodies = self.bodies.saturating_sub(1),
+        }
     }
 
     /// Rows so far.
@@ -79,18 +99,31 @@ impl PartBuilder {
 
     /// Completes the part and starts the next one. Without rows it unpacks to nothing, and is better not sent.
     pub fn finish(&mut self) -> Part {
-        let mut finished = std::mem::replace(self, Self::with_capacity(self.capacity));
-        if finished.body.is_empty() {
-            finished.body.extend_from_slice(&HEADER);
+        if self.body.is_empty() {
+            self.begin();
         }
-        finished.body.extend_from_slice(&LAST_BLOCK);
-        finished.body.extend_from_slice(&finished.checksum.finalize().to_le_bytes());
-        finished.body.extend_from_slice(&length_field(finished.uncompressed_bytes));
-        Part {
-            body: finished.body.into(),
-            rows: finished.rows,
-            uncompressed_bytes: finished.uncompressed_bytes,
-        }
+        let checksum = std::mem::take(&mut self.checksum).finalize();
+        let (rows, uncompressed_bytes) =
+            (std::mem::take(&mut self.rows), std::mem::take(&mut self.uncompressed_bytes));
+        let mut body = std::mem::take(&mut self.body);
+        body.extend_from_slice(&LAST_BLOCK);
+        body.extend_from_slice(&checksum.to_le_bytes());
+        body.extend_from_slice(&length_field(uncompressed_bytes));
+        Part { body: body.freeze(), rows, uncompressed_bytes }
+    }
+
+    /// Gives the next part its memory.
+    fn begin(&mut self) {
+        let is_own = self.bodies < self.most_bodies;
+        self.body = match self.spare.pop_front() {
+            Some(spare) if !is_own => spare,
+            spare => {
+                self.spare.extend(spare);
+                self.bodies += 1;
+                BytesMut::with_capacity(self.capacity)
+            }
+        };
+        self.body.extend_from_slice(&HEADER);
     }
 }
 
@@ -158,7 +191,7 @@ mod tests {
     #[test]
     fn builder_starts_anew_after_a_part() {
         let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST, IngestionTime::MAX);
-        let mut builder = PartBuilder::with_capacity(1 << 20);
+        let mut builder = PartBuilder::with_capacity(1 << 20, 2);
         let chunk = chunk(&mut encoder, &customers(0..10));
         builder.append(&chunk);
         let first = builder.finish();
@@ -167,6 +200,38 @@ mod tests {
         builder.append(&chunk);
         assert!(!builder.is_empty());
         assert_eq!(builder.finish(), first);
+    }
+
+    #[test]
+    fn memory_of_stored_parts_is_used_again_in_turn() {
+        let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST, IngestionTime::MAX);
+        let mut builder = PartBuilder::with_capacity(1 << 16, 2);
+        let chunk = chunk(&mut encoder, &customers(0..10));
+        let mut places = Vec::new();
+        let mut contents = Vec::new();
+        for _ in 0..6 {
+            builder.append(&chunk);
+            let part = builder.finish();
+            contents.push(unpacked(&part));
+            places.push(part.body.as_ptr());
+            builder.reuse(part.body);
+        }
+        assert_ne!(places[0], places[1], "the second part has memory of its own");
+        assert_eq!(places, [places[0], places[1]].repeat(3));
+        assert!(contents.iter().all(|content| *content == contents[0]));
+    }
+
+    #[test]
+    fn memory_that_somebody_holds_is_never_written_to() {
+        let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST, IngestionTime::MAX);
+        let mut builder = PartBuilder::with_capacity(1 << 16, 1);
+        builder.append(&chunk(&mut encoder, &customers(0..10)));
+        let held = builder.finish().body;
+        let before = held.to_vec();
+        builder.reuse(held.clone());
+        builder.append(&chunk(&mut encoder, &customers(10..20)));
+        assert_ne!(builder.finish().body, held);
+        assert_eq!(held, before);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! Parts: built in order, uploaded several at once, noted in the ledger when they are stored.
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use super::LoadSettings;
+use super::PartSettings;
 use super::encoding::{EncodedChunk, PendingChunk};
 use super::error::RunError;
+use super::fetch::full_batch;
 use super::journal::Journal;
 use super::ledger::{Ledger, PageEnd, StoredPart};
 use super::progress::Progress;
@@ -46,7 +49,7 @@ pub(super) struct Totals {
 struct Stored {
     position: u64,
     part: StoredPart,
-    compressed: usize,
+    body: Bytes,
     row_bytes: u64,
 }
 
@@ -60,15 +63,13 @@ impl<'a> Uploader<'a> {
         progress: &'a Progress,
         state: &RunState,
     ) -> Self {
-        // A part may exceed its closing size by a page; what is beyond that only costs a move in memory.
-        let capacity = settings.parts.closing_size + settings.parts.closing_size / 16;
         Self {
             settings,
             session,
             journal,
             quarantine,
             progress,
-            builder: PartBuilder::with_capacity(capacity.min(1024 * 1024)),
+            builder: PartBuilder::with_capacity(part_capacity(&settings.parts), parts_in_memory(settings)),
             refused: 0,
             end: None,
             position: state.parts,
@@ -170,7 +171,9 @@ impl<'a> Uploader<'a> {
     }
 
     async fn note(&mut self, stored: Stored) -> Result<(), RunError> {
-        let Stored { position, part, compressed, row_bytes } = stored;
+        let Stored { position, part, body, row_bytes } = stored;
+        let compressed = body.len();
+        self.builder.reuse(body);
         tracing::debug!(part = %PartName::at(position), bytes = compressed, rows = part.rows, "part stored");
         self.progress.part_stored(compressed, row_bytes);
         if let Some(prefix) = self.ledger.stored(position, part) {
@@ -195,7 +198,18 @@ async fn store(
     part: Part,
     stored: StoredPart,
 ) -> Result<Stored, TreasureDataError> {
-    let (compressed, row_bytes) = (part.body.len(), part.uncompressed_bytes);
-    session.upload(&PartName::at(position), part.body).await?;
-    Ok(Stored { position, part: stored, compressed, row_bytes })
+    let Part { body, uncompressed_bytes: row_bytes, .. } = part;
+    session.upload(&PartName::at(position), body.clone()).await?;
+    Ok(Stored { position, part: stored, body, row_bytes })
+}
+
+/// Parts that are built or uploaded at once.
+pub(super) fn parts_in_memory(settings: &LoadSettings) -> usize {
+    settings.upload_workers.get() + 1
+}
+
+/// Bytes that a part usually comes to: it may exceed its closing size by a batch, compressed. What is beyond that only
+/// costs a move in memory.
+pub(super) fn part_capacity(parts: &PartSettings) -> usize {
+    parts.closing_size + full_batch(parts) / 2
 }

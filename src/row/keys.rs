@@ -70,11 +70,13 @@ fn hash(object: u32, key: &[u8]) -> u64 {
         (key.iter().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)), 0)
     };
     let mut hash = fold(head ^ seed, tail ^ second);
-    // The middle of a key that its first and last eight bytes do not cover.
-    if let Some(middle) = key.get(8..key.len().saturating_sub(8)) {
-        for chunk in middle.chunks(8) {
-            let bytes = chunk.iter().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte));
-            hash = fold(hash ^ bytes, third);
+    // The middle of a key that its first and last eight bytes do not cover: whole words, of which the last may reach
+    // into what was seen already.
+    if key.len() > 16
+        && let Some(rest) = key.get(8..)
+    {
+        for word in rest.as_chunks::<8>().0 {
+            hash = fold(hash ^ u64::from_le_bytes(*word), third);
         }
     }
     hash

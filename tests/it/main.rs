@@ -36,6 +36,8 @@ mod loading;
 #[cfg(test)]
 mod persistent_faults;
 #[cfg(test)]
+mod prefetch;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod resume;
