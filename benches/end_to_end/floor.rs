@@ -1,0 +1,81 @@
+//! The floor: what no program can save that splits pages with `serde_json` and deflates rows with the same library.
+
+use std::hint::black_box;
+
+use flate2::{Compress, Compression, FlushCompress};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use yotpo_td::part::CompressionLevel;
+use yotpo_td::row::{Encoder, IngestionTime};
+
+use crate::processes::thread_cpu;
+
+/// Rows are deflated in pieces of this size, as the program does.
+const PIECE: usize = 512 * 1024;
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    customers: Vec<&'a RawValue>,
+}
+
+/// Pages as they were sent, and their rows.
+pub(crate) struct Floor {
+    pages: Vec<Vec<u8>>,
+    rows: Vec<u8>,
+}
+
+/// Seconds of processor time.
+pub(crate) struct FloorTime {
+    pub(crate) splitting: f64,
+    pub(crate) deflating: f64,
+}
+
+impl Floor {
+    pub(crate) fn of(pages: &[Vec<u8>]) -> Self {
+        let mut encoder = Encoder::new(IngestionTime::MAX);
+        let mut rows = Vec::new();
+        for page in pages {
+            for customer in split(page) {
+                encoder.encode(customer.get(), &mut rows).unwrap();
+            }
+        }
+        Self { pages: pages.to_vec(), rows }
+    }
+
+    pub(crate) fn json_bytes(&self) -> usize {
+        self.pages.iter().map(Vec::len).sum()
+    }
+
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Does all of it once, on this thread.
+    pub(crate) fn measure(&self) -> FloorTime {
+        let started = thread_cpu();
+        for page in &self.pages {
+            black_box(split(page));
+        }
+        let split = thread_cpu();
+        let level = Compression::new(u32::from(CompressionLevel::DEFAULT.get()));
+        let mut deflate = Compress::new(level, false);
+        let mut deflated = Vec::with_capacity(2 * PIECE);
+        for piece in self.rows.chunks(PIECE) {
+            deflated.clear();
+            deflate.compress_vec(piece, &mut deflated, FlushCompress::None).unwrap();
+            black_box(&deflated);
+        }
+        FloorTime { splitting: split - started, deflating: thread_cpu() - split }
+    }
+}
+
+impl FloorTime {
+    pub(crate) fn total(&self) -> f64 {
+        self.splitting + self.deflating
+    }
+}
+
+fn split(page: &[u8]) -> Vec<&RawValue> {
+    serde_json::from_slice::<Body<'_>>(page).unwrap().customers
+}

@@ -1,0 +1,75 @@
+//! The pages of a sandbox as bytes, fetched without the program's own client.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::processes::Served;
+
+#[derive(Deserialize)]
+struct Token {
+    access_token: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    pagination: Pagination,
+}
+
+#[derive(Deserialize)]
+struct Pagination {
+    next_page_info: Option<String>,
+}
+
+/// All pages, in their order.
+pub(crate) fn fetch_all(served: &Served) -> Vec<Vec<u8>> {
+    let host = served.value("YOTPO_TD_YOTPO_ENDPOINT").strip_prefix("http://").unwrap();
+    let store = format!("/core/v3/stores/{}", served.value("YOTPO_STORE_ID"));
+    let mut connection = BufReader::new(TcpStream::connect(host).unwrap());
+    let secret = json!({ "secret": served.value("YOTPO_CLIENT_SECRET") }).to_string();
+    let length = secret.len();
+    let ask = format!(
+        "POST {store}/access_tokens HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n{secret}"
+    );
+    let Token { access_token: token } = serde_json::from_slice(&exchange(&mut connection, &ask)).unwrap();
+    let mut pages = Vec::new();
+    let mut position = "limit=100".to_owned();
+    loop {
+        let filters = "include_custom_properties=true&expand=loyalty";
+        let page = exchange(
+            &mut connection,
+            &format!(
+                "GET {store}/customers?{position}&{filters} HTTP/1.1\r\nhost: {host}\r\nx-yotpo-token: {token}\r\n\r\n"
+            ),
+        );
+        let Page { pagination } = serde_json::from_slice(&page).unwrap();
+        pages.push(page);
+        // It arrives as it must be sent.
+        let Some(next) = pagination.next_page_info else { return pages };
+        position = format!("page_info={next}");
+    }
+}
+
+/// Sends a request and reads the body of its answer.
+fn exchange(connection: &mut BufReader<TcpStream>, request: &str) -> Vec<u8> {
+    connection.get_mut().write_all(request.as_bytes()).unwrap();
+    let mut length = 0;
+    let mut line = String::new();
+    connection.read_line(&mut line).unwrap();
+    assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+    loop {
+        line.clear();
+        connection.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body).unwrap();
+    body
+}
