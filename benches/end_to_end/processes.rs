@@ -13,7 +13,8 @@ use yotpo_td::clock::Clock;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_yotpo-td");
 
-/// A sandbox in another process, without a rate limit, whose import jobs end at once.
+/// A sandbox in another process, without a rate limit, whose import jobs end at once and whose pages have no white space, as
+/// those of a service.
 pub(crate) struct Served {
     sandbox: Child,
     environment: BTreeMap<String, String>,
@@ -36,7 +37,8 @@ pub(crate) struct Usage {
 impl Served {
     pub(crate) fn start(customers: u64) -> Self {
         let mut sandbox = Command::new(PROGRAM)
-            .args(["sandbox", "--requests-per-second", "off", "--customers", &customers.to_string()])
+            .args(["sandbox", "--requests-per-second", "off", "--page-layout", "compact"])
+            .args(["--customers", &customers.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -161,6 +161,14 @@ fn sandbox_command() -> Command {
                 .default_value("5")
                 .help("the Yotpo look-alike's limit"),
         )
+        .arg(
+            Arg::new("page-layout")
+                .long("page-layout")
+                .value_name("LAYOUT")
+                .value_parser(["mixed", "compact", "spaced", "pretty"])
+                .default_value("mixed")
+                .help("white space of the pages of customers"),
+        )
 }
 
 fn number(name: &'static str, value_name: &'static str, help: &'static str, default: &'static str) -> Arg {

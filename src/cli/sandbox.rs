@@ -13,7 +13,7 @@ use super::runtime::serving_runtime;
 use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings, Source};
 use crate::exit_status::ExitStatus;
-use crate::sandbox::{Sandbox, SandboxError, SandboxSettings};
+use crate::sandbox::{PageLayout, Sandbox, SandboxError, SandboxSettings, YotpoBehaviour};
 use crate::signal;
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
 
@@ -183,12 +183,19 @@ fn settings(matches: &ArgMatches) -> Result<SandboxSettings, WrongFlag> {
             expected: "a whole number above 0, or off",
         })?),
     };
+    let page_layout = match text("page-layout").as_str() {
+        "compact" => PageLayout::Compact,
+        "spaced" => PageLayout::Spaced,
+        "pretty" => PageLayout::Pretty,
+        _ => PageLayout::Mixed,
+    };
     Ok(SandboxSettings {
         customers: *matches.get_one("customers").unwrap_or(&10_000),
         seed: *matches.get_one("seed").unwrap_or(&1),
         yotpo_address: address("yotpo-listen")?,
         treasure_data_address: address("td-listen")?,
         requests_per_second,
+        yotpo: YotpoBehaviour { page_layout, ..YotpoBehaviour::default() },
         ..SandboxSettings::default()
     })
 }
