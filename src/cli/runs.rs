@@ -17,6 +17,7 @@ use crate::checkpoint::{Holder, LastSuccess, LockError, RunState, StateError, St
 use crate::clock::Clock;
 use crate::config::{AccountSettings, SettingsError, state_folder_from_layers};
 use crate::exit_status::ExitStatus;
+use crate::http::{NoRootCertificates, Trust};
 use crate::pipeline::{Orphan, OrphanKind, RunError, abandon, find_orphans, remove_orphan};
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stderr, write_stdout};
 use crate::treasure_data::TreasureDataError;
@@ -26,7 +27,7 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
     let Some((name, matches)) = matches.subcommand() else { return ExitStatus::Usage };
     let logs = LogSettings::from_layers(&layers(invocation, matches));
     init_logs(&logs, &ProgressBar::hidden());
-    let command = RunsCommand { invocation, matches, clock: Clock::machine() };
+    let command = RunsCommand { invocation, matches, clock: Clock::machine(), trust: Trust::of_system() };
     let result = match name {
         "list" => command.list(),
         "show" => command.show(),
@@ -36,7 +37,8 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
     match result {
         Ok(()) => ExitStatus::Success,
         Err(failure) => {
-            let RunsFailure { error, hint, status } = failure;
+            let without_certificates = command.trust.failure().cloned().map(RunsFailure::from);
+            let RunsFailure { error, hint, status } = without_certificates.unwrap_or(failure);
             let saved = "what was there is as it was, but for what is told above".to_owned();
             let next_command = Some(invocation.command_line());
             Closing { error: error.as_ref(), hint, saved, next_command, status }.write(logs.format);
@@ -49,6 +51,7 @@ struct RunsCommand<'a> {
     invocation: &'a Invocation,
     matches: &'a ArgMatches,
     clock: Clock,
+    trust: Trust,
 }
 
 struct RunsFailure {
@@ -125,7 +128,8 @@ impl RunsCommand<'_> {
         };
         let _lock = TargetLock::take(&store, &holder)?;
         self.confirm(&run)?;
-        let client = assemble_account(&account, &self.clock, fastrand::u64(..)).map_err(local)?;
+        let client =
+            assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
         let runtime = client_runtime().map_err(|error| local(error.into()))?;
         runtime.block_on(abandon(&client, account.polling, &run))?;
         store.forget_run()?;
@@ -142,7 +146,8 @@ impl RunsCommand<'_> {
         for store in StateStore::all(&folder)? {
             unfinished.extend(store.run().ok().flatten());
         }
-        let client = assemble_account(&account, &self.clock, fastrand::u64(..)).map_err(local)?;
+        let client =
+            assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
         let runtime = client_runtime().map_err(|error| local(error.into()))?;
         let databases: Vec<_> = account.database.into_iter().collect();
         let now = self.clock.unix_time().as_secs();
@@ -285,6 +290,13 @@ impl From<UsageError> for RunsFailure {
     fn from(error: UsageError) -> Self {
         let hint = Some("yotpo-td runs list shows what there is".to_owned());
         Self { error: error.into(), hint, status: ExitStatus::Usage }
+    }
+}
+
+impl From<NoRootCertificates> for RunsFailure {
+    fn from(error: NoRootCertificates) -> Self {
+        let hint = Some(NoRootCertificates::HINT.to_owned());
+        Self { error: error.into(), hint, status: ExitStatus::LocalFailed }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings};
 use crate::exit_status::ExitStatus;
+use crate::http::{NoRootCertificates, Trust};
 use crate::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, STATE_FOLDER_HINT, run};
 use crate::signal;
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
@@ -91,7 +92,8 @@ impl SyncCommand<'_> {
             Err(LockError::Held { holder }) => return self.already_running(&store, holder.as_ref()),
             Err(error) => return self.state_unusable(&error),
         };
-        let services = match assemble(settings, &clock, random.u64(..)) {
+        let trust = Trust::of_system();
+        let services = match assemble(settings, &clock, &trust, random.u64(..)) {
             Ok(services) => services,
             Err(error) => return self.failed_before_start(error.as_ref(), ExitStatus::LocalFailed),
         };
@@ -112,11 +114,17 @@ impl SyncCommand<'_> {
         self.bar.finish();
         match result {
             Ok(report) => succeeded(settings, &report, sandbox),
-            Err(failure) => self.failed(&failure, &settings.load.target.label()),
+            Err(failure) => self.failed(&failure, &settings.load.target.label(), &trust),
         }
     }
 
-    fn failed(&self, failure: &RunFailure, target: &str) -> ExitStatus {
+    fn failed(&self, failure: &RunFailure, target: &str, trust: &Trust) -> ExitStatus {
+        if let Some(error) = trust.failure() {
+            // No service is at fault, whichever was asked first.
+            let hint = Some(NoRootCertificates::HINT.to_owned());
+            let saved = failure.aftermath.describe(target);
+            return self.close(error, hint, saved, true, ExitStatus::LocalFailed);
+        }
         let status = failure.error.exit_status();
         let may_repeat = !matches!(failure.aftermath, Aftermath::Unknown(_));
         self.close(

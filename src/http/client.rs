@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use rustls::ClientConfig;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -80,12 +81,17 @@ pub struct Response {
 }
 
 impl HttpClient {
-    /// Makes the pool; nothing is sent. Fails when TLS or the proxies of the environment cannot be set up.
+    /// Makes the pool; nothing is sent. `tls` comes from [`Trust::configuration`](super::Trust::configuration). Fails
+    /// when the proxies of the environment cannot be set up.
     #[expect(clippy::disallowed_methods, reason = "this is the client the ban names")]
-    pub fn new(settings: &ClientSettings, clock: Clock, redactor: Redactor) -> Result<Self, reqwest::Error> {
-        // Fails only when a provider is already installed, which is then as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    pub fn new(
+        settings: &ClientSettings,
+        tls: ClientConfig,
+        clock: Clock,
+        redactor: Redactor,
+    ) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .user_agent(concat!("yotpo-td/", env!("CARGO_PKG_VERSION")))
             // Every attempt must pass our limiter and counters.
             .retry(reqwest::retry::never())

@@ -10,8 +10,10 @@ mod client;
 mod delay;
 mod error;
 mod redaction;
+mod tls;
 
 pub use client::{ClientSettings, HttpClient, Reach, Request, Response, parse_json};
 pub use delay::{DelayHint, delay_hint};
 pub use error::{BodyProblem, CallError, Cause, Class, Effect, TransportError};
 pub use redaction::Redactor;
+pub use tls::{NoRootCertificates, Trust};

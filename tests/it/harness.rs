@@ -16,6 +16,7 @@ use yotpo_td::checkpoint::{RunState, StateStore};
 use yotpo_td::cli::assemble;
 use yotpo_td::clock::Clock;
 use yotpo_td::config::{Layers, Mode, Settings};
+use yotpo_td::http::Trust;
 use yotpo_td::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, Services, run};
 use yotpo_td::sandbox::{
     Control, Fault, FaultPlan, Operation, Sandbox, SandboxSettings, Service, Verification,
@@ -173,7 +174,7 @@ impl World {
     }
 
     pub(crate) fn services(&self, settings: &Settings) -> Services {
-        assemble(settings, &self.clock, 7).unwrap()
+        assemble(settings, &self.clock, &Trust::of_system(), 7).unwrap()
     }
 
     pub(crate) fn store(&self) -> Arc<StateStore> {
@@ -208,7 +209,7 @@ impl World {
     ) -> Option<Result<RunReport, RunFailure>> {
         self.runs.set(self.runs.get() + 1);
         let number = self.runs.get();
-        let services = assemble(settings, &self.clock, number).unwrap();
+        let services = assemble(settings, &self.clock, &Trust::of_system(), number).unwrap();
         let store =
             Arc::new(StateStore::open(&settings.load.resume.state_folder, &settings.load.target).unwrap());
         let id = RunId::generate(self.clock.unix_time(), u32::try_from(number).unwrap());

@@ -9,6 +9,7 @@ use http::HeaderName;
 use yotpo_td::clock::Clock;
 use yotpo_td::http::{
     BodyProblem, CallError, Cause, Class, ClientSettings, HttpClient, Reach, Redactor, Request, Response,
+    Trust,
 };
 
 /// Answers every connection with the same bytes, and tells what it was sent.
@@ -32,7 +33,8 @@ fn get(address: SocketAddr, answer_limit: usize) -> Result<Response, CallError> 
     let settings = ClientSettings { request_timeout: Duration::from_secs(10), reach: Reach::Loopback };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let client = HttpClient::new(&settings, Clock::machine(), Redactor::new()).unwrap();
+        let tls = Trust::of_system().configuration().unwrap();
+        let client = HttpClient::new(&settings, tls, Clock::machine(), Redactor::new()).unwrap();
         let url = format!("http://{address}/").parse().unwrap();
         let mut request = Request::get("try a server", url, answer_limit);
         request.sensitive_header(HeaderName::from_static("x-yotpo-token"), "canary-token").unwrap();
