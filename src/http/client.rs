@@ -330,11 +330,28 @@ fn classify(error: reqwest::Error) -> TransportError {
     TransportError::Connect(error)
 }
 
+/// Each layer puts the error of the one below into one more `io::Error`, which is no source of it.
 fn is_certificate_problem(cause: &(dyn Error + 'static)) -> bool {
-    let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let tls = cause
-        .downcast_ref::<rustls::Error>()
-        .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()))
-        .or_else(|| cause.downcast_ref::<Arc<rustls::Error>>().map(AsRef::as_ref));
+    if let Some(inner) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        return is_certificate_problem(inner);
+    }
+    let shared = || cause.downcast_ref::<Arc<rustls::Error>>().map(AsRef::as_ref);
+    let tls = cause.downcast_ref::<rustls::Error>().or_else(shared);
     matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_certificate_is_found_behind_the_layers_that_hide_it() {
+        let refused = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let layers = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, refused()));
+        assert!(is_certificate_problem(&layers));
+        assert!(is_certificate_problem(&refused()));
+        assert!(is_certificate_problem(&Arc::new(refused())));
+        assert!(!is_certificate_problem(&io::Error::other(rustls::Error::HandshakeNotComplete)));
+        assert!(!is_certificate_problem(&io::Error::from(io::ErrorKind::ConnectionReset)));
+    }
 }
