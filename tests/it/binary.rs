@@ -21,6 +21,8 @@ use yotpo_td::sandbox::{
     Verification,
 };
 
+use crate::tls_relay::{Authority, Delays, TlsRelay};
+
 /// The program, as cargo built it for the tests.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_yotpo-td");
 /// The database and table that runs load unless a test says otherwise.
@@ -63,7 +65,7 @@ pub(crate) struct Surroundings {
     sandbox: Sandbox,
     folder: TempDir,
     started: Duration,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Surroundings {
@@ -74,12 +76,22 @@ impl Surroundings {
         let settings = SandboxSettings { requests_per_second: None, ..settings };
         let sandbox = runtime.block_on(Sandbox::start(settings)).unwrap();
         let started = Clock::machine().unix_time();
-        Self { sandbox, folder: tempfile::tempdir().unwrap(), started, _runtime: runtime }
+        Self { sandbox, folder: tempfile::tempdir().unwrap(), started, runtime }
     }
 
     /// A sandbox whose store has so many customers.
     pub(crate) fn with_customers(customers: u64) -> Self {
         Self::new(SandboxSettings { customers, ..SandboxSettings::default() })
+    }
+
+    /// TLS in front of one of the look-alikes, with a certificate of `authority`.
+    pub(crate) fn relay(&self, service: Service, authority: &Authority) -> TlsRelay {
+        let endpoint = match service {
+            Service::Yotpo => self.sandbox.yotpo_endpoint(),
+            Service::TreasureData => self.sandbox.treasure_data_endpoint(),
+        };
+        let clock = Clock::machine();
+        self.runtime.block_on(TlsRelay::start(&endpoint, authority, Delays::default(), &clock))
     }
 
     /// What happens inside the look-alikes.

@@ -62,6 +62,12 @@ mod simulation;
 #[cfg(unix)]
 mod streams;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
+#[path = "../tls_relay/mod.rs"]
+#[expect(dead_code, reason = "the times are for the limiter's benchmark")]
+mod tls_relay;
+#[cfg(test)]
 mod watchdog;
 #[cfg(test)]
 mod yotpo_behaviour;
