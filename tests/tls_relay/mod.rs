@@ -71,7 +71,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Record {
-    connections: usize,
+    /// When each connection was accepted.
+    connections: Vec<Duration>,
     exchanges: Vec<Exchange>,
 }
 
@@ -131,7 +132,12 @@ impl TlsRelay {
 
     /// Connections that were accepted so far, whatever became of them.
     pub(crate) fn connections(&self) -> usize {
-        self.shared.record.lock().unwrap().connections
+        self.shared.record.lock().unwrap().connections.len()
+    }
+
+    /// When the first connection was accepted, on the relay's clock.
+    pub(crate) fn first_connection(&self) -> Option<Duration> {
+        self.shared.record.lock().unwrap().connections.first().copied()
     }
 
     /// Every request so far, in the order of arrival.
@@ -153,8 +159,8 @@ impl Shared {
             let opened = self.clock.now();
             let number = {
                 let mut record = self.record.lock().unwrap();
-                record.connections += 1;
-                record.connections - 1
+                record.connections.push(opened);
+                record.connections.len() - 1
             };
             // A connection that breaks is one side's business to notice.
             connections.spawn(Arc::clone(&self).serve(stream, number, opened));

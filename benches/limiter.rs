@@ -1,0 +1,145 @@
+//! How much of the rate limit a run makes use of over a long line: the real program through TLS to the sandbox, with 80 ms
+//! for a round trip and 100 ms for an answer. Ninety pages at 4.5 a second are 19.8 s at best; it fails when the pages take
+//! more than 1.03 times as long. Real time: about 25 s.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+#![expect(clippy::indexing_slicing, reason = "the relay indexes its own record")]
+#![expect(clippy::print_stdout, reason = "the figures are the result")]
+
+#[path = "../tests/tls_relay/mod.rs"]
+mod tls_relay;
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use tls_relay::{Authority, Delays, Exchange, TlsRelay};
+use tokio::runtime::Builder;
+use yotpo_td::clock::Clock;
+use yotpo_td::sandbox::{Sandbox, SandboxSettings, Service};
+
+const DELAYS: Delays = Delays { round_trip: Duration::from_millis(80), answer: Duration::from_millis(100) };
+const PAGES: u32 = 90;
+const PAGE_SIZE: u32 = 100;
+const REQUESTS_PER_SECOND: f64 = 4.5;
+/// What the pages may take, as a multiple of what the limit allows at best.
+const WORST_RATIO: f64 = 1.03;
+
+/// Both services behind a long line.
+struct FarAway {
+    sandbox: Sandbox,
+    authority: Authority,
+    yotpo: TlsRelay,
+    treasure_data: TlsRelay,
+    clock: Clock,
+}
+
+impl FarAway {
+    async fn start() -> Self {
+        let clock = Clock::machine();
+        let customers = u64::from(PAGES * PAGE_SIZE);
+        let settings = SandboxSettings { customers, clock: clock.clone(), ..SandboxSettings::default() };
+        let sandbox = Sandbox::start(settings).await.unwrap();
+        let authority = Authority::named("of the benchmark");
+        let yotpo = TlsRelay::start(&sandbox.yotpo_endpoint(), &authority, DELAYS, &clock).await;
+        let treasure_data =
+            TlsRelay::start(&sandbox.treasure_data_endpoint(), &authority, DELAYS, &clock).await;
+        Self { sandbox, authority, yotpo, treasure_data, clock }
+    }
+
+    /// The program, with everything as it is by default but where the services are.
+    fn load(&self, folder: &Path) -> Output {
+        let certificates = folder.join("authority.pem");
+        std::fs::write(&certificates, self.authority.pem()).unwrap();
+        let credentials = self.sandbox.credentials();
+        Command::new(env!("CARGO_BIN_EXE_yotpo-td"))
+            .env_clear()
+            .args(["sync", "--requests-per-second", &REQUESTS_PER_SECOND.to_string()])
+            .args(["--page-size", &PAGE_SIZE.to_string()])
+            .env("YOTPO_TD_YOTPO_ENDPOINT", self.yotpo.endpoint())
+            .env("TD_API_SERVER", self.treasure_data.endpoint())
+            .env("YOTPO_CLIENT_SECRET", &credentials.client_secret)
+            .env("YOTPO_STORE_ID", &credentials.store_id)
+            .env("TD_API_KEY", &credentials.api_key)
+            .env("TD_DATABASE", &credentials.database)
+            .env("YOTPO_TD_STATE_DIR", folder.join("state"))
+            .env("SSL_CERT_FILE", certificates)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+fn main() -> ExitCode {
+    // `cargo test` runs every benchmark to see that it does; this one takes too long for that.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let far_away = runtime.block_on(FarAway::start());
+    let folder = tempfile::tempdir().unwrap();
+
+    let started = far_away.clock.now();
+    let end = far_away.load(folder.path());
+    let wall = far_away.clock.now().saturating_sub(started);
+    assert!(end.status.success(), "{}", String::from_utf8_lossy(&end.stderr));
+
+    let pages: Vec<Exchange> =
+        far_away.yotpo.exchanges().into_iter().filter(|page| page.request.ends_with("/customers")).collect();
+    assert_eq!(pages.len(), PAGES as usize);
+    // A second connection costs two round trips more and is a defect of its own.
+    assert!(pages.iter().all(|page| page.connection == 0), "not all pages came through one connection");
+    report(&far_away, &pages, started, wall)
+}
+
+fn report(far_away: &FarAway, pages: &[Exchange], started: Duration, wall: Duration) -> ExitCode {
+    let (first, last) = (pages.first().unwrap(), pages.last().unwrap());
+    // The relay looks from the server's end of the line; the program is half a round trip away.
+    let half = DELAYS.round_trip / 2;
+    let first_sent = first.asked.saturating_sub(half);
+    let first_connection = far_away.yotpo.first_connection().unwrap().saturating_sub(started);
+    let start = first_sent.saturating_sub(started);
+    let fetching = (last.answered + half).saturating_sub(first_sent);
+    let ideal = Duration::from_secs_f64(f64::from(PAGES - 1) / REQUESTS_PER_SECOND);
+    let ratio = fetching.as_secs_f64() / ideal.as_secs_f64();
+    let gaps = pages.windows(2).map(|pair| pair[1].asked.saturating_sub(pair[0].asked));
+    let longest_gap = gaps.max().unwrap();
+    let longest_answer = pages.iter().map(|page| page.answered.saturating_sub(page.asked)).max().unwrap();
+    let control = far_away.sandbox.control();
+    let most_in_a_second = control.max_requests_in_rolling_second();
+    let requests = control.requests(Service::Yotpo);
+    let connections = far_away.yotpo.connections();
+
+    let milliseconds = |time: Duration| (time.as_secs_f64() * 10_000.0).round() / 10.0;
+    println!("| pages | ideal | fetching | ratio | start | wall | longest gap | longest answer |");
+    println!(
+        "| {PAGES} | {ideal:.2?} | {fetching:.2?} | {ratio:.4} | {start:.1?} | {wall:.2?} | {longest_gap:.1?} | \
+         {longest_answer:.1?} |"
+    );
+    let figures = json!({
+        "benchmark": "limiter",
+        "pages": PAGES,
+        "page_size": PAGE_SIZE,
+        "requests_per_second": REQUESTS_PER_SECOND,
+        "round_trip_ms": milliseconds(DELAYS.round_trip),
+        "answer_ms": milliseconds(DELAYS.answer),
+        "first_connection_ms": milliseconds(first_connection),
+        "start_ms": milliseconds(start),
+        "fetching_ms": milliseconds(fetching),
+        "ideal_ms": milliseconds(ideal),
+        "ratio": (ratio * 10_000.0).round() / 10_000.0,
+        "wall_ms": milliseconds(wall),
+        "longest_gap_ms": milliseconds(longest_gap),
+        "longest_answer_ms": milliseconds(longest_answer),
+        "yotpo_requests": requests,
+        "yotpo_connections": connections,
+        "most_requests_in_a_second": most_in_a_second,
+    });
+    println!("{figures}");
+    if ratio > WORST_RATIO {
+        println!("the pages took {ratio:.4} times as long as the limit allows, more than {WORST_RATIO}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
