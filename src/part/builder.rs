@@ -159,7 +159,9 @@ mod tests {
     }
 
     fn chunk(encoder: &mut ChunkEncoder, customers: &[Box<RawValue>]) -> Chunk {
-        customers.iter().for_each(|customer| encoder.add(customer.get()).unwrap());
+        for customer in customers {
+            encoder.add(customer.get()).unwrap();
+        }
         encoder.finish().unwrap()
     }
 

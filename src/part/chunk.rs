@@ -122,7 +122,9 @@ mod tests {
     use super::*;
 
     fn chunk(encoder: &mut ChunkEncoder, customers: &[&str]) -> Chunk {
-        customers.iter().for_each(|customer| encoder.add(customer).unwrap());
+        for customer in customers {
+            encoder.add(customer).unwrap();
+        }
         encoder.finish().unwrap()
     }
 

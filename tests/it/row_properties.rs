@@ -172,7 +172,9 @@ fn part_of<'a>(pages: impl IntoIterator<Item = &'a [Box<RawValue>]>, level: u8) 
     let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap(), IngestionTime::MAX);
     let mut builder = PartBuilder::new();
     for page in pages {
-        page.iter().for_each(|customer| encoder.add(customer.get()).unwrap());
+        for customer in page {
+            encoder.add(customer.get()).unwrap();
+        }
         builder.append(&encoder.finish().unwrap());
     }
     builder.finish()
