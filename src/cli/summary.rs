@@ -113,6 +113,7 @@ fn json(settings: &Settings, report: &RunReport) -> String {
         "treasure_data": requests(treasure_data),
         "duration_seconds": duration.as_secs_f64(),
         "peak_resident_bytes": peak_resident_bytes(),
+        "memory_bound_bytes": settings.load.memory_bound(),
     });
     format!("{summary}\n")
 }

@@ -1,9 +1,10 @@
-//! Rows are encoded and compressed on blocking threads, several batches of pages at once.
+//! Rows are encoded and compressed on threads of their own, as many batches of pages at once as there are threads.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytestring::ByteString;
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::RunError;
 use super::fetch::{Batch, Piece};
@@ -17,11 +18,13 @@ pub(super) struct EncoderPool {
     level: CompressionLevel,
     time: IngestionTime,
     idle: Arc<Mutex<Vec<ChunkEncoder>>>,
+    /// A place for each batch that is encoded at the same time.
+    places: Arc<Semaphore>,
 }
 
 /// Customers on their way to become a chunk; chunks are awaited in the order of the pages.
 #[derive(Debug)]
-pub(super) struct PendingChunk(JoinHandle<Result<EncodedChunk, DeflateError>>);
+pub(super) struct PendingChunk(AbortOnDropHandle<Result<EncodedChunk, RunError>>);
 
 /// Customers that became a chunk.
 #[derive(Debug)]
@@ -44,20 +47,32 @@ pub(super) struct RefusedCustomer {
 }
 
 impl EncoderPool {
-    pub(super) fn new(level: CompressionLevel, time: IngestionTime) -> Self {
-        Self { level, time, idle: Arc::default() }
+    /// Encoders on so many threads.
+    pub(super) fn new(level: CompressionLevel, time: IngestionTime, threads: usize) -> Self {
+        Self { level, time, idle: Arc::default(), places: Arc::new(Semaphore::new(threads)) }
     }
 
-    /// Starts to encode a batch.
+    /// Encodes a batch as soon as a thread is free, in the order of the calls.
     pub(super) fn start(&self, batch: Batch) -> PendingChunk {
         let pool = self.clone();
-        PendingChunk(tokio::task::spawn_blocking(move || {
-            let idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut encoder = idle.unwrap_or_else(|| ChunkEncoder::new(pool.level, pool.time));
-            let result = encode(&mut encoder, batch);
-            pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(encoder);
-            result
-        }))
+        PendingChunk(AbortOnDropHandle::new(tokio::spawn(async move {
+            let places = Arc::clone(&pool.places);
+            // Nobody closes it.
+            let _place = places.acquire().await;
+            match tokio::task::spawn_blocking(move || pool.encode(batch)).await {
+                Ok(Ok(encoded)) => Ok(encoded),
+                Ok(Err(_deflate)) => Err(RunError::Bug("rows could not be compressed")),
+                Err(_panicked) => Err(RunError::Bug("encoding a page panicked")),
+            }
+        })))
+    }
+
+    fn encode(&self, batch: Batch) -> Result<EncodedChunk, DeflateError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut encoder = idle.unwrap_or_else(|| ChunkEncoder::new(self.level, self.time));
+        let result = encode(&mut encoder, batch);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(encoder);
+        result
     }
 }
 
@@ -78,11 +93,7 @@ fn encode(encoder: &mut ChunkEncoder, batch: Batch) -> Result<EncodedChunk, Defl
 impl PendingChunk {
     /// Waits for the chunk.
     pub(super) async fn finished(self) -> Result<EncodedChunk, RunError> {
-        match self.0.await {
-            Ok(Ok(encoded)) => Ok(encoded),
-            Ok(Err(_deflate)) => Err(RunError::Bug("rows could not be compressed")),
-            Err(_panicked) => Err(RunError::Bug("encoding a page panicked")),
-        }
+        self.0.await.unwrap_or(Err(RunError::Bug("encoding a page was broken off")))
     }
 }
 
@@ -102,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn customers_that_cannot_become_rows_are_put_aside_and_the_others_go_on() {
-        let pool = EncoderPool::new(CompressionLevel::FASTEST, IngestionTime::MAX);
+        let pool = EncoderPool::new(CompressionLevel::FASTEST, IngestionTime::MAX, 1);
         let mut batch = Batch::default();
         batch.pieces.push(piece(3, 100, &[r#"{"a":1}"#, "null", r#"{"a":2}"#, "[]"]));
         batch.pieces.push(piece(4, 0, &["7", r#"{"a":3}"#]));

@@ -2,7 +2,7 @@
 //!
 //! Owns the order of the steps, back-pressure between them, what is saved after each, and what is left behind when
 //! one fails. Invariants: nothing is committed unless every customer that Yotpo listed is in the session and nothing
-//! else; every step can be entered again; memory is bounded by the settings (see [`PartSettings`]).
+//! else; every step can be entered again; memory is bounded by the settings (see [`LoadSettings::memory_bound`]).
 //!
 //! ```text
 //! pages ──► encode + compress (blocking threads, in parallel) ──► parts (in order) ──► uploads (N at once)
@@ -18,6 +18,7 @@ mod housekeeping;
 mod identity;
 mod journal;
 mod ledger;
+mod memory;
 mod outcome;
 mod progress;
 mod quarantine;

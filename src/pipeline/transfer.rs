@@ -2,7 +2,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,6 +9,7 @@ use tokio::sync::mpsc;
 use super::encoding::{EncoderPool, PendingChunk};
 use super::error::RunError;
 use super::fetch::{Batches, fetch};
+use super::memory::{encoder_threads, waiting_batches};
 use super::run::Run;
 use super::upload::{Totals, Uploader};
 use crate::clock::Clock;
@@ -49,9 +49,9 @@ pub(super) async fn transfer(
     let settings = run.settings;
     let state = run.journal.state();
     let time = IngestionTime::from_unix_seconds(state.ingestion_time)?;
-    let threads = available_parallelism().map_or(1, std::num::NonZero::get);
-    let (sender, mut chunks) = mpsc::channel(threads);
-    let encoders = EncoderPool::new(settings.parts.level, time);
+    let threads = encoder_threads();
+    let (sender, mut chunks) = mpsc::channel(waiting_batches(threads));
+    let encoders = EncoderPool::new(settings.parts.level, time, threads);
     let mut batches = Batches::new(encoders, &settings.parts, sender);
     let yotpo = Arc::clone(&run.services.yotpo);
     // Behind the last page there is no cursor either: only the pages tell that apart from the beginning.

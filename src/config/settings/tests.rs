@@ -30,7 +30,7 @@ fn defaults_are_the_published_ones() {
     assert!((settings.request_rate.per_second() - 4.5).abs() < f64::EPSILON);
     assert_eq!(settings.yotpo.page_size, 100);
     assert_eq!(settings.load.parts.most_rows.get(), 100_000);
-    assert_eq!(settings.load.parts.closing_size, 8 * 1024 * 1024);
+    assert_eq!(settings.load.parts.closing_size, 4 * 1024 * 1024);
     assert_eq!(settings.load.upload_workers.get(), 2);
     let retry =
         RetryPolicy { max_retries: 8, base_delay: Duration::from_secs(1), timeout: Duration::from_secs(600) };
