@@ -34,11 +34,15 @@ TOOL_VERSIONS := \
 	cargo-deny@0.20.2 \
 	cargo-llvm-cov@0.9.1 \
 	cargo-machete@0.9.2 \
+	gungraun-runner@0.20.0 \
 	typos-cli@1.52.0
 
 export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 
-.PHONY: help dev tools demo fmt lint test fuzz fuzz-smoke interop deny bench cov build release-build ci
+# Not empty: `instructions` writes its numbers instead of comparing them. Only from the command line: CI must compare.
+UPDATE =
+
+.PHONY: help dev tools demo fmt lint test fuzz fuzz-smoke interop deny bench instructions cov build release-build ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -90,6 +94,9 @@ deny: ## advisories, licences, banned crates and sources of the dependencies
 
 bench: ## measure
 	$(CARGO) bench --locked
+
+instructions: ## instructions of the hot path, against the committed numbers; needs valgrind. UPDATE=1 writes them
+	@CARGO="$(CARGO)" UPDATE="$(UPDATE)" .ci/instructions
 
 cov: ## test coverage, with a floor
 	@CARGO="$(CARGO)" LLVM_MAJOR="$(LLVM_MAJOR)" .ci/coverage "$(COVERAGE_FLOOR)"
