@@ -27,7 +27,7 @@ FUZZ_SECONDS ?= 60
 # rustc and the tools that read its coverage data must be of one LLVM generation.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # What `ci` runs, fast failures first.
-CI_STEPS ?= lint deny test interop release-build cov
+CI_STEPS ?= lint deny test interop release-build instructions cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
