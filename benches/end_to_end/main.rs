@@ -26,6 +26,9 @@ use crate::report::{Row, median};
 /// Customers of the reference work.
 const REFERENCE: u64 = 100_000;
 
+/// Customers where only the time around them is looked at.
+const SMALL: u64 = 100;
+
 struct Wanted {
     customers: Vec<u64>,
     runs: usize,
@@ -57,7 +60,22 @@ fn main() {
             }
         }
     }
+    figures["waiting"] = waiting();
     println!("{figures}");
+}
+
+/// What it costs to wait for a load job, at the default poll interval: the same small work with and without a wait.
+fn waiting() -> Value {
+    const SECONDS: u32 = 20;
+    let poll = ["--poll-interval", "2s"];
+    let without = Served::start(SMALL).sync(&poll);
+    let with = Served::start_with(SMALL, &["--import-time", &format!("{SECONDS}s")]).sync(&poll);
+    let cpu = with.cpu - without.cpu;
+    eprintln!(
+        "waiting {SECONDS} s for a load job: {cpu:.4} s of CPU, {:.2} %",
+        100.0 * cpu / f64::from(SECONDS)
+    );
+    json!({ "seconds": SECONDS, "cpu_seconds": cpu, "wall_seconds": with.wall })
 }
 
 /// Long runs need fewer of them: what disturbs a run evens out in it.

@@ -36,9 +36,15 @@ pub(crate) struct Usage {
 
 impl Served {
     pub(crate) fn start(customers: u64) -> Self {
+        Self::start_with(customers, &[])
+    }
+
+    /// One with these further arguments.
+    pub(crate) fn start_with(customers: u64, arguments: &[&str]) -> Self {
         let mut sandbox = Command::new(PROGRAM)
             .args(["sandbox", "--requests-per-second", "off", "--page-layout", "compact"])
             .args(["--customers", &customers.to_string()])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -83,12 +89,14 @@ impl Served {
     fn command(&self, number: usize) -> Command {
         let mut command = Command::new(PROGRAM);
         command
-            .args(["sync", "--fresh", "--requests-per-second", "1000000", "--poll-interval", "10ms"])
+            .args(["sync", "--fresh", "--requests-per-second", "1000000"])
             .args(["--log-level", "error", "--summary", "json"])
             .args(["--table", &format!("customers_{number}")])
             .arg("--state-dir")
             .arg(self.folder.path().join(number.to_string()))
             .envs(&self.environment)
+            // Flags beat it.
+            .env("YOTPO_TD_POLL_INTERVAL", "10ms")
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         command

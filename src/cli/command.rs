@@ -169,6 +169,13 @@ fn sandbox_command() -> Command {
                 .default_value("mixed")
                 .help("white space of the pages of customers"),
         )
+        .arg(
+            Arg::new("import-time")
+                .long("import-time")
+                .value_name("TIME")
+                .default_value("0s")
+                .help("how long a load job takes at least"),
+        )
 }
 
 fn number(name: &'static str, value_name: &'static str, help: &'static str, default: &'static str) -> Arg {

@@ -189,12 +189,19 @@ fn settings(matches: &ArgMatches) -> Result<SandboxSettings, WrongFlag> {
         "pretty" => PageLayout::Pretty,
         _ => PageLayout::Mixed,
     };
+    let import_time = text("import-time");
+    let import_duration = humantime::parse_duration(&import_time).map_err(|_| WrongFlag {
+        flag: "import-time",
+        value: import_time.clone(),
+        expected: "a time such as 10s",
+    })?;
     Ok(SandboxSettings {
         customers: *matches.get_one("customers").unwrap_or(&10_000),
         seed: *matches.get_one("seed").unwrap_or(&1),
         yotpo_address: address("yotpo-listen")?,
         treasure_data_address: address("td-listen")?,
         requests_per_second,
+        import_duration,
         yotpo: YotpoBehaviour { page_layout, ..YotpoBehaviour::default() },
         ..SandboxSettings::default()
     })

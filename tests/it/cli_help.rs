@@ -44,6 +44,7 @@ fn flags_of_the_sandbox_are_checked() {
     snapshot!("sandbox_flag_without_sandbox", ["sync", "--sandbox-customers", "10"]);
     snapshot!("sandbox_customers_no_number", ["sync", "--sandbox", "--sandbox-customers", "many"]);
     snapshot!("sandbox_rate", ["sandbox", "--requests-per-second", "0"]);
+    snapshot!("sandbox_import_time", ["sandbox", "--import-time", "long"]);
     snapshot!("sandbox_address", ["sandbox", "--yotpo-listen", "somewhere"]);
     snapshot!("sandbox_not_loopback", ["sandbox", "--td-listen", "192.0.2.1:0"]);
 }
