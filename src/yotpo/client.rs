@@ -14,7 +14,7 @@ use url::Url;
 use super::cursor::PageCursor;
 use super::error::YotpoError;
 use super::page::{Page, likely_next};
-use super::prefetch::LikelyNext;
+use super::prefetch::Ahead;
 use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
 use crate::retry::{RequestCounts, Retrier};
 
@@ -82,13 +82,13 @@ impl YotpoClient {
         self.retrier.counts()
     }
 
-    /// Gets a page; `next` is told the cursor behind it as soon as it can be guessed. A token that is no longer accepted
-    /// is replaced, at most twice in a row.
+    /// Gets a page; `ahead` asks for the one behind it as soon as its cursor can be guessed. A token that is no longer
+    /// accepted is replaced, at most twice in a row.
     pub(super) async fn page(
         &self,
         number: u64,
         cursor: Option<(&PageCursor, CursorParameters)>,
-        next: &LikelyNext,
+        ahead: &Ahead,
     ) -> Result<Page, YotpoError> {
         let url = self.settings.customers_url(cursor);
         if let Some((cursor, _)) = cursor {
@@ -97,7 +97,7 @@ impl YotpoClient {
         let mut renewals = 0;
         loop {
             let token = self.token().await?;
-            let result = self.retrier.call(|| self.attempt_page(&url, &token, next)).await;
+            let result = self.retrier.call(|| self.attempt_page(&url, &token, ahead)).await;
             match result {
                 Ok(page) => return Ok(page),
                 Err(error) if error.is_refused() && renewals < TOKEN_RENEWALS => {
@@ -113,12 +113,7 @@ impl YotpoClient {
         }
     }
 
-    async fn attempt_page(
-        &self,
-        url: &Url,
-        token: &SecretString,
-        next: &LikelyNext,
-    ) -> Result<Page, CallError> {
+    async fn attempt_page(&self, url: &Url, token: &SecretString, ahead: &Ahead) -> Result<Page, CallError> {
         let mut request = Request::get(GET_PAGE, url.clone(), LARGEST_PAGE);
         // Checked when the token was given: only then can this fail.
         request
@@ -129,7 +124,7 @@ impl YotpoClient {
             // First: the next request may leave at once.
             self.retrier.heed(response.delay);
             if let Some(cursor) = likely_next(&response.body) {
-                next.tell(cursor).await;
+                ahead.start(cursor).await;
             }
             return Page::split(&response)
                 .map_err(|problem| CallError::body(GET_PAGE, Effect::Repeatable, problem));

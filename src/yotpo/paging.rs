@@ -8,7 +8,7 @@ use super::client::{CursorParameters, YotpoClient};
 use super::cursor::PageCursor;
 use super::error::YotpoError;
 use super::page::Page;
-use super::prefetch::{Fetching, Wanted};
+use super::prefetch::{Fetched, Fetching, Wanted};
 
 /// Whether a page without any loyalty data behind a first page that had some ends the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,16 +121,10 @@ impl Pages {
             Next::Behind(cursor) => Some(cursor),
         };
         let ahead = self.ahead.take().filter(|ahead| ahead.cursor() == cursor.as_ref());
-        let mut fetching = ahead.unwrap_or_else(|| self.start(self.number + 1, cursor));
+        let fetching = ahead.unwrap_or_else(|| self.start(self.number + 1, cursor));
         self.number += 1;
-        // Not before it is settled which parameters accompany a cursor.
-        if self.parameters.is_some()
-            && let Some(likely) = fetching.likely_next().await
-            && !self.seen.contains(&likely)
-        {
-            self.ahead = Some(self.start(self.number + 1, Some(likely)));
-        }
-        let (page, parameters) = fetching.page().await?;
+        let Fetched { page, parameters, ahead } = fetching.page().await?;
+        self.ahead = ahead;
         self.parameters = parameters;
         self.check_loyalty(&page)?;
         if let Some(cursor) = page.next() {
@@ -164,10 +158,6 @@ impl Pages {
 }
 
 impl SeenCursors {
-    fn contains(&self, cursor: &PageCursor) -> bool {
-        self.hashes.contains(&self.hasher.hash_one(cursor))
-    }
-
     /// Notes a cursor; `false` when it was seen before.
     fn insert(&mut self, cursor: &PageCursor) -> bool {
         self.hashes.insert(self.hasher.hash_one(cursor))

@@ -1,14 +1,15 @@
 //! A page's request, under way on its own.
 //!
-//! Owns the task that gets one page, and the early word about the cursor behind it, so that the next request can leave
-//! while this page is still being split. Invariant: the early cursor is only a guess; nobody may take a page that was
-//! asked for by it before the page with that cursor was split. Dropped, the request is broken off.
+//! Owns the task that gets one page. When the page's answer is there and somebody waits for it, the task asks for the page
+//! behind it, by the cursor that can be guessed from the answer's end, and only then splits the answer. Invariants: the
+//! guess is only that; nobody may take a page that was asked for by it before the page with that cursor was split. No
+//! more than one page is asked for ahead. Dropped, a request is broken off.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
-use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::client::{CursorParameters, YotpoClient};
@@ -27,30 +28,47 @@ pub(super) struct Wanted {
     pub(super) parameters: Option<CursorParameters>,
 }
 
-/// A page, and the parameters beside the cursor with which it could be had.
-pub(super) type Fetched = (Page, Option<CursorParameters>);
+/// A page, and what came with it.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) page: Page,
+    /// With which parameters beside the cursor it could be had.
+    pub(super) parameters: Option<CursorParameters>,
+    /// The request for the page that is likely to be next.
+    pub(super) ahead: Option<Fetching>,
+}
 
 /// A request under way.
 #[derive(Debug)]
 pub(super) struct Fetching {
     cursor: Option<PageCursor>,
-    likely_next: Option<oneshot::Receiver<PageCursor>>,
+    awaited: Arc<AtomicBool>,
     task: AbortOnDropHandle<Result<Fetched, YotpoError>>,
 }
 
-/// Where a client tells, at most once, which cursor a page is likely to have.
+/// What a page's task needs to ask for the page behind it.
 #[derive(Debug)]
-pub(super) struct LikelyNext(Mutex<Option<oneshot::Sender<PageCursor>>>);
+pub(super) struct Ahead {
+    client: Arc<YotpoClient>,
+    wanted: Wanted,
+    /// Whether somebody waits for the page: else there are pages enough.
+    awaited: Arc<AtomicBool>,
+    started: Mutex<Option<Fetching>>,
+}
 
 impl Fetching {
     /// Asks for a page.
     pub(super) fn start(client: &Arc<YotpoClient>, wanted: Wanted) -> Self {
-        let (sender, likely_next) = oneshot::channel();
         let cursor = wanted.cursor.clone();
-        let client = Arc::clone(client);
-        let next = LikelyNext(Mutex::new(Some(sender)));
-        let task = AbortOnDropHandle::new(tokio::spawn(async move { fetch(&client, wanted, &next).await }));
-        Self { cursor, likely_next: Some(likely_next), task }
+        let awaited = Arc::new(AtomicBool::new(false));
+        let ahead = Ahead {
+            client: Arc::clone(client),
+            wanted,
+            awaited: Arc::clone(&awaited),
+            started: Mutex::default(),
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(ahead.fetch()));
+        Self { cursor, awaited, task }
     }
 
     /// What the page is asked for by; none for the first page.
@@ -58,13 +76,9 @@ impl Fetching {
         self.cursor.as_ref()
     }
 
-    /// Waits until the cursor behind the page can be guessed; `None` when the page is there before, or has none there.
-    pub(super) async fn likely_next(&mut self) -> Option<PageCursor> {
-        self.likely_next.take()?.await.ok()
-    }
-
     /// Waits for the page.
     pub(super) async fn page(self) -> Result<Fetched, YotpoError> {
+        self.awaited.store(true, Ordering::Relaxed);
         match self.task.await {
             Ok(result) => result,
             Err(failed) => match failed.try_into_panic() {
@@ -76,28 +90,43 @@ impl Fetching {
     }
 }
 
-impl LikelyNext {
-    /// Tells the cursor, and lets whoever waits for it send a request before this task goes on.
-    pub(super) async fn tell(&self, cursor: PageCursor) {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if sender.is_some_and(|sender| sender.send(cursor).is_ok()) {
-            tokio::task::yield_now().await;
+impl Ahead {
+    /// Asks for the page that is likely to be next, and lets the request leave before this task goes on. A page that was
+    /// asked for by an earlier guess is dropped.
+    pub(super) async fn start(&self, likely: PageCursor) {
+        // Not before it is settled which parameters accompany a cursor.
+        if self.wanted.parameters.is_none() || !self.awaited.load(Ordering::Relaxed) {
+            return;
         }
+        let Wanted { number, parameters, .. } = self.wanted;
+        let wanted = Wanted { number: number + 1, cursor: Some(likely), parameters };
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Fetching::start(&self.client, wanted));
+        tokio::task::yield_now().await;
     }
-}
 
-/// Sends the filters beside the cursor; when the first such request is answered 400, once without them.
-async fn fetch(client: &YotpoClient, wanted: Wanted, next: &LikelyNext) -> Result<Fetched, YotpoError> {
-    let Wanted { number, cursor, parameters: settled } = wanted;
-    let Some(cursor) = cursor else { return Ok((client.page(number, None, next).await?, settled)) };
-    let parameters = settled.unwrap_or(CursorParameters::Filters);
-    let result = client.page(number, Some((&cursor, parameters)), next).await;
-    let refused = matches!(&result, Err(YotpoError::Page { source, .. })
-        if source.status_code() == Some(StatusCode::BAD_REQUEST));
-    if refused && settled.is_none() {
-        tracing::warn!(page = number, "filters beside the cursor are refused, trying with limit only");
-        let parameters = CursorParameters::LimitOnly;
-        return Ok((client.page(number, Some((&cursor, parameters)), next).await?, Some(parameters)));
+    async fn fetch(self) -> Result<Fetched, YotpoError> {
+        let (page, parameters) = self.page().await?;
+        let ahead = self.started.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Fetched { page, parameters, ahead })
     }
-    Ok((result?, Some(parameters)))
+
+    /// Sends the filters beside the cursor; when the first such request is answered 400, once without them.
+    async fn page(&self) -> Result<(Page, Option<CursorParameters>), YotpoError> {
+        let Wanted { number, ref cursor, parameters: settled } = self.wanted;
+        let Some(cursor) = cursor else {
+            return Ok((self.client.page(number, None, self).await?, settled));
+        };
+        let parameters = settled.unwrap_or(CursorParameters::Filters);
+        let result = self.client.page(number, Some((cursor, parameters)), self).await;
+        let refused = matches!(&result, Err(YotpoError::Page { source, .. })
+            if source.status_code() == Some(StatusCode::BAD_REQUEST));
+        if refused && settled.is_none() {
+            tracing::warn!(page = number, "filters beside the cursor are refused, trying with limit only");
+            let parameters = CursorParameters::LimitOnly;
+            let page = self.client.page(number, Some((cursor, parameters)), self).await?;
+            return Ok((page, Some(parameters)));
+        }
+        Ok((result?, Some(parameters)))
+    }
 }
