@@ -14,6 +14,9 @@ const FILLER: u8 = b'0';
 /// Bytes in a vector register that every target has.
 const LANES: usize = 16;
 
+/// The bits that tell `{ } [ ]` from each other; with all of them set, the four are one byte.
+const BRACKET_BITS: u8 = b'{' ^ b'[' | b'{' ^ b'}';
+
 /// Classes of the bytes of one block; bit *i* stands for byte *i*.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bitmaps {
@@ -21,9 +24,8 @@ pub(super) struct Bitmaps {
     pub(super) quotes: u64,
     /// What never passes as it is: `\` and everything that is not printable ASCII.
     pub(super) unprintable: u64,
-    /// The space, which passes inside strings only.
-    pub(super) spaces: u64,
-    /// `{ } [ ] :`, which mean something outside strings only.
+    /// What needs a look outside strings only: `{ } [ ] :` and the space, which does not pass there. Also `Y`, `y`, `_` and
+    /// DEL, which look like brackets at the price of a single comparison, and are not there in JSON.
     pub(super) structure: u64,
 }
 
@@ -50,15 +52,14 @@ impl Bitmaps {
             let shift = index * LANES;
             let bytes = u8x16::new(*lanes);
             let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
-            let below_space = bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes);
-            let above_tilde = bytes.max(u8x16::splat(b'~' + 1)).simd_eq(bytes);
-            // In ASCII this bit is all that tells `[` and `]` from `{` and `}`.
-            let folded = bytes | u8x16::splat(b'{' ^ b'[');
-            let brackets = folded.simd_eq(u8x16::splat(b'{')) | folded.simd_eq(u8x16::splat(b'}'));
+            // Wraps around below the space.
+            let from_space = bytes - u8x16::splat(b' ');
+            let not_printable = from_space.max(u8x16::splat(b'~' - b' ' + 1)).simd_eq(from_space);
+            let brackets = (bytes | u8x16::splat(BRACKET_BITS)).simd_eq(u8x16::splat(b'{' | BRACKET_BITS));
+            let structure = brackets | is(b':') | is(b' ');
             bitmaps.quotes |= u64::from(is(b'"').to_bitmask()) << shift;
-            bitmaps.unprintable |= u64::from((below_space | above_tilde | is(b'\\')).to_bitmask()) << shift;
-            bitmaps.spaces |= u64::from(is(b' ').to_bitmask()) << shift;
-            bitmaps.structure |= u64::from((is(b':') | brackets).to_bitmask()) << shift;
+            bitmaps.unprintable |= u64::from((not_printable | is(b'\\')).to_bitmask()) << shift;
+            bitmaps.structure |= u64::from(structure.to_bitmask()) << shift;
         }
         bitmaps
     }
@@ -95,8 +96,7 @@ mod tests {
                     expected.quotes |= bit_of(&bytes, index, |byte| byte == b'"');
                     expected.unprintable |=
                         bit_of(&bytes, index, |byte| byte == b'\\' || !(b' '..=b'~').contains(&byte));
-                    expected.spaces |= bit_of(&bytes, index, |byte| byte == b' ');
-                    expected.structure |= bit_of(&bytes, index, |byte| b"{}[]:".contains(&byte));
+                    expected.structure |= bit_of(&bytes, index, |byte| b"{}[]: Yy_\x7f".contains(&byte));
                 }
                 assert_eq!(Bitmaps::of(&bytes), expected, "byte {byte:#x} last of {length}");
             }

@@ -104,7 +104,7 @@ impl Pass<'_> {
         while let Some(block) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
             let bitmaps = Bitmaps::of(block);
             let inside = prefix_parity(bitmaps.quotes) ^ carried;
-            let mut events = bitmaps.unprintable | ((bitmaps.spaces | bitmaps.structure) & !inside);
+            let mut events = bitmaps.unprintable | (bitmaps.structure & !inside);
             let mut quotes = bitmaps.quotes;
             let mut next = start + BLOCK;
             carried = 0_u64.wrapping_sub(inside >> 63);
