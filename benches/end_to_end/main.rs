@@ -86,10 +86,11 @@ fn runs_of(customers: u64, runs: usize) -> usize {
 /// Whole program and floor in turn, so that a machine whose speed drifts disturbs both alike.
 fn compared_with_floor(served: &Served, runs: usize) -> Value {
     let floor = Floor::of(&pages::fetch_all(served));
-    let (mut ratios, mut floors, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ratios, mut floors, mut alone, mut wholes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
         let whole = served.sync(&[]).cpu;
         let least = floor.measure();
+        alone.push(floor.measure_alone().total());
         ratios.push(whole / least.total());
         floors.push(least);
         wholes.push(whole);
@@ -97,16 +98,21 @@ fn compared_with_floor(served: &Served, runs: usize) -> Value {
     let splitting = median(floors.iter().map(|floor| floor.splitting));
     let deflating = median(floors.iter().map(|floor| floor.deflating));
     let (ratio, whole) = (median(ratios.iter().copied()), median(wholes.iter().copied()));
+    let alone = median(alone.iter().copied());
     eprintln!(
-        "floor: splitting {splitting:.3} s + deflating {deflating:.3} s of CPU; whole program {whole:.3} s; ratio {ratio:.2}"
+        "floor: splitting {splitting:.3} s + deflating {deflating:.3} s of CPU at once ({alone:.3} s one after the other); \
+         whole program {whole:.3} s; ratio {ratio:.2} ({:.2})",
+        whole / alone
     );
     json!({
         "json_bytes": floor.json_bytes(),
         "row_bytes": floor.row_bytes(),
         "splitting_seconds": splitting,
         "deflating_seconds": deflating,
+        "alone_seconds": alone,
         "whole_program_cpu_seconds": whole,
         "ratio": ratio,
+        "ratio_to_alone": whole / alone,
         "ratios": ratios,
     })
 }

@@ -9,17 +9,25 @@ use flate2::{Compress, CompressError, Compression, FlushCompress};
 use super::CompressionLevel;
 use crate::row::{Encoder, IngestionTime, RowError};
 
+/// Bytes of rows that are deflated at a time: few enough to be still in the processor's cache, and to need no memory.
+const PIECE: usize = 64 * 1_024;
+
 /// Room beyond the rows' own length, so that almost always one call of deflate is enough.
 const SPARE: usize = 1_024;
 
-/// Encodes and deflates chunks one after another, reusing its memory: that of the largest chunk so far, twice.
+/// Encodes and deflates chunks one after another, reusing its memory: that of a piece's rows, and of the largest chunk so
+/// far.
 #[derive(Debug)]
 pub struct ChunkEncoder {
     encoder: Encoder,
     deflate: Compress,
-    count: u64,
+    /// Rows that are not deflated yet.
     rows: Vec<u8>,
     deflated: Vec<u8>,
+    count: u64,
+    uncompressed_bytes: u64,
+    checksum: Hasher,
+    failed: Option<CompressError>,
 }
 
 /// A few pages' rows, deflated.
@@ -43,9 +51,12 @@ impl ChunkEncoder {
         Self {
             encoder: Encoder::new(time),
             deflate: Compress::new(Compression::new(u32::from(level.get())), false),
-            count: 0,
             rows: Vec::new(),
             deflated: Vec::new(),
+            count: 0,
+            uncompressed_bytes: 0,
+            checksum: Hasher::new(),
+            failed: None,
         }
     }
 
@@ -56,6 +67,9 @@ impl ChunkEncoder {
     pub fn add(&mut self, customer: &str) -> Result<(), RowError> {
         self.encoder.encode(customer, &mut self.rows)?;
         self.count += 1;
+        if self.rows.len() >= PIECE {
+            self.deflate_rows(FlushCompress::None);
+        }
         Ok(())
     }
 
@@ -64,39 +78,41 @@ impl ChunkEncoder {
     /// # Errors
     /// When deflate fails; the rows are lost then.
     pub fn finish(&mut self) -> Result<Chunk, DeflateError> {
-        let deflated = self.deflate();
-        let mut checksum = Hasher::new();
-        checksum.update(&self.rows);
+        if self.count > 0 {
+            self.deflate_rows(FlushCompress::Sync);
+        }
         let chunk = Chunk {
             deflated: self.deflated.as_slice().into(),
-            checksum,
-            rows: self.count,
-            uncompressed_bytes: self.rows.len() as u64,
+            checksum: std::mem::take(&mut self.checksum),
+            rows: std::mem::take(&mut self.count),
+            uncompressed_bytes: std::mem::take(&mut self.uncompressed_bytes),
         };
-        self.count = 0;
-        self.rows.clear();
-        deflated.map(|()| chunk).map_err(DeflateError)
+        self.deflated.clear();
+        self.deflate.reset();
+        self.failed.take().map_or(Ok(chunk), |error| Err(DeflateError(error)))
     }
 
-    fn deflate(&mut self) -> Result<(), CompressError> {
-        self.deflated.clear();
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        self.deflate.reset();
+    /// Deflates the rows that are there. A failure is told at the chunk's end.
+    fn deflate_rows(&mut self, flush: FlushCompress) {
+        self.checksum.update(&self.rows);
+        self.uncompressed_bytes += self.rows.len() as u64;
         let mut rest = self.rows.as_slice();
         loop {
             // The worst case at any level is nine bits for a byte.
             self.deflated.reserve(rest.len() + rest.len() / 8 + SPARE);
             let before = self.deflate.total_in();
-            self.deflate.compress_vec(rest, &mut self.deflated, FlushCompress::Sync)?;
+            if let Err(error) = self.deflate.compress_vec(rest, &mut self.deflated, flush) {
+                self.failed = Some(error);
+                break;
+            }
             let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(usize::MAX);
             rest = rest.get(taken..).unwrap_or_default();
             // The flush is complete only if deflate left room: else it goes on in the next call.
             if rest.is_empty() && self.deflated.len() < self.deflated.capacity() {
-                return Ok(());
+                break;
             }
         }
+        self.rows.clear();
     }
 }
 
@@ -137,6 +153,28 @@ mod tests {
         assert_eq!(error.to_string(), "customer is not a JSON object");
         let found = chunk(&mut encoder, &["{}"]);
         assert_eq!((found.rows(), &found.deflated), (2, &expected.deflated));
+    }
+
+    #[test]
+    fn a_chunk_of_many_pieces_unpacks_to_all_rows() {
+        let customers: Vec<String> =
+            (0..3_000).map(|id| format!(r#"{{"id":{id},"text":"{}"}}"#, "ab ".repeat(id % 100))).collect();
+        let mut encoder = ChunkEncoder::new(CompressionLevel::DEFAULT, IngestionTime::MAX);
+        let mut rows = Vec::new();
+        for customer in &customers {
+            encoder.add(customer).unwrap();
+            Encoder::new(IngestionTime::MAX).encode(customer, &mut rows).unwrap();
+        }
+        let chunk = encoder.finish().unwrap();
+        assert!(rows.len() > 3 * PIECE);
+        let mut unpacked = Vec::with_capacity(2 * rows.len());
+        let mut inflate = flate2::Decompress::new(false);
+        inflate.decompress_vec(&chunk.deflated, &mut unpacked, flate2::FlushDecompress::Sync).unwrap();
+        assert!(unpacked == rows, "other rows");
+        let mut checksum = Hasher::new();
+        checksum.update(&rows);
+        assert_eq!(chunk.checksum.finalize(), checksum.finalize());
+        assert_eq!((chunk.rows, chunk.uncompressed_bytes), (3_000, rows.len() as u64));
     }
 
     #[test]
