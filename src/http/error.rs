@@ -196,6 +196,15 @@ impl CallError {
         matches!(self.status_code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 
+    /// What to do where the server's certificate is not trusted; `None` where that is not the cause.
+    pub fn trust_hint(&self) -> Option<&'static str> {
+        let untrusted = matches!(self.0.cause, Cause::Transport(TransportError::Certificate(_)));
+        untrusted.then_some(
+            "check the endpoint and what is between; a certificate authority of your own goes into a file that \
+             SSL_CERT_FILE names",
+        )
+    }
+
     /// Notes that this was the last of `attempts`, and why no further one is made.
     #[must_use]
     pub fn after(mut self, attempts: u32, gave_up: Option<String>) -> Self {

@@ -92,6 +92,8 @@ pub struct SandboxSettings {
     pub treasure_data_address: SocketAddr,
     /// Yotpo's limit; none turns it off.
     pub requests_per_second: Option<NonZeroU32>,
+    /// How long Yotpo takes for an answer, on the clock.
+    pub answer_duration: Duration,
     /// Yotpo where its documentation leaves it open.
     pub yotpo: YotpoBehaviour,
     /// How long an import takes at least, on the clock.
@@ -163,6 +165,7 @@ pub enum SandboxError {
 struct Shared {
     clock: Clock,
     compress_answers: bool,
+    answer_duration: Duration,
     log: RequestLog,
     faults: FaultInjector,
     yotpo: Yotpo,
@@ -254,6 +257,7 @@ impl Shared {
         Self {
             clock: settings.clock,
             compress_answers: settings.compress_answers,
+            answer_duration: settings.answer_duration,
             log: RequestLog::default(),
             faults: FaultInjector::new(settings.faults),
             yotpo: Yotpo::new(
@@ -297,6 +301,7 @@ impl Default for SandboxSettings {
             yotpo_address: any_port,
             treasure_data_address: any_port,
             requests_per_second: NonZeroU32::new(5),
+            answer_duration: Duration::ZERO,
             yotpo: YotpoBehaviour::default(),
             import_duration: Duration::ZERO,
             commit_duration: Duration::ZERO,

@@ -205,7 +205,12 @@ async fn act(shared: &Arc<Shared>, service: Service, call: &Call, fault: Option<
         _ => Sabotage::None,
     };
     match service {
-        Service::Yotpo => shared.yotpo.act(call),
+        Service::Yotpo => {
+            if !shared.answer_duration.is_zero() {
+                shared.clock.sleep(shared.answer_duration).await;
+            }
+            shared.yotpo.act(call)
+        }
         Service::TreasureData => shared.treasure_data.act(call, sabotage).await,
     }
 }

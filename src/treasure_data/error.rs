@@ -97,7 +97,10 @@ impl TreasureDataError {
                                  (TD_API_SERVER)"
                     .to_owned()
             }
-            Self::Call(_) => "Treasure Data or the network is at fault; run it again".to_owned(),
+            Self::Call(source) => source
+                .trust_hint()
+                .unwrap_or("Treasure Data or the network is at fault; run it again")
+                .to_owned(),
             Self::NoDatabase { database, .. } => {
                 format!(
                     "create it (td db:create {database}) or set --database (TD_DATABASE) right; check --site"

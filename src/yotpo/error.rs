@@ -58,9 +58,9 @@ impl YotpoError {
                 "check YOTPO_CLIENT_SECRET and --store-id (YOTPO_STORE_ID): they must belong to the same store"
             }
             Self::TokenNotAccepted { .. } => "check in Yotpo that the app may read this store's customers",
-            Self::Page { .. } | Self::Token(_) => {
-                "Yotpo or the network is at fault; run it again, or raise --max-retries and --retry-timeout"
-            }
+            Self::Page { source, .. } | Self::Token(source) => source.trust_hint().unwrap_or(
+                "Yotpo or the network is at fault; run it again, or raise --max-retries and --retry-timeout",
+            ),
             Self::RepeatedCursor { .. } => {
                 "run it again; if it stays, report it to Yotpo's support with the page number"
             }

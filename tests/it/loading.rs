@@ -169,3 +169,23 @@ fn no_rolling_second_has_more_than_five_requests_faults_included() {
         }
     }
 }
+
+#[test]
+fn the_rate_is_used_to_the_full_however_long_an_answer_takes() {
+    on_virtual_time(|| async {
+        let mut scenario = Scenario::append().flag("requests-per-second", "4.5");
+        scenario.sandbox.customers = 900;
+        scenario.sandbox.requests_per_second = NonZeroU32::new(5);
+        // A round trip of 80 ms and 100 ms of the server's; the next request may leave after 222 ms.
+        scenario.sandbox.answer_duration = Duration::from_millis(180);
+        let world = World::start(scenario).await;
+        let started = world.clock.now();
+        world.run().await.unwrap();
+        let taken = (world.clock.now() - started).as_secs_f64();
+        world.assert_complete();
+        // The token, 89 periods, and the last answer; the load job and the commit wait for their polls.
+        let floor = 89.0 / 4.5;
+        assert!(taken < 1.03 * floor + 0.4, "{taken} s for 90 pages, {floor} s at the least");
+        assert_eq!(world.control().max_requests_in_rolling_second(), 5);
+    });
+}

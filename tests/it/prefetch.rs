@@ -72,7 +72,11 @@ fn a_page_that_was_asked_for_by_a_wrong_guess_is_dropped() {
     let bodies = HashMap::from([
         (String::new(), page("1", r#""two""#)),
         ("two".to_owned(), page("2", r#""three""#)),
-        ("three".to_owned(), page("3", r#""four""#)),
+        // Its cursor stands where it cannot be guessed, so that nothing takes the place of a wrong guess.
+        (
+            "three".to_owned(),
+            r#"{"pagination":{"next_page_info":"four"},"customers":[{"id":"3"}]}"#.to_owned(),
+        ),
         ("four".to_owned(), page("4", "null")),
         ("wrong".to_owned(), page("of nobody", "null")),
     ]);
