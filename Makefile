@@ -92,7 +92,7 @@ interop: build ## clients that other people wrote, against `yotpo-td sandbox`
 deny: ## advisories, licences, banned crates and sources of the dependencies
 	@ADVISORY_DB="$(ADVISORY_DB)" .ci/check-dependencies
 
-bench: ## measure
+bench: ## measure: each step (criterion), the whole program, and how much of the rate limit is used; about 5 minutes
 	$(CARGO) bench --locked
 
 instructions: ## instructions of the hot path, against the committed numbers; needs valgrind. UPDATE=1 writes them

@@ -7,8 +7,11 @@ mod customers;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
+use yotpo_td::http::{DelayHint, Response};
 use yotpo_td::row::{self, Encoder, IngestionTime};
+use yotpo_td::yotpo::Page;
 
 /// More pages than fit in the caches near the core, as in a run.
 const PAGES: u64 = 20;
@@ -31,12 +34,19 @@ fn indented(page: &str) -> String {
     serde_json::to_string_pretty(&value).unwrap()
 }
 
+/// An answer as the program gets it, split as the program does.
 fn splitting(criterion: &mut Criterion) {
-    let pages = pages();
+    let answer = |page: String| Response {
+        status: StatusCode::OK,
+        headers: HeaderMap::new(),
+        body: format!(r#"{{"customers":{page},"pagination":{{"next_page_info":"Y3Vyc29y"}}}}"#).into(),
+        delay: DelayHint::default(),
+    };
+    let answers: Vec<Response> = pages().into_iter().map(answer).collect();
     let mut group = criterion.benchmark_group("row");
-    group.throughput(Throughput::Bytes(pages.iter().map(|page| page.len() as u64).sum()));
+    group.throughput(Throughput::Bytes(answers.iter().map(|answer| answer.body.len() as u64).sum()));
     group.bench_function("split_page", |bencher| {
-        bencher.iter(|| pages.iter().for_each(|page| drop(black_box(customers::split(page)))));
+        bencher.iter(|| answers.iter().for_each(|answer| drop(black_box(Page::split(answer).unwrap()))));
     });
     group.finish();
 }

@@ -91,7 +91,7 @@ fn a_page_that_was_asked_for_by_a_wrong_guess_is_dropped() {
         match (cursor, noted.note(cursor)) {
             // Damaged, with an end that looks well.
             ("three", 0) => {
-                (200, r#"{"customers":[{"id":tru}],"pagination":{"next_page_info":"wrong"}}"#.to_owned())
+                (200, r#"{"customers":[{"id":?}],"pagination":{"next_page_info":"wrong"}}"#.to_owned())
             }
             ("three", _) => {
                 noted.wait_for("wrong");
