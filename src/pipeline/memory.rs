@@ -16,9 +16,10 @@ const MOST_ENCODER_THREADS: usize = 3;
 const PROGRAM: u64 = 16 * 1024 * 1024;
 /// Pages above 1 MB have been seen; larger customers than this on every place of a page have not.
 const LARGEST_CUSTOMER: u64 = 10 * 1024;
-/// An encoder's memory for a byte of JSON: its row, twice while the buffer grows, and room to deflate it into.
-const ENCODER_SHARE: u64 = 3;
-/// Window, hash chains and pending output of deflate.
+/// An encoder's memory for a byte of JSON: its deflated row, less than half of it, twice while the buffer grows, and in the
+/// finished chunk.
+const ENCODER_SHARE: u64 = 2;
+/// Rows that wait to be deflated; window, hash chains and pending output of deflate.
 const DEFLATE_STATE: u64 = 512 * 1024;
 
 /// Threads that encode: one processor is left to the network, which they would keep from running.
