@@ -57,13 +57,16 @@ pub(super) struct Batches {
     chunks: mpsc::Sender<PendingChunk>,
 }
 
-/// Fetches all pages. Whether it comes to its end or not, the last batch is still with `batches`.
+/// Fetches all pages and tells how many customers were on them. Whether it comes to its end or not, the last batch is still
+/// with `batches`.
 pub(super) async fn fetch(
     pages: &mut Pages,
     batches: &mut Batches,
     progress: &Progress,
-) -> Result<(), YotpoError> {
+) -> Result<u64, YotpoError> {
+    let mut customers = 0;
     while let Some(page) = pages.next_page().await? {
+        customers += page.customers().len() as u64;
         progress.page_fetched(page.customers().len());
         let end = PageEnd {
             page: pages.number(),
@@ -71,10 +74,11 @@ pub(super) async fn fetch(
             limit_only: pages.limit_only(),
         };
         if batches.add(page.into_customers(), end).await.is_err() {
-            return Ok(());
+            // The other side failed, and its error ends this too: what is not complete must never look so.
+            return std::future::pending().await;
         }
     }
-    Ok(())
+    Ok(customers)
 }
 
 impl Batches {

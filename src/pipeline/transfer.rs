@@ -31,8 +31,8 @@ pub(super) enum Transferred {
 
 /// How the fetching ended.
 enum FetchEnd {
-    /// All pages are fetched.
-    Complete,
+    /// All pages are fetched, with so many customers in this run.
+    Complete(u64),
     /// A stop was asked for.
     Stopped(Signal),
     /// Yotpo failed, or what it sent was refused.
@@ -62,20 +62,22 @@ pub(super) async fn transfer(
         Pages::resume(yotpo, cursor, state.pages, state.limit_only)
     };
     run.progress.resume_from(state.pages, state.customers + state.refused_customers, state.parts);
-    let fetching = async {
+    let fetching = async move {
         let end = tokio::select! {
             biased;
             signal = stop.requested() => FetchEnd::Stopped(signal),
             result = fetch(&mut pages, &mut batches, run.progress) => {
-                result.map_or_else(FetchEnd::Failed, |()| FetchEnd::Complete)
+                result.map_or_else(FetchEnd::Failed, FetchEnd::Complete)
             }
         };
+        // No more is asked for.
+        drop(pages);
         batches.finish().await;
         Ok(end)
     };
     let transferring = async {
         let (uploader, end) = tokio::try_join!(upload(run, session, &mut chunks), fetching)?;
-        store_rest(uploader, end).await
+        store_rest(uploader, end, state.customers + state.refused_customers).await
     };
     // On the heap: it is the largest future of all, and would be moved about.
     within_grace(&run.services.clock, stop, Box::pin(transferring)).await
@@ -108,15 +110,25 @@ pub(super) async fn within_grace<T>(
     }
 }
 
-/// Stores what was fetched, to the last page: it need not be fetched again by the run that goes on.
+/// Stores what was fetched, to the last page: it need not be fetched again by the run that goes on. `before` customers
+/// were stored or put aside by an interrupted run.
 async fn store_rest(
     uploader: Option<(Uploader<'_>, OpenSession)>,
     end: FetchEnd,
+    before: u64,
 ) -> Result<Transferred, RunError> {
     let (error, uploader) = match (end, uploader) {
-        (FetchEnd::Complete, None) => return Ok(Transferred::Nothing),
-        (FetchEnd::Complete, Some((uploader, session))) => {
-            return Ok(Transferred::Everything(session, uploader.finish().await?));
+        (FetchEnd::Complete(0), None) => return Ok(Transferred::Nothing),
+        (FetchEnd::Complete(_), None) => {
+            return Err(RunError::Bug("customers were fetched and none arrived"));
+        }
+        (FetchEnd::Complete(fetched), Some((uploader, session))) => {
+            let totals = uploader.finish().await?;
+            // Whatever lies between the pages and the parts: what was fetched must have come through.
+            if totals.rows + totals.refused != before + fetched {
+                return Err(RunError::Bug("customers were lost between the pages and the parts"));
+            }
+            return Ok(Transferred::Everything(session, totals));
         }
         (FetchEnd::Stopped(signal), uploader) => (RunError::Interrupted(signal), uploader),
         (FetchEnd::Failed(error), uploader) => (RunError::from(error), uploader),

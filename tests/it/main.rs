@@ -1,6 +1,8 @@
 //! What the program promises, tested from outside.
 
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod canaries;
