@@ -17,7 +17,7 @@ use crate::checkpoint::{Holder, LastSuccess, LockError, RunState, StateError, St
 use crate::clock::Clock;
 use crate::config::{AccountSettings, SettingsError, state_folder_from_layers};
 use crate::exit_status::ExitStatus;
-use crate::http::{NoRootCertificates, Trust};
+use crate::http::{CallError, NoRootCertificates, Trust};
 use crate::pipeline::{Orphan, OrphanKind, RunError, abandon, find_orphans, remove_orphan};
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stderr, write_stdout};
 use crate::treasure_data::TreasureDataError;
@@ -37,7 +37,9 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
     match result {
         Ok(()) => ExitStatus::Success,
         Err(failure) => {
-            let without_certificates = command.trust.failure().cloned().map(RunsFailure::from);
+            let untrusted = CallError::is_untrusted(failure.error.as_ref());
+            let without_certificates =
+                command.trust.failure().filter(|_| untrusted).cloned().map(RunsFailure::from);
             let RunsFailure { error, hint, status } = without_certificates.unwrap_or(failure);
             let saved = "what was there is as it was, but for what is told above".to_owned();
             let next_command = Some(invocation.command_line());

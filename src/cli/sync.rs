@@ -17,7 +17,7 @@ use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings};
 use crate::exit_status::ExitStatus;
-use crate::http::{NoRootCertificates, Trust};
+use crate::http::{CallError, NoRootCertificates, Trust};
 use crate::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, STATE_FOLDER_HINT, run};
 use crate::signal;
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
@@ -119,14 +119,16 @@ impl SyncCommand<'_> {
     }
 
     fn failed(&self, failure: &RunFailure, target: &str, trust: &Trust) -> ExitStatus {
-        if let Some(error) = trust.failure() {
+        let may_repeat = !matches!(failure.aftermath, Aftermath::Unknown(_));
+        if CallError::is_untrusted(&failure.error)
+            && let Some(error) = trust.failure()
+        {
             // No service is at fault, whichever was asked first.
             let hint = Some(NoRootCertificates::HINT.to_owned());
             let saved = failure.aftermath.describe(target);
-            return self.close(error, hint, saved, true, ExitStatus::LocalFailed);
+            return self.close(error, hint, saved, may_repeat, ExitStatus::LocalFailed);
         }
         let status = failure.error.exit_status();
-        let may_repeat = !matches!(failure.aftermath, Aftermath::Unknown(_));
         self.close(
             &failure.error,
             failure.error.hint(),

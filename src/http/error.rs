@@ -1,5 +1,6 @@
 //! What went wrong with one attempt, and what the server may have done meanwhile.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
@@ -205,6 +206,18 @@ impl CallError {
         )
     }
 
+    /// Whether `error`, or what it came of, is a call to a server whose certificate is not trusted.
+    pub fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if error.downcast_ref::<Self>().is_some_and(|call| call.trust_hint().is_some()) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// Notes that this was the last of `attempts`, and why no further one is made.
     #[must_use]
     pub fn after(mut self, attempts: u32, gave_up: Option<String>) -> Self {
@@ -227,8 +240,8 @@ impl fmt::Display for CallError {
     }
 }
 
-impl std::error::Error for CallError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for CallError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.0.cause)
     }
 }
@@ -296,7 +309,7 @@ mod tests {
             error.to_string(),
             "could not fetch a page of customers in 9 attempts (--max-retries 8 used up)"
         );
-        let source = std::error::Error::source(&error).unwrap().to_string();
+        let source = Error::source(&error).unwrap().to_string();
         assert_eq!(source, "the server answered 502 Bad Gateway: upstream gone");
     }
 }
