@@ -114,15 +114,11 @@ impl PartBuilder {
 
     /// Gives the next part its memory.
     fn begin(&mut self) {
-        let is_own = self.bodies < self.most_bodies;
-        self.body = match self.spare.pop_front() {
-            Some(spare) if !is_own => spare,
-            spare => {
-                self.spare.extend(spare);
-                self.bodies += 1;
-                BytesMut::with_capacity(self.capacity)
-            }
-        };
+        let spare = if self.bodies < self.most_bodies { None } else { self.spare.pop_front() };
+        self.body = spare.unwrap_or_else(|| {
+            self.bodies += 1;
+            BytesMut::with_capacity(self.capacity)
+        });
         self.body.extend_from_slice(&HEADER);
     }
 }

@@ -124,7 +124,6 @@ impl Pages {
         let fetching = ahead.unwrap_or_else(|| self.start(self.number + 1, cursor));
         self.number += 1;
         let Fetched { page, parameters, ahead } = fetching.page().await?;
-        self.ahead = ahead;
         self.parameters = parameters;
         self.check_loyalty(&page)?;
         if let Some(cursor) = page.next() {
@@ -133,6 +132,7 @@ impl Pages {
             }
             self.next = Next::Behind(cursor.clone());
         }
+        self.ahead = ahead;
         tracing::debug!(page = self.number, customers = page.customers().len(), "page fetched");
         Ok(Some(page))
     }

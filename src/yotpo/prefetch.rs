@@ -99,9 +99,14 @@ impl Ahead {
             return;
         }
         let Wanted { number, parameters, .. } = self.wanted;
-        let wanted = Wanted { number: number + 1, cursor: Some(likely), parameters };
-        *self.started.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Fetching::start(&self.client, wanted));
+        {
+            let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+            if started.as_ref().is_some_and(|started| started.cursor() == Some(&likely)) {
+                return;
+            }
+            let wanted = Wanted { number: number + 1, cursor: Some(likely), parameters };
+            *started = Some(Fetching::start(&self.client, wanted));
+        }
         tokio::task::yield_now().await;
     }
 

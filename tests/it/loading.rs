@@ -171,7 +171,7 @@ fn no_rolling_second_has_more_than_five_requests_faults_included() {
 }
 
 #[test]
-fn the_rate_is_used_to_the_full_however_long_an_answer_takes() {
+fn the_rate_is_used_to_the_full_when_an_answer_takes_less_than_a_period() {
     on_virtual_time(|| async {
         let mut scenario = Scenario::append().flag("requests-per-second", "4.5");
         scenario.sandbox.customers = 900;

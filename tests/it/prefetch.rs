@@ -19,7 +19,7 @@ fn a_page_is_asked_for_while_nobody_takes_the_one_before() {
     on_virtual_time(|| async {
         let world = World::start(Scenario::append()).await;
         let services = world.services(&world.settings());
-        let mut pages = Pages::new(services.yotpo, LoyaltyCheck::On);
+        let mut pages = Pages::new(Arc::clone(&services.yotpo), LoyaltyCheck::On);
         for _ in 0..3 {
             pages.next_page().await.unwrap().unwrap();
         }
@@ -34,7 +34,7 @@ fn a_page_is_asked_for_while_nobody_takes_the_one_before() {
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(asked(), 4);
+        assert_eq!((asked(), services.yotpo.counts().requests), (4, 5), "a token and four pages");
         let mut rest = 0;
         while pages.next_page().await.unwrap().is_some() {
             rest += 1;

@@ -10,10 +10,11 @@ use crate::watchdog::on_virtual_time;
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
-/// What the documentation promises of a whole process with the look-alikes inside.
+/// What a whole process with the look-alikes inside may take.
 const MOST_MEMORY: u64 = 64 * MEBIBYTE;
 
-/// What it promises of the program alone, at its defaults.
+/// What the documentation promises of the program alone at its defaults, on two processors; with the usual small pages it
+/// holds on more as well.
 const MOST_MEMORY_ALONE: u64 = 48_000_000;
 
 #[test]
