@@ -121,7 +121,22 @@ impl Pass<'_> {
                     Some(_) if inside >> bit & 1 == 1 => {
                         self.respell(at, last_quotes.followed_by(quotes_before, start))?
                     }
-                    Some(other) => self.outside(*other, at)?,
+                    Some(b'{') => {
+                        self.open()?;
+                        self.objects = self.objects.wrapping_add(1);
+                        self.object = self.objects;
+                        continue;
+                    }
+                    Some(b'[') => {
+                        self.open()?;
+                        continue;
+                    }
+                    Some(b'}' | b']') => {
+                        self.object = self.open.pop().ok_or(RowError::Malformed)?;
+                        continue;
+                    }
+                    Some(b' ' | b'\t' | b'\n' | b'\r') => self.white_space(at),
+                    Some(_) => return Err(RowError::Malformed),
                     None => continue,
                 };
                 match resume {
@@ -159,34 +174,23 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// A byte outside strings that opens, closes, or must not pass.
+    /// An array or object that opens outside strings.
     #[inline]
-    fn outside(&mut self, byte: u8, at: usize) -> Result<Resume, RowError> {
-        match byte {
-            b'{' | b'[' => {
-                if self.open.len() == MAX_DEPTH {
-                    return Err(RowError::TooDeep { limit: MAX_DEPTH });
-                }
-                self.open.push(self.object);
-                if byte == b'{' {
-                    self.objects = self.objects.wrapping_add(1);
-                    self.object = self.objects;
-                }
-                Ok(Resume::At(at + 1))
-            }
-            b'}' | b']' => {
-                self.object = self.open.pop().ok_or(RowError::Malformed)?;
-                Ok(Resume::At(at + 1))
-            }
-            b' ' | b'\t' | b'\n' | b'\r' => {
-                self.copy_until(at);
-                let rest = self.text.as_bytes().get(at..).unwrap_or_default();
-                let length = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-                self.copied = at + length.unwrap_or(rest.len());
-                Ok(Resume::At(self.copied))
-            }
-            _ => Err(RowError::Malformed),
+    fn open(&mut self) -> Result<(), RowError> {
+        if self.open.len() == MAX_DEPTH {
+            return Err(RowError::TooDeep { limit: MAX_DEPTH });
         }
+        self.open.push(self.object);
+        Ok(())
+    }
+
+    /// White space outside strings, which does not pass.
+    fn white_space(&mut self, at: usize) -> Resume {
+        self.copy_until(at);
+        let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+        let length = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        self.copied = at + length.unwrap_or(rest.len());
+        Resume::At(self.copied)
     }
 
     /// A byte inside a string that must not pass as it is.

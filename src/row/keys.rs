@@ -61,7 +61,7 @@ impl SeenKeys {
 #[inline]
 fn hash(object: u32, key: &[u8]) -> u64 {
     let [first, second, third] = MULTIPLIERS;
-    let seed = (u64::from(object) << 32 | key.len() as u64).wrapping_mul(first);
+    let seed = first ^ (u64::from(object) << 32 | key.len() as u64);
     let (head, tail) = if let (Some(head), Some(tail)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) {
         (u64::from_le_bytes(*head), u64::from_le_bytes(*tail))
     } else if let (Some(head), Some(tail)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
