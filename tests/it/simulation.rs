@@ -147,6 +147,12 @@ async fn live_through(seed: u64) {
                 && world.saved().is_none()
                 && world.content() == TableContent::Complete =>
             {
+                let last = world.store().last_success().unwrap();
+                assert_eq!(
+                    last.map(|last| last.customers),
+                    Some(world.scenario.sandbox.customers),
+                    "seed {seed}"
+                );
                 succeeded = true;
                 break;
             }
