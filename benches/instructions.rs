@@ -8,12 +8,12 @@
 mod customers;
 
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group};
-use program::{Answer, Chunk, ChunkEncoder, Page, Part, PartBuilder, RowEncoder};
+use program::{Answer, Chunk, ChunkEncoder, Page, Part, PartBuilder, RowEncoder, Rows as PageRows};
 
 /// As many as the other benchmarks take.
 const PAGES: u64 = 20;
 
-/// About half a megabyte of JSON, as the program does.
+/// About half a megabyte of rows, as the program does.
 const PAGES_IN_A_CHUNK: usize = 5;
 
 /// All that is used of the program's interfaces.
@@ -25,6 +25,7 @@ mod program {
     pub(crate) use yotpo_td::part::{Chunk, ChunkEncoder, Part, PartBuilder};
     pub(crate) use yotpo_td::row::Encoder as RowEncoder;
     use yotpo_td::row::IngestionTime;
+    pub(crate) use yotpo_td::row::Rows;
     pub(crate) use yotpo_td::yotpo::Page;
 
     pub(crate) fn answer(body: String) -> Answer {
@@ -36,8 +37,12 @@ mod program {
         }
     }
 
-    pub(crate) fn split(answer: &Answer) -> Page {
-        Page::split(answer).unwrap()
+    pub(crate) fn read(answer: &Answer) -> Page {
+        Page::read(answer, IngestionTime::MAX).unwrap()
+    }
+
+    pub(crate) fn rows(page: Page) -> Rows {
+        page.into_rows().0
     }
 
     pub(crate) fn row_encoder() -> RowEncoder {
@@ -49,12 +54,12 @@ mod program {
     }
 
     pub(crate) fn chunk_encoder() -> ChunkEncoder {
-        ChunkEncoder::new(CompressionLevel::DEFAULT, IngestionTime::MAX)
+        ChunkEncoder::new(CompressionLevel::DEFAULT)
     }
 
-    pub(crate) fn encode_chunk(encoder: &mut ChunkEncoder, pages: &[Page]) -> Chunk {
-        for customer in pages.iter().flat_map(Page::customers) {
-            encoder.add(customer).unwrap();
+    pub(crate) fn deflate_chunk(encoder: &mut ChunkEncoder, pages: &[Rows]) -> Chunk {
+        for rows in pages {
+            encoder.add(rows);
         }
         encoder.finish().unwrap()
     }
@@ -71,7 +76,7 @@ struct Rows {
 }
 
 struct Chunks {
-    pages: Vec<Page>,
+    pages: Vec<PageRows>,
     encoder: ChunkEncoder,
 }
 
@@ -111,15 +116,15 @@ fn rows_of(form: fn(String) -> String) -> Rows {
 
 /// The encoder has all memory that it needs, as it has for nearly all pages of a run.
 fn chunks() -> Chunks {
-    let pages: Vec<Page> = answers().iter().map(program::split).collect();
+    let pages: Vec<PageRows> = answers().iter().map(program::read).map(program::rows).collect();
     let mut encoder = program::chunk_encoder();
-    encode_in_chunks(&mut encoder, &pages);
+    deflate_in_chunks(&mut encoder, &pages);
     Chunks { pages, encoder }
 }
 
 fn parts() -> Parts {
     let Chunks { pages, mut encoder } = chunks();
-    let chunks = encode_in_chunks(&mut encoder, &pages);
+    let chunks = deflate_in_chunks(&mut encoder, &pages);
     Parts { chunks, builder: program::part_builder() }
 }
 
@@ -127,8 +132,8 @@ fn run() -> Run {
     Run { answers: answers(), encoder: chunks().encoder, builder: program::part_builder() }
 }
 
-fn encode_in_chunks(encoder: &mut ChunkEncoder, pages: &[Page]) -> Vec<Chunk> {
-    pages.chunks(PAGES_IN_A_CHUNK).map(|pages| program::encode_chunk(encoder, pages)).collect()
+fn deflate_in_chunks(encoder: &mut ChunkEncoder, pages: &[PageRows]) -> Vec<Chunk> {
+    pages.chunks(PAGES_IN_A_CHUNK).map(|pages| program::deflate_chunk(encoder, pages)).collect()
 }
 
 fn encode_all(mut rows: Rows) -> Rows {
@@ -138,9 +143,10 @@ fn encode_all(mut rows: Rows) -> Rows {
     rows
 }
 
+// Split, checked, and made into rows.
 #[library_benchmark(setup = answers)]
-fn split_pages(answers: Vec<Answer>) -> (Vec<Page>, Vec<Answer>) {
-    (answers.iter().map(program::split).collect(), answers)
+fn read_pages(answers: Vec<Answer>) -> (Vec<Page>, Vec<Answer>) {
+    (answers.iter().map(program::read).collect(), answers)
 }
 
 #[library_benchmark(setup = rows)]
@@ -153,10 +159,10 @@ fn encode_spaced_rows(rows: Rows) -> Rows {
     encode_all(rows)
 }
 
-// Rows, deflate at the default level, checksum.
+// Deflate at the default level, checksum.
 #[library_benchmark(setup = chunks)]
-fn encode_chunks(Chunks { pages, mut encoder }: Chunks) -> (Vec<Chunk>, Chunks) {
-    let chunks = encode_in_chunks(&mut encoder, &pages);
+fn deflate_chunks(Chunks { pages, mut encoder }: Chunks) -> (Vec<Chunk>, Chunks) {
+    let chunks = deflate_in_chunks(&mut encoder, &pages);
     (chunks, Chunks { pages, encoder })
 }
 
@@ -172,15 +178,15 @@ fn build_part(Parts { chunks, mut builder }: Parts) -> (Part, Vec<Chunk>) {
 #[library_benchmark(setup = run)]
 fn pages_to_part(Run { answers, mut encoder, mut builder }: Run) -> (Part, ChunkEncoder) {
     for answers in answers.chunks(PAGES_IN_A_CHUNK) {
-        let pages: Vec<Page> = answers.iter().map(program::split).collect();
-        builder.append(&program::encode_chunk(&mut encoder, &pages));
+        let pages: Vec<PageRows> = answers.iter().map(program::read).map(program::rows).collect();
+        builder.append(&program::deflate_chunk(&mut encoder, &pages));
     }
     (builder.finish(), encoder)
 }
 
 library_benchmark_group!(
     name = hot_path,
-    benchmarks = [split_pages, encode_rows, encode_spaced_rows, encode_chunks, build_part, pages_to_part]
+    benchmarks = [read_pages, encode_rows, encode_spaced_rows, deflate_chunks, build_part, pages_to_part]
 );
 
 /// Keeps the C library from choosing by the processor how it copies and fills: with the registers that every one has, and

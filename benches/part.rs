@@ -1,4 +1,4 @@
-//! Speed and size of parts at every compression level, in bytes of JSON a second.
+//! Speed and size of parts at every compression level, in bytes of rows a second.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 #![expect(clippy::print_stderr, reason = "sizes are a result that criterion has no place for")]
@@ -8,46 +8,56 @@ mod customers;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use serde_json::value::RawValue;
 use yotpo_td::part::{Chunk, ChunkEncoder, CompressionLevel, PartBuilder};
-use yotpo_td::row::IngestionTime;
+use yotpo_td::row::{self, IngestionTime, Rows};
 
 const PAGES: u64 = 20;
-/// About half a megabyte of JSON, as the program does.
+/// About half a megabyte of rows, as the program does.
 const PAGES_IN_A_CHUNK: usize = 5;
 
-fn encode(encoder: &mut ChunkEncoder, pages: &[Vec<&RawValue>]) -> Vec<Chunk> {
+fn pages() -> Vec<Rows> {
+    (0..PAGES).map(|seed| rows(&customers::page(seed))).collect()
+}
+
+fn rows(page: &str) -> Rows {
+    let row = |customer| {
+        let mut row = Vec::new();
+        row::encode(customer, IngestionTime::MAX, &mut row).unwrap();
+        row
+    };
+    customers::split(page).into_iter().map(row).collect()
+}
+
+fn encode(encoder: &mut ChunkEncoder, pages: &[Rows]) -> Vec<Chunk> {
     pages
         .chunks(PAGES_IN_A_CHUNK)
         .map(|pages| {
-            pages.iter().flatten().for_each(|customer| encoder.add(customer.get()).unwrap());
+            for rows in pages {
+                encoder.add(rows);
+            }
             encoder.finish().unwrap()
         })
         .collect()
 }
 
 fn chunks(criterion: &mut Criterion) {
-    let pages: Vec<String> = (0..PAGES).map(customers::page).collect();
-    let split: Vec<Vec<&RawValue>> = pages.iter().map(|page| customers::split(page)).collect();
-    let json_bytes: usize = pages.iter().map(String::len).sum();
+    let pages = pages();
+    let row_bytes: usize = pages.iter().map(|rows| rows.bytes().len()).sum();
     let mut group = criterion.benchmark_group("part");
-    group.throughput(Throughput::Bytes(json_bytes as u64)).sample_size(20);
+    group.throughput(Throughput::Bytes(row_bytes as u64)).sample_size(20);
     for level in 1..=9 {
-        let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap(), IngestionTime::MAX);
-        let size: usize = encode(&mut encoder, &split).iter().map(Chunk::compressed_len).sum();
-        eprintln!("level {level}: {json_bytes} bytes of JSON become {size}");
+        let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap());
+        let size: usize = encode(&mut encoder, &pages).iter().map(Chunk::compressed_len).sum();
+        eprintln!("level {level}: {row_bytes} bytes of rows become {size}");
         group.bench_function(format!("chunk/level_{level}"), |bencher| {
-            bencher.iter(|| black_box(encode(&mut encoder, &split)));
+            bencher.iter(|| black_box(encode(&mut encoder, &pages)));
         });
     }
     group.finish();
 }
 
 fn building(criterion: &mut Criterion) {
-    let pages: Vec<String> = (0..PAGES).map(customers::page).collect();
-    let split: Vec<Vec<&RawValue>> = pages.iter().map(|page| customers::split(page)).collect();
-    let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST, IngestionTime::MAX);
-    let chunks = encode(&mut encoder, &split);
+    let chunks = encode(&mut ChunkEncoder::new(CompressionLevel::FASTEST), &pages());
     let bytes: u64 = chunks.iter().map(Chunk::uncompressed_bytes).sum();
     let mut group = criterion.benchmark_group("part");
     group.throughput(Throughput::Bytes(bytes));

@@ -1,16 +1,17 @@
 //! A page's body, from the answer to the rows of a part.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use yotpo_td::http::{DelayHint, Response};
 use yotpo_td::part::{ChunkEncoder, CompressionLevel, PartBuilder};
-use yotpo_td::row::{self, Encoder, IngestionTime, RowError};
+use yotpo_td::row::{self, IngestionTime, RowError, Rows};
 use yotpo_td::sandbox::fuzzing::{PartRecords, loaded_time, read_back};
-use yotpo_td::yotpo::{Page, PageCursor};
+use yotpo_td::yotpo::{Page, PageCursor, RefusedCustomer};
 
 use super::Verdict;
 use super::unique_keys::UniqueKeys;
@@ -18,67 +19,59 @@ use super::unique_keys::UniqueKeys;
 const TIME: IngestionTime = IngestionTime::MAX;
 const WINDOW: usize = 64 * 1024;
 
-/// Every customer of a page becomes a row that another reader finds whole, or is refused for a reason.
+/// Every customer of a page becomes a row that another reader finds whole, or is refused for a reason; and a page is what
+/// `serde_json` takes for one, no more and no less.
 pub fn page_body(data: &[u8]) -> Verdict {
-    let Ok(page) = split(data) else { return Verdict::Refused };
-    assert_reads_the_same_otherwise(data, &page);
-    let (rows, encoded) = encode(&page);
-    let part = part_of(&encoded);
+    let otherwise = read_otherwise(data);
+    let Ok(page) = read(data) else {
+        assert_eq!(otherwise, None, "a page is refused");
+        return Verdict::Refused;
+    };
+    let (customers, cursor) = otherwise.expect("what is no page is taken for one");
+    assert_eq!(page.next(), cursor.as_ref(), "another cursor");
+    assert_eq!(page.customers(), customers.len(), "another number of customers");
+
+    let (rows, refused) = page.into_rows();
+    for RefusedCustomer { position, reason, customer } in &refused {
+        assert_eq!(Some(&&**customer), customers.get(position - 1), "another customer is refused");
+        let of_the_customer = matches!(reason, RowError::NotAnObject | RowError::TooDeep { .. });
+        assert!(of_the_customer, "a customer that a parser accepted is refused: {reason}");
+    }
+    let refused: BTreeSet<usize> = refused.iter().map(|refused| refused.position - 1).collect();
+    let encoded: Vec<&str> =
+        (0..).zip(customers).filter(|(place, _)| !refused.contains(place)).map(|(_, text)| text).collect();
+    assert_eq!(rows.len(), encoded.len(), "another number of rows");
+    let part = part_of(rows.clone());
     assert_eq!(part.rows, encoded.len() as u64, "the part counts another number of rows");
 
     let mut found = PartRecords::new(&part.body[..], WINDOW);
-    let mut at = 0;
-    for customer in encoded {
+    for (row, customer) in rows.iter().zip(encoded) {
         let record = found.next_record().expect("the part is readable").expect("a row is missing");
-        assert_eq!(rows.get(at..at + record.len()), Some(record), "another row than was encoded");
-        at += record.len();
+        assert_eq!(row, record, "another row than was encoded");
         assert_is_row_of(record, customer);
     }
     assert_eq!(found.next_record(), Ok(None), "there is a row more");
-    assert_eq!(at, rows.len());
     Verdict::Accepted
 }
 
-/// Splits a body as if it had been the answer of a request.
-pub(super) fn split(body: &[u8]) -> Result<Page, String> {
+/// Reads a body as if it had been the answer of a request.
+pub(super) fn read(body: &[u8]) -> Result<Page, String> {
     let response = Response {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
         body: Bytes::copy_from_slice(body),
         delay: DelayHint::default(),
     };
-    Page::split(&response).map_err(|problem| problem.to_string())
+    Page::read(&response, TIME).map_err(|problem| problem.to_string())
 }
 
-/// The rows of all customers that can have one, and those customers.
-fn encode(page: &Page) -> (Vec<u8>, Vec<&str>) {
-    let mut encoder = Encoder::new(TIME);
-    let (mut rows, mut encoded, mut refused) = (Vec::new(), Vec::new(), 0);
-    for customer in page.customers() {
-        let before = rows.len();
-        match encoder.encode(customer, &mut rows) {
-            Ok(()) => encoded.push(&**customer),
-            Err(reason) => {
-                assert_eq!(rows.len(), before, "a refused customer leaves nothing behind");
-                let of_the_customer = matches!(reason, RowError::NotAnObject | RowError::TooDeep { .. });
-                assert!(of_the_customer, "a customer that a parser accepted is refused: {reason}");
-                refused += 1;
-            }
-        }
-    }
-    assert_eq!(encoded.len() + refused, page.customers().len());
-    (rows, encoded)
-}
-
-fn part_of(customers: &[&str]) -> yotpo_td::part::Part {
-    let mut chunks = ChunkEncoder::new(CompressionLevel::FASTEST, TIME);
+fn part_of(mut rows: Rows) -> yotpo_td::part::Part {
+    let mut chunks = ChunkEncoder::new(CompressionLevel::FASTEST);
     let mut builder = PartBuilder::new();
     // Two chunks, so that a part of several is met too.
-    let (first, second) = customers.split_at(customers.len() / 2);
-    for half in [first, second] {
-        for customer in half {
-            chunks.add(customer).expect("it could be encoded alone");
-        }
+    let first = rows.split_to(rows.len() / 2);
+    for half in [first, rows] {
+        chunks.add(&half);
         builder.append(&chunks.finish().expect("rows can be deflated"));
     }
     builder.finish()
@@ -103,28 +96,38 @@ fn assert_is_row_of(record: &[u8], customer: &str) {
     }
 }
 
-/// A second reading of the body, key by key: only an object with a list of customers is a page.
-fn assert_reads_the_same_otherwise(body: &[u8], page: &Page) {
-    assert_eq!(body.trim_ascii_start().first(), Some(&b'{'), "a page is an object");
-    // Keys that no `String` can hold are not looked at.
-    let Ok(body) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(body) else { return };
-    let customers: Vec<&RawValue> = body
-        .get("customers")
-        .and_then(|customers| serde_json::from_str(customers.get()).ok())
-        .expect("a page has a list of customers");
-    assert!(customers.iter().map(|customer| customer.get()).eq(page.customers().iter().map(|text| &**text)));
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    customers: Vec<&'a RawValue>,
+    #[serde(default, borrow)]
+    pagination: Option<&'a RawValue>,
+}
 
-    let pagination = body.get("pagination").map_or("null", |pagination| pagination.get());
-    assert!(pagination == "null" || pagination.starts_with('{'), "pagination is null or an object");
-    let Ok(pagination) = serde_json::from_str::<Option<BTreeMap<String, &RawValue>>>(pagination) else {
-        return;
+#[derive(Deserialize)]
+struct Pagination<'a> {
+    #[serde(default, borrow)]
+    next_page_info: Option<&'a RawValue>,
+}
+
+/// The customers and the cursor of a body that is a page, as another parser reads it.
+fn read_otherwise(body: &[u8]) -> Option<(Vec<&str>, Option<PageCursor>)> {
+    let Body { customers, pagination } = object_otherwise(std::str::from_utf8(body).ok()?)?;
+    let next = match pagination.map_or("null", RawValue::get) {
+        "null" => None,
+        pagination => object_otherwise::<Pagination<'_>>(pagination)?.next_page_info,
     };
-    let cursor = pagination.as_ref().and_then(|keys| keys.get("next_page_info")).map(|cursor| cursor.get());
-    let cursor = match cursor {
-        None | Some("null") => None,
-        Some(text) if text.starts_with('"') => serde_json::from_str::<String>(text).ok(),
-        Some(number) => Some(number.to_owned()),
+    let cursor = match next.map_or("null", RawValue::get) {
+        "null" => String::new(),
+        text if text.starts_with('"') => serde_json::from_str(text).ok()?,
+        number if number.starts_with(|first: char| first.is_ascii_digit()) => number.to_owned(),
+        _ => return None,
     };
-    let cursor = cursor.and_then(|cursor| PageCursor::from_answer(&cursor));
-    assert_eq!(page.next(), cursor.as_ref(), "another cursor");
+    let customers = customers.iter().map(|customer| customer.get()).collect();
+    Some((customers, PageCursor::from_answer(&cursor)))
+}
+
+/// serde alone would take a list for a struct, field by field.
+fn object_otherwise<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
 }

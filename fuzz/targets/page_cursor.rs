@@ -6,7 +6,7 @@ use yotpo_td::yotpo::fuzzing::addresses_behind;
 use yotpo_td::yotpo::{PageCursor, YotpoSettings};
 
 use super::Verdict;
-use super::page_body::split;
+use super::page_body::read;
 
 /// A cursor is sent encoded exactly once, however it arrived, and stays what it is when it is saved.
 pub fn page_cursor(data: &[u8]) -> Verdict {
@@ -32,7 +32,7 @@ pub fn page_cursor(data: &[u8]) -> Verdict {
 
 fn assert_is_found_on_a_page(text: &str, cursor: &PageCursor) {
     let body = serde_json::json!({ "customers": [], "pagination": { "next_page_info": text } }).to_string();
-    let page = split(body.as_bytes()).expect("this is a page");
+    let page = read(body.as_bytes()).expect("this is a page");
     assert_eq!(page.next(), Some(cursor));
 }
 

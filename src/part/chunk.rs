@@ -3,26 +3,23 @@
 //! Owns their raw deflate stream. Invariant: a chunk refers to nothing outside itself, ends on a byte boundary and is
 //! not final, so chunks can be joined in any order and number. It does not know gzip.
 
+use std::fmt;
+
 use crc32fast::Hasher;
 use flate2::{Compress, CompressError, Compression, FlushCompress};
 
 use super::CompressionLevel;
-use crate::row::{Encoder, IngestionTime, RowError};
+use crate::row::Rows;
 
-/// Bytes of rows that are deflated at a time: few enough to be still in the processor's cache, and to need no memory.
+/// Bytes of rows that are deflated at a time: few enough to be still in the processor's cache behind the checksum.
 const PIECE: usize = 64 * 1_024;
 
 /// Room beyond the rows' own length, so that almost always one call of deflate is enough.
 const SPARE: usize = 1_024;
 
-/// Encodes and deflates chunks one after another, reusing its memory: that of a piece's rows, and of the largest chunk so
-/// far.
-#[derive(Debug)]
+/// Deflates chunks one after another, reusing its memory: that of the largest chunk so far.
 pub struct ChunkEncoder {
-    encoder: Encoder,
     deflate: Compress,
-    /// Rows that are not deflated yet.
-    rows: Vec<u8>,
     deflated: Vec<u8>,
     count: u64,
     uncompressed_bytes: u64,
@@ -46,12 +43,10 @@ pub struct Chunk {
 pub struct DeflateError(#[source] CompressError);
 
 impl ChunkEncoder {
-    /// An encoder of rows with this `time`, deflated at this `level`.
-    pub fn new(level: CompressionLevel, time: IngestionTime) -> Self {
+    /// An encoder that deflates at this `level`.
+    pub fn new(level: CompressionLevel) -> Self {
         Self {
-            encoder: Encoder::new(time),
             deflate: Compress::new(Compression::new(u32::from(level.get())), false),
-            rows: Vec::new(),
             deflated: Vec::new(),
             count: 0,
             uncompressed_bytes: 0,
@@ -60,17 +55,14 @@ impl ChunkEncoder {
         }
     }
 
-    /// Adds the row of `customer`, the text of one JSON value, to the chunk.
-    ///
-    /// # Errors
-    /// When no row can be made of it; the chunk is as it was then.
-    pub fn add(&mut self, customer: &str) -> Result<(), RowError> {
-        self.encoder.encode(customer, &mut self.rows)?;
-        self.count += 1;
-        if self.rows.len() >= PIECE {
-            self.deflate_rows(FlushCompress::None);
+    /// Adds rows to the chunk. A failure of deflate is told at the chunk's end.
+    pub fn add(&mut self, rows: &Rows) {
+        self.count += rows.len() as u64;
+        self.uncompressed_bytes += rows.bytes().len() as u64;
+        for piece in rows.bytes().chunks(PIECE) {
+            self.checksum.update(piece);
+            self.deflate(piece, FlushCompress::None);
         }
-        Ok(())
     }
 
     /// Completes the chunk and starts the next one.
@@ -79,7 +71,7 @@ impl ChunkEncoder {
     /// When deflate fails; the rows are lost then.
     pub fn finish(&mut self) -> Result<Chunk, DeflateError> {
         if self.count > 0 {
-            self.deflate_rows(FlushCompress::Sync);
+            self.deflate(&[], FlushCompress::Sync);
         }
         let chunk = Chunk {
             deflated: self.deflated.as_slice().into(),
@@ -92,11 +84,8 @@ impl ChunkEncoder {
         self.failed.take().map_or(Ok(chunk), |error| Err(DeflateError(error)))
     }
 
-    /// Deflates the rows that are there. A failure is told at the chunk's end.
-    fn deflate_rows(&mut self, flush: FlushCompress) {
-        self.checksum.update(&self.rows);
-        self.uncompressed_bytes += self.rows.len() as u64;
-        let mut rest = self.rows.as_slice();
+    fn deflate(&mut self, rows: &[u8], flush: FlushCompress) {
+        let mut rest = rows;
         loop {
             // The worst case at any level is nine bits for a byte.
             self.deflated.reserve(rest.len() + rest.len() / 8 + SPARE);
@@ -112,7 +101,12 @@ impl ChunkEncoder {
                 break;
             }
         }
-        self.rows.clear();
+    }
+}
+
+impl fmt::Debug for ChunkEncoder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ChunkEncoder({} rows so far)", self.count)
     }
 }
 
@@ -137,53 +131,52 @@ impl Chunk {
 mod tests {
     use super::*;
 
-    fn chunk(encoder: &mut ChunkEncoder, customers: &[&str]) -> Chunk {
-        for customer in customers {
-            encoder.add(customer).unwrap();
-        }
+    fn chunk(encoder: &mut ChunkEncoder, rows: &Rows) -> Chunk {
+        encoder.add(rows);
         encoder.finish().unwrap()
     }
 
     #[test]
-    fn a_customer_that_is_refused_leaves_no_trace_in_the_chunk() {
-        let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST, IngestionTime::MAX);
-        let expected = chunk(&mut encoder, &[r#"{"a":1}"#, "{}"]);
-        encoder.add(r#"{"a":1}"#).unwrap();
-        let error = encoder.add(r#"["canary"]"#).unwrap_err();
-        assert_eq!(error.to_string(), "customer is not a JSON object");
-        let found = chunk(&mut encoder, &["{}"]);
-        assert_eq!((found.rows(), &found.deflated), (2, &expected.deflated));
-    }
-
-    #[test]
     fn a_chunk_of_many_pieces_unpacks_to_all_rows() {
-        let customers: Vec<String> =
-            (0..3_000).map(|id| format!(r#"{{"id":{id},"text":"{}"}}"#, "ab ".repeat(id % 100))).collect();
-        let mut encoder = ChunkEncoder::new(CompressionLevel::DEFAULT, IngestionTime::MAX);
-        let mut rows = Vec::new();
-        for customer in &customers {
-            encoder.add(customer).unwrap();
-            Encoder::new(IngestionTime::MAX).encode(customer, &mut rows).unwrap();
+        let lines: Vec<String> = (0..3_000).map(|id| format!("{id} {}\n", "ab ".repeat(id % 100))).collect();
+        let all: Rows = lines.iter().collect();
+        let mut encoder = ChunkEncoder::new(CompressionLevel::DEFAULT);
+        let mut rest = all.clone();
+        while !rest.is_empty() {
+            encoder.add(&rest.split_to(999));
         }
         let chunk = encoder.finish().unwrap();
-        assert!(rows.len() > 3 * PIECE);
-        let mut unpacked = Vec::with_capacity(2 * rows.len());
+        assert!(all.bytes().len() > 3 * PIECE);
+        let mut unpacked = Vec::with_capacity(2 * all.bytes().len());
         let mut inflate = flate2::Decompress::new(false);
         inflate.decompress_vec(&chunk.deflated, &mut unpacked, flate2::FlushDecompress::Sync).unwrap();
-        assert!(unpacked == rows, "other rows");
+        assert!(unpacked == all.bytes(), "other rows");
         let mut checksum = Hasher::new();
-        checksum.update(&rows);
+        checksum.update(all.bytes());
         assert_eq!(chunk.checksum.finalize(), checksum.finalize());
-        assert_eq!((chunk.rows, chunk.uncompressed_bytes), (3_000, rows.len() as u64));
+        assert_eq!((chunk.rows, chunk.uncompressed_bytes), (3_000, all.bytes().len() as u64));
     }
 
     #[test]
     fn chunk_is_the_same_whatever_was_encoded_before() {
-        let page = [r#"{"a":"same same same"}"#, r#"{"a":"same same same"}"#];
-        let mut encoder = ChunkEncoder::new(CompressionLevel::SMALLEST, IngestionTime::MAX);
+        let page: Rows = ["same same same", "same same same"].iter().collect();
+        let mut encoder = ChunkEncoder::new(CompressionLevel::SMALLEST);
         let first = chunk(&mut encoder, &page);
         let second = chunk(&mut encoder, &page);
         assert_eq!(first.deflated, second.deflated);
         assert_eq!((second.rows(), second.uncompressed_bytes()), (2, first.uncompressed_bytes()));
+    }
+
+    #[test]
+    fn a_chunk_without_rows_is_empty() {
+        let chunk = chunk(&mut ChunkEncoder::new(CompressionLevel::DEFAULT), &Rows::default());
+        assert_eq!((chunk.rows(), chunk.compressed_len(), chunk.uncompressed_bytes()), (0, 0, 0));
+    }
+
+    #[test]
+    fn debug_output_hides_the_rows() {
+        let mut encoder = ChunkEncoder::new(CompressionLevel::DEFAULT);
+        encoder.add(&["ann@example.com"].iter().collect());
+        assert_eq!(format!("{encoder:?}"), "ChunkEncoder(1 rows so far)");
     }
 }

@@ -1,6 +1,6 @@
 //! Parts: rows as the gzip files that a bulk import session takes.
 //!
-//! Owns the compressed form. A few pages at a time are encoded and deflated on their own, in parallel, by a [`ChunkEncoder`] per thread;
+//! Owns the compressed form. A few pages' rows at a time are deflated on their own, in parallel, by a [`ChunkEncoder`] per thread;
 //! one [`PartBuilder`] puts the chunks in order into a single gzip member. Invariant: what a part unpacks to is the
 //! concatenation of its chunks' rows, whatever the chunk boundaries. It does not decide when a part is full, nor send it.
 //!

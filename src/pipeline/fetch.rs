@@ -7,35 +7,42 @@ use super::encoding::{EncoderPool, PendingChunk};
 use super::ledger::PageEnd;
 use super::progress::Progress;
 use super::settings::PartSettings;
-use crate::yotpo::{Pages, YotpoError};
+use crate::row::{RowError, Rows};
+use crate::yotpo::{self, Pages, YotpoError};
 
-/// JSON in bytes at which a batch is full. Measured (docs/performance.md): more saves nothing, less costs a wake-up and
+/// Bytes of rows at which a batch is full. Measured (docs/performance.md): more saves nothing, less costs a wake-up and
 /// a new start of deflate for each page.
 const FULL_BATCH: usize = 512 * 1024;
 /// Pages at which a batch is full, however small they are.
 const MOST_PAGES: usize = 64;
-/// A batch's JSON is at most this share of a part's size, and its rows are of a part's: parts are only cut between
+/// A batch has at most this share of a part's size, before it is compressed, and of its rows: parts are only cut between
 /// batches, and must come close to what is set.
 const BATCHES_IN_A_PART: usize = 8;
 const BATCHES_IN_A_PARTS_ROWS: usize = 100;
 
-/// Customers in the order of the pages, to be encoded at one go.
+/// Rows in the order of the pages, to be compressed at one go.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    pub(super) pieces: Vec<Piece>,
+    /// Those of a page are together, unless they are more than a part may have.
+    pub(super) rows: Vec<Rows>,
+    /// Of the same pages.
+    pub(super) refused: Vec<RefusedCustomer>,
     /// None when more of the last page follows.
     pub(super) end: Option<PageEnd>,
-    rows: usize,
+    row_count: usize,
     bytes: usize,
+    pages: usize,
 }
 
-/// Customers of one page.
-pub(super) struct Piece {
-    /// Number of the page, from 1.
+/// A customer of which no row can be made.
+pub(super) struct RefusedCustomer {
+    /// Number of its page, from 1.
     pub(super) page: u64,
-    /// The place of the first on its page, from 0.
-    pub(super) first: usize,
-    pub(super) customers: Vec<ByteString>,
+    /// Its place on the page, from 1.
+    pub(super) position: usize,
+    pub(super) reason: RowError,
+    /// Its JSON text: customer data, only ever for the quarantine.
+    pub(super) customer: ByteString,
 }
 
 /// When a batch is full.
@@ -66,14 +73,16 @@ pub(super) async fn fetch(
 ) -> Result<u64, YotpoError> {
     let mut customers = 0;
     while let Some(page) = pages.next_page().await? {
-        customers += page.customers().len() as u64;
-        progress.page_fetched(page.customers().len());
+        customers += page.customers() as u64;
+        progress.page_fetched(page.customers());
         let end = PageEnd {
             page: pages.number(),
             cursor: page.next().map(|cursor| cursor.as_str().to_owned()),
             limit_only: pages.limit_only(),
         };
-        if batches.add(page.into_customers(), end).await.is_err() {
+        let (rows, refused) = page.into_rows();
+        let refused = refused.into_iter().map(|refused| RefusedCustomer::on(end.page, refused)).collect();
+        if batches.add(rows, refused, end).await.is_err() {
             // The other side failed, and its error ends this too: what is not complete must never look so.
             return std::future::pending().await;
         }
@@ -93,22 +102,20 @@ impl Batches {
         Self { encoders, most_rows, full, gathered: Batch::default(), chunks }
     }
 
-    async fn add(&mut self, mut customers: Vec<ByteString>, end: PageEnd) -> Result<(), Gone> {
-        let page = end.page;
-        let mut first = 0;
-        while !customers.is_empty() {
-            if self.gathered.rows + customers.len().min(self.most_rows) > self.most_rows {
+    async fn add(&mut self, mut rows: Rows, refused: Vec<RefusedCustomer>, end: PageEnd) -> Result<(), Gone> {
+        if rows.is_empty() && refused.is_empty() {
+            return Ok(());
+        }
+        let is_first = end.page == 1;
+        while !rows.is_empty() {
+            if self.gathered.row_count + rows.len().min(self.most_rows) > self.most_rows {
                 self.hand_over().await?;
             }
-            let rest = customers.split_off(customers.len().min(self.most_rows));
-            let piece = Piece { page, first, customers };
-            first += piece.customers.len();
-            let is_last = rest.is_empty();
-            self.gathered.add(piece, is_last.then(|| end.clone()));
-            customers = rest;
+            self.gathered.add(rows.split_to(self.most_rows));
         }
+        self.gathered.end_page(refused, end);
         // The first page goes at once: it tells that there is something to load, so that a session can be opened.
-        if page == 1 || self.full.holds_for(&self.gathered) { self.hand_over().await } else { Ok(()) }
+        if is_first || self.full.holds_for(&self.gathered) { self.hand_over().await } else { Ok(()) }
     }
 
     /// Hands over what is left, however little.
@@ -118,7 +125,7 @@ impl Batches {
     }
 
     async fn hand_over(&mut self) -> Result<(), Gone> {
-        if self.gathered.pieces.is_empty() {
+        if self.gathered.is_empty() {
             return Ok(());
         }
         // A place first, so that no more batches are in work than fit.
@@ -128,28 +135,125 @@ impl Batches {
     }
 }
 
-/// JSON in bytes at which a batch for such parts is full; it may exceed it by a page.
+/// Bytes of rows at which a batch for such parts is full; it may exceed it by a page.
 pub(super) fn full_batch(parts: &PartSettings) -> usize {
     FULL_BATCH.min(parts.closing_size / BATCHES_IN_A_PART)
 }
 
 impl Full {
     fn holds_for(&self, batch: &Batch) -> bool {
-        batch.rows >= self.rows || batch.bytes >= self.bytes || batch.pieces.len() >= MOST_PAGES
+        batch.row_count >= self.rows || batch.bytes >= self.bytes || batch.pages >= MOST_PAGES
     }
 }
 
 impl Batch {
-    fn add(&mut self, piece: Piece, end: Option<PageEnd>) {
-        self.rows += piece.customers.len();
-        self.bytes += piece.customers.iter().map(|customer| customer.len()).sum::<usize>();
-        self.pieces.push(piece);
-        self.end = end;
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.refused.is_empty()
+    }
+
+    fn add(&mut self, rows: Rows) {
+        self.row_count += rows.len();
+        self.bytes += rows.bytes().len();
+        self.rows.push(rows);
+        self.end = None;
+    }
+
+    /// All rows of a page are added.
+    fn end_page(&mut self, refused: Vec<RefusedCustomer>, end: PageEnd) {
+        self.bytes += refused.iter().map(|refused| refused.customer.len()).sum::<usize>();
+        self.refused.extend(refused);
+        self.pages += 1;
+        self.end = Some(end);
     }
 }
 
-impl std::fmt::Debug for Piece {
+impl RefusedCustomer {
+    fn on(page: u64, refused: yotpo::RefusedCustomer) -> Self {
+        let yotpo::RefusedCustomer { position, reason, customer } = refused;
+        Self { page, position, reason, customer }
+    }
+}
+
+impl std::fmt::Debug for RefusedCustomer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Piece(page {}, {} customers)", self.page, self.customers.len())
+        write!(formatter, "RefusedCustomer(page {}, position {}, {})", self.page, self.position, self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::part::CompressionLevel;
+
+    fn end(page: u64) -> PageEnd {
+        PageEnd { page, cursor: Some(format!("behind {page}")), limit_only: None }
+    }
+
+    fn rows(count: usize) -> Rows {
+        vec!["row"; count].into_iter().collect()
+    }
+
+    fn refused(page: u64) -> RefusedCustomer {
+        RefusedCustomer { page, position: 1, reason: RowError::NotAnObject, customer: "null".into() }
+    }
+
+    fn batches(most_rows: usize) -> (Batches, mpsc::Receiver<PendingChunk>) {
+        let (sender, chunks) = mpsc::channel(100);
+        let encoders = EncoderPool::new(CompressionLevel::FASTEST, 1);
+        let full = Full { rows: 1_000, bytes: 1_000 };
+        let gathered = Batch::default();
+        (Batches { encoders, most_rows, full, gathered, chunks: sender }, chunks)
+    }
+
+    /// Rows, refused customers and the last page of each chunk.
+    async fn handed_over(mut chunks: mpsc::Receiver<PendingChunk>) -> Vec<(u64, usize, Option<u64>)> {
+        let mut found = Vec::new();
+        while let Some(pending) = chunks.recv().await {
+            let encoded = pending.finished().await.unwrap();
+            let end = encoded.end.map(|end| end.page);
+            found.push((encoded.chunk.rows(), encoded.refused.len(), end));
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn the_first_page_goes_alone_and_the_others_together_until_there_are_enough_bytes() {
+        let (mut batches, chunks) = batches(10_000);
+        for page in 1..=5 {
+            assert!(batches.add(rows(120), Vec::new(), end(page)).await.is_ok());
+        }
+        batches.finish().await;
+        // 360 bytes a page.
+        assert_eq!(handed_over(chunks).await, [(120, 0, Some(1)), (360, 0, Some(4)), (120, 0, Some(5))]);
+    }
+
+    #[tokio::test]
+    async fn a_page_with_more_rows_than_a_part_may_have_is_taken_apart() {
+        let (mut batches, chunks) = batches(2);
+        assert!(batches.add(rows(1), Vec::new(), end(1)).await.is_ok());
+        assert!(batches.add(rows(1), vec![refused(2)], end(2)).await.is_ok());
+        assert!(batches.add(rows(5), vec![refused(3)], end(3)).await.is_ok());
+        batches.finish().await;
+        let expected = [(1, 0, Some(1)), (1, 1, Some(2)), (2, 0, None), (2, 0, None), (1, 1, Some(3))];
+        assert_eq!(handed_over(chunks).await, expected);
+    }
+
+    #[tokio::test]
+    async fn pages_without_rows_are_handed_over_for_what_was_refused_and_never_too_many() {
+        let (mut batches, chunks) = batches(2);
+        assert!(batches.add(rows(0), Vec::new(), end(1)).await.is_ok());
+        for page in 2..=70 {
+            assert!(batches.add(rows(0), vec![refused(page)], end(page)).await.is_ok());
+        }
+        batches.finish().await;
+        assert_eq!(handed_over(chunks).await, [(0, 64, Some(65)), (0, 5, Some(70))]);
+    }
+
+    #[test]
+    fn debug_output_hides_the_customer() {
+        assert_eq!(
+            format!("{:?}", refused(3)),
+            "RefusedCustomer(page 3, position 1, customer is not a JSON object)"
+        );
     }
 }

@@ -14,12 +14,12 @@ const MOST_ENCODER_THREADS: usize = 3;
 /// The program itself, with its connections and their buffers. Measured: 8 MiB without rows, and what the allocator
 /// keeps between them.
 const PROGRAM: u64 = 16 * 1024 * 1024;
-/// Pages above 1 MB have been seen; larger customers than this on every place of a page have not.
+/// Pages above 1 MB have been seen; larger customers than this on every place of a page have not, nor larger rows.
 const LARGEST_CUSTOMER: u64 = 10 * 1024;
-/// An encoder's memory for a byte of JSON: its deflated row, less than half of it, twice while the buffer grows, and in the
+/// An encoder's memory for a byte of a row: deflated, less than half a byte, twice while the buffer grows, and in the
 /// finished chunk.
 const ENCODER_SHARE: u64 = 2;
-/// Rows that wait to be deflated; window, hash chains and pending output of deflate.
+/// Window, hash chains and pending output of deflate.
 const DEFLATE_STATE: u64 = 512 * 1024;
 
 /// Threads that encode: one processor is left to the network, which they would keep from running.
@@ -45,7 +45,8 @@ impl LoadSettings {
         let batch = bytes(full_batch(&self.parts)) + page;
         let batches = (bytes(waiting_batches(encoder_threads)) + 2) * batch;
         let encoders = bytes(encoder_threads) * (ENCODER_SHARE * batch + DEFLATE_STATE);
-        PROGRAM + page + batches + encoders + self.parts_bound(batch)
+        // A page's answer and its rows.
+        PROGRAM + 2 * page + batches + encoders + self.parts_bound(batch)
     }
 
     /// A part may exceed its closing size by a batch, which is compressed to less than half.

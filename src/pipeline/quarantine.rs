@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::encoding::RefusedCustomer;
+use super::fetch::RefusedCustomer;
 use crate::checkpoint::private_file;
 
 /// How many refused customers are named in the log, each on a line.

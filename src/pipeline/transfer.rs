@@ -51,15 +51,15 @@ pub(super) async fn transfer(
     let time = IngestionTime::from_unix_seconds(state.ingestion_time)?;
     let threads = encoder_threads();
     let (sender, mut chunks) = mpsc::channel(waiting_batches(threads));
-    let encoders = EncoderPool::new(settings.parts.level, time, threads);
+    let encoders = EncoderPool::new(settings.parts.level, threads);
     let mut batches = Batches::new(encoders, &settings.parts, sender);
     let yotpo = Arc::clone(&run.services.yotpo);
     // Behind the last page there is no cursor either: only the pages tell that apart from the beginning.
     let mut pages = if state.pages == 0 {
-        Pages::new(yotpo, settings.loyalty_check)
+        Pages::new(yotpo, time, settings.loyalty_check)
     } else {
         let cursor = state.cursor.as_deref().map(PageCursor::from_plain);
-        Pages::resume(yotpo, cursor, state.pages, state.limit_only)
+        Pages::resume(yotpo, time, cursor, state.pages, state.limit_only)
     };
     run.progress.resume_from(state.pages, state.customers + state.refused_customers, state.parts);
     let fetching = async move {

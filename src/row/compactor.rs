@@ -1,19 +1,22 @@
-//! The compactor: one pass over a customer's JSON that drops whitespace and respells strings.
+//! The compactor: one pass over JSON text that checks it, drops whitespace and respells strings.
 //!
-//! Owns the walk. Bitmaps tell which bytes need a look; all between them is copied in runs, so that text which is
-//! compact and ASCII already is copied whole. Invariant: the output is printable ASCII, and every object in it has
-//! each key once. It checks of the JSON grammar only what keeps that true: `RawValue` is parsed text.
+//! Owns the walk and the grammar (RFC 8259). Whatever passes as it is is copied in runs, so that text which is compact and
+//! ASCII already is copied whole. Invariants: what is no JSON is never taken for it; the output is printable ASCII, and
+//! every object in it has each key once. Iterative: nesting costs heap, not stack.
 
-use super::bitmaps::{BLOCK, Bitmaps, prefix_parity};
 use super::duplicates::remove_duplicates;
 use super::escapes::{escape_unprintable, respell_escapes};
 use super::keys::SeenKeys;
-use super::{MAX_DEPTH, RowError};
+use super::plain::end_of_plain;
+use super::{MAX_DEPTH, NotJson, RowError};
 
-/// Never the place of a quote.
-const NOWHERE: usize = usize::MAX;
+/// Stands for an array where objects are counted from 1.
+const ARRAY: u32 = 0;
 
-/// Compacts customers one after another, reusing its memory.
+/// Levels that are followed, to find the end of a value that is too deep for a row: memory for them is bounded.
+const MOST_LEVELS: usize = 1 << 20;
+
+/// Compacts JSON values one after another, reusing its memory.
 #[derive(Debug)]
 pub(super) struct Compactor {
     keys: SeenKeys,
@@ -21,42 +24,37 @@ pub(super) struct Compactor {
     scratch: Vec<u8>,
 }
 
-/// One customer on its way through.
+/// A value that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Compacted {
+    /// The place behind it in the text.
+    pub(super) end: usize,
+    /// Whether a row can hold it.
+    pub(super) fit: Result<(), RowError>,
+}
+
+/// One value on its way through.
 struct Pass<'a> {
     text: &'a str,
+    bytes: &'a [u8],
     output: &'a mut Vec<u8>,
     keys: &'a mut SeenKeys,
-    /// For every array or object that is open, the number of the object around it.
+    /// For every array or object that is open, what is around it.
     open: &'a mut Vec<u32>,
-    /// The number of the innermost open object, counted from 1 over the customer.
-    object: u32,
+    /// The innermost that is open: [`ARRAY`], or an object's number in this value.
+    innermost: u32,
     objects: u32,
-    /// Input before this place is dealt with.
+    too_deep: bool,
+    /// Text before this place is dealt with.
     copied: usize,
-    respelled: Respelled,
 }
 
-/// The last string whose spelling changed.
-struct Respelled {
-    /// Its opening quote in the input.
-    opening: usize,
-    /// Its opening quote in the output.
-    output: usize,
-}
-
-/// The last two quotes before some place: around the last string, if that place is outside strings.
-#[derive(Clone, Copy)]
-struct LastQuotes {
-    opening: usize,
-    closing: usize,
-}
-
-/// Where the walk goes on after a byte that needed a look.
-enum Resume {
-    /// At this place; in between were no quotes.
-    At(usize),
-    /// At this place inside a string; quotes in between did not end it.
-    InString(usize),
+/// Where the walk stands.
+enum Step {
+    /// At this place a value begins.
+    Value(usize),
+    /// At this place a value has ended.
+    Behind(usize),
 }
 
 impl Compactor {
@@ -64,174 +62,233 @@ impl Compactor {
         Self { keys: SeenKeys::new(), open: Vec::new(), scratch: Vec::new() }
     }
 
-    /// Appends the compact form of `text`; on an error `output` is left as it was.
-    pub(super) fn compact(&mut self, text: &str, output: &mut Vec<u8>) -> Result<(), RowError> {
+    /// Reads the value that begins at `start` in `text`, behind whitespace perhaps, and appends its compact form. What is
+    /// behind the value is not looked at. On an error `output` may end with a beginning of it.
+    pub(super) fn compact(
+        &mut self,
+        text: &str,
+        start: usize,
+        output: &mut Vec<u8>,
+    ) -> Result<Compacted, NotJson> {
         let before = output.len();
         self.keys.clear();
         self.open.clear();
-        output.reserve(text.len());
         let pass = Pass {
             text,
+            bytes: text.as_bytes(),
             output,
             keys: &mut self.keys,
             open: &mut self.open,
-            object: 0,
-            objects: 0,
-            copied: 0,
-            respelled: Respelled { opening: NOWHERE, output: 0 },
+            innermost: ARRAY,
+            objects: ARRAY,
+            too_deep: false,
+            copied: start,
         };
-        pass.run().inspect_err(|_| output.truncate(before))?;
+        let (end, too_deep) = pass.run(start).ok_or(NotJson)?;
         if self.keys.duplicate_suspected() {
             self.scratch.clear();
             remove_duplicates(output.get(before..).unwrap_or_default(), &mut self.scratch);
             output.truncate(before);
             output.extend_from_slice(&self.scratch);
         }
-        Ok(())
+        let fit = if output.get(before) != Some(&b'{') {
+            Err(RowError::NotAnObject)
+        } else if too_deep {
+            Err(RowError::TooDeep { limit: MAX_DEPTH })
+        } else {
+            Ok(())
+        };
+        Ok(Compacted { end, fit })
     }
 }
 
+/// None of these returns anything for text that is no JSON, or nests deeper than [`MOST_LEVELS`].
 impl Pass<'_> {
-    fn run(mut self) -> Result<(), RowError> {
-        let bytes = self.text.as_bytes();
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
-            return Err(RowError::NotAnObject);
+    /// Reads the value; tells where it ends, and whether it nests deeper than [`MAX_DEPTH`].
+    fn run(mut self, start: usize) -> Option<(usize, bool)> {
+        let mut step = Step::Value(start);
+        loop {
+            step = match step {
+                Step::Value(at) => self.begin(at)?,
+                Step::Behind(at) if self.open.is_empty() => {
+                    self.copy_until(at);
+                    return Some((at, self.too_deep));
+                }
+                Step::Behind(at) => self.follow(at)?,
+            }
         }
-        let mut start = 0;
-        let mut last_quotes = LastQuotes { opening: NOWHERE, closing: NOWHERE };
-        // All ones if the block starts inside a string.
-        let mut carried = 0;
-        while let Some(block) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
-            let bitmaps = Bitmaps::of(block);
-            let inside = prefix_parity(bitmaps.quotes) ^ carried;
-            let mut events = bitmaps.unprintable | (bitmaps.structure & !inside);
-            let mut quotes = bitmaps.quotes;
-            let mut next = start + BLOCK;
-            carried = 0_u64.wrapping_sub(inside >> 63);
-            while events != 0 {
-                let bit = events.trailing_zeros();
-                let at = start + bit as usize;
-                events &= events - 1;
-                let quotes_before = quotes & !(u64::MAX << bit);
-                let resume = match block.get(bit as usize) {
-                    Some(b':') => {
-                        self.key(at, last_quotes.followed_by(quotes_before, start))?;
-                        continue;
-                    }
-                    Some(_) if inside >> bit & 1 == 1 => {
-                        self.respell(at, last_quotes.followed_by(quotes_before, start))?
-                    }
-                    Some(b'{') => {
-                        self.open()?;
-                        self.objects = self.objects.wrapping_add(1);
-                        self.object = self.objects;
-                        continue;
-                    }
-                    Some(b'[') => {
-                        self.open()?;
-                        continue;
-                    }
-                    Some(b'}' | b']') => {
-                        self.object = self.open.pop().ok_or(RowError::Malformed)?;
-                        continue;
-                    }
-                    Some(b' ' | b'\t' | b'\n' | b'\r') => self.white_space(at),
-                    Some(_) => return Err(RowError::Malformed),
-                    None => continue,
-                };
-                match resume {
-                    Resume::At(place) if place < start + BLOCK => events &= u64::MAX << (place - start),
-                    Resume::At(place) => {
-                        next = place;
-                        break;
-                    }
-                    Resume::InString(place) => {
-                        quotes = quotes_before;
-                        carried = u64::MAX;
-                        next = place;
-                        break;
-                    }
+    }
+
+    /// Reads a value, or the beginning of an array or object.
+    #[inline]
+    fn begin(&mut self, at: usize) -> Option<Step> {
+        Some(match self.bytes.get(at)? {
+            b'"' => Step::Behind(self.string(at)?),
+            b'n' => Step::Behind(self.word(at, b"null")?),
+            b't' => Step::Behind(self.word(at, b"true")?),
+            b'f' => Step::Behind(self.word(at, b"false")?),
+            b'-' | b'0'..=b'9' => Step::Behind(end_of_number(self.bytes, at)?),
+            b'{' => {
+                self.objects += 1;
+                self.open(self.objects)?;
+                let inside = self.white_space(at + 1);
+                if self.bytes.get(inside)? == &b'}' { self.close(inside)? } else { self.member(inside)? }
+            }
+            b'[' => {
+                self.open(ARRAY)?;
+                let inside = self.white_space(at + 1);
+                if self.bytes.get(inside)? == &b']' { self.close(inside)? } else { Step::Value(inside) }
+            }
+            b' ' | b'\t' | b'\n' | b'\r' => Step::Value(self.white_space(at)),
+            _ => return None,
+        })
+    }
+
+    /// Goes on behind a value that is in an array or object.
+    #[inline]
+    fn follow(&mut self, at: usize) -> Option<Step> {
+        match (self.bytes.get(at)?, self.innermost) {
+            (b',', ARRAY) => Some(Step::Value(at + 1)),
+            (b',', _) => {
+                let member = self.white_space(at + 1);
+                self.member(member)
+            }
+            (b']', ARRAY) => self.close(at),
+            (b'}', object) if object != ARRAY => self.close(at),
+            (b' ' | b'\t' | b'\n' | b'\r', _) => Some(Step::Behind(self.white_space(at))),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn open(&mut self, container: u32) -> Option<()> {
+        if self.open.len() >= MAX_DEPTH {
+            self.too_deep = true;
+            if self.open.len() >= MOST_LEVELS {
+                return None;
+            }
+        }
+        self.open.push(self.innermost);
+        self.innermost = container;
+        Some(())
+    }
+
+    #[inline]
+    fn close(&mut self, at: usize) -> Option<Step> {
+        self.innermost = self.open.pop()?;
+        Some(Step::Behind(at + 1))
+    }
+
+    /// Reads a key and its colon.
+    #[inline]
+    fn member(&mut self, at: usize) -> Option<Step> {
+        if self.bytes.get(at)? != &b'"' {
+            return None;
+        }
+        let stop = end_of_plain(self.bytes, at + 1);
+        let end = if self.bytes.get(stop)? == &b'"' {
+            self.keys.add(self.innermost, self.bytes.get(at + 1..stop)?);
+            stop + 1
+        } else {
+            self.respelled_key(at, stop)?
+        };
+        let colon = self.white_space(end);
+        (self.bytes.get(colon)? == &b':').then_some(Step::Value(colon + 1))
+    }
+
+    /// Reads a string to behind its closing quote.
+    #[inline]
+    fn string(&mut self, opening: usize) -> Option<usize> {
+        let stop = end_of_plain(self.bytes, opening + 1);
+        if self.bytes.get(stop)? == &b'"' { Some(stop + 1) } else { self.respell(stop) }
+    }
+
+    /// Goes on at the first byte of a string that must not pass as it is.
+    #[inline(never)]
+    fn respell(&mut self, mut at: usize) -> Option<usize> {
+        loop {
+            match self.bytes.get(at)? {
+                b'"' => return Some(at + 1),
+                b'\\' => {
+                    self.copy_until(at);
+                    at += respell_escapes(self.bytes.get(at..)?, self.output)?;
+                    self.copied = at;
+                }
+                b' '..=b'~' => at = end_of_plain(self.bytes, at),
+                0..b' ' => return None,
+                _ => {
+                    self.copy_until(at);
+                    at += escape_unprintable(self.text.get(at..)?, self.output);
+                    self.copied = at;
                 }
             }
-            last_quotes = last_quotes.followed_by(quotes, start);
-            start = next;
         }
-        self.copy_until(bytes.len());
-        if carried == 0 && self.open.is_empty() { Ok(()) } else { Err(RowError::Malformed) }
     }
 
-    /// A colon outside strings: the string before it is a key.
+    /// A key whose spelling changes counts as it is written.
+    #[inline(never)]
+    fn respelled_key(&mut self, opening: usize, stop: usize) -> Option<usize> {
+        self.copy_until(opening);
+        let start = self.output.len();
+        let end = self.respell(stop)?;
+        self.copy_until(end);
+        // Without the quotes.
+        self.keys.add(self.innermost, self.output.get(start + 1..self.output.len() - 1)?);
+        Some(end)
+    }
+
     #[inline]
-    fn key(&mut self, colon: usize, quotes: LastQuotes) -> Result<(), RowError> {
-        if quotes.opening == self.respelled.opening {
-            self.copy_until(colon);
-            let key = self.output.get(self.respelled.output + 1..self.output.len() - 1);
-            self.keys.add(self.object, key.ok_or(RowError::Malformed)?);
-        } else {
-            let key = self.text.as_bytes().get(quotes.opening.wrapping_add(1)..quotes.closing);
-            self.keys.add(self.object, key.ok_or(RowError::Malformed)?);
-        }
-        Ok(())
+    fn word(&self, at: usize, word: &[u8]) -> Option<usize> {
+        self.bytes.get(at..)?.starts_with(word).then_some(at + word.len())
     }
 
-    /// An array or object that opens outside strings.
+    /// The place behind whitespace, which does not pass.
     #[inline]
-    fn open(&mut self) -> Result<(), RowError> {
-        if self.open.len() == MAX_DEPTH {
-            return Err(RowError::TooDeep { limit: MAX_DEPTH });
+    fn white_space(&mut self, at: usize) -> usize {
+        match self.bytes.get(at) {
+            Some(b' ' | b'\t' | b'\n' | b'\r') => self.drop_white_space(at),
+            _ => at,
         }
-        self.open.push(self.object);
-        Ok(())
     }
 
-    /// White space outside strings, which does not pass.
-    fn white_space(&mut self, at: usize) -> Resume {
+    #[inline(never)]
+    fn drop_white_space(&mut self, at: usize) -> usize {
         self.copy_until(at);
-        let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+        let rest = self.bytes.get(at..).unwrap_or_default();
         let length = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
         self.copied = at + length.unwrap_or(rest.len());
-        Resume::At(self.copied)
-    }
-
-    /// A byte inside a string that must not pass as it is.
-    fn respell(&mut self, at: usize, quotes: LastQuotes) -> Result<Resume, RowError> {
-        self.copy_until(at);
-        let opening = quotes.closing;
-        if self.respelled.opening != opening {
-            let output = self.output.len().checked_sub(at - opening).ok_or(RowError::Malformed)?;
-            self.respelled = Respelled { opening, output };
-        }
-        let rest = self.text.get(at..).ok_or(RowError::Malformed)?;
-        if rest.starts_with('\\') {
-            self.copied = at + respell_escapes(rest.as_bytes(), self.output)?;
-            return Ok(Resume::InString(self.copied));
-        }
-        match escape_unprintable(rest, self.output) {
-            0 => Err(RowError::Malformed),
-            length => {
-                self.copied = at + length;
-                Ok(Resume::At(self.copied))
-            }
-        }
+        self.copied
     }
 
     #[inline]
     fn copy_until(&mut self, place: usize) {
-        self.output.extend_from_slice(self.text.as_bytes().get(self.copied..place).unwrap_or_default());
+        self.output.extend_from_slice(self.bytes.get(self.copied..place).unwrap_or_default());
         self.copied = place;
     }
 }
 
-impl LastQuotes {
-    /// The last two quotes when those of a bitmap that begins at `start` follow.
-    #[inline]
-    fn followed_by(self, quotes: u64, start: usize) -> Self {
-        if quotes == 0 {
-            return self;
-        }
-        let closing = quotes.ilog2();
-        let others = quotes ^ (1 << closing);
-        let opening = if others == 0 { self.closing } else { start + others.ilog2() as usize };
-        Self { opening, closing: start + closing as usize }
+/// The place behind the number that begins at `at`.
+#[inline]
+fn end_of_number(bytes: &[u8], mut at: usize) -> Option<usize> {
+    at += usize::from(bytes.get(at) == Some(&b'-'));
+    at = if bytes.get(at) == Some(&b'0') { at + 1 } else { end_of_digits(bytes, at)? };
+    if bytes.get(at) == Some(&b'.') {
+        at = end_of_digits(bytes, at + 1)?;
     }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        at += 1;
+        at += usize::from(matches!(bytes.get(at), Some(b'+' | b'-')));
+        at = end_of_digits(bytes, at)?;
+    }
+    Some(at)
+}
+
+/// The place behind digits, of which there must be one.
+#[inline]
+fn end_of_digits(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    while matches!(bytes.get(at), Some(b'0'..=b'9')) {
+        at += 1;
+    }
+    (at > start).then_some(at)
 }

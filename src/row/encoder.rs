@@ -1,22 +1,37 @@
 //! The encoder: the `MessagePack` map around a customer's compact JSON.
 //!
-//! Owns the row's two keys and their headers, in the shortest form. Invariant: a failed call leaves the output as it
-//! was. It writes the text straight into the output and fits the header to the text's length afterwards.
+//! Owns the row's two keys and their headers, in the shortest form, and which customers can have a row. Invariant: a failed
+//! call leaves the output as it was. It writes the text straight into the output and fits the header to the text's length
+//! afterwards.
+
+use std::fmt;
+use std::ops::Range;
 
 use rmp::encode::{
     ByteBuf, RmpWriteErr, ValueWriteError, write_map_len, write_str, write_str_len, write_uint,
 };
 
-use super::compactor::Compactor;
-use super::{IngestionTime, RowError};
+use super::compactor::{Compacted, Compactor};
+use super::{IngestionTime, NotJson, RowError, is_white_space};
 
 /// Encodes customers as rows of one ingestion time, one after another, reusing its memory.
-#[derive(Debug)]
 pub struct Encoder {
     compactor: Compactor,
     /// All of a row before the header of the text: the same for each row.
     beginning: Vec<u8>,
+    /// The header of the last row's text.
     header: ByteBuf,
+    /// The compact form of what is only read.
+    skipped: Vec<u8>,
+}
+
+/// A JSON value that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The place behind it in the text.
+    pub end: usize,
+    /// Whether it became a row.
+    pub row: Result<(), RowError>,
 }
 
 impl Encoder {
@@ -27,30 +42,73 @@ impl Encoder {
         always(write_str(&mut beginning, "time"));
         always(write_uint(&mut beginning, time.unix_seconds()));
         always(write_str(&mut beginning, "json_response"));
-        Self { compactor: Compactor::new(), beginning: beginning.into_vec(), header: ByteBuf::new() }
+        Self {
+            compactor: Compactor::new(),
+            beginning: beginning.into_vec(),
+            header: ByteBuf::new(),
+            skipped: Vec::new(),
+        }
     }
 
-    /// Appends the row of `customer`, the text of one JSON value as a parser has split it off, to `output`; on an error
-    /// `output` is left as it was.
+    /// Appends the row of `customer`, the text of one JSON value, to `output`; on an error `output` is left as it was.
+    ///
+    /// # Errors
+    /// When no row can be made of it.
     pub fn encode(&mut self, customer: &str, output: &mut Vec<u8>) -> Result<(), RowError> {
         let before = output.len();
-        self.append(customer, output).inspect_err(|_| output.truncate(before))
+        let Ok(Encoded { end, row }) = self.encode_at(customer, 0, output) else {
+            return Err(RowError::Malformed);
+        };
+        if is_white_space(customer, end) {
+            return row;
+        }
+        output.truncate(before);
+        Err(RowError::Malformed)
     }
 
-    fn append(&mut self, customer: &str, output: &mut Vec<u8>) -> Result<(), RowError> {
+    /// Reads the JSON value that begins at `start` in `text`, behind whitespace perhaps, and appends its row to `output`,
+    /// unless no row can be made of it. What is behind the value is not looked at.
+    ///
+    /// # Errors
+    /// When it is no JSON; `output` is left as it was then.
+    pub fn encode_at(&mut self, text: &str, start: usize, output: &mut Vec<u8>) -> Result<Encoded, NotJson> {
+        let before = output.len();
         output.extend_from_slice(&self.beginning);
-        // Room for the header that fits if the length does not change much.
+        // Room for the header of the row before: most customers are about as long as the one before.
         let header_start = output.len();
-        self.write_header(customer.len())?;
         output.extend_from_slice(self.header.as_slice());
         let text_start = output.len();
-        self.compactor.compact(customer, output)?;
-        self.write_header(output.len() - text_start)?;
-        match output.get_mut(header_start..text_start) {
+        let read = self.compactor.compact(text, start, output).inspect_err(|_| output.truncate(before))?;
+        let row = self.complete(header_start..text_start, read, output);
+        if row.is_err() {
+            output.truncate(before);
+        }
+        Ok(Encoded { end: read.end, row })
+    }
+
+    /// The place behind the JSON value that begins at `start` in `text`.
+    ///
+    /// # Errors
+    /// When it is no JSON.
+    pub fn end_of_value(&mut self, text: &str, start: usize) -> Result<usize, NotJson> {
+        self.skipped.clear();
+        Ok(self.compactor.compact(text, start, &mut self.skipped)?.end)
+    }
+
+    /// Puts the header before the text, which is in the output.
+    fn complete(
+        &mut self,
+        header: Range<usize>,
+        read: Compacted,
+        output: &mut Vec<u8>,
+    ) -> Result<(), RowError> {
+        read.fit?;
+        self.write_header(output.len() - header.end)?;
+        match output.get_mut(header.clone()) {
             Some(room) if room.len() == self.header.as_slice().len() => {
                 room.copy_from_slice(self.header.as_slice());
             }
-            _ => drop(output.splice(header_start..text_start, self.header.as_slice().iter().copied())),
+            _ => drop(output.splice(header, self.header.as_slice().iter().copied())),
         }
         Ok(())
     }
@@ -60,6 +118,13 @@ impl Encoder {
         let length = u32::try_from(length).map_err(|_| RowError::TooLong)?;
         always(write_str_len(&mut self.header, length));
         Ok(())
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its buffers hold customers.
+        formatter.debug_struct("Encoder").finish_non_exhaustive()
     }
 }
 

@@ -6,17 +6,14 @@
 //! Surrogates need no pairing here. Python joins a pair when it reads and splits it when it writes, and keeps a lone
 //! one, so in UTF-16 units the text never changes.
 
-use super::RowError;
-
-/// Appends the run of escapes that `bytes` starts with, respelled; returns the run's length in `bytes`.
-///
-/// An error if a backslash starts no escape of JSON.
-pub(super) fn respell_escapes(bytes: &[u8], output: &mut Vec<u8>) -> Result<usize, RowError> {
+/// Appends the run of escapes that `bytes` starts with, respelled; returns the run's length in `bytes`, nothing if a
+/// backslash starts no escape of JSON.
+pub(super) fn respell_escapes(bytes: &[u8], output: &mut Vec<u8>) -> Option<usize> {
     let mut rest = bytes;
     loop {
         rest = match rest {
             [b'\\', b'u', a, b, c, d, tail @ ..] => {
-                push_unit(hex_unit([*a, *b, *c, *d]).ok_or(RowError::Malformed)?, output);
+                push_unit(hex_unit([*a, *b, *c, *d])?, output);
                 tail
             }
             [b'\\', b'/', tail @ ..] => {
@@ -27,8 +24,8 @@ pub(super) fn respell_escapes(bytes: &[u8], output: &mut Vec<u8>) -> Result<usiz
                 output.extend_from_slice(&[b'\\', *letter]);
                 tail
             }
-            [b'\\', ..] => return Err(RowError::Malformed),
-            _ => return Ok(bytes.len() - rest.len()),
+            [b'\\', ..] => return None,
+            _ => return Some(bytes.len() - rest.len()),
         };
     }
 }
@@ -97,7 +94,7 @@ mod tests {
     fn every_utf16_unit_is_spelled_as_python_does() {
         for unit in 0..=u16::MAX {
             let mut output = Vec::new();
-            assert_eq!(respell_escapes(format!("\\u{unit:04X}x").as_bytes(), &mut output), Ok(6));
+            assert_eq!(respell_escapes(format!("\\u{unit:04X}x").as_bytes(), &mut output), Some(6));
             let expected = match unit {
                 8 => "\\b".to_owned(),
                 12 => "\\f".to_owned(),
@@ -116,7 +113,7 @@ mod tests {
     #[test]
     fn what_is_no_escape_is_refused() {
         for text in ["\\", "\\x", "\\u12", "\\u12g4", "\\u00e9\\"] {
-            assert_eq!(respell_escapes(text.as_bytes(), &mut Vec::new()), Err(RowError::Malformed), "{text}");
+            assert_eq!(respell_escapes(text.as_bytes(), &mut Vec::new()), None, "{text}");
         }
     }
 

@@ -3,21 +3,23 @@
 //! Owns the text of `json_response` (compact ASCII JSON, numbers verbatim) and the `MessagePack` map around it with
 //! exactly two keys, `time` and `json_response`. Invariant: the text is byte-equal to Python's
 //! `json.dumps(json.loads(customer), separators=(",", ":"))` except that numbers stay as they were sent, and a failed
-//! call leaves the output as it was. It does not split pages, compress, or look at what a customer means.
+//! call leaves the output as it was. It does not know pages, compress, or look at what a customer means.
 //!
 //! What happens to duplicate keys and numbers, and why: `docs/adr/0002-duplicate-keys-and-numbers.md`.
 
-mod bitmaps;
 mod compactor;
 mod duplicates;
 mod encoder;
 mod escapes;
 mod keys;
+mod plain;
+mod rows;
 
 use serde_json::value::RawValue;
 
 use compactor::Compactor;
-pub use encoder::Encoder;
+pub use encoder::{Encoded, Encoder};
+pub use rows::Rows;
 
 /// How many arrays and objects may be open at once, the customer itself included.
 ///
@@ -51,13 +53,18 @@ pub enum RowError {
         /// The deepest nesting that is accepted.
         limit: usize,
     },
-    /// The text is not JSON, which a `RawValue` rules out unless somebody made it without parsing.
+    /// The text is not one JSON value.
     #[error("customer is not well-formed JSON")]
     Malformed,
     /// The compact text is longer than a `MessagePack` string can be (4 GiB).
     #[error("customer is longer than a MessagePack string can be")]
     TooLong,
 }
+
+/// The text is not JSON where a value should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not JSON")]
+pub struct NotJson;
 
 impl IngestionTime {
     /// 9999-12-31T23:59:59Z.
@@ -76,9 +83,16 @@ impl IngestionTime {
 
 /// Appends the compact form of `customer` to `output`; on an error `output` is left as it was.
 ///
-/// For many customers an [`Encoder`] saves the allocations.
+/// # Errors
+/// When no row can be made of it.
 pub fn compact(customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError> {
-    Compactor::new().compact(customer.get(), output)
+    let before = output.len();
+    let whole = |end| is_white_space(customer.get(), end);
+    let result = match Compactor::new().compact(customer.get(), 0, output) {
+        Ok(read) if whole(read.end) => read.fit,
+        _ => Err(RowError::Malformed),
+    };
+    result.inspect_err(|_| output.truncate(before))
 }
 
 /// Appends the row of `customer` to `output`; on an error `output` is left as it was.
@@ -86,6 +100,12 @@ pub fn compact(customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError
 /// For many customers an [`Encoder`] saves the allocations.
 pub fn encode(customer: &RawValue, time: IngestionTime, output: &mut Vec<u8>) -> Result<(), RowError> {
     Encoder::new(time).encode(customer.get(), output)
+}
+
+/// Whether nothing else follows in a JSON text.
+fn is_white_space(text: &str, start: usize) -> bool {
+    text.get(start..)
+        .is_some_and(|rest| rest.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')))
 }
 
 #[cfg(test)]
@@ -175,20 +195,89 @@ mod tests {
     }
 
     #[test]
-    fn text_that_no_parser_has_seen_is_refused_or_stays_ascii() {
-        for (text, expected) in [
-            ("", Err(RowError::NotAnObject)),
-            ("{", Err(RowError::Malformed)),
-            ("{\"a", Err(RowError::Malformed)),
-            ("{:1}", Err(RowError::Malformed)),
-            ("{\"\\u12\"}", Err(RowError::Malformed)),
-            ("{\"a\n\":1}", Err(RowError::Malformed)),
-            ("{é}", Err(RowError::Malformed)),
-            ("{}}", Err(RowError::Malformed)),
-            ("{\"a\\\"", Err(RowError::Malformed)),
-        ] {
-            assert_eq!(Compactor::new().compact(text, &mut Vec::new()), expected, "{text}");
+    fn what_is_no_json_is_never_taken_for_it() {
+        let customers = [
+            "",
+            " ",
+            "{",
+            "}",
+            "{\"a",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{\"a\":1,",
+            "{\"a\":1,}",
+            "{,}",
+            "{:1}",
+            "{a:1}",
+            "{1:1}",
+            "{\"a\" 1}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\"::1}",
+            "{\"a\":1]",
+            "[1}",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[\"a\":1]",
+            "{\"a\",\"b\":1}",
+            "{\"\\u12\":1}",
+            "{\"a\n\":1}",
+            "{\"a\":\"\t\"}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\\"}",
+            "{é:1}",
+            "{\"a\":é}",
+            "{}}",
+            "{}{}",
+            "{}\u{b}",
+            "{\"a\":nul}",
+            "{\"a\":nulL}",
+            "{\"a\":truefalse}",
+            "{\"a\":True}",
+            "{\"a\":NaN}",
+            "{\"a\":+1}",
+            "{\"a\":01}",
+            "{\"a\":-}",
+            "{\"a\":-a}",
+            "{\"a\":.1}",
+            "{\"a\":1.}",
+            "{\"a\":1.e1}",
+            "{\"a\":1e}",
+            "{\"a\":1e+}",
+            "{\"a\":0x1}",
+            "{\"a\":1_000}",
+            "{\"a\":'b'}",
+            "{/**/}",
+            "\u{feff}{}",
+        ];
+        for text in customers {
+            assert!(serde_json::from_str::<&RawValue>(text).is_err(), "{text} is JSON");
+            let mut output = b"before".to_vec();
+            let result = Encoder::new(IngestionTime::MAX).encode(text, &mut output);
+            assert_eq!((result, &output[..]), (Err(RowError::Malformed), &b"before"[..]), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_is_read_to_its_end_and_no_further() {
+        let text = r#"[ {"a" : 1} ,"{\"}", -1.5e+3,null"#;
+        let mut encoder = Encoder::new(IngestionTime::MAX);
+        let mut rows = Vec::new();
+        for (start, end, row) in [
+            (1, 11, Ok(())),
+            (13, 19, Err(RowError::NotAnObject)),
+            (20, 28, Err(RowError::NotAnObject)),
+            (29, 33, Err(RowError::NotAnObject)),
+        ] {
+            assert_eq!(encoder.encode_at(text, start, &mut rows), Ok(Encoded { end, row }), "at {start}");
+            assert_eq!(encoder.end_of_value(text, start), Ok(end), "at {start}");
+        }
+        assert!(rows.ends_with(b"\xa7{\"a\":1}"));
+        for start in [0, 11, 12, 33, 99] {
+            assert_eq!(encoder.encode_at(text, start, &mut rows), Err(NotJson), "at {start}");
+        }
+        assert!(rows.ends_with(b"\xa7{\"a\":1}"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::page::{Page, likely_next};
 use super::prefetch::Ahead;
 use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
 use crate::retry::{RequestCounts, Retrier};
+use crate::row::IngestionTime;
 
 /// Largest page that is accepted; pages above 1 MB have been seen.
 const LARGEST_PAGE: usize = 64 * 1024 * 1024;
@@ -82,12 +83,13 @@ impl YotpoClient {
         self.retrier.counts()
     }
 
-    /// Gets a page; `ahead` asks for the one behind it as soon as its cursor can be guessed. A token that is no longer
+    /// Gets a page, with rows of `time`; `ahead` asks for the one behind it as soon as its cursor can be guessed. A token that is no longer
     /// accepted is replaced, at most twice in a row.
     pub(super) async fn page(
         &self,
         number: u64,
         cursor: Option<(&PageCursor, CursorParameters)>,
+        time: IngestionTime,
         ahead: &Ahead,
     ) -> Result<Page, YotpoError> {
         let url = self.settings.customers_url(cursor);
@@ -97,7 +99,7 @@ impl YotpoClient {
         let mut renewals = 0;
         loop {
             let token = self.token().await?;
-            let result = self.retrier.call(|| self.attempt_page(&url, &token, ahead)).await;
+            let result = self.retrier.call(|| self.attempt_page(&url, &token, time, ahead)).await;
             match result {
                 Ok(page) => return Ok(page),
                 Err(error) if error.is_refused() && renewals < TOKEN_RENEWALS => {
@@ -113,7 +115,13 @@ impl YotpoClient {
         }
     }
 
-    async fn attempt_page(&self, url: &Url, token: &SecretString, ahead: &Ahead) -> Result<Page, CallError> {
+    async fn attempt_page(
+        &self,
+        url: &Url,
+        token: &SecretString,
+        time: IngestionTime,
+        ahead: &Ahead,
+    ) -> Result<Page, CallError> {
         let mut request = Request::get(GET_PAGE, url.clone(), LARGEST_PAGE);
         // Checked when the token was given: only then can this fail.
         request
@@ -126,7 +134,7 @@ impl YotpoClient {
             if let Some(cursor) = likely_next(&response.body) {
                 ahead.start(cursor).await;
             }
-            return Page::split(&response)
+            return Page::read(&response, time)
                 .map_err(|problem| CallError::body(GET_PAGE, Effect::Repeatable, problem));
         }
         if self.is_end_of_data(&response) {

@@ -1,8 +1,8 @@
 //! Yotpo's side: every customer of a store, page by page.
 //!
-//! Owns the access token, the rules of paging and the splitting of a page into customers, which stay opaque JSON.
+//! Owns the access token, the rules of paging and the reading of a page, whose customers become rows on the way.
 //! Invariant: a page is delivered whole and in order, or the paging ends with an error; nothing is skipped. It knows
-//! nothing of Treasure Data, rows or files.
+//! nothing of Treasure Data or files, nor what a row looks like.
 //!
 //! Facts about the service are from its public documentation and integrations; where they are unknown, the code is
 //! lenient in what it accepts and loud where a wrong guess could lose a row.
@@ -20,5 +20,5 @@ mod prefetch;
 pub use client::{StoreId, YotpoClient, YotpoSettings};
 pub use cursor::PageCursor;
 pub use error::YotpoError;
-pub use page::Page;
+pub use page::{Page, RefusedCustomer};
 pub use paging::{LoyaltyCheck, Pages};

@@ -1,4 +1,8 @@
-//! One page: its customers as opaque slices of the answer, and the cursor behind it.
+//! One page: its customers as rows, and the cursor behind it.
+//!
+//! Owns the reading of an answer, in one pass from its text to rows. Invariants: an answer that is not JSON from its first
+//! byte to its last is no page, however much of it was read; each customer is a row or is named as refused. It does not
+//! know what a row looks like.
 
 use std::fmt;
 
@@ -10,22 +14,47 @@ use serde_json::value::RawValue;
 
 use super::cursor::PageCursor;
 use crate::http::{BodyProblem, Response, parse_json};
+use crate::row::{Encoded, Encoder, IngestionTime, RowError, Rows};
 
 /// How far from its end an answer is searched for its cursor.
 const LONGEST_TAIL: usize = 4 * 1024;
 
-/// A page of customers. The customers share the answer's buffer; none is copied or looked into.
+/// A page of customers, as rows. Only customers of which no row can be made are kept as they were sent.
 pub struct Page {
-    customers: Vec<ByteString>,
+    rows: Rows,
+    refused: Vec<RefusedCustomer>,
     next: Option<PageCursor>,
+    text: ByteString,
 }
 
+/// A customer of which no row can be made.
+pub struct RefusedCustomer {
+    /// Its place on the page, from 1.
+    pub position: usize,
+    /// Why.
+    pub reason: RowError,
+    /// Its JSON text: customer data, only ever for the quarantine. It shares the answer's buffer.
+    pub customer: ByteString,
+}
+
+/// An answer on its way to become a page.
+struct Reader<'a> {
+    text: &'a ByteString,
+    /// Text before this place was read.
+    at: usize,
+    encoder: Encoder,
+    rows: Vec<u8>,
+    row_ends: Vec<usize>,
+    refused: Vec<RefusedCustomer>,
+}
+
+/// The same answer for `serde_json`.
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow)]
     customers: Vec<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "object")]
-    pagination: Option<Pagination<'a>>,
+    #[serde(default, borrow, deserialize_with = "object", rename = "pagination")]
+    _pagination: Option<Pagination<'a>>,
 }
 
 /// The end of an answer whose last key is `pagination`.
@@ -49,31 +78,33 @@ struct LoyaltyProbe<'a> {
 }
 
 impl Page {
-    /// Splits an answer. `customers` must be a list; `pagination` may be null or absent, and so may its cursor.
+    /// Reads an answer and makes a row of `time` of each customer. `customers` must be a list; `pagination` may be null or
+    /// absent, and so may its cursor.
     ///
     /// # Errors
     /// A [`BodyProblem`] that says what is wrong without quoting the body.
-    pub fn split(response: &Response) -> Result<Self, BodyProblem> {
+    pub fn read(response: &Response, time: IngestionTime) -> Result<Self, BodyProblem> {
         let text = response.text()?;
-        let body: Body<'_> = parse_json(&text)?;
-        let next = cursor_of(body.pagination);
-        let slice = |customer: &&RawValue| text.slice_ref(customer.get());
-        Ok(Self { customers: body.customers.iter().map(slice).collect(), next })
+        // What is wrong, and where, `serde_json` tells.
+        Reader::new(&text, time).page().ok_or_else(|| match parse_json::<Body<'_>>(&text) {
+            Err(problem) => problem,
+            Ok(_) => BodyProblem::Malformed { what: "not the JSON of a page".to_owned() },
+        })
     }
 
     /// A page without customers and without a cursor: the end of the data.
     pub fn end() -> Self {
-        Self { customers: Vec::new(), next: None }
+        Self { rows: Rows::default(), refused: Vec::new(), next: None, text: ByteString::new() }
     }
 
-    /// The customers, each the exact JSON text that Yotpo sent.
-    pub fn customers(&self) -> &[ByteString] {
-        &self.customers
+    /// How many customers are on it, those included of which no row can be made.
+    pub fn customers(&self) -> usize {
+        self.rows.len() + self.refused.len()
     }
 
-    /// The customers, without the page.
-    pub fn into_customers(self) -> Vec<ByteString> {
-        self.customers
+    /// The customers' rows, and the customers that have none.
+    pub fn into_rows(self) -> (Rows, Vec<RefusedCustomer>) {
+        (self.rows, self.refused)
     }
 
     /// The cursor of the next page; `None` on the last.
@@ -83,18 +114,137 @@ impl Page {
 
     /// Whether any customer has loyalty data: a `yotpo_loyalty` that is there and not null.
     pub(super) fn has_loyalty_data(&self) -> bool {
+        let Ok(Body { customers, .. }) = serde_json::from_str(&self.text) else { return false };
         // What is no object has no such key, although serde would take a list for one.
-        self.customers.iter().filter(|customer| customer.starts_with('{')).any(|customer| {
-            serde_json::from_str::<LoyaltyProbe<'_>>(customer)
-                .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
+        customers.iter().map(|customer| customer.get()).filter(|customer| customer.starts_with('{')).any(
+            |customer| {
+                serde_json::from_str::<LoyaltyProbe<'_>>(customer)
+                    .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
+            },
+        )
+    }
+}
+
+/// None of these returns anything for a text that is no page.
+impl<'a> Reader<'a> {
+    fn new(text: &'a ByteString, time: IngestionTime) -> Self {
+        Self {
+            text,
+            at: 0,
+            encoder: Encoder::new(time),
+            // What the rows have more than the customers: their headers, and what is respelled.
+            rows: Vec::with_capacity(text.len() + text.len() / 8),
+            row_ends: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    fn page(mut self) -> Option<Page> {
+        let mut with_customers = false;
+        let mut pagination = None;
+        self.expect(b'{')?;
+        if !self.takes(b'}') {
+            loop {
+                let key: String = serde_json::from_str(self.value()?).ok()?;
+                self.expect(b':')?;
+                match key.as_str() {
+                    "customers" if !with_customers => {
+                        self.customers()?;
+                        with_customers = true;
+                    }
+                    "pagination" if pagination.is_none() => {
+                        let value = self.value()?;
+                        pagination = Some(object(&mut serde_json::Deserializer::from_str(value)).ok()?);
+                    }
+                    // Twice: nobody can know which of them is meant.
+                    "customers" | "pagination" => return None,
+                    _ => drop(self.value()?),
+                }
+                if !self.takes(b',') {
+                    break;
+                }
+            }
+            self.expect(b'}')?;
+        }
+        if !with_customers || self.next_byte().is_some() {
+            return None;
+        }
+        Some(Page {
+            rows: Rows::new(self.rows, self.row_ends),
+            refused: self.refused,
+            next: cursor_of(pagination.flatten()),
+            text: self.text.clone(),
         })
+    }
+
+    fn customers(&mut self) -> Option<()> {
+        self.expect(b'[')?;
+        if self.takes(b']') {
+            return Some(());
+        }
+        loop {
+            self.customer()?;
+            if !self.takes(b',') {
+                return self.expect(b']');
+            }
+        }
+    }
+
+    fn customer(&mut self) -> Option<()> {
+        let Encoded { end, row } = self.encoder.encode_at(self.text, self.at, &mut self.rows).ok()?;
+        match row {
+            Ok(()) => self.row_ends.push(self.rows.len()),
+            Err(reason) => self.refused.push(RefusedCustomer {
+                position: self.row_ends.len() + self.refused.len() + 1,
+                reason,
+                customer: self.text.slice_ref(self.text.get(self.at..end)?.trim_ascii_start()),
+            }),
+        }
+        self.at = end;
+        Some(())
+    }
+
+    /// The JSON value that begins here.
+    fn value(&mut self) -> Option<&'a str> {
+        let end = self.encoder.end_of_value(self.text, self.at).ok()?;
+        let value = self.text.get(self.at..end)?.trim_ascii_start();
+        self.at = end;
+        Some(value)
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.takes(byte).then_some(())
+    }
+
+    /// Goes on behind the next byte if it is this one.
+    fn takes(&mut self, byte: u8) -> bool {
+        let found = self.next_byte() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// The next byte behind whitespace.
+    fn next_byte(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.text.as_bytes().get(self.at)?;
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
     }
 }
 
 impl fmt::Debug for Page {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Its content is customers.
-        write!(formatter, "Page({} customers, {:?})", self.customers.len(), self.next)
+        write!(formatter, "Page({} customers, {:?})", self.customers(), self.next)
+    }
+}
+
+impl fmt::Debug for RefusedCustomer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "RefusedCustomer(position {}, {})", self.position, self.reason)
     }
 }
 
@@ -143,24 +293,58 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderMap, StatusCode};
 
-    fn split(body: &str) -> Result<Page, BodyProblem> {
-        Page::split(&Response {
+    fn read(body: &str) -> Result<Page, BodyProblem> {
+        read_bytes(body.as_bytes())
+    }
+
+    fn read_bytes(body: &[u8]) -> Result<Page, BodyProblem> {
+        let response = Response {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
-            body: Bytes::copy_from_slice(body.as_bytes()),
+            body: Bytes::copy_from_slice(body),
             delay: DelayHint::default(),
-        })
+        };
+        Page::read(&response, IngestionTime::MAX)
+    }
+
+    /// The rows of customers that are on their own.
+    fn rows(customers: &[&str]) -> Rows {
+        let row = |customer: &&str| {
+            let mut row = Vec::new();
+            Encoder::new(IngestionTime::MAX).encode(customer, &mut row).unwrap();
+            row
+        };
+        customers.iter().map(row).collect()
     }
 
     fn next(body: &str) -> Option<String> {
-        split(body).unwrap().next().map(|cursor| cursor.as_str().to_owned())
+        read(body).unwrap().next().map(|cursor| cursor.as_str().to_owned())
     }
 
     #[test]
-    fn customers_are_the_exact_bytes_that_were_sent() {
-        let page =
-            split(r#"{"x":1,"customers":[ {"a" : 1.10} ,null,{"b":"\u00e9"}],"pagination":null}"#).unwrap();
-        assert_eq!(page.customers(), [r#"{"a" : 1.10}"#, "null", r#"{"b":"\u00e9"}"#]);
+    fn each_customer_is_a_row_or_refused_at_its_place() {
+        let body = r#" {"x" :[{"customers":1}], "customers" : [ {"a" : 1.10} , null,{"b":"\u00e9"},[{}] , {} ] , "y":2} "#;
+        let page = read(body).unwrap();
+        assert_eq!(page.customers(), 5);
+        let (found, refused) = page.into_rows();
+        assert_eq!(found, rows(&[r#"{"a":1.10}"#, r#"{"b":"\u00e9"}"#, "{}"]));
+        let refused: Vec<_> =
+            refused.iter().map(|refused| (refused.position, refused.reason, &*refused.customer)).collect();
+        let reason = RowError::NotAnObject;
+        assert_eq!(refused, [(2, reason, "null"), (4, reason, "[{}]")]);
+    }
+
+    #[test]
+    fn keys_are_known_however_they_are_spelled_and_never_twice() {
+        let page = read(r#"{"\u0063ustomers":[{}],"paginatio\u006e":{"next_page_info":"a"}}"#).unwrap();
+        assert_eq!((page.customers(), page.next().map(PageCursor::as_str)), (1, Some("a")));
+        for twice in [
+            r#"{"customers":[],"customers":[]}"#,
+            r#"{"customers":[],"\u0063ustomers":[]}"#,
+            r#"{"pagination":null,"customers":[],"pagination":null}"#,
+        ] {
+            assert!(read(twice).is_err(), "{twice}");
+        }
     }
 
     #[test]
@@ -209,19 +393,13 @@ mod tests {
 
     #[test]
     fn debug_output_hides_the_customers() {
-        let page = split(r#"{"customers":[{"email":"ann@example.com"}],"pagination":null}"#).unwrap();
+        let page = read(r#"{"customers":[{"email":"ann@example.com"}],"pagination":null}"#).unwrap();
         assert_eq!(format!("{page:?}"), "Page(1 customers, None)");
     }
 
     #[test]
     fn text_that_is_no_utf8_is_refused_without_being_quoted() {
-        let problem = Page::split(&Response {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: Bytes::from_static(b"{\"customers\":[{\"a\":\"\xff\"}]}"),
-            delay: DelayHint::default(),
-        });
-        let problem = problem.unwrap_err().to_string();
+        let problem = read_bytes(b"{\"customers\":[{\"a\":\"\xff\"}]}").unwrap_err().to_string();
         assert!(problem.contains("not UTF-8") && problem.contains("index 20"), "{problem}");
     }
 
@@ -240,9 +418,21 @@ mod tests {
             "[[],null]",
             r#"{"customers":[{"email":"ann@example.com"#,
             r#"{"customers":[]} trailing"#,
+            r#"{"customers":[]}}"#,
+            r#"{"customers":[{}}"#,
+            r#"{"customers":[{},]}"#,
+            r#"{"customers":[{} {}]}"#,
+            r#"{"customers":[{"id":?}],"pagination":null}"#,
+            r#"{"customers":[],}"#,
+            r#"{"customers":[] "pagination":null}"#,
+            r#"{"customers" []}"#,
+            r#"{"customers":[],"x":nul}"#,
+            r#"{"customers":[],1:2}"#,
+            "{}",
         ] {
-            let problem = split(body).unwrap_err();
-            assert!(!problem.to_string().contains("ann@"), "{problem}");
+            let problem = read(body).unwrap_err().to_string();
+            assert!(!problem.contains("ann@"), "{problem}");
+            assert!(!problem.contains("not the JSON of a page"), "serde takes {body}");
         }
     }
 
@@ -250,10 +440,15 @@ mod tests {
     fn nesting_without_end_is_no_danger() {
         let deep = 1_000_000;
         let body = format!(r#"{{"customers":[{}{}]}}"#, "[".repeat(deep), "]".repeat(deep));
-        let page = split(&body).unwrap();
-        assert_eq!(page.customers().len(), 1);
+        let page = read(&body).unwrap();
         assert!(!page.has_loyalty_data());
-        assert!(split(&format!(r#"{{"customers":[{}"#, "[".repeat(deep))).is_err());
+        let (rows, refused) = page.into_rows();
+        assert!(rows.is_empty());
+        assert_eq!(refused.iter().map(|refused| refused.customer.len()).collect::<Vec<_>>(), [2 * deep]);
+        assert!(read(&format!(r#"{{"customers":[{}"#, "[".repeat(deep))).is_err());
+        // A bound for memory, too.
+        let deep = 2 * deep;
+        assert!(read(&format!(r#"{{"customers":[{}{}]}}"#, "[".repeat(deep), "]".repeat(deep))).is_err());
     }
 
     #[test]
@@ -265,7 +460,7 @@ mod tests {
             (r#"[{"points":1}]"#, false),
             (r#"{"a":1},{"yotpo_loyalty":{"points":0}}"#, true),
         ] {
-            let page = split(&format!(r#"{{"customers":[{customers}]}}"#)).unwrap();
+            let page = read(&format!(r#"{{"customers":[{customers}]}}"#)).unwrap();
             assert_eq!(page.has_loyalty_data(), expected, "{customers}");
         }
     }

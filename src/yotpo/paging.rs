@@ -9,6 +9,7 @@ use super::cursor::PageCursor;
 use super::error::YotpoError;
 use super::page::Page;
 use super::prefetch::{Fetched, Fetching, Wanted};
+use crate::row::IngestionTime;
 
 /// Whether a page without any loyalty data behind a first page that had some ends the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum LoyaltyCheck {
 #[derive(Debug)]
 pub struct Pages {
     client: Arc<YotpoClient>,
+    /// When the customers of this run were ingested.
+    time: IngestionTime,
     loyalty_check: LoyaltyCheck,
     number: u64,
     next: Next,
@@ -57,10 +60,11 @@ struct SeenCursors {
 }
 
 impl Pages {
-    /// All pages of the client's store.
-    pub fn new(client: Arc<YotpoClient>, loyalty_check: LoyaltyCheck) -> Self {
+    /// All pages of the client's store, with rows of `time`.
+    pub fn new(client: Arc<YotpoClient>, time: IngestionTime, loyalty_check: LoyaltyCheck) -> Self {
         Self {
             client,
+            time,
             loyalty_check,
             number: 0,
             next: Next::First,
@@ -71,10 +75,11 @@ impl Pages {
         }
     }
 
-    /// The pages behind `cursor`, none behind the last page, when `fetched` pages were fetched before; `limit_only` when
-    /// it was found out then that filters beside the cursor are refused.
+    /// The pages behind `cursor`, with rows of `time`; none behind the last page. `fetched` pages were fetched before;
+    /// `limit_only` when it was found out then that filters beside the cursor are refused.
     pub fn resume(
         client: Arc<YotpoClient>,
+        time: IngestionTime,
         cursor: Option<PageCursor>,
         fetched: u64,
         limit_only: Option<bool>,
@@ -88,6 +93,7 @@ impl Pages {
         }
         Self {
             client,
+            time,
             // Page 1 was compared, or is not there to compare with.
             loyalty_check: LoyaltyCheck::Off,
             number: fetched,
@@ -109,7 +115,7 @@ impl Pages {
         self.parameters.map(|parameters| parameters == CursorParameters::LimitOnly)
     }
 
-    /// The next page; `None` behind the last. A page may be empty without being the last. While it is split, the page
+    /// The next page; `None` behind the last. A page may be empty without being the last. While it is read, the page
     /// behind it is already asked for.
     ///
     /// # Errors
@@ -133,17 +139,17 @@ impl Pages {
             self.next = Next::Behind(cursor.clone());
         }
         self.ahead = ahead;
-        tracing::debug!(page = self.number, customers = page.customers().len(), "page fetched");
+        tracing::debug!(page = self.number, customers = page.customers(), "page fetched");
         Ok(Some(page))
     }
 
     fn start(&self, number: u64, cursor: Option<PageCursor>) -> Fetching {
-        let parameters = self.parameters;
-        Fetching::start(&self.client, Wanted { number, cursor, parameters })
+        let Self { parameters, time, .. } = *self;
+        Fetching::start(&self.client, Wanted { number, cursor, parameters, time })
     }
 
     fn check_loyalty(&mut self, page: &Page) -> Result<(), YotpoError> {
-        if self.loyalty_check == LoyaltyCheck::Off || page.customers().is_empty() {
+        if self.loyalty_check == LoyaltyCheck::Off || page.customers() == 0 {
             return Ok(());
         }
         match self.expects_loyalty {

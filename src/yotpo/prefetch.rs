@@ -1,8 +1,8 @@
 //! A page's request, under way on its own.
 //!
 //! Owns the task that gets one page. When the page's answer is there and somebody waits for it, the task asks for the page
-//! behind it, by the cursor that can be guessed from the answer's end, and only then splits the answer. Invariants: the
-//! guess is only that; nobody may take a page that was asked for by it before the page with that cursor was split. No
+//! behind it, by the cursor that can be guessed from the answer's end, and only then reads the answer. Invariants: the
+//! guess is only that; nobody may take a page that was asked for by it before the page with that cursor was read. No
 //! more than one page is asked for ahead. Dropped, a request is broken off.
 
 use std::panic::resume_unwind;
@@ -16,6 +16,7 @@ use super::client::{CursorParameters, YotpoClient};
 use super::cursor::PageCursor;
 use super::error::YotpoError;
 use super::page::Page;
+use crate::row::IngestionTime;
 
 /// Which page is asked for.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Wanted {
     pub(super) cursor: Option<PageCursor>,
     /// `None` until a page behind a cursor was accepted.
     pub(super) parameters: Option<CursorParameters>,
+    /// When its customers were ingested.
+    pub(super) time: IngestionTime,
 }
 
 /// A page, and what came with it.
@@ -98,13 +101,13 @@ impl Ahead {
         if self.wanted.parameters.is_none() || !self.awaited.load(Ordering::Relaxed) {
             return;
         }
-        let Wanted { number, parameters, .. } = self.wanted;
+        let Wanted { number, parameters, time, .. } = self.wanted;
         {
             let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
             if started.as_ref().is_some_and(|started| started.cursor() == Some(&likely)) {
                 return;
             }
-            let wanted = Wanted { number: number + 1, cursor: Some(likely), parameters };
+            let wanted = Wanted { number: number + 1, cursor: Some(likely), parameters, time };
             *started = Some(Fetching::start(&self.client, wanted));
         }
         tokio::task::yield_now().await;
@@ -118,18 +121,18 @@ impl Ahead {
 
     /// Sends the filters beside the cursor; when the first such request is answered 400, once without them.
     async fn page(&self) -> Result<(Page, Option<CursorParameters>), YotpoError> {
-        let Wanted { number, ref cursor, parameters: settled } = self.wanted;
+        let Wanted { number, ref cursor, parameters: settled, time } = self.wanted;
         let Some(cursor) = cursor else {
-            return Ok((self.client.page(number, None, self).await?, settled));
+            return Ok((self.client.page(number, None, time, self).await?, settled));
         };
         let parameters = settled.unwrap_or(CursorParameters::Filters);
-        let result = self.client.page(number, Some((cursor, parameters)), self).await;
+        let result = self.client.page(number, Some((cursor, parameters)), time, self).await;
         let refused = matches!(&result, Err(YotpoError::Page { source, .. })
             if source.status_code() == Some(StatusCode::BAD_REQUEST));
         if refused && settled.is_none() {
             tracing::warn!(page = number, "filters beside the cursor are refused, trying with limit only");
             let parameters = CursorParameters::LimitOnly;
-            let page = self.client.page(number, Some((cursor, parameters)), self).await?;
+            let page = self.client.page(number, Some((cursor, parameters)), time, self).await?;
             return Ok((page, Some(parameters)));
         }
         Ok((result?, Some(parameters)))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use yotpo_td::row::IngestionTime;
 use yotpo_td::sandbox::{Operation, Service};
 use yotpo_td::yotpo::{LoyaltyCheck, Pages};
 
@@ -19,7 +20,7 @@ fn a_page_is_asked_for_while_nobody_takes_the_one_before() {
     on_virtual_time(|| async {
         let world = World::start(Scenario::append()).await;
         let services = world.services(&world.settings());
-        let mut pages = Pages::new(Arc::clone(&services.yotpo), LoyaltyCheck::On);
+        let mut pages = Pages::new(Arc::clone(&services.yotpo), IngestionTime::MAX, LoyaltyCheck::On);
         for _ in 0..3 {
             pages.next_page().await.unwrap().unwrap();
         }
@@ -103,12 +104,17 @@ fn a_page_that_was_asked_for_by_a_wrong_guess_is_dropped() {
     on_virtual_time(async move || {
         let world = World::start(Scenario::append()).await;
         let settings = world.settings_with(&[("yotpo-endpoint", &yotpo.endpoint())]);
-        let mut pages = Pages::new(world.services(&settings).yotpo, LoyaltyCheck::On);
+        let mut pages = Pages::new(world.services(&settings).yotpo, IngestionTime::MAX, LoyaltyCheck::On);
         let mut customers = Vec::new();
         while let Some(page) = pages.next_page().await.unwrap() {
-            customers.extend(page.into_customers().iter().map(ToString::to_string));
+            let (rows, refused) = page.into_rows();
+            assert_eq!(refused.len(), 0);
+            customers.extend(rows.iter().map(|row| String::from_utf8_lossy(row).into_owned()));
         }
-        assert_eq!(customers, ["1", "2", "3", "4"].map(|id| format!(r#"{{"id":"{id}"}}"#)));
+        assert_eq!(customers.len(), 4);
+        for (customer, id) in customers.iter().zip(1..) {
+            assert!(customer.ends_with(&format!(r#"{{"id":"{id}"}}"#)), "{customer}");
+        }
         let mut sent = sent.0.lock().unwrap().clone();
         sent.sort_unstable();
         assert_eq!(sent, ["", "four", "three", "three", "two", "wrong"]);

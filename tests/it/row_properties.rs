@@ -17,7 +17,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use yotpo_td::part::{ChunkEncoder, CompressionLevel, PartBuilder};
-use yotpo_td::row::{self, IngestionTime};
+use yotpo_td::row::{self, Encoder, IngestionTime, RowError, Rows};
 
 /// A string as UTF-16 units, which may be lone surrogates, each with a choice of spelling.
 type Text = Vec<(u16, u8)>;
@@ -158,6 +158,22 @@ fn escaped(text: &Text) -> String {
     format!("\"{}\"", units.collect::<String>())
 }
 
+/// A place in a text, what goes there, and what is put in instead.
+fn damage() -> impl Strategy<Value = (prop::sample::Index, (usize, String))> {
+    let instead = prop_oneof![
+        3 => "[\\[\\]{}:,\"\\\\ \n0-9a-fnrtuE.+-]{0,2}",
+        1 => any::<char>().prop_map(String::from),
+        1 => Just("null".to_owned()),
+    ];
+    (any::<prop::sample::Index>(), (0..3_usize, instead))
+}
+
+fn damaged(text: &str, place: usize, (length, instead): &(usize, String)) -> String {
+    let start = text.floor_char_boundary(place);
+    let end = text.floor_char_boundary(start + length).max(start);
+    format!("{}{instead}{}", &text[..start], &text[end..])
+}
+
 fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.trim().to_owned()).unwrap()
 }
@@ -168,13 +184,17 @@ fn compact(customer: &RawValue) -> String {
     String::from_utf8(output).unwrap()
 }
 
+fn row_of(customer: &RawValue) -> Vec<u8> {
+    let mut row = Vec::new();
+    row::encode(customer, IngestionTime::MAX, &mut row).unwrap();
+    row
+}
+
 fn part_of<'a>(pages: impl IntoIterator<Item = &'a [Box<RawValue>]>, level: u8) -> yotpo_td::part::Part {
-    let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap(), IngestionTime::MAX);
+    let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap());
     let mut builder = PartBuilder::new();
     for page in pages {
-        for customer in page {
-            encoder.add(customer.get()).unwrap();
-        }
+        encoder.add(&page.iter().map(|customer| row_of(customer)).collect::<Rows>());
         builder.append(&encoder.finish().unwrap());
     }
     builder.finish()
@@ -194,6 +214,18 @@ proptest! {
         let once = compact(&raw(&sent(&customer)));
         prop_assert!(once.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
         prop_assert_eq!(compact(&raw(&once)), once);
+    }
+
+    #[test]
+    fn damaged_text_is_refused_where_another_parser_refuses_it(customer in customer(), damages in vec(damage(), 30)) {
+        let text = sent(&customer);
+        let mut encoder = Encoder::new(IngestionTime::MAX);
+        for (place, damage) in damages {
+            let damaged = damaged(&text, place.index(text.len()), &damage);
+            let result = encoder.encode(&damaged, &mut Vec::new());
+            let otherwise = serde_json::from_str::<&RawValue>(&damaged);
+            prop_assert_eq!(result == Err(RowError::Malformed), otherwise.is_err(), "{}", damaged);
+        }
     }
 }
 
