@@ -2,9 +2,10 @@
 //! all their predecessors.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Where the pages of a part end. Only behind a whole page there is a cursor to go on from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct PageEnd {
     /// Number of the last page in the part, from 1.
     pub(super) page: u64,
@@ -61,6 +62,13 @@ impl Ledger {
             }
         }
         grown
+    }
+}
+
+impl fmt::Debug for PageEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A cursor may name a customer.
+        write!(formatter, "PageEnd(page {})", self.page)
     }
 }
 

@@ -4,6 +4,8 @@
 //! ASCII already is copied whole. Invariants: what is no JSON is never taken for it; the output is printable ASCII, and
 //! every object in it has each key once. Iterative: nesting costs heap, not stack.
 
+use std::fmt;
+
 use super::duplicates::remove_duplicates;
 use super::escapes::{escape_unprintable, respell_escapes};
 use super::keys::SeenKeys;
@@ -17,7 +19,6 @@ const ARRAY: u32 = 0;
 const MOST_LEVELS: usize = 1 << 20;
 
 /// Compacts JSON values one after another, reusing its memory.
-#[derive(Debug)]
 pub(super) struct Compactor {
     keys: SeenKeys,
     open: Vec<u32>,
@@ -99,6 +100,13 @@ impl Compactor {
             Ok(())
         };
         Ok(Compacted { end, fit })
+    }
+}
+
+impl fmt::Debug for Compactor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its buffers hold customers.
+        formatter.debug_struct("Compactor").finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,6 @@
 //! call leaves the output as it was. It writes the text straight into the output and fits the header to the text's length
 //! afterwards.
 
-use std::fmt;
 use std::ops::Range;
 
 use rmp::encode::{
@@ -15,14 +14,13 @@ use super::compactor::{Compacted, Compactor};
 use super::{IngestionTime, NotJson, RowError, is_white_space};
 
 /// Encodes customers as rows of one ingestion time, one after another, reusing its memory.
+#[derive(Debug)]
 pub struct Encoder {
     compactor: Compactor,
     /// All of a row before the header of the text: the same for each row.
     beginning: Vec<u8>,
     /// The header of the last row's text.
     header: ByteBuf,
-    /// The compact form of what is only read.
-    skipped: Vec<u8>,
 }
 
 /// A JSON value that was read.
@@ -42,12 +40,7 @@ impl Encoder {
         always(write_str(&mut beginning, "time"));
         always(write_uint(&mut beginning, time.unix_seconds()));
         always(write_str(&mut beginning, "json_response"));
-        Self {
-            compactor: Compactor::new(),
-            beginning: beginning.into_vec(),
-            header: ByteBuf::new(),
-            skipped: Vec::new(),
-        }
+        Self { compactor: Compactor::new(), beginning: beginning.into_vec(), header: ByteBuf::new() }
     }
 
     /// Appends the row of `customer`, the text of one JSON value, to `output`; on an error `output` is left as it was.
@@ -86,15 +79,6 @@ impl Encoder {
         Ok(Encoded { end: read.end, row })
     }
 
-    /// The place behind the JSON value that begins at `start` in `text`.
-    ///
-    /// # Errors
-    /// When it is no JSON.
-    pub fn end_of_value(&mut self, text: &str, start: usize) -> Result<usize, NotJson> {
-        self.skipped.clear();
-        Ok(self.compactor.compact(text, start, &mut self.skipped)?.end)
-    }
-
     /// Puts the header before the text, which is in the output.
     fn complete(
         &mut self,
@@ -118,13 +102,6 @@ impl Encoder {
         let length = u32::try_from(length).map_err(|_| RowError::TooLong)?;
         always(write_str_len(&mut self.header, length));
         Ok(())
-    }
-}
-
-impl fmt::Debug for Encoder {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Its buffers hold customers.
-        formatter.debug_struct("Encoder").finish_non_exhaustive()
     }
 }
 

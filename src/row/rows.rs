@@ -1,4 +1,6 @@
 //! Rows one behind the other, as they go into a part.
+//!
+//! Owns where each of them ends. Invariant: no byte belongs to none of them. It does not know how a row is written.
 
 use std::fmt;
 

@@ -13,7 +13,8 @@ use url::Url;
 
 use super::cursor::PageCursor;
 use super::error::YotpoError;
-use super::page::{Page, likely_next};
+use super::page::Page;
+use super::pagination::likely_next;
 use super::prefetch::Ahead;
 use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
 use crate::retry::{RequestCounts, Retrier};
@@ -83,8 +84,8 @@ impl YotpoClient {
         self.retrier.counts()
     }
 
-    /// Gets a page, with rows of `time`; `ahead` asks for the one behind it as soon as its cursor can be guessed. A token that is no longer
-    /// accepted is replaced, at most twice in a row.
+    /// Gets a page, with rows of `time`; `ahead` asks for the one behind it as soon as its cursor can be guessed. A token
+    /// that is no longer accepted is replaced, at most twice in a row.
     pub(super) async fn page(
         &self,
         number: u64,

@@ -14,6 +14,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod page;
+mod pagination;
 mod paging;
 mod prefetch;
 
