@@ -40,18 +40,25 @@ impl Invocation {
         Self { arguments: std::env::args_os().collect(), environment: environment.collect() }
     }
 
-    /// The command line to type again, quoted for a shell. A password in an address, which is refused, is not
-    /// repeated: the line ends up in logs.
+    /// The command line to type again.
     fn command_line(&self) -> String {
-        let words: Vec<_> = self
-            .arguments
-            .iter()
-            .map(|word| without_user_information(&word.to_string_lossy().replace('\0', "")))
-            .collect();
-        let program = words.first().map_or("yotpo-td", |path| path.rsplit('/').next().unwrap_or(path));
-        let words = std::iter::once(program).chain(words.iter().skip(1).map(String::as_str));
-        shlex::try_join(words).unwrap_or_else(|_nul| "yotpo-td".to_owned())
+        command_line(self.arguments.iter())
     }
+
+    /// The command line that goes on with what is saved: `--fresh` would give it up.
+    fn command_line_that_goes_on(&self) -> String {
+        command_line(self.arguments.iter().filter(|word| *word != "--fresh"))
+    }
+}
+
+/// The command line to type again, quoted for a shell. A password in an address, which is refused, is not repeated: the
+/// line ends up in logs.
+fn command_line<'a>(arguments: impl Iterator<Item = &'a OsString>) -> String {
+    let words: Vec<_> =
+        arguments.map(|word| without_user_information(&word.to_string_lossy().replace('\0', ""))).collect();
+    let program = words.first().map_or("yotpo-td", |path| path.rsplit('/').next().unwrap_or(path));
+    let words = std::iter::once(program).chain(words.iter().skip(1).map(String::as_str));
+    shlex::try_join(words).unwrap_or_else(|_nul| "yotpo-td".to_owned())
 }
 
 /// `https://user:password@host/` becomes `https://[redacted]@host/`; all else stays.

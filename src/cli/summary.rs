@@ -67,7 +67,10 @@ fn text(settings: &Settings, report: &RunReport) -> String {
             treasure_data.throttled
         ),
     ));
-    lines.push(("duration", format!("{} ({})", human(*duration), rate(progress.customers, *duration))));
+    lines.push((
+        "duration",
+        format!("{} ({})", human(*duration), rate(progress.customers - progress.customers_before, *duration)),
+    ));
     let peak = peak_resident_bytes().map(|bytes| ByteSize(bytes).display().iec().to_string());
     lines.push(("peak memory", peak.unwrap_or_else(|| "unknown".to_owned())));
     let mut text = String::new();

@@ -15,7 +15,7 @@ use super::sandbox::EmbeddedSandbox;
 use super::summary;
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
-use crate::config::{Layers, LogFormat, Settings};
+use crate::config::{Layers, LogFormat, Settings, SummaryFormat};
 use crate::exit_status::ExitStatus;
 use crate::http::{CallError, NoRootCertificates, Trust};
 use crate::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, STATE_FOLDER_HINT, run};
@@ -119,21 +119,27 @@ impl SyncCommand<'_> {
     }
 
     fn failed(&self, failure: &RunFailure, target: &str, trust: &Trust) -> ExitStatus {
-        let may_repeat = !matches!(failure.aftermath, Aftermath::Unknown(_));
+        let next_command = match failure.aftermath {
+            Aftermath::Unknown(_) => None,
+            Aftermath::Resumable { .. } | Aftermath::Committing(_) => {
+                Some(self.invocation.command_line_that_goes_on())
+            }
+            Aftermath::NothingMade | Aftermath::Deleted | Aftermath::Left(_) => Some(self.again()),
+        };
         if CallError::is_untrusted(&failure.error)
             && let Some(error) = trust.failure()
         {
             // No service is at fault, whichever was asked first.
             let hint = Some(NoRootCertificates::HINT.to_owned());
             let saved = failure.aftermath.describe(target);
-            return self.close(error, hint, saved, may_repeat, ExitStatus::LocalFailed);
+            return self.close(error, hint, saved, next_command, ExitStatus::LocalFailed);
         }
         let status = failure.error.exit_status();
         self.close(
             &failure.error,
             failure.error.hint(),
             failure.aftermath.describe(target),
-            may_repeat,
+            next_command,
             status,
         )
     }
@@ -157,22 +163,27 @@ impl SyncCommand<'_> {
         );
         let error = AlreadyRunning { holder, progress };
         let hint = Some("wait for it, or stop it with SIGTERM; its checkpoint stays".to_owned());
-        self.close(&error, hint, NOTHING_STARTED.to_owned(), true, ExitStatus::AlreadyRunning)
+        self.close(&error, hint, NOTHING_STARTED.to_owned(), Some(self.again()), ExitStatus::AlreadyRunning)
     }
 
     fn left_at_once(&self, status: ExitStatus) -> ExitStatus {
-        self.close(&LeftAtOnce, None, LAST_CHECKPOINT.to_owned(), true, status)
+        let next_command = Some(self.invocation.command_line_that_goes_on());
+        self.close(&LeftAtOnce, None, LAST_CHECKPOINT.to_owned(), next_command, status)
     }
 
     fn failed_before_start(&self, error: &dyn Error, status: ExitStatus) -> ExitStatus {
         let hint =
             (status == ExitStatus::Usage).then(|| "yotpo-td sync --help lists all settings".to_owned());
-        self.close(error, hint, NOTHING_STARTED.to_owned(), true, status)
+        self.close(error, hint, NOTHING_STARTED.to_owned(), Some(self.again()), status)
     }
 
     fn state_unusable(&self, error: &dyn Error) -> ExitStatus {
         let hint = Some(STATE_FOLDER_HINT.to_owned());
-        self.close(error, hint, NOTHING_STARTED.to_owned(), true, ExitStatus::LocalFailed)
+        self.close(error, hint, NOTHING_STARTED.to_owned(), Some(self.again()), ExitStatus::LocalFailed)
+    }
+
+    fn again(&self) -> String {
+        self.invocation.command_line()
     }
 
     fn close(
@@ -180,10 +191,9 @@ impl SyncCommand<'_> {
         error: &dyn Error,
         hint: Option<String>,
         saved: String,
-        may_repeat: bool,
+        next_command: Option<String>,
         status: ExitStatus,
     ) -> ExitStatus {
-        let next_command = may_repeat.then(|| self.invocation.command_line());
         Closing { error, hint, saved, next_command, status }.write(self.format);
         status
     }
@@ -204,7 +214,10 @@ struct LeftAtOnce;
 
 fn succeeded(settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedSandbox>) -> ExitStatus {
     write_stdout(&summary::render(settings, report));
-    if let Some(sandbox) = sandbox {
+    // For people: whatever reads the other formats reads nothing else.
+    if let Some(sandbox) = sandbox
+        && settings.summary == SummaryFormat::Text
+    {
         write_stdout(&sandbox.sample_rows(settings));
     }
     ExitStatus::Success

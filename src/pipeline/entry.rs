@@ -155,6 +155,8 @@ async fn take_up(
     }
     if state.parts > 0 {
         tracing::warn!(run = state.run_id, "the session is not what the saved state says, starting over");
+    } else {
+        tracing::info!(run = state.run_id, "an interrupted run had stored nothing yet, starting over");
     }
     discard(&services.treasure_data, settings.polling, &state).await?;
     store.forget_run()?;

@@ -20,6 +20,7 @@ pub struct Progress {
     phase: AtomicU8,
     pages: AtomicU64,
     customers: AtomicU64,
+    customers_before: AtomicU64,
     parts: AtomicU64,
     uploaded_bytes: AtomicU64,
     row_bytes: AtomicU64,
@@ -32,6 +33,8 @@ pub struct ProgressSnapshot {
     pub pages: u64,
     /// Customers on them.
     pub customers: u64,
+    /// Those of them that an interrupted run had fetched before.
+    pub customers_before: u64,
     /// Parts that Treasure Data has stored.
     pub parts: u64,
     /// Their compressed size.
@@ -47,6 +50,7 @@ impl Progress {
         ProgressSnapshot {
             pages: read(&self.pages),
             customers: read(&self.customers),
+            customers_before: read(&self.customers_before),
             parts: read(&self.parts),
             uploaded_bytes: read(&self.uploaded_bytes),
             row_bytes: read(&self.row_bytes),
@@ -66,6 +70,7 @@ impl Progress {
     pub(super) fn resume_from(&self, pages: u64, customers: u64, parts: u64) {
         self.pages.store(pages, Ordering::Relaxed);
         self.customers.store(customers, Ordering::Relaxed);
+        self.customers_before.store(customers, Ordering::Relaxed);
         self.parts.store(parts, Ordering::Relaxed);
     }
 

@@ -72,6 +72,7 @@ pub async fn run(
             Entry::Anew(state) => (state, None),
             Entry::From(state, stage) => (state, Some(stage)),
         };
+        progress.resume_from(state.pages, state.customers + state.refused_customers, state.parts);
         let first_attempt = resumed.is_none();
         resumed = Some(stage.is_some());
         let run = Run::new(services, settings, store, progress, state, stage.is_some());

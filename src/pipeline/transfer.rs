@@ -61,7 +61,6 @@ pub(super) async fn transfer(
         let cursor = state.cursor.as_deref().map(PageCursor::from_plain);
         Pages::resume(yotpo, time, cursor, state.pages, state.limit_only)
     };
-    run.progress.resume_from(state.pages, state.customers + state.refused_customers, state.parts);
     let fetching = async move {
         let end = tokio::select! {
             biased;

@@ -267,6 +267,29 @@ fn the_named_command_is_quoted_for_a_shell() {
 }
 
 #[test]
+fn the_named_command_does_not_give_up_what_it_goes_on_with() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    let end = surroundings.run(&["--fresh", "--batch-size", "5"]);
+    end.assert_code(4);
+    assert!(!next_command(&end).contains("--fresh"), "{}", end.stderr);
+    surroundings.end_faults();
+    let second = go_on(&surroundings, &end);
+    second.assert_code(0);
+    assert!(second.stdout.contains("(gone on with)"), "{}", second.stdout);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn the_named_command_is_fresh_where_nothing_was_saved() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_from_page(1, &FaultKind::Status(503, None));
+    let end = surroundings.run(&["--fresh"]);
+    end.assert_code(4);
+    assert!(next_command(&end).contains("--fresh"), "{}", end.stderr);
+}
+
+#[test]
 fn the_last_line_of_a_json_log_is_one_object_for_every_failure() {
     let surroundings = Surroundings::with_customers(60);
     let not_there = nobody_listens();

@@ -97,7 +97,12 @@ fn the_ingestion_time_of_the_first_attempt_is_kept() {
         let world = World::start(Scenario::append()).await;
         world.interrupted_run(2).await;
         world.clock.advance(std::time::Duration::from_secs(3_600));
+        let before = world.saved().unwrap().customers;
         let report = world.run().await.unwrap();
+        // What is told of a run that was gone on with: all of it, and what of it is not this piece's doing.
+        let told = report.progress;
+        assert!(before > 0);
+        assert_eq!((told.customers, told.customers_before), (world.control().customers(), before));
         let time = i64::try_from(report.ingestion_time).unwrap();
         assert!(report.ingestion_time < crate::harness::BEGINNING + 3_600);
         let table =

@@ -43,8 +43,7 @@ fn memory_is_the_same_for_ten_times_the_customers_with_the_sandbox_inside() {
         command.args(["--summary", "json", "--log-level", "error"]);
         let finished = Running::start(command).finish();
         assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
-        let summary = finished.stdout.lines().next().unwrap_or_default();
-        let summary: Value = serde_json::from_str(summary).unwrap();
+        let summary: Value = serde_json::from_str(&finished.stdout).expect("one JSON document and no more");
         summary["peak_resident_bytes"].as_u64()
     };
     if let (Some(small), Some(large)) = (peak("20000"), peak("200000")) {
