@@ -41,8 +41,9 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
             let without_certificates =
                 command.trust.failure().filter(|_| untrusted).cloned().map(RunsFailure::from);
             let RunsFailure { error, hint, status } = without_certificates.unwrap_or(failure);
-            let saved = "what was there is as it was, but for what is told above".to_owned();
-            let next_command = Some(invocation.command_line());
+            let saved = "all that was there, but for what the lines above say was removed".to_owned();
+            // What was typed wrong is not typed again.
+            let next_command = (status != ExitStatus::Usage).then(|| invocation.command_line());
             Closing { error: error.as_ref(), hint, saved, next_command, status }.write(logs.format);
             status
         }

@@ -78,6 +78,7 @@ fn abandon_removes_session_table_and_state_but_only_when_told_twice() {
     let id = interrupted(&surroundings, &["--mode", "replace"]);
     let unasked = runs(&surroundings, &["abandon", &id]);
     unasked.assert_code(2);
+    assert!(!unasked.stderr.contains("to go on"), "it would fail again: {}", unasked.stderr);
     assert!(unasked.closing().contains("--yes"), "{}", unasked.closing());
     assert_eq!(session_names(&surroundings).len(), 1);
 
