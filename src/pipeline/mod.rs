@@ -5,8 +5,8 @@
 //! else; every step can be entered again; memory is bounded by the settings (see [`LoadSettings::memory_bound`]).
 //!
 //! ```text
-//! pages ──► encode + compress (blocking threads, in parallel) ──► parts (in order) ──► uploads (N at once)
-//!        bounded channel                                       one part is built at a time        │
+//! pages, as rows ──► compress (blocking threads, in parallel) ──► parts (in order) ──► uploads (N at once)
+//!             bounded channel                                   one part is built at a time        │
 //!                                                                   contiguous stored parts ──► checkpoint
 //! ```
 
