@@ -157,9 +157,9 @@ fn sandbox_command() -> Command {
         .arg(
             Arg::new("requests-per-second")
                 .long("requests-per-second")
-                .value_name("COUNT|off")
+                .value_name("RATE")
                 .default_value("5")
-                .help("the Yotpo look-alike's limit"),
+                .help("the Yotpo look-alike's limit, or off"),
         )
         .arg(
             Arg::new("page-layout")
