@@ -69,7 +69,11 @@ fn text(settings: &Settings, report: &RunReport) -> String {
     ));
     lines.push((
         "duration",
-        format!("{} ({})", human(*duration), rate(progress.customers - progress.customers_before, *duration)),
+        format!(
+            "{} ({})",
+            human(*duration),
+            rate(progress.customers.saturating_sub(progress.customers_before), *duration)
+        ),
     ));
     let peak = peak_resident_bytes().map(|bytes| ByteSize(bytes).display().iec().to_string());
     lines.push(("peak memory", peak.unwrap_or_else(|| "unknown".to_owned())));

@@ -252,31 +252,56 @@ fn code_8_names_the_run_that_is_active() {
     surroundings.assert_exact_and_clean();
 }
 
+/// How many customers a summary's rate stands for.
+fn customers_by_rate(summary: &str) -> f64 {
+    let line = summary.lines().find_map(|line| line.strip_prefix("duration")).expect("a duration");
+    let (duration, rate) = line.trim().split_once(" (").expect("a rate");
+    let rate: f64 = rate.split(' ').next().unwrap().parse().unwrap();
+    rate * humantime::parse_duration(duration).unwrap().as_secs_f64()
+}
+
+/// A run with these arguments is cut off, and the command that it names goes on with it; gives that command.
+fn cut_off_and_gone_on_with(surroundings: &Surroundings, arguments: &[&str]) -> String {
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    let end = surroundings.run(&[arguments, &["--batch-size", "5"]].concat());
+    end.assert_code(4);
+    surroundings.end_faults();
+    let second = go_on(surroundings, &end);
+    second.assert_code(0);
+    assert!(second.stdout.contains("(gone on with)"), "{}", second.stdout);
+    // What the first had stored is not this one's doing: about 35 of the 60.
+    assert!((20.0..45.0).contains(&customers_by_rate(&second.stdout)), "{}", second.stdout);
+    surroundings.assert_exact_and_clean();
+    next_command(&end)
+}
+
 #[test]
 fn the_named_command_is_quoted_for_a_shell() {
     let surroundings = Surroundings::with_customers(60);
     let folder = surroundings.folder().join("it's a $folder; `with` \"quotes\"");
-    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
-    let end = surroundings.run(&["--batch-size", "5", "--state-dir", folder.to_str().unwrap()]);
-    end.assert_code(4);
-    surroundings.end_faults();
-    let second = go_on(&surroundings, &end);
-    second.assert_code(0);
-    assert!(second.stdout.contains("(gone on with)"), "{}", second.stdout);
-    surroundings.assert_exact_and_clean();
+    cut_off_and_gone_on_with(&surroundings, &["--state-dir", folder.to_str().unwrap()]);
 }
 
 #[test]
 fn the_named_command_does_not_give_up_what_it_goes_on_with() {
+    let command = cut_off_and_gone_on_with(&Surroundings::with_customers(60), &["--fresh"]);
+    assert!(!command.contains("--fresh"), "{command}");
+}
+
+#[test]
+fn a_run_that_was_killed_before_anything_was_stored_is_started_over_and_that_is_told() {
     let surroundings = Surroundings::with_customers(60);
-    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
-    let end = surroundings.run(&["--fresh", "--batch-size", "5"]);
-    end.assert_code(4);
-    assert!(!next_command(&end).contains("--fresh"), "{}", end.stderr);
+    // One page does not fill a part.
+    surroundings.fault_on(Operation::Customers, 2, FaultKind::Hang);
+    let first = Running::start(surroundings.sync(&[]));
+    surroundings.wait_for_fault();
+    // The state is saved before it is made.
+    crate::binary::wait_until("the session is made", || !surroundings.control().sessions().is_empty());
+    first.kill();
     surroundings.end_faults();
-    let second = go_on(&surroundings, &end);
-    second.assert_code(0);
-    assert!(second.stdout.contains("(gone on with)"), "{}", second.stdout);
+    let end = surroundings.run(&[]);
+    end.assert_code(0);
+    assert!(end.stderr.contains("had stored nothing yet, starting over"), "{}", end.stderr);
     surroundings.assert_exact_and_clean();
 }
 

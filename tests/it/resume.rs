@@ -82,6 +82,10 @@ fn a_run_killed_in_any_phase_is_gone_on_with() {
                 let world = World::killed_when(&scenario, &[], |state| state.phase == phase).await;
                 let report = world.run().await.unwrap();
                 assert!(report.resumed, "{phase:?}");
+                // All of them are told, none of them as fetched by this piece.
+                let (told, customers) = (report.progress, world.control().customers());
+                assert_eq!((told.customers, told.customers_before), (customers, customers), "{phase:?}");
+                assert_eq!(told.pages, 10, "{phase:?}");
                 world.assert_complete();
                 world.assert_clean();
                 assert_eq!(fetched_twice(&world), [0; 0], "{phase:?}");
