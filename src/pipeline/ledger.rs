@@ -83,6 +83,12 @@ mod tests {
     }
 
     #[test]
+    fn debug_output_hides_the_cursor() {
+        let end = PageEnd { page: 3, cursor: Some("canary".to_owned()), limit_only: None };
+        assert_eq!(format!("{end:?}"), "PageEnd(page 3)");
+    }
+
+    #[test]
     fn the_prefix_waits_for_the_part_that_is_missing() {
         let mut ledger = Ledger::new(0, 0, 0);
         assert_eq!(ledger.stored(1, part(10, Some(2))), None);

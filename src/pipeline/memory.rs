@@ -65,7 +65,7 @@ fn bytes(count: usize) -> u64 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::MOST_ENCODER_THREADS;
+    use super::{LARGEST_CUSTOMER, MOST_ENCODER_THREADS};
     use crate::config::{Layers, Settings};
 
     const MEBIBYTE: u64 = 1024 * 1024;
@@ -98,6 +98,8 @@ mod tests {
         assert_eq!(part_size, 3 * MEBIBYTE, "one for each part");
         let workers = bound(&[("upload-workers", "3")], 1) - default;
         assert!((4 * MEBIBYTE..6 * MEBIBYTE).contains(&workers), "one part more, not {workers}");
-        assert!(bound(&[("page-size", "10")], 1) < default);
+        // An answer, its rows, four batches, two for the encoder, and half of one for each of three parts.
+        let half_a_page = default - bound(&[("page-size", "50")], 1);
+        assert!(half_a_page >= 9 * 50 * LARGEST_CUSTOMER, "{half_a_page} bytes");
     }
 }

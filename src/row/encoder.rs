@@ -163,6 +163,15 @@ mod tests {
     }
 
     #[test]
+    fn debug_output_hides_the_customer() {
+        let mut encoder = Encoder::new(TIME);
+        // A duplicate key, so that the text is in a buffer of the compactor, too.
+        encoder.encode(r#"{"email":"ann@example.com","email":"ann@example.com"}"#, &mut Vec::new()).unwrap();
+        let shown = format!("{encoder:?}");
+        assert!(shown.contains("Compactor { .. }") && !shown.contains("97, 110, 110, 64"), "{shown}");
+    }
+
+    #[test]
     fn failed_row_leaves_the_output_as_it_was() {
         let mut encoder = Encoder::new(TIME);
         let mut output = b"before".to_vec();
