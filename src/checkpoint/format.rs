@@ -102,8 +102,8 @@ fn checksum(version: u32, body: &str) -> u32 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::checkpoint::{RunPhase, Target};
-    use crate::config::Mode;
+    use crate::checkpoint::RunPhase;
+    use crate::identity::{Mode, Target};
     use proptest::prelude::*;
 
     pub(in crate::checkpoint) fn example() -> RunState {
@@ -111,11 +111,11 @@ pub(super) mod tests {
             run_id: "20261123T040000Z-9f1c02ab".to_owned(),
             keeps_marker: false,
             target: Target {
-                store: "store".to_owned(),
+                store: "store".parse().unwrap(),
                 yotpo_endpoint: "https://api.yotpo.com/".to_owned(),
                 treasure_data_endpoint: "https://api.treasuredata.com/".to_owned(),
-                database: "database".to_owned(),
-                table: "yotpo_customers".to_owned(),
+                database: "database".parse().unwrap(),
+                table: "yotpo_customers".parse().unwrap(),
             },
             mode: Mode::Append,
             page_size: 100,

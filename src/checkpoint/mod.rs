@@ -14,6 +14,6 @@ mod store;
 
 pub use format::FormatError;
 pub use lock::{Holder, LockError, TargetLock};
-pub use state::{LastSuccess, RunPhase, RunState, Target};
+pub use state::{LastSuccess, RunPhase, RunState};
 pub(crate) use store::private_file;
 pub use store::{StateError, StateStore};

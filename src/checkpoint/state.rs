@@ -2,22 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Mode;
-
-/// Where a run leads: two runs with the same target must not be active at once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Target {
-    /// The Yotpo store.
-    pub store: String,
-    /// Address of the Yotpo API.
-    pub yotpo_endpoint: String,
-    /// Address of the Treasure Data API.
-    pub treasure_data_endpoint: String,
-    /// The database.
-    pub database: String,
-    /// The table.
-    pub table: String,
-}
+use crate::identity::{Mode, Target};
 
 /// How far a run is. Each phase can be entered again after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -97,19 +82,4 @@ pub struct LastSuccess {
     pub pages: u64,
     /// When it ended, Unix seconds.
     pub finished_at: u64,
-}
-
-impl Target {
-    /// A short name for files and sessions: eight hexadecimal digits.
-    pub fn fingerprint(&self) -> String {
-        let Self { store, yotpo_endpoint, treasure_data_endpoint, database, table } = self;
-        let text =
-            [store, yotpo_endpoint, treasure_data_endpoint, database, table].map(String::as_str).join("\n");
-        format!("{:08x}", crc32fast::hash(text.as_bytes()))
-    }
-
-    /// `database.table`, as users know it.
-    pub fn label(&self) -> String {
-        format!("{}.{}", self.database, self.table)
-    }
 }

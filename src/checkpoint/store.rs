@@ -5,8 +5,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::format::{FormatError, Saved, decode, encode};
-use super::state::{LastSuccess, RunState, Target};
+use super::state::{LastSuccess, RunState};
 use crate::failpoint;
+use crate::identity::Target;
 
 /// Largest state file that is read.
 const LARGEST_STATE: u64 = 1024 * 1024;
@@ -61,7 +62,7 @@ impl StateStore {
             path: folder.into(),
             source,
         })?;
-        let name = format!("{}.{}.{}.state", target.database, target.table, target.fingerprint());
+        let name = format!("{}.state", target.file_stem());
         Ok(Self { folder: folder.into(), path: folder.join(name) })
     }
 

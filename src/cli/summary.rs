@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::config::{Mode, Settings, SummaryFormat};
+use crate::config::{Settings, SummaryFormat};
+use crate::identity::Mode;
 use crate::pipeline::{Outcome, RunReport};
 use crate::telemetry::peak_resident_bytes;
 

@@ -5,33 +5,22 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::layers::Layers;
 use super::problem::SettingsError;
 use super::read::{Reader, endpoint, reach};
 use super::setting::{SECRETS, Setting};
-use crate::checkpoint::Target;
 use crate::http::ClientSettings;
+use crate::identity::{DatabaseName, StoreId, TableName, Target};
 use crate::part::CompressionLevel;
 use crate::pipeline::{LoadSettings, PartSettings, ReplaceGuards, ResumePolicy, ResumeSettings};
 use crate::rate_limit::RequestRate;
 use crate::retry::RetryPolicy;
-use crate::treasure_data::{DatabaseName, Polling, TableName, TreasureDataSettings};
-use crate::yotpo::{LoyaltyCheck, StoreId, YotpoSettings};
+use crate::treasure_data::{Polling, TreasureDataSettings};
+use crate::yotpo::{LoyaltyCheck, YotpoSettings};
 
 const MEBIBYTE: u64 = 1024 * 1024;
-
-/// How rows reach the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// They are added to the rows that are there.
-    Append,
-    /// They take the place of the rows that are there.
-    Replace,
-}
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,11 +171,11 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         (store?, database?, table?, page_size?);
     let connections = |endpoint: &Url| ClientSettings { request_timeout, reach: reach(endpoint) };
     let target = Target {
-        store: store.to_string(),
+        store: store.clone(),
         yotpo_endpoint: yotpo_endpoint.to_string(),
         treasure_data_endpoint: td_endpoint.to_string(),
-        database: database.to_string(),
-        table: table.to_string(),
+        database,
+        table,
     };
     Some(Settings {
         yotpo_connections: connections(&yotpo_endpoint),
@@ -195,9 +184,9 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         request_rate: request_rate?,
         treasure_data: TreasureDataSettings { endpoint: td_endpoint, api_key: api_key? },
         load: LoadSettings {
+            database: target.database.clone(),
+            table: target.table.clone(),
             target,
-            database,
-            table,
             mode: mode?,
             page_size,
             parts: parts?,
@@ -329,18 +318,6 @@ fn site_endpoint(site: &str) -> Option<Url> {
         _ => return None,
     };
     endpoint(address).ok()
-}
-
-impl FromStr for Mode {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "append" => Ok(Self::Append),
-            "replace" => Ok(Self::Replace),
-            _ => Err(()),
-        }
-    }
 }
 
 impl FromStr for LogFormat {

@@ -7,7 +7,7 @@ use super::identity::{RunId, RunNames};
 use super::run::{Services, session_of};
 use super::settings::{LoadSettings, ResumePolicy};
 use crate::checkpoint::{RunPhase, RunState, StateError, StateStore};
-use crate::config::Mode;
+use crate::identity::Mode;
 use crate::treasure_data::{Polling, Stage, TreasureDataClient, TreasureDataError};
 
 /// Where a run begins.
@@ -210,7 +210,7 @@ pub(super) async fn discard(
         _ => session.delete().await?,
     }
     if let Some(table) = &state.temporary_table {
-        client.delete_table(&state.target.database.parse()?, &table.parse()?).await?;
+        client.delete_table(&state.target.database, &table.parse()?).await?;
     }
     Ok(())
 }

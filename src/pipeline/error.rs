@@ -3,9 +3,10 @@
 use super::quarantine::QuarantineError;
 use crate::checkpoint::StateError;
 use crate::exit_status::ExitStatus;
+use crate::identity::{NameError, SessionName};
 use crate::row::RowError;
 use crate::signal::Signal;
-use crate::treasure_data::{NameError, SessionName, TreasureDataError};
+use crate::treasure_data::TreasureDataError;
 use crate::yotpo::YotpoError;
 
 /// What to do about a state that cannot be read or saved.

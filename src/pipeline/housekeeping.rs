@@ -12,10 +12,8 @@ use super::identity::{SESSION_PREFIX, TEMPORARY_TABLE_PREFIX};
 use super::run::Services;
 use super::settings::LoadSettings;
 use crate::checkpoint::RunState;
-use crate::treasure_data::{
-    DatabaseName, Polling, SessionName, SessionState, SessionStatus, TableName, TreasureDataClient,
-    TreasureDataError,
-};
+use crate::identity::{DatabaseName, SessionName, TableName};
+use crate::treasure_data::{Polling, SessionState, SessionStatus, TreasureDataClient, TreasureDataError};
 
 /// How long the committed session of a run with an id stays as its marker.
 const MARKER_AGE: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -52,7 +50,8 @@ pub(super) async fn look_around(services: &Services, settings: &LoadSettings, ow
         Ok(sessions) => sessions,
         Err(error) => return tracing::debug!(%error, "other sessions could not be listed"),
     };
-    let prefix = format!("{SESSION_PREFIX}{}_", settings.target.fingerprint());
+    let prefix =
+        format!("{SESSION_PREFIX}{}_", settings.target.file_stem().rsplit('.').next().unwrap_or_default());
     let now = services.clock.unix_time().as_secs();
     let mut loading: HashSet<String> = HashSet::new();
     for session in
@@ -84,7 +83,10 @@ async fn remove_dead_tables(
     own: &RunState,
     loading: &HashSet<String>,
 ) {
-    let prefix = format!("{TEMPORARY_TABLE_PREFIX}{}_", settings.target.fingerprint());
+    let prefix = format!(
+        "{TEMPORARY_TABLE_PREFIX}{}_",
+        settings.target.file_stem().rsplit('.').next().unwrap_or_default()
+    );
     let tables = match client.tables(&settings.database).await {
         Ok(tables) => tables,
         Err(error) => return tracing::debug!(%error, "tables could not be listed"),

@@ -3,7 +3,8 @@
 use super::error::{GuardError, RunError};
 use super::run::Run;
 use crate::checkpoint::LastSuccess;
-use crate::treasure_data::{TableName, TableOrigin};
+use crate::identity::TableName;
+use crate::treasure_data::TableOrigin;
 
 /// Makes an empty temporary table. One of the same name was left by a dead attempt of this run.
 pub(super) async fn make_temporary_table(run: &Run<'_>, table: &TableName) -> Result<(), RunError> {

@@ -18,11 +18,11 @@ use super::transfer::{Transferred, transfer, within_grace};
 use super::upload::Totals;
 use crate::checkpoint::{RunPhase, RunState, StateStore};
 use crate::clock::Clock;
-use crate::config::Mode;
+use crate::identity::{Mode, TableName};
 use crate::signal::StopRequests;
 use crate::treasure_data::{
-    LoadedSession, OpenSession, Session, Stage, TableName, TableOrigin, TreasureDataClient,
-    TreasureDataError, VerifiedSession,
+    LoadedSession, OpenSession, Session, Stage, TableOrigin, TreasureDataClient, TreasureDataError,
+    VerifiedSession,
 };
 use crate::yotpo::YotpoClient;
 
@@ -456,8 +456,11 @@ async fn unless_stopped<T>(
 
 /// The session of a run; in `replace` mode it loads the temporary table.
 pub(super) fn session_of(client: &Arc<TreasureDataClient>, state: &RunState) -> Result<Session, RunError> {
-    let table = state.temporary_table.as_ref().unwrap_or(&state.target.table).parse()?;
-    Ok(Session::new(Arc::clone(client), state.session.parse()?, state.target.database.parse()?, table))
+    let table = match &state.temporary_table {
+        Some(name) => name.parse()?,
+        None => state.target.table.clone(),
+    };
+    Ok(Session::new(Arc::clone(client), state.session.parse()?, state.target.database.clone(), table))
 }
 
 /// A run that failed before it began: what an earlier run left is as it was.

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::identity::RunId;
-use crate::checkpoint::Target;
-use crate::config::Mode;
+use crate::identity::{DatabaseName, Mode, TableName, Target};
 use crate::part::CompressionLevel;
-use crate::treasure_data::{DatabaseName, Polling, TableName};
+use crate::treasure_data::Polling;
 use crate::yotpo::LoyaltyCheck;
 
 /// How rows are cut into parts. At most `upload_workers + 1` parts are in memory.

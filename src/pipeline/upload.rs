@@ -16,8 +16,9 @@ use super::ledger::{Ledger, PageEnd, StoredPart};
 use super::progress::Progress;
 use super::quarantine::Quarantine;
 use crate::checkpoint::RunState;
+use crate::identity::PartName;
 use crate::part::{Part, PartBuilder};
-use crate::treasure_data::{OpenSession, PartName, TreasureDataError};
+use crate::treasure_data::{OpenSession, TreasureDataError};
 
 /// Builds parts from chunks and uploads them.
 pub(super) struct Uploader<'a> {

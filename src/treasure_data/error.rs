@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::name::{DatabaseName, SessionName, TableName};
 use super::session::RecordCounts;
 use crate::http::CallError;
+use crate::identity::{DatabaseName, SessionName, TableName};
 
 /// A step of the load failed.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,6 @@
 mod answer;
 mod client;
 mod error;
-mod name;
 mod session;
 mod session_calls;
 mod table;
@@ -16,7 +15,6 @@ mod wait;
 pub use answer::{SessionState, SessionStatus, TableState};
 pub use client::{TreasureDataClient, TreasureDataSettings};
 pub use error::TreasureDataError;
-pub use name::{DatabaseName, NameError, PartName, SessionName, TableName};
 pub use session::{
     CommittedSession, CommittingSession, FrozenSession, LoadedSession, OpenSession, PerformingSession,
     RecordCounts, Session, Stage, VerifiedSession,

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::answer::{SessionState, SessionStatus};
 use super::client::TreasureDataClient;
 use super::error::TreasureDataError;
-use super::name::{DatabaseName, PartName, SessionName, TableName};
 use super::wait::{JobOutcome, Polling, Wait};
+use crate::identity::{DatabaseName, PartName, SessionName, TableName};
 
 /// How often a load job's end is looked for while the session still says "uploading".
 const STALE_STATE_LOOKS: u32 = 10;

@@ -16,8 +16,8 @@ use http::{Method, StatusCode};
 use super::answer::{JobState, JobTimes, PartList, Performed, SessionList, SessionState, SessionStatus};
 use super::client::{Call, Payload, TreasureDataClient};
 use super::error::TreasureDataError;
-use super::name::{DatabaseName, PartName, SessionName, TableName};
 use crate::http::{CallError, Effect};
+use crate::identity::{DatabaseName, PartName, SessionName, TableName};
 
 impl TreasureDataClient {
     /// Creates a session for a table. Afterwards it exists, is empty or holds parts of an earlier attempt, and is

@@ -14,8 +14,8 @@ use http::{Method, StatusCode};
 use super::answer::{TableList, TableState};
 use super::client::{Call, Payload, TreasureDataClient};
 use super::error::TreasureDataError;
-use super::name::{DatabaseName, TableName};
 use crate::http::{BodyProblem, CallError, Effect};
+use crate::identity::{DatabaseName, TableName};
 
 /// How often a rename that the list of tables does not show is asked for.
 const RENAME_ATTEMPTS: u32 = 5;

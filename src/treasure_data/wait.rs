@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::answer::SessionStatus;
 use super::error::TreasureDataError;
-use super::name::SessionName;
 use crate::clock::Clock;
+use crate::identity::SessionName;
 
 /// How a wait for the service is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,5 @@
 //! The two calls: an access token and a page of customers.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderName};
@@ -17,6 +15,7 @@ use super::page::Page;
 use super::pagination::likely_next;
 use super::prefetch::Ahead;
 use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
+use crate::identity::StoreId;
 use crate::retry::{RequestCounts, Retrier};
 use crate::row::IngestionTime;
 
@@ -31,10 +30,6 @@ const GET_PAGE: &str = "fetch a page of customers";
 /// The whole of the message with which a 400 means "no more data"; known only from the job being replaced, so that
 /// it is matched narrowly: every other 400 is an error.
 const NO_RESULTS: &str = "no results found";
-
-/// A Yotpo store's id (its app key): letters, digits, `-` and `_`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StoreId(String);
 
 /// Which store is read, and how.
 #[derive(Clone, Debug)]
@@ -225,36 +220,10 @@ impl YotpoSettings {
 
     fn store_url(&self) -> Url {
         let mut url = self.endpoint.clone();
-        for segment in ["core", "v3", "stores", &self.store.0] {
+        for segment in ["core", "v3", "stores", self.store.as_str()] {
             extend_path(&mut url, segment);
         }
         url
-    }
-}
-
-impl StoreId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for StoreId {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("1 to 128 letters, digits, - or _")
-        }
-    }
-}
-
-impl fmt::Display for StoreId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
     }
 }
 

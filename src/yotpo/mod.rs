@@ -18,7 +18,7 @@ mod pagination;
 mod paging;
 mod prefetch;
 
-pub use client::{StoreId, YotpoClient, YotpoSettings};
+pub use client::{YotpoClient, YotpoSettings};
 pub use cursor::PageCursor;
 pub use error::YotpoError;
 pub use page::{Page, RefusedCustomer};

@@ -75,7 +75,7 @@ fn a_run_killed_in_any_phase_is_gone_on_with() {
     for scenario in [Scenario::append(), Scenario::replace()] {
         for phase in [Frozen, Performing, Ready, Committing, Committed, Renamed] {
             let scenario = scenario.clone();
-            if phase == Renamed && scenario.mode == yotpo_td::config::Mode::Append {
+            if phase == Renamed && scenario.mode == yotpo_td::identity::Mode::Append {
                 continue;
             }
             on_virtual_time(async move || {

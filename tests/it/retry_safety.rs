@@ -32,7 +32,7 @@ fn scenario(before: Before, replaces: bool) -> Scenario {
     scenario.sandbox.commit_duration = Duration::from_secs(10);
     if before == Before::OldMarker {
         // The rows of two runs are in the table in the end.
-        scenario.mode = yotpo_td::config::Mode::Replace;
+        scenario.mode = yotpo_td::identity::Mode::Replace;
         scenario.old_rows = 7;
     }
     scenario

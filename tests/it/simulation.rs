@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use yotpo_td::config::Mode;
+use yotpo_td::identity::Mode;
 use yotpo_td::sandbox::{Control, FaultPlan, SandboxSettings};
 
 use crate::fault_sweep::check_aftermath;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::SETTINGS;
+use crate::identity::Mode;
 
 fn read(flags: &[(&'static str, &str)], environment: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
     let flags: BTreeMap<_, _> = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();

@@ -1,0 +1,128 @@
+//! Hashes that go into names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The first 64 bits of a SHA-256 digest, as 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShortHash([u8; 8]);
+
+/// A digest over the names of parts in their order: SHA-256 over the digest before and the next name. Kept in the state
+/// file instead of the names, and written into the name of the last part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PartsDigest([u8; 16]);
+
+impl ShortHash {
+    /// The hash of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(first(&Sha256::digest(bytes)))
+    }
+}
+
+impl PartsDigest {
+    /// The digest with one more name behind the others.
+    #[must_use]
+    pub fn with(self, name: &str) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(self.0);
+        hasher.update(name.as_bytes());
+        Self(first(&hasher.finalize()))
+    }
+}
+
+fn first<const N: usize>(digest: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.iter_mut().zip(digest).for_each(|(byte, of)| *byte = *of);
+    bytes
+}
+
+fn write_hexadecimal(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+}
+
+fn read_hexadecimal<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let is_ours = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() != 2 * N || !text.bytes().all(is_ours) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+impl fmt::Display for ShortHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hexadecimal(&self.0, formatter)
+    }
+}
+
+impl FromStr for ShortHash {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        read_hexadecimal(text).map(Self).ok_or(())
+    }
+}
+
+impl fmt::Display for PartsDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hexadecimal(&self.0, formatter)
+    }
+}
+
+impl FromStr for PartsDigest {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        read_hexadecimal(text).map(Self).ok_or(())
+    }
+}
+
+impl TryFrom<String> for PartsDigest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map_err(|()| "not a digest of part names")
+    }
+}
+
+impl From<PartsDigest> for String {
+    fn from(digest: PartsDigest) -> Self {
+        digest.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_the_first_bytes_of_sha_256() {
+        // The digest of the empty text, from the standard (FIPS 180-4 examples).
+        assert_eq!(ShortHash::of(b"").to_string(), "e3b0c44298fc1c14");
+        assert_eq!("e3b0c44298fc1c14".parse(), Ok(ShortHash::of(b"")));
+        for text in ["", "E3b0c44298fc1c14", "e3b0c44298fc1c1", "e3b0c44298fc1c1g"] {
+            assert_eq!(text.parse::<ShortHash>(), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_digest_depends_on_every_name_and_their_order() {
+        let digest =
+            |names: &[&str]| names.iter().fold(PartsDigest::default(), |digest, name| digest.with(name));
+        assert_ne!(digest(&["a", "b"]), digest(&["b", "a"]));
+        assert_ne!(digest(&["a", "b"]), digest(&["a"]));
+        assert_ne!(digest(&["ab"]), digest(&["a", "b"]));
+        let whole = digest(&["a", "b"]);
+        assert_eq!(
+            serde_json::from_str::<PartsDigest>(&serde_json::to_string(&whole).unwrap()).unwrap(),
+            whole
+        );
+    }
+}

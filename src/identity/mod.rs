@@ -1,0 +1,28 @@
+//! What a run is and what its things are called: target, mode, run id, attempt, and every name that follows from them.
+//!
+//! Owns the rules of names. A name is rendered from its fields and read back into them; one that does not read back
+//! completely is not ours, whatever it begins with. A leaf: it knows no service, no file and no setting.
+
+mod digest;
+mod mode;
+mod name;
+mod nonce;
+mod part_name;
+mod run_id;
+mod session_name;
+mod store_id;
+mod table_id;
+mod table_name;
+mod target;
+
+pub use digest::{PartsDigest, ShortHash};
+pub use mode::Mode;
+pub use name::{DatabaseName, NameError, PartName, SessionName, TableName};
+pub use nonce::{Nonce, NonceError};
+pub use part_name::{OwnPart, PartTotals, ProofError, Proposal, prove_complete};
+pub use run_id::RunId;
+pub use session_name::{BallotName, OwnSessionName, PROTOCOL, RunSession};
+pub use store_id::StoreId;
+pub use table_id::TableId;
+pub use table_name::{OwnTable, TableSuffix};
+pub use target::{Fingerprint, Target};

@@ -1,0 +1,48 @@
+//! How rows reach the table.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// How rows reach the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They are added to the rows that are there.
+    Append,
+    /// They replace the rows that are there.
+    Replace,
+}
+
+impl Mode {
+    /// The word that users write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Replace => "replace",
+        }
+    }
+
+    /// The letter that stands for it in a ballot's name.
+    pub(super) const fn letter(self) -> char {
+        match self {
+            Self::Append => 'a',
+            Self::Replace => 'r',
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Append, Self::Replace].into_iter().find(|mode| mode.as_str() == text).ok_or(())
+    }
+}

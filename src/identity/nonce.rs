@@ -1,0 +1,109 @@
+//! What tells one attempt from all others.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Seconds have ten digits from 2001 to 2286.
+const MAX_TIME: u64 = 9_999_999_999;
+/// Length of a nonce as text.
+const LENGTH: usize = 27;
+
+/// One attempt: its start by Treasure Data's clock, which is the `time` of its rows, and 64 random bits. Never used
+/// twice. Ordered by time first: a smaller one is older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Nonce {
+    time: u64,
+    random: u64,
+}
+
+/// A time that no nonce can have, or a text that is no nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the mark of an attempt")]
+pub struct NonceError;
+
+impl Nonce {
+    /// The attempt that starts at `time`, in Unix seconds.
+    ///
+    /// # Errors
+    /// When the time has more than ten digits (after the year 2286).
+    pub fn new(time: u64, random: u64) -> Result<Self, NonceError> {
+        if time <= MAX_TIME { Ok(Self { time, random }) } else { Err(NonceError) }
+    }
+
+    /// When the attempt started, Unix seconds by Treasure Data's clock; the `time` of its rows.
+    pub const fn time(self) -> u64 {
+        self.time
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:010}_{:016x}", self.time, self.random)
+    }
+}
+
+impl FromStr for Nonce {
+    type Err = NonceError;
+
+    fn from_str(text: &str) -> Result<Self, NonceError> {
+        let (time, random) = text.split_once('_').filter(|_| text.len() == LENGTH).ok_or(NonceError)?;
+        let time = time.parse().map_err(|_not_a_number| NonceError)?;
+        let random = u64::from_str_radix(random, 16).map_err(|_not_a_number| NonceError)?;
+        let nonce = Self::new(time, random)?;
+        // A sign or a capital would be another text for the same attempt.
+        if nonce.to_string() == text { Ok(nonce) } else { Err(NonceError) }
+    }
+}
+
+impl TryFrom<String> for Nonce {
+    type Error = NonceError;
+
+    fn try_from(text: String) -> Result<Self, NonceError> {
+        text.parse()
+    }
+}
+
+impl From<Nonce> for String {
+    fn from(nonce: Nonce) -> Self {
+        nonce.to_string()
+    }
+}
+
+/// Takes a nonce from the front of a name; gives what follows it.
+pub(super) fn split_nonce(text: &str) -> Option<(Nonce, &str)> {
+    let (nonce, rest) = text.split_at_checked(LENGTH)?;
+    Some((nonce.parse().ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_attempt_is_the_smaller_whatever_its_random_bits() {
+        let nonce = |time, random| Nonce::new(time, random).unwrap();
+        assert!(nonce(5, u64::MAX) < nonce(6, 0));
+        assert!(nonce(5, 1) < nonce(5, 2));
+    }
+
+    #[test]
+    fn only_the_one_spelling_is_read() {
+        let nonce = Nonce::new(1_795_406_400, 0xab).unwrap();
+        assert_eq!(nonce.to_string(), "1795406400_00000000000000ab");
+        assert_eq!(nonce.to_string().parse(), Ok(nonce));
+        for text in [
+            "",
+            "1795406400_00000000000000AB",
+            "+795406400_00000000000000ab",
+            "1795406400_+0000000000000ab",
+            "1795406400-00000000000000ab",
+            "1795406400_00000000000000ab_",
+        ] {
+            assert_eq!(text.parse::<Nonce>(), Err(NonceError), "{text}");
+        }
+        assert_eq!(Nonce::new(10_000_000_000, 0), Err(NonceError));
+    }
+}

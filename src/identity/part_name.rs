@@ -1,0 +1,292 @@
+//! The names of parts, which prove that a session holds everything, and of proposals.
+//!
+//! ```text
+//! part_<position>_<hash of its body>                                                          part
+//! part_<position>_<hash of its body>_last_<parts>_<valid rows>_<rejected>_<digest>            last part
+//! propose_<nonce>_<target id>_<parts>_<valid rows>_<rejected>                                 proposal, in a ballot
+//! abandon_<nonce>                                                                             proposal to load nothing
+//! ```
+
+use super::digest::{PartsDigest, ShortHash};
+use super::name::{NameError, PartName};
+use super::nonce::{Nonce, split_nonce};
+use super::table_id::TableId;
+
+/// What a complete set holds; written into the name of its last part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartTotals {
+    /// Parts, the last one included.
+    pub parts: u64,
+    /// Rows in them.
+    pub valid: u64,
+    /// Customers that no row could be made of.
+    pub rejected: u64,
+}
+
+/// A part of an attempt's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnPart {
+    position: u64,
+    body: ShortHash,
+    last: Option<(PartTotals, PartsDigest)>,
+}
+
+/// What an attempt puts into the ballot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Proposal {
+    /// Its own set, which is complete and loaded. The smallest nonce wins.
+    Set {
+        /// The attempt.
+        nonce: Nonce,
+        /// The target's id when the attempt began.
+        target: TableId,
+        /// Parts of the set.
+        parts: u64,
+        /// Its rows.
+        valid: u64,
+        /// Customers that are not in it.
+        rejected: u64,
+    },
+    /// Nothing is to be loaded. Any set wins over it.
+    Abandon {
+        /// When it was proposed, and by whom.
+        nonce: Nonce,
+    },
+}
+
+/// Why a list of parts does not prove a complete set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    /// A name is not one of ours.
+    #[error("a part is not one of ours")]
+    Foreign,
+    /// A position is missing or there twice.
+    #[error("part {position} is missing or not the only one")]
+    Gap {
+        /// The position, from 0.
+        position: u64,
+    },
+    /// The part that carries the totals is missing, or not the last one.
+    #[error("the last part is missing")]
+    NoLast,
+    /// The names are not those that the last part was named after.
+    #[error("the parts are not those of one attempt")]
+    Mixed,
+}
+
+impl OwnPart {
+    /// The part at `position` (from 0) with this body.
+    pub fn new(position: u64, body: &[u8]) -> Self {
+        Self { position, body: ShortHash::of(body), last: None }
+    }
+
+    /// The same part as the last one of a set. `before` is the digest over the names of the parts before it.
+    #[must_use]
+    pub fn last(self, before: PartsDigest, valid: u64, rejected: u64) -> Self {
+        let totals = PartTotals { parts: self.position + 1, valid, rejected };
+        Self { last: Some((totals, before.with(&self.stem()))), ..self }
+    }
+
+    /// Where it stands, from 0.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn stem(&self) -> String {
+        format!("part_{:08}_{}", self.position, self.body)
+    }
+
+    /// The part's name.
+    ///
+    /// # Errors
+    /// Never: it is short and of allowed characters.
+    pub fn render(&self) -> Result<PartName, NameError> {
+        let stem = self.stem();
+        match self.last {
+            None => stem.parse(),
+            Some((PartTotals { parts, valid, rejected }, digest)) => {
+                format!("{stem}_last_{parts}_{valid}_{rejected}_{digest}").parse()
+            }
+        }
+    }
+
+    /// Reads a part's name; `None` when it is not one of ours.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut fields = name.strip_prefix("part_")?.split('_');
+        let position = fields.next()?.parse().ok()?;
+        let body = fields.next()?.parse().ok()?;
+        let last = match fields.next() {
+            None => None,
+            Some("last") => {
+                let [parts, valid, rejected] = [(); 3].map(|()| fields.next()?.parse().ok());
+                let totals = PartTotals { parts: parts?, valid: valid?, rejected: rejected? };
+                Some((totals, fields.next()?.parse().ok()?))
+            }
+            Some(_) => return None,
+        };
+        let part = Self { position, body, last };
+        // Another spelling of a number would be another name.
+        let is_whole = fields.next().is_none() && part.render().ok()?.as_str() == name;
+        is_whole.then_some(part)
+    }
+}
+
+/// Whether `names` are the parts of one complete set; gives what it holds, and the digest over all names but the last.
+///
+/// # Errors
+/// What is missing or too much.
+pub fn prove_complete<'a>(names: impl Iterator<Item = &'a str>) -> Result<PartTotals, ProofError> {
+    let mut parts = names.map(OwnPart::parse).collect::<Option<Vec<_>>>().ok_or(ProofError::Foreign)?;
+    parts.sort_by_key(OwnPart::position);
+    let mut digest = PartsDigest::default();
+    let mut proven = None;
+    for (part, position) in parts.iter().zip(0..) {
+        if part.position != position {
+            return Err(ProofError::Gap { position });
+        }
+        match part.last {
+            None => digest = digest.with(part.render().map_err(|_never| ProofError::Foreign)?.as_str()),
+            Some(_) if proven.is_some() => return Err(ProofError::Mixed),
+            Some((totals, written)) if written == digest.with(&part.stem()) => proven = Some(totals),
+            Some(_) => return Err(ProofError::Mixed),
+        }
+    }
+    match proven {
+        Some(totals) if u64::try_from(parts.len()) == Ok(totals.parts) => Ok(totals),
+        Some(_) => Err(ProofError::Mixed),
+        None => Err(ProofError::NoLast),
+    }
+}
+
+impl Proposal {
+    /// The attempt that proposed.
+    pub const fn nonce(self) -> Nonce {
+        match self {
+            Self::Set { nonce, .. } | Self::Abandon { nonce } => nonce,
+        }
+    }
+
+    /// The name of the part that stands for it.
+    ///
+    /// # Errors
+    /// Never: it is short and of allowed characters.
+    pub fn render(self) -> Result<PartName, NameError> {
+        match self {
+            Self::Set { nonce, target, parts, valid, rejected } => {
+                format!("propose_{nonce}_{target}_{parts}_{valid}_{rejected}").parse()
+            }
+            Self::Abandon { nonce } => format!("abandon_{nonce}").parse(),
+        }
+    }
+
+    /// Reads the name of a part of a ballot; `None` when it is not a proposal.
+    pub fn parse(name: &str) -> Option<Self> {
+        let proposal = match name.strip_prefix("propose_") {
+            Some(rest) => {
+                let (nonce, rest) = split_nonce(rest)?;
+                let mut fields = rest.strip_prefix('_')?.split('_');
+                let target = TableId::parse(fields.next()?)?;
+                let [parts, valid, rejected] = [(); 3].map(|()| fields.next()?.parse().ok());
+                Self::Set { nonce, target, parts: parts?, valid: valid?, rejected: rejected? }
+            }
+            None => Self::Abandon { nonce: name.strip_prefix("abandon_")?.parse().ok()? },
+        };
+        (proposal.render().ok()?.as_str() == name).then_some(proposal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set(count: u64, salt: u8) -> Vec<String> {
+        let mut digest = PartsDigest::default();
+        (0..count)
+            .map(|position| {
+                let part = OwnPart::new(position, &[salt, u8::try_from(position).unwrap()]);
+                if position + 1 == count {
+                    return part.last(digest, 10 * count, 1).render().unwrap().to_string();
+                }
+                let name = part.render().unwrap().to_string();
+                digest = digest.with(&name);
+                name
+            })
+            .collect()
+    }
+
+    fn prove(names: &[String]) -> Result<PartTotals, ProofError> {
+        prove_complete(names.iter().map(String::as_str))
+    }
+
+    #[test]
+    fn names_look_as_documented() {
+        let names = set(2, 0);
+        assert_eq!(names[0], "part_00000000_96a296d224f285c6");
+        assert!(names[1].starts_with("part_00000001_b413f47d13ee2fe6_last_2_20_1_"), "{}", names[1]);
+        let nonce = Nonce::new(1_795_406_400, 7).unwrap();
+        let target = TableId::from_api("42");
+        let proposal = Proposal::Set { nonce, target, parts: 2, valid: 20, rejected: 1 };
+        assert_eq!(proposal.render().unwrap().as_str(), "propose_1795406400_0000000000000007_42_2_20_1");
+        assert_eq!(
+            Proposal::Abandon { nonce }.render().unwrap().as_str(),
+            "abandon_1795406400_0000000000000007"
+        );
+        for foreign in [
+            "",
+            "part_1",
+            "part_00000000_96a296d224f285c6_",
+            "part_0_96a296d224f285c6",
+            "propose_",
+            "abandon_x",
+        ] {
+            assert_eq!((OwnPart::parse(foreign), Proposal::parse(foreign)), (None, None), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn any_set_wins_over_an_abandon_and_the_oldest_attempt_among_sets() {
+        let nonce = |time| Nonce::new(time, 0).unwrap();
+        let set = |time| Proposal::Set {
+            nonce: nonce(time),
+            target: TableId::unknown(),
+            parts: 1,
+            valid: 1,
+            rejected: 0,
+        };
+        let winner = [Proposal::Abandon { nonce: nonce(1) }, set(3), set(2)].into_iter().min().unwrap();
+        assert_eq!(winner, set(2));
+    }
+
+    #[test]
+    fn what_is_not_one_complete_set_is_not_proven() {
+        let whole = set(3, 0);
+        assert_eq!(prove(&whole), Ok(PartTotals { parts: 3, valid: 30, rejected: 1 }));
+        assert_eq!(prove(&whole[..2]), Err(ProofError::NoLast));
+        assert_eq!(prove(&[]), Err(ProofError::NoLast));
+        assert_eq!(prove(&[whole[0].clone(), whole[2].clone()]), Err(ProofError::Gap { position: 1 }));
+        let other = set(3, 1);
+        assert_eq!(prove(&[whole[0].clone(), other[1].clone(), whole[2].clone()]), Err(ProofError::Mixed));
+        assert_eq!(
+            prove(&[whole.clone(), vec![other[1].clone()]].concat()),
+            Err(ProofError::Gap { position: 2 })
+        );
+        assert_eq!(prove(&[whole.clone(), vec!["part_x".to_owned()]].concat()), Err(ProofError::Foreign));
+        // A shorter set's last part in the middle.
+        let shorter = set(2, 0);
+        assert_eq!(prove(&[whole[0].clone(), shorter[1].clone(), whole[2].clone()]), Err(ProofError::Mixed));
+    }
+
+    proptest! {
+        #[test]
+        fn a_complete_set_is_proven_in_any_order_and_nothing_less(count in 1..20_u64, missing in 0..20_usize) {
+            let mut names = set(count, 3);
+            names.reverse();
+            prop_assert_eq!(prove(&names), Ok(PartTotals { parts: count, valid: 10 * count, rejected: 1 }));
+            names.remove(missing % names.len());
+            let unproven = matches!(prove(&names), Err(ProofError::Gap { .. } | ProofError::NoLast));
+            prop_assert!(unproven);
+        }
+    }
+}

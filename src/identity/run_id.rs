@@ -1,0 +1,78 @@
+//! What tells one run from all others.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// A run's id: letters, digits, `-` and `_`, at most 64. All attempts of a run share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(String);
+
+impl RunId {
+    /// The id of a run that starts at `unix_time`; `random` keeps runs of the same second apart.
+    pub fn generate(unix_time: Duration, random: u32) -> Self {
+        // Times that a row cannot have are refused elsewhere; here they only need a name.
+        let time = UNIX_EPOCH + unix_time.min(Duration::from_secs(253_402_300_799));
+        let stamp = humantime::format_rfc3339_seconds(time).to_string().replace(['-', ':'], "");
+        Self(format!("{stamp}-{random:08x}"))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RunId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("1 to 64 letters, digits, - or _")
+        }
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_ids_carry_time_and_chance() {
+        let id = RunId::generate(Duration::from_secs(1_795_406_400), 0x9f1c_02ab);
+        assert_eq!(id.as_str(), "20261123T040000Z-9f1c02ab");
+    }
+
+    #[test]
+    fn ids_that_could_bend_an_address_are_refused() {
+        for text in ["", "a/b", "a b", "..", "é", &"x".repeat(65)] {
+            assert_eq!(text.parse::<RunId>(), Err("1 to 64 letters, digits, - or _"), "{text}");
+        }
+    }
+}
