@@ -1,0 +1,245 @@
+//! The ballot: whether a generation is decided, by whom, and putting the own set or an abandonment into it.
+
+use super::seen::{BallotSeen, BallotTable, Sent, TargetSeen, Winner};
+use super::{
+    At, Attempt, BallotFor, Ending, ListFor, MAX_GENERATION, Next, Purpose, Step, SurveyFor, TargetFor,
+};
+use crate::identity::{Mode, Nonce, Proposal, TableSuffix};
+
+impl Attempt {
+    pub(super) fn show_ballot(self, wanted: BallotFor) -> Next {
+        let generation = match wanted {
+            BallotFor::NextGeneration => self.generation + 1,
+            BallotFor::Decide | BallotFor::NothingToLoad => self.generation,
+        };
+        self.step(At::Ballot(wanted), Step::ShowBallot(generation))
+    }
+
+    pub(super) fn ballot_shown(mut self, wanted: BallotFor, ballot: BallotSeen) -> Next {
+        match (wanted, ballot) {
+            (BallotFor::NextGeneration, BallotSeen::Absent) => return self.finish(Ending::Superseded),
+            (BallotFor::NextGeneration, _) => {
+                self.generation += 1;
+                self.winner = None;
+            }
+            (BallotFor::NothingToLoad, BallotSeen::Absent) => return self.finish(Ending::NothingToLoad),
+            (BallotFor::Decide | BallotFor::NothingToLoad, _) => {}
+        }
+        match ballot {
+            BallotSeen::Absent => self.undecided(),
+            BallotSeen::Open => {
+                if self.purpose == Purpose::Load
+                    && let Some(proposal) = self.own_proposal()
+                {
+                    return self.propose(proposal);
+                }
+                self.list(ListFor::Open(wanted))
+            }
+            BallotSeen::Frozen => self.list(ListFor::Frozen),
+            BallotSeen::OnTable(BallotTable::Set(winner)) => self.decided(winner),
+            BallotSeen::OnTable(BallotTable::Abandon(nonce)) => self.abandoned(nonce),
+            // The name says nothing: another table may have it by now.
+            BallotSeen::OnTable(BallotTable::Target) => self.look_for_own_target(),
+            BallotSeen::OnTable(BallotTable::Foreign) => self.finish(Ending::ForeignBallot),
+        }
+    }
+
+    fn list(self, wanted: ListFor) -> Next {
+        let generation = self.generation;
+        self.step(At::List(wanted), Step::ListBallot(generation))
+    }
+
+    pub(super) fn proposals_listed(mut self, wanted: ListFor, smallest: Option<Proposal>) -> Next {
+        if let Some(proposal) = smallest {
+            self.note_attempt(proposal.nonce());
+        }
+        match (wanted, smallest) {
+            (ListFor::Open(_), Some(_)) => self.freeze_ballot(),
+            (ListFor::Open(BallotFor::NothingToLoad), None) => self.finish(Ending::NothingToLoad),
+            (ListFor::Open(_), None) => self.undecided(),
+            (ListFor::Frozen, Some(Proposal::Set { nonce, target, parts, valid, rejected })) => {
+                let totals = Some(crate::identity::PartTotals { parts, valid, rejected });
+                self.decided(Winner { nonce, target, table: None, suffix: TableSuffix::Rows, totals })
+            }
+            (ListFor::Frozen, Some(Proposal::Abandon { nonce })) => self.abandoned(nonce),
+            (ListFor::Frozen, None) => self.next_generation(),
+        }
+    }
+
+    /// The ballot names nobody yet.
+    fn undecided(self) -> Next {
+        match self.purpose {
+            Purpose::Abandon => self.abandon(),
+            Purpose::Load if self.may_propose() => self.survey(SurveyFor::Ballot),
+            Purpose::Load => self.make_set(),
+        }
+    }
+
+    /// Whether the own set is complete, loaded and proven, and for the table that is the target now.
+    fn may_propose(&self) -> bool {
+        let is_young = |nonce: Nonce| self.younger_than.is_none_or(|limit| nonce > limit);
+        self.own
+            .is_some_and(|own| own.is_ready() && is_young(own.nonce) && self.is_target_of(&own.as_winner()))
+    }
+
+    fn own_proposal(&self) -> Option<Proposal> {
+        let own = self.own.filter(|_| self.may_propose() && !self.is_older_than(self.lifetime.propose))?;
+        let totals = own.totals?;
+        Some(Proposal::Set {
+            nonce: own.nonce,
+            target: own.target,
+            parts: totals.parts,
+            valid: totals.valid,
+            rejected: totals.rejected,
+        })
+    }
+
+    /// Directly behind the look at sessions and target.
+    pub(super) fn create_ballot(mut self) -> Next {
+        if self.purpose == Purpose::Load && !self.may_propose() {
+            // The target is another table by now.
+            return self.give_up_set();
+        }
+        if self.is_older_than(self.lifetime.propose) {
+            return self.finish(Ending::RunTooOld);
+        }
+        let generation = self.generation;
+        let bound_to = match self.mode {
+            Mode::Append => None,
+            Mode::Replace => {
+                if let Some(own) = self.own.as_mut() {
+                    own.proposed = true;
+                }
+                self.own
+            }
+        };
+        self.step(At::CreateBallot, Step::CreateBallot(generation, bound_to))
+    }
+
+    pub(super) fn ballot_created(self, sent: Sent) -> Next {
+        match sent {
+            Sent::TableGone => match self.set_back() {
+                Some(attempt) => attempt.survey(SurveyFor::Start),
+                None => self.finish(Ending::NoProgress),
+            },
+            _ => self.show_ballot(BallotFor::Decide),
+        }
+    }
+
+    fn propose(mut self, proposal: Proposal) -> Next {
+        if let (Proposal::Set { .. }, Some(own)) = (proposal, self.own.as_mut()) {
+            own.proposed = true;
+        }
+        let generation = self.generation;
+        self.step(At::Propose, Step::Propose(generation, proposal))
+    }
+
+    pub(super) fn proposed(self, sent: Sent) -> Next {
+        match sent {
+            // Only then: what was not stored must not be decided on.
+            Sent::Done => self.freeze_ballot(),
+            Sent::TableGone => self.next_generation(),
+            _ => self.look_at_ballot_again(),
+        }
+    }
+
+    fn freeze_ballot(self) -> Next {
+        let generation = self.generation;
+        self.step(At::FreezeBallot, Step::FreezeBallot(generation))
+    }
+
+    pub(super) fn ballot_frozen(self, sent: Sent) -> Next {
+        match sent {
+            Sent::Done => self.show_ballot(BallotFor::Decide),
+            // Bound to a table that is gone: nobody can ever close it.
+            Sent::TableGone => self.next_generation(),
+            _ => self.look_at_ballot_again(),
+        }
+    }
+
+    fn look_at_ballot_again(self) -> Next {
+        match self.set_back() {
+            Some(attempt) => attempt.show_ballot(BallotFor::Decide),
+            None => self.finish(Ending::NoProgress),
+        }
+    }
+
+    /// The ballot names a set.
+    fn decided(self, winner: Winner) -> Next {
+        self.see_through(winner, true)
+    }
+
+    /// Sees a set through, whoever made it. `by_ballot`: the ballot was looked at just now.
+    pub(super) fn see_through(mut self, winner: Winner, by_ballot: bool) -> Next {
+        self.note_attempt(winner.nonce);
+        self.winner = Some(winner);
+        self.ballot_is_fresh = by_ballot;
+        if winner.suffix == TableSuffix::Empty {
+            self.read_target(TargetFor::Publish)
+        } else {
+            self.show_winner()
+        }
+    }
+
+    /// The ballot says that this generation loads nothing.
+    fn abandoned(mut self, nonce: Nonce) -> Next {
+        self.note_attempt(nonce);
+        if self.purpose == Purpose::Abandon {
+            // Somebody else's may be of long ago, and the run at work again in a later generation.
+            let is_ours = self.own.is_some_and(|own| own.nonce == nonce);
+            return if is_ours { self.finish(Ending::Abandoned) } else { self.next_generation() };
+        }
+        if self.started {
+            return self.finish(Ending::AbandonedByOthers);
+        }
+        self.younger_than = self.younger_than.max(Some(nonce));
+        if self.own.is_some_and(|own| own.nonce <= nonce) {
+            self.drop_set();
+        }
+        self.next_generation()
+    }
+
+    /// Nothing can be committed by this generation.
+    pub(super) fn next_generation(mut self) -> Next {
+        if self.generation >= MAX_GENERATION {
+            return self.finish(Ending::NoProgress);
+        }
+        // A set that won and came to nothing never will.
+        if self.own.is_some_and(|own| self.winner.is_some_and(|winner| winner.nonce == own.nonce)) {
+            self.own = None;
+        }
+        self.generation += 1;
+        self.winner = None;
+        self.read_target(TargetFor::Generation)
+    }
+
+    pub(super) fn generation_begins(mut self) -> Next {
+        if self.own.is_some_and(|own| !self.is_target_of(&own.as_winner())) {
+            self.drop_set();
+        }
+        self.show_ballot(BallotFor::Decide)
+    }
+
+    /// The target is another table: perhaps that of a set of this run.
+    pub(super) fn look_for_own_target(self) -> Next {
+        match self.set_back() {
+            Some(attempt) => attempt.survey(SurveyFor::OtherTarget),
+            None => self.finish(Ending::NoProgress),
+        }
+    }
+
+    /// Proposes that nothing is loaded; `replace` needs a table that stands for it.
+    fn abandon(self) -> Next {
+        let is_unproposed = self.own.is_none_or(|own| own.suffix != TableSuffix::Abandon);
+        match self.mode {
+            Mode::Replace if is_unproposed => self.new_set(),
+            Mode::Replace => self.survey(SurveyFor::Ballot),
+            Mode::Append => match (self.own, self.at) {
+                (None, _) => self.new_set(),
+                (Some(own), At::List(_)) => self.propose(Proposal::Abandon { nonce: own.nonce }),
+                (Some(_), _) if self.target == Some(TargetSeen::Missing) => self.create_target(),
+                (Some(_), _) => self.survey(SurveyFor::Ballot),
+            },
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! A run: what its attempts do next, and doing it.
+
+pub mod decide;
