@@ -75,13 +75,10 @@ pub(super) async fn fetch(
     while let Some(page) = pages.next_page().await? {
         customers += page.customers() as u64;
         progress.page_fetched(page.customers());
-        let end = PageEnd {
-            page: pages.number(),
-            cursor: page.next().map(|cursor| cursor.as_str().to_owned()),
-            limit_only: pages.limit_only(),
-        };
+        let end = PageEnd { position: pages.position().clone() };
+        let number = end.position.page();
         let (rows, refused) = page.into_rows();
-        let refused = refused.into_iter().map(|refused| RefusedCustomer::on(end.page, refused)).collect();
+        let refused = refused.into_iter().map(|refused| RefusedCustomer::on(number, refused)).collect();
         if batches.add(rows, refused, end).await.is_err() {
             // The other side failed, and its error ends this too: what is not complete must never look so.
             return std::future::pending().await;
@@ -106,7 +103,7 @@ impl Batches {
         if rows.is_empty() && refused.is_empty() {
             return Ok(());
         }
-        let is_first = end.page == 1;
+        let is_first = end.position.page() == 1;
         while !rows.is_empty() {
             if self.gathered.row_count + rows.len().min(self.most_rows) > self.most_rows {
                 self.hand_over().await?;
@@ -184,9 +181,11 @@ impl std::fmt::Debug for RefusedCustomer {
 mod tests {
     use super::*;
     use crate::part::CompressionLevel;
+    use crate::yotpo::{PageCursor, Position};
 
     fn end(page: u64) -> PageEnd {
-        PageEnd { page, cursor: Some(format!("behind {page}")), limit_only: None }
+        let cursor = PageCursor::from_plain(&format!("behind {page}"));
+        PageEnd { position: Position::After { page, cursor, query: None } }
     }
 
     fn rows(count: usize) -> Rows {
@@ -210,7 +209,7 @@ mod tests {
         let mut found = Vec::new();
         while let Some(pending) = chunks.recv().await {
             let encoded = pending.finished().await.unwrap();
-            let end = encoded.end.map(|end| end.page);
+            let end = encoded.end.map(|end| end.position.page());
             found.push((encoded.chunk.rows(), encoded.refused.len(), end));
         }
         found

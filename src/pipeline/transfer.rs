@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::encoding::{EncoderPool, PendingChunk};
 use super::error::RunError;
 use super::fetch::{Batches, fetch};
+use super::ledger::PageEnd;
 use super::memory::{encoder_threads, waiting_batches};
 use super::run::Run;
 use super::upload::{Totals, Uploader};
@@ -16,7 +17,7 @@ use crate::clock::Clock;
 use crate::row::IngestionTime;
 use crate::signal::{Signal, StopRequests};
 use crate::treasure_data::OpenSession;
-use crate::yotpo::{PageCursor, Pages, YotpoError};
+use crate::yotpo::{Pages, YotpoError};
 
 /// How long what is under way may take to end after a stop was asked for.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -54,13 +55,8 @@ pub(super) async fn transfer(
     let encoders = EncoderPool::new(settings.parts.level, threads);
     let mut batches = Batches::new(encoders, &settings.parts, sender);
     let yotpo = Arc::clone(&run.services.yotpo);
-    // Behind the last page there is no cursor either: only the pages tell that apart from the beginning.
-    let mut pages = if state.pages == 0 {
-        Pages::new(yotpo, time, settings.loyalty_check)
-    } else {
-        let cursor = state.cursor.as_deref().map(PageCursor::from_plain);
-        Pages::resume(yotpo, time, cursor, state.pages, state.limit_only)
-    };
+    let PageEnd { position } = PageEnd::saved_in(&state);
+    let mut pages = Pages::resume(yotpo, time, settings.loyalty_check, position);
     let fetching = async move {
         let end = tokio::select! {
             biased;

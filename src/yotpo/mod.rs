@@ -16,10 +16,14 @@ pub mod fuzzing;
 mod page;
 mod pagination;
 mod paging;
+mod position;
 mod prefetch;
+mod query;
 
 pub use client::{StoreId, YotpoClient, YotpoSettings};
 pub use cursor::PageCursor;
 pub use error::YotpoError;
 pub use page::{Page, RefusedCustomer};
 pub use paging::{LoyaltyCheck, Pages};
+pub use position::{EndedBy, Position};
+pub use query::CursorQuery;
