@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
+use crate::yotpo::{EndedBy, LoyaltyCounts};
 
 /// Where a run leads: two runs with the same target must not be active at once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +71,12 @@ pub struct RunState {
     pub cursor: Option<String>,
     /// Whether only `limit` accompanies the cursor, once it is known.
     pub limit_only: Option<bool>,
+    /// What said that there is no further page, once every page is in the contiguous durable parts.
+    #[serde(default)]
+    pub ended_by: Option<EndedBy>,
+    /// What the loyalty check counted in the contiguous durable parts.
+    #[serde(default)]
+    pub loyalty: LoyaltyCounts,
     /// Pages in the contiguous durable parts.
     pub pages: u64,
     /// Rows in the contiguous durable parts.

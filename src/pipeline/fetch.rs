@@ -64,18 +64,18 @@ pub(super) struct Batches {
     chunks: mpsc::Sender<PendingChunk>,
 }
 
-/// Fetches all pages and tells how many customers were on them. Whether it comes to its end or not, the last batch is still
+/// Fetches all pages and returns how many customers were on them, and where they ended. Whether it comes to its end or not, the last batch is still
 /// with `batches`.
 pub(super) async fn fetch(
     pages: &mut Pages,
     batches: &mut Batches,
     progress: &Progress,
-) -> Result<u64, YotpoError> {
+) -> Result<(u64, PageEnd), YotpoError> {
     let mut customers = 0;
     while let Some(page) = pages.next_page().await? {
         customers += page.customers() as u64;
-        progress.page_fetched(page.customers());
-        let end = PageEnd { position: pages.position().clone() };
+        progress.page_fetched(&page);
+        let end = PageEnd::reached_by(pages);
         let number = end.position.page();
         let (rows, refused) = page.into_rows();
         let refused = refused.into_iter().map(|refused| RefusedCustomer::on(number, refused)).collect();
@@ -84,7 +84,9 @@ pub(super) async fn fetch(
             return std::future::pending().await;
         }
     }
-    Ok(customers)
+    let end = PageEnd::reached_by(pages);
+    progress.pages_ended(end.position.ended_by());
+    Ok((customers, end))
 }
 
 impl Batches {
@@ -181,11 +183,11 @@ impl std::fmt::Debug for RefusedCustomer {
 mod tests {
     use super::*;
     use crate::part::CompressionLevel;
-    use crate::yotpo::{PageCursor, Position};
+    use crate::yotpo::{LoyaltyCounts, PageCursor, Position};
 
     fn end(page: u64) -> PageEnd {
         let cursor = PageCursor::from_plain(&format!("behind {page}"));
-        PageEnd { position: Position::After { page, cursor, query: None } }
+        PageEnd { position: Position::After { page, cursor, query: None }, loyalty: LoyaltyCounts::default() }
     }
 
     fn rows(count: usize) -> Rows {

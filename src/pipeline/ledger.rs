@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use crate::checkpoint::RunState;
-use crate::yotpo::{CursorQuery, EndedBy, PageCursor, Position};
+use crate::yotpo::{CursorQuery, EndedBy, LoyaltyCounts, PageCursor, Pages, Position};
 
 /// Where the pages of a part end. Only behind a whole page there is a position to go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PageEnd {
     /// After the last page in the part.
     pub(super) position: Position,
+    /// Customers of all pages up to there.
+    pub(super) loyalty: LoyaltyCounts,
 }
 
 /// A part that was stored.
@@ -64,22 +66,29 @@ impl Ledger {
 }
 
 impl PageEnd {
+    /// Where paging stands.
+    pub(super) fn reached_by(pages: &Pages) -> Self {
+        Self { position: pages.position().clone(), loyalty: pages.loyalty() }
+    }
+
     /// What a saved run says.
     pub(super) fn saved_in(state: &RunState) -> Self {
-        let RunState { pages: page, cursor, limit_only, .. } = state;
+        let RunState { pages: page, cursor, limit_only, ended_by, loyalty, .. } = state;
         let query = limit_only.map(|only| if only { CursorQuery::Limit } else { CursorQuery::Filters });
         let position = match cursor {
             _ if *page == 0 => Position::Start,
             // There is no cursor behind the last page.
-            None => Position::End { page: *page, ended_by: EndedBy::LastPage },
+            None => Position::End { page: *page, ended_by: ended_by.unwrap_or(EndedBy::LastPage) },
             Some(cursor) => Position::After { page: *page, cursor: PageCursor::from_plain(cursor), query },
         };
-        Self { position }
+        Self { position, loyalty: *loyalty }
     }
 
     /// Puts it into the state of a run.
     pub(super) fn save_in(&self, state: &mut RunState) {
         state.pages = self.position.page();
+        state.ended_by = self.position.ended_by();
+        state.loyalty = self.loyalty;
         (state.cursor, state.limit_only) = match &self.position {
             Position::Start | Position::End { .. } => (None, None),
             Position::After { cursor, query, .. } => {
@@ -99,7 +108,7 @@ mod tests {
     }
 
     fn part(rows: u64, page: Option<u64>) -> StoredPart {
-        let end = page.map(|page| PageEnd { position: after(page) });
+        let end = page.map(|page| PageEnd { position: after(page), loyalty: LoyaltyCounts::default() });
         StoredPart { rows, refused: 0, end }
     }
 
