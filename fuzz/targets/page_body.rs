@@ -30,6 +30,12 @@ pub fn page_body(data: &[u8]) -> Verdict {
     let (customers, cursor) = otherwise.expect("what is no page is taken for one");
     assert_eq!(page.next(), cursor.as_ref(), "another cursor");
     assert_eq!(page.customers(), customers.len(), "another number of customers");
+    let (least, most) = with_loyalty_data_otherwise(&customers);
+    let counted = page.customers_with_loyalty_data();
+    assert!(
+        (least..=most).contains(&counted),
+        "{counted} customers have loyalty data, not {least} to {most}"
+    );
 
     let (rows, refused) = page.into_rows();
     for RefusedCustomer { position, reason, customer } in &refused {
@@ -125,6 +131,17 @@ fn read_otherwise(body: &[u8]) -> Option<(Vec<&str>, Option<PageCursor>)> {
     };
     let customers = customers.iter().map(|customer| customer.get()).collect();
     Some((customers, PageCursor::from_answer(&cursor)))
+}
+
+/// How many customers have loyalty data, at least and at most: numbers out of range, lone surrogates and deep nesting are
+/// JSON too, but no `Value`.
+fn with_loyalty_data_otherwise(customers: &[&str]) -> (usize, usize) {
+    let has_loyalty_data =
+        |customer: Value| customer.get("yotpo_loyalty").is_some_and(|data| !data.is_null());
+    let read = customers.iter().map(|customer| serde_json::from_str::<Value>(customer).ok());
+    let found: Vec<Option<bool>> = read.map(|customer| customer.map(has_loyalty_data)).collect();
+    let least = found.iter().filter(|found| **found == Some(true)).count();
+    (least, least + found.iter().filter(|found| found.is_none()).count())
 }
 
 /// serde alone would take a list for a struct, field by field.

@@ -43,9 +43,8 @@ fn assert_is_sent(cursor: &PageCursor) {
         client_secret: "secret".into(),
         page_size: 100,
     };
-    let filters = [("include_custom_properties", "true"), ("expand", "loyalty")];
-    for (address, others) in
-        addresses_behind(&settings, cursor).iter().zip([&filters[..], &[("limit", "100")]])
+    let all = [("limit", "100"), ("include_custom_properties", "true"), ("expand", "loyalty")];
+    for (address, others) in addresses_behind(&settings, cursor).iter().zip([&all[..], &all[1..], &all[..1]])
     {
         let address = url::Url::parse(address.as_str()).expect("an address");
         assert_eq!(address.path(), "/base/core/v3/stores/store/customers");

@@ -127,6 +127,8 @@ pub(super) mod tests {
             phase: RunPhase::Uploading,
             cursor: Some("eyJsYXN0X2lkIjoxMDAwfQ==".to_owned()),
             limit_only: Some(false),
+            ended_by: None,
+            loyalty: crate::yotpo::LoyaltyCounts::default(),
             pages: 10,
             customers: 1_000,
             parts: 1,

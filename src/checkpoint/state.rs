@@ -3,6 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Mode, Target};
+use crate::yotpo::{EndedBy, LoyaltyCounts};
+/// Where a run leads: two runs with the same target must not be active at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// The Yotpo store.
+    pub store: String,
+    /// Address of the Yotpo API.
+    pub yotpo_endpoint: String,
+    /// Address of the Treasure Data API.
+    pub treasure_data_endpoint: String,
+    /// The database.
+    pub database: String,
+    /// The table.
+    pub table: String,
 
 /// How far a run is. Each phase can be entered again after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +69,12 @@ pub struct RunState {
     pub cursor: Option<String>,
     /// Whether only `limit` accompanies the cursor, once it is known.
     pub limit_only: Option<bool>,
+    /// What said that there is no further page, once every page is in the contiguous durable parts.
+    #[serde(default)]
+    pub ended_by: Option<EndedBy>,
+    /// What the loyalty check counted in the contiguous durable parts.
+    #[serde(default)]
+    pub loyalty: LoyaltyCounts,
     /// Pages in the contiguous durable parts.
     pub pages: u64,
     /// Rows in the contiguous durable parts.

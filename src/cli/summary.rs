@@ -9,6 +9,7 @@ use crate::config::{Settings, SummaryFormat};
 use crate::identity::Mode;
 use crate::pipeline::{Outcome, RunReport};
 use crate::telemetry::peak_resident_bytes;
+use crate::yotpo::EndedBy;
 
 /// Renders the summary.
 pub(super) fn render(settings: &Settings, report: &RunReport) -> String {
@@ -45,8 +46,10 @@ fn text(settings: &Settings, report: &RunReport) -> String {
     if report.error_records > 0 {
         lines.push(("left out", format!("{} records that cannot be read", report.error_records)));
     }
-    lines.push(("customers", progress.customers.to_string()));
+    let with_loyalty_data = progress.customers_with_loyalty_data;
+    lines.push(("customers", format!("{}, {with_loyalty_data} with loyalty data", progress.customers)));
     lines.push(("pages", progress.pages.to_string()));
+    lines.push(("ended by", progress.ended_by.map_or("unknown", EndedBy::name).to_owned()));
     lines.push((
         "parts",
         format!(
@@ -113,7 +116,9 @@ fn json(settings: &Settings, report: &RunReport) -> String {
         "job_id": job,
         "ingestion_time": committed.then_some(report.ingestion_time),
         "customers": progress.customers,
+        "customers_with_loyalty_data": progress.customers_with_loyalty_data,
         "pages": progress.pages,
+        "ended_by": progress.ended_by,
         "parts": progress.parts,
         "uploaded_bytes": progress.uploaded_bytes,
         "row_bytes": progress.row_bytes,

@@ -227,7 +227,7 @@ pub const SETTINGS: &[Setting] = &[
         variable: "YOTPO_TD_LOYALTY_CHECK",
         default: Some("on"),
         value_name: "ON|OFF",
-        help: "fail when page 1 has loyalty data and the next page has none; off for stores where it is rare",
+        help: "fail when loyalty data is missing behind the first page and chance cannot explain it; off loads the rows as they are",
         expected: SWITCH,
         form: FlagForm::Value,
     },

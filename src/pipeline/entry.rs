@@ -9,6 +9,7 @@ use super::settings::{LoadSettings, ResumePolicy};
 use crate::checkpoint::{RunPhase, RunState, StateError, StateStore};
 use crate::identity::Mode;
 use crate::treasure_data::{Polling, Stage, TreasureDataClient, TreasureDataError};
+use crate::yotpo::{LoyaltyCheck, LoyaltyCounts, LoyaltyVerdict};
 
 /// Where a run begins.
 #[derive(Debug)]
@@ -76,6 +77,8 @@ fn new_state(services: &Services, settings: &LoadSettings, id: &RunId) -> Result
         phase: RunPhase::Uploading,
         cursor: None,
         limit_only: None,
+        ended_by: None,
+        loyalty: LoyaltyCounts::default(),
         pages: 0,
         customers: 0,
         parts: 0,
@@ -103,6 +106,11 @@ fn reason_against(state: &RunState, settings: &LoadSettings, now: u64) -> Option
     }
     if state.page_size != settings.page_size && state.phase == RunPhase::Uploading {
         return Some("it has another --page-size".to_owned());
+    }
+    let is_loyalty_lost = state.loyalty.verdict() == LoyaltyVerdict::Lost;
+    if is_loyalty_lost && settings.loyalty_check == LoyaltyCheck::On && state.phase == RunPhase::Uploading {
+        // Had Yotpo been corrected since, the rows that are stored would still be without.
+        return Some("its rows lack loyalty data".to_owned());
     }
     match &settings.resume.run_id {
         Some(id) if id.as_str() != state.run_id => Some("it has another --run-id".to_owned()),

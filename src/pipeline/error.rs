@@ -147,7 +147,7 @@ impl RunError {
     /// Whether what was made so far can be gone on with: the data itself was not refused.
     pub(super) fn is_resumable(&self) -> bool {
         match self {
-            Self::Yotpo(YotpoError::LoyaltyLost { .. } | YotpoError::RepeatedCursor { .. })
+            Self::Yotpo(YotpoError::RepeatedCursor { .. })
             | Self::TreasureData(TreasureDataError::CountsDiffer { .. })
             | Self::Customer { .. }
             | Self::Guard(_)

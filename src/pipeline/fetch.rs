@@ -64,30 +64,29 @@ pub(super) struct Batches {
     chunks: mpsc::Sender<PendingChunk>,
 }
 
-/// Fetches all pages and tells how many customers were on them. Whether it comes to its end or not, the last batch is still
+/// Fetches all pages and returns how many customers were on them, and where they ended. Whether it comes to its end or not, the last batch is still
 /// with `batches`.
 pub(super) async fn fetch(
     pages: &mut Pages,
     batches: &mut Batches,
     progress: &Progress,
-) -> Result<u64, YotpoError> {
+) -> Result<(u64, PageEnd), YotpoError> {
     let mut customers = 0;
     while let Some(page) = pages.next_page().await? {
         customers += page.customers() as u64;
-        progress.page_fetched(page.customers());
-        let end = PageEnd {
-            page: pages.number(),
-            cursor: page.next().map(|cursor| cursor.as_str().to_owned()),
-            limit_only: pages.limit_only(),
-        };
+        progress.page_fetched(&page);
+        let end = PageEnd::reached_by(pages);
+        let number = end.position.page();
         let (rows, refused) = page.into_rows();
-        let refused = refused.into_iter().map(|refused| RefusedCustomer::on(end.page, refused)).collect();
+        let refused = refused.into_iter().map(|refused| RefusedCustomer::on(number, refused)).collect();
         if batches.add(rows, refused, end).await.is_err() {
             // The other side failed, and its error ends this too: what is not complete must never look so.
             return std::future::pending().await;
         }
     }
-    Ok(customers)
+    let end = PageEnd::reached_by(pages);
+    progress.pages_ended(end.position.ended_by());
+    Ok((customers, end))
 }
 
 impl Batches {
@@ -106,7 +105,7 @@ impl Batches {
         if rows.is_empty() && refused.is_empty() {
             return Ok(());
         }
-        let is_first = end.page == 1;
+        let is_first = end.position.page() == 1;
         while !rows.is_empty() {
             if self.gathered.row_count + rows.len().min(self.most_rows) > self.most_rows {
                 self.hand_over().await?;
@@ -184,9 +183,11 @@ impl std::fmt::Debug for RefusedCustomer {
 mod tests {
     use super::*;
     use crate::part::CompressionLevel;
+    use crate::yotpo::{LoyaltyCounts, PageCursor, Position};
 
     fn end(page: u64) -> PageEnd {
-        PageEnd { page, cursor: Some(format!("behind {page}")), limit_only: None }
+        let cursor = PageCursor::from_plain(&format!("behind {page}"));
+        PageEnd { position: Position::After { page, cursor, query: None }, loyalty: LoyaltyCounts::default() }
     }
 
     fn rows(count: usize) -> Rows {
@@ -210,7 +211,7 @@ mod tests {
         let mut found = Vec::new();
         while let Some(pending) = chunks.recv().await {
             let encoded = pending.finished().await.unwrap();
-            let end = encoded.end.map(|end| end.page);
+            let end = encoded.end.map(|end| end.position.page());
             found.push((encoded.chunk.rows(), encoded.refused.len(), end));
         }
         found

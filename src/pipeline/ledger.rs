@@ -2,17 +2,17 @@
 //! all their predecessors.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-/// Where the pages of a part end. Only behind a whole page there is a cursor to go on from.
-#[derive(Clone, PartialEq, Eq)]
+use crate::checkpoint::RunState;
+use crate::yotpo::{CursorQuery, EndedBy, LoyaltyCounts, PageCursor, Pages, Position};
+
+/// Where the pages of a part end. Only behind a whole page there is a position to go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PageEnd {
-    /// Number of the last page in the part, from 1.
-    pub(super) page: u64,
-    /// The cursor behind it, in its plain form; none behind the last page.
-    pub(super) cursor: Option<String>,
-    /// Whether only `limit` accompanies the cursor.
-    pub(super) limit_only: Option<bool>,
+    /// After the last page in the part.
+    pub(super) position: Position,
+    /// Customers of all pages up to there.
+    pub(super) loyalty: LoyaltyCounts,
 }
 
 /// A part that was stored.
@@ -65,10 +65,36 @@ impl Ledger {
     }
 }
 
-impl fmt::Debug for PageEnd {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A cursor may name a customer.
-        write!(formatter, "PageEnd(page {})", self.page)
+impl PageEnd {
+    /// Where paging stands.
+    pub(super) fn reached_by(pages: &Pages) -> Self {
+        Self { position: pages.position().clone(), loyalty: pages.loyalty() }
+    }
+
+    /// What a saved run says.
+    pub(super) fn saved_in(state: &RunState) -> Self {
+        let RunState { pages: page, cursor, limit_only, ended_by, loyalty, .. } = state;
+        let query = limit_only.map(|only| if only { CursorQuery::Limit } else { CursorQuery::Filters });
+        let position = match cursor {
+            _ if *page == 0 => Position::Start,
+            // There is no cursor behind the last page.
+            None => Position::End { page: *page, ended_by: ended_by.unwrap_or(EndedBy::LastPage) },
+            Some(cursor) => Position::After { page: *page, cursor: PageCursor::from_plain(cursor), query },
+        };
+        Self { position, loyalty: *loyalty }
+    }
+
+    /// Puts it into the state of a run.
+    pub(super) fn save_in(&self, state: &mut RunState) {
+        state.pages = self.position.page();
+        state.ended_by = self.position.ended_by();
+        state.loyalty = self.loyalty;
+        (state.cursor, state.limit_only) = match &self.position {
+            Position::Start | Position::End { .. } => (None, None),
+            Position::After { cursor, query, .. } => {
+                (Some(cursor.as_str().to_owned()), query.map(|query| query == CursorQuery::Limit))
+            }
+        };
     }
 }
 
@@ -77,15 +103,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn part(rows: u64, page: Option<u64>) -> StoredPart {
-        let end = page.map(|page| PageEnd { page, cursor: Some(page.to_string()), limit_only: None });
-        StoredPart { rows, refused: 0, end }
+    fn after(page: u64) -> Position {
+        Position::After { page, cursor: PageCursor::from_plain(&page.to_string()), query: None }
     }
 
-    #[test]
-    fn debug_output_hides_the_cursor() {
-        let end = PageEnd { page: 3, cursor: Some("canary".to_owned()), limit_only: None };
-        assert_eq!(format!("{end:?}"), "PageEnd(page 3)");
+    fn part(rows: u64, page: Option<u64>) -> StoredPart {
+        let end = page.map(|page| PageEnd { position: after(page), loyalty: LoyaltyCounts::default() });
+        StoredPart { rows, refused: 0, end }
     }
 
     #[test]
@@ -94,7 +118,7 @@ mod tests {
         assert_eq!(ledger.stored(1, part(10, Some(2))), None);
         assert_eq!(ledger.stored(2, part(10, Some(3))), None);
         let prefix = ledger.stored(0, part(10, Some(1))).unwrap();
-        assert_eq!((prefix.parts, prefix.rows, prefix.end.page), (3, 30, 3));
+        assert_eq!((prefix.parts, prefix.rows, prefix.end.position), (3, 30, after(3)));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! How far a run is, for displays and logs.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::checkpoint::RunState;
+use crate::yotpo::{EndedBy, Page};
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct Progress {
     pages: AtomicU64,
     customers: AtomicU64,
     customers_before: AtomicU64,
+    customers_with_loyalty_data: AtomicU64,
+    ended_by: Mutex<Option<EndedBy>>,
     parts: AtomicU64,
     uploaded_bytes: AtomicU64,
     row_bytes: AtomicU64,
@@ -35,6 +41,10 @@ pub struct ProgressSnapshot {
     pub customers: u64,
     /// Those of them that an interrupted run had fetched before.
     pub customers_before: u64,
+    /// Customers with loyalty data.
+    pub customers_with_loyalty_data: u64,
+    /// What said that there is no further page; `None` before, and when another machine fetched them.
+    pub ended_by: Option<EndedBy>,
     /// Parts that Treasure Data has stored.
     pub parts: u64,
     /// Their compressed size.
@@ -51,6 +61,8 @@ impl Progress {
             pages: read(&self.pages),
             customers: read(&self.customers),
             customers_before: read(&self.customers_before),
+            customers_with_loyalty_data: read(&self.customers_with_loyalty_data),
+            ended_by: *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner),
             parts: read(&self.parts),
             uploaded_bytes: read(&self.uploaded_bytes),
             row_bytes: read(&self.row_bytes),
@@ -67,21 +79,32 @@ impl Progress {
     }
 
     /// Counts what an interrupted run had fetched before.
-    pub(super) fn resume_from(&self, pages: u64, customers: u64, parts: u64) {
-        self.pages.store(pages, Ordering::Relaxed);
+    pub(super) fn resume_from(&self, state: &RunState) {
+        let customers = state.customers + state.refused_customers;
+        let with_loyalty_data = state.loyalty.with_loyalty_data();
+        self.pages.store(state.pages, Ordering::Relaxed);
         self.customers.store(customers, Ordering::Relaxed);
         self.customers_before.store(customers, Ordering::Relaxed);
-        self.parts.store(parts, Ordering::Relaxed);
+        self.customers_with_loyalty_data.store(with_loyalty_data, Ordering::Relaxed);
+        self.parts.store(state.parts, Ordering::Relaxed);
+        self.pages_ended(state.ended_by);
+    }
+
+    /// Notes what said that there is no further page.
+    pub(super) fn pages_ended(&self, ended_by: Option<EndedBy>) {
+        *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner) = ended_by;
     }
 
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    pub(super) fn page_fetched(&self, customers: usize) {
+    pub(super) fn page_fetched(&self, page: &Page) {
         let pages = self.pages.fetch_add(1, Ordering::Relaxed) + 1;
-        let added = u64::try_from(customers).unwrap_or(u64::MAX);
+        let added = page.customers() as u64;
         let customers = self.customers.fetch_add(added, Ordering::Relaxed) + added;
+        let with_loyalty_data = page.customers_with_loyalty_data() as u64;
+        self.customers_with_loyalty_data.fetch_add(with_loyalty_data, Ordering::Relaxed);
         // Milestones thin out, so that a long run's log stays short.
         if pages >= 100 && pages.is_multiple_of(100) && (pages / 100).is_power_of_two() {
             tracing::info!(pages, customers, "fetching");

@@ -10,6 +10,7 @@ use super::error::{Aftermath, GuardError, RunError, RunFailure};
 use super::housekeeping;
 use super::identity::RunId;
 use super::journal::Journal;
+use super::ledger::PageEnd;
 use super::outcome::{Outcome, RunReport};
 use super::progress::{Phase, Progress};
 use super::quarantine::Quarantine;
@@ -72,7 +73,7 @@ pub async fn run(
             Entry::Anew(state) => (state, None),
             Entry::From(state, stage) => (state, Some(stage)),
         };
-        progress.resume_from(state.pages, state.customers + state.refused_customers, state.parts);
+        progress.resume_from(&state);
         let first_attempt = resumed.is_none();
         resumed = Some(stage.is_some());
         let run = Run::new(services, settings, store, progress, state, stage.is_some());
@@ -148,8 +149,8 @@ impl<'a> Run<'a> {
                     Transferred::Nothing => {
                         return within_grace(&self.services.clock, stop, self.nothing_to_load()).await;
                     }
-                    Transferred::Everything(session, totals) => {
-                        unless_stopped(stop, self.all_stored(session, totals)).await?
+                    Transferred::Everything(session, totals, end) => {
+                        unless_stopped(stop, self.all_stored(session, totals, end)).await?
                     }
                 },
                 Some(Stage::Open(session)) if self.journal.state().phase == RunPhase::Uploading => {
@@ -157,8 +158,8 @@ impl<'a> Run<'a> {
                         Transferred::Nothing => {
                             return Err(RunError::Bug("an open session without customers"));
                         }
-                        Transferred::Everything(session, totals) => {
-                            unless_stopped(stop, self.all_stored(session, totals)).await?
+                        Transferred::Everything(session, totals, end) => {
+                            unless_stopped(stop, self.all_stored(session, totals, end)).await?
                         }
                     }
                 }
@@ -255,7 +256,12 @@ impl<'a> Run<'a> {
     }
 
     /// Saves that every customer is stored; only then the session may be closed for uploads.
-    async fn all_stored(&self, session: OpenSession, totals: Totals) -> Result<Option<Stage>, RunError> {
+    async fn all_stored(
+        &self,
+        session: OpenSession,
+        totals: Totals,
+        end: PageEnd,
+    ) -> Result<Option<Stage>, RunError> {
         let Totals { rows, refused, .. } = totals;
         let fetched = self.progress.snapshot();
         tracing::info!(
@@ -276,8 +282,7 @@ impl<'a> Run<'a> {
                 state.expected_rows = Some(rows);
                 state.customers = rows;
                 state.refused_customers = refused;
-                state.pages = fetched.pages;
-                state.cursor = None;
+                end.save_in(state);
             })
             .await?;
         Ok(Some(Stage::Open(session)))

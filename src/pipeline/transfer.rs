@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::encoding::{EncoderPool, PendingChunk};
 use super::error::RunError;
 use super::fetch::{Batches, fetch};
+use super::ledger::PageEnd;
 use super::memory::{encoder_threads, waiting_batches};
 use super::run::Run;
 use super::upload::{Totals, Uploader};
@@ -16,7 +17,7 @@ use crate::clock::Clock;
 use crate::row::IngestionTime;
 use crate::signal::{Signal, StopRequests};
 use crate::treasure_data::OpenSession;
-use crate::yotpo::{PageCursor, Pages, YotpoError};
+use crate::yotpo::{Pages, YotpoError};
 
 /// How long what is under way may take to end after a stop was asked for.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -25,14 +26,14 @@ const STOP_GRACE: Duration = Duration::from_secs(8);
 pub(super) enum Transferred {
     /// The store has no customers, and nothing was made.
     Nothing,
-    /// Every customer is in the session.
-    Everything(OpenSession, Totals),
+    /// Every customer is in the session; the pages ended there.
+    Everything(OpenSession, Totals, PageEnd),
 }
 
 /// How the fetching ended.
 enum FetchEnd {
-    /// All pages are fetched, with so many customers in this run.
-    Complete(u64),
+    /// All pages are fetched, with so many customers in this run; they ended there.
+    Complete(u64, PageEnd),
     /// A stop was asked for.
     Stopped(Signal),
     /// Yotpo failed, or what it sent was refused.
@@ -54,19 +55,17 @@ pub(super) async fn transfer(
     let encoders = EncoderPool::new(settings.parts.level, threads);
     let mut batches = Batches::new(encoders, &settings.parts, sender);
     let yotpo = Arc::clone(&run.services.yotpo);
-    // Behind the last page there is no cursor either: only the pages tell that apart from the beginning.
-    let mut pages = if state.pages == 0 {
-        Pages::new(yotpo, time, settings.loyalty_check)
-    } else {
-        let cursor = state.cursor.as_deref().map(PageCursor::from_plain);
-        Pages::resume(yotpo, time, cursor, state.pages, state.limit_only)
-    };
+    let PageEnd { position, loyalty } = PageEnd::saved_in(&state);
+    let mut pages = Pages::resume(yotpo, time, settings.loyalty_check, position, loyalty);
     let fetching = async move {
         let end = tokio::select! {
             biased;
             signal = stop.requested() => FetchEnd::Stopped(signal),
             result = fetch(&mut pages, &mut batches, run.progress) => {
-                result.map_or_else(FetchEnd::Failed, FetchEnd::Complete)
+                match result {
+                    Ok((customers, end)) => FetchEnd::Complete(customers, end),
+                    Err(error) => FetchEnd::Failed(error),
+                }
             }
         };
         // No more is asked for.
@@ -117,17 +116,17 @@ async fn store_rest(
     before: u64,
 ) -> Result<Transferred, RunError> {
     let (error, uploader) = match (end, uploader) {
-        (FetchEnd::Complete(0), None) => return Ok(Transferred::Nothing),
-        (FetchEnd::Complete(_), None) => {
+        (FetchEnd::Complete(0, _), None) => return Ok(Transferred::Nothing),
+        (FetchEnd::Complete(..), None) => {
             return Err(RunError::Bug("customers were fetched and none arrived"));
         }
-        (FetchEnd::Complete(fetched), Some((uploader, session))) => {
+        (FetchEnd::Complete(fetched, end), Some((uploader, session))) => {
             let totals = uploader.finish().await?;
             // Whatever lies between the pages and the parts: what was fetched must have come through.
             if totals.rows + totals.refused != before + fetched {
                 return Err(RunError::Bug("customers were lost between the pages and the parts"));
             }
-            return Ok(Transferred::Everything(session, totals));
+            return Ok(Transferred::Everything(session, totals, end));
         }
         (FetchEnd::Stopped(signal), uploader) => (RunError::Interrupted(signal), uploader),
         (FetchEnd::Failed(error), uploader) => (RunError::from(error), uploader),

@@ -183,9 +183,7 @@ impl<'a> Uploader<'a> {
                     state.parts = prefix.parts;
                     state.customers = prefix.rows;
                     state.refused_customers = prefix.refused;
-                    state.pages = prefix.end.page;
-                    state.cursor = prefix.end.cursor;
-                    state.limit_only = prefix.end.limit_only;
+                    prefix.end.save_in(state);
                 })
                 .await?;
         }

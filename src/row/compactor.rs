@@ -14,6 +14,8 @@ use super::{MAX_DEPTH, NotJson, RowError};
 
 /// Stands for an array where objects are counted from 1.
 const ARRAY: u32 = 0;
+/// The first object of a value, which is around all others unless the value is an array.
+const OUTERMOST: u32 = 1;
 
 /// Levels that are followed, to find the end of a value that is too deep for a row: memory for them is bounded.
 const MOST_LEVELS: usize = 1 << 20;
@@ -23,6 +25,8 @@ pub(super) struct Compactor {
     keys: SeenKeys,
     open: Vec<u32>,
     scratch: Vec<u8>,
+    /// Key of the outermost object whose value is of interest.
+    watched: &'static [u8],
 }
 
 /// A value that was read.
@@ -32,6 +36,8 @@ pub(super) struct Compacted {
     pub(super) end: usize,
     /// Whether a row can hold it.
     pub(super) fit: Result<(), RowError>,
+    /// Whether it is an object in which the watched key has another value than null.
+    pub(super) has_watched: bool,
 }
 
 /// One value on its way through.
@@ -46,6 +52,9 @@ struct Pass<'a> {
     innermost: u32,
     objects: u32,
     too_deep: bool,
+    watched: &'static [u8],
+    /// Whether the last value of the watched key is another than null.
+    has_watched: bool,
     /// Text before this place is dealt with.
     copied: usize,
 }
@@ -59,8 +68,9 @@ enum Step {
 }
 
 impl Compactor {
-    pub(super) fn new() -> Self {
-        Self { keys: SeenKeys::new(), open: Vec::new(), scratch: Vec::new() }
+    /// `watched` is a key of the outermost object whose value is of interest; none is when it is empty.
+    pub(super) fn new(watched: &'static str) -> Self {
+        Self { keys: SeenKeys::new(), open: Vec::new(), scratch: Vec::new(), watched: watched.as_bytes() }
     }
 
     /// Reads the value that begins at `start` in `text`, behind whitespace perhaps, and appends its compact form. What is
@@ -83,9 +93,11 @@ impl Compactor {
             innermost: ARRAY,
             objects: ARRAY,
             too_deep: false,
+            watched: self.watched,
+            has_watched: false,
             copied: start,
         };
-        let (end, too_deep) = pass.run(start).ok_or(NotJson)?;
+        let (end, too_deep, has_watched) = pass.run(start).ok_or(NotJson)?;
         if self.keys.duplicate_suspected() {
             self.scratch.clear();
             remove_duplicates(output.get(before..).unwrap_or_default(), &mut self.scratch);
@@ -99,7 +111,9 @@ impl Compactor {
         } else {
             Ok(())
         };
-        Ok(Compacted { end, fit })
+        // In a list the outermost object is one of its items.
+        let has_watched = has_watched && fit != Err(RowError::NotAnObject);
+        Ok(Compacted { end, fit, has_watched })
     }
 }
 
@@ -112,15 +126,16 @@ impl fmt::Debug for Compactor {
 
 /// None of these returns anything for text that is no JSON, or nests deeper than [`MOST_LEVELS`].
 impl Pass<'_> {
-    /// Reads the value; tells where it ends, and whether it nests deeper than [`MAX_DEPTH`].
-    fn run(mut self, start: usize) -> Option<(usize, bool)> {
+    /// Reads the value; returns where it ends, whether it nests deeper than [`MAX_DEPTH`], and whether the outermost
+    /// object has the watched key.
+    fn run(mut self, start: usize) -> Option<(usize, bool, bool)> {
         let mut step = Step::Value(start);
         loop {
             step = match step {
                 Step::Value(at) => self.begin(at)?,
                 Step::Behind(at) if self.open.is_empty() => {
                     self.copy_until(at);
-                    return Some((at, self.too_deep));
+                    return Some((at, self.too_deep, self.has_watched));
                 }
                 Step::Behind(at) => self.follow(at)?,
             }
@@ -194,14 +209,29 @@ impl Pass<'_> {
             return None;
         }
         let stop = end_of_plain(self.bytes, at + 1);
-        let end = if self.bytes.get(stop)? == &b'"' {
-            self.keys.add(self.innermost, self.bytes.get(at + 1..stop)?);
-            stop + 1
+        let (end, is_watched) = if self.bytes.get(stop)? == &b'"' {
+            let key = self.bytes.get(at + 1..stop)?;
+            self.keys.add(self.innermost, key);
+            (stop + 1, self.innermost == OUTERMOST && key == self.watched)
         } else {
             self.respelled_key(at, stop)?
         };
         let colon = self.white_space(end);
-        (self.bytes.get(colon)? == &b':').then_some(Step::Value(colon + 1))
+        if self.bytes.get(colon)? != &b':' {
+            return None;
+        }
+        if is_watched {
+            self.note_watched_value(colon + 1);
+        }
+        Some(Step::Value(colon + 1))
+    }
+
+    /// Notes whether the value at this place is another than null; of a key that is there twice the last one counts.
+    #[inline(never)]
+    fn note_watched_value(&mut self, at: usize) {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let first = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        self.has_watched = first.is_some_and(|byte| *byte != b'n');
     }
 
     /// Reads a string to behind its closing quote.
@@ -233,16 +263,17 @@ impl Pass<'_> {
         }
     }
 
-    /// A key whose spelling changes counts as it is written.
+    /// A key whose spelling changes counts as it is written. Returns the place behind it, and whether it is watched.
     #[inline(never)]
-    fn respelled_key(&mut self, opening: usize, stop: usize) -> Option<usize> {
+    fn respelled_key(&mut self, opening: usize, stop: usize) -> Option<(usize, bool)> {
         self.copy_until(opening);
         let start = self.output.len();
         let end = self.respell(stop)?;
         self.copy_until(end);
         // Without the quotes.
-        self.keys.add(self.innermost, self.output.get(start + 1..self.output.len() - 1)?);
-        Some(end)
+        let key = self.output.get(start + 1..self.output.len() - 1)?;
+        self.keys.add(self.innermost, key);
+        Some((end, self.innermost == OUTERMOST && key == self.watched))
     }
 
     #[inline]

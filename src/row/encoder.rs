@@ -30,17 +30,24 @@ pub struct Encoded {
     pub end: usize,
     /// Whether it became a row.
     pub row: Result<(), RowError>,
+    /// Whether it is an object in which the watched key has another value than null.
+    pub has_watched: bool,
 }
 
 impl Encoder {
     /// An encoder of rows with this `time`.
     pub fn new(time: IngestionTime) -> Self {
+        Self::watching("", time)
+    }
+
+    /// An encoder of rows with this `time` that notes on the way which customers have a value at the key `watched`.
+    pub fn watching(watched: &'static str, time: IngestionTime) -> Self {
         let mut beginning = ByteBuf::with_capacity(32);
         always(write_map_len(&mut beginning, 2));
         always(write_str(&mut beginning, "time"));
         always(write_uint(&mut beginning, time.unix_seconds()));
         always(write_str(&mut beginning, "json_response"));
-        Self { compactor: Compactor::new(), beginning: beginning.into_vec(), header: ByteBuf::new() }
+        Self { compactor: Compactor::new(watched), beginning: beginning.into_vec(), header: ByteBuf::new() }
     }
 
     /// Appends the row of `customer`, the text of one JSON value, to `output`; on an error `output` is left as it was.
@@ -49,7 +56,7 @@ impl Encoder {
     /// When no row can be made of it.
     pub fn encode(&mut self, customer: &str, output: &mut Vec<u8>) -> Result<(), RowError> {
         let before = output.len();
-        let Ok(Encoded { end, row }) = self.encode_at(customer, 0, output) else {
+        let Ok(Encoded { end, row, .. }) = self.encode_at(customer, 0, output) else {
             return Err(RowError::Malformed);
         };
         if is_white_space(customer, end) {
@@ -76,7 +83,7 @@ impl Encoder {
         if row.is_err() {
             output.truncate(before);
         }
-        Ok(Encoded { end: read.end, row })
+        Ok(Encoded { end: read.end, row, has_watched: read.has_watched })
     }
 
     /// Puts the header before the text, which is in the output.

@@ -88,7 +88,7 @@ impl IngestionTime {
 pub fn compact(customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError> {
     let before = output.len();
     let whole = |end| is_white_space(customer.get(), end);
-    let result = match Compactor::new().compact(customer.get(), 0, output) {
+    let result = match Compactor::new("").compact(customer.get(), 0, output) {
         Ok(read) if whole(read.end) => read.fit,
         _ => Err(RowError::Malformed),
     };
@@ -270,13 +270,42 @@ mod tests {
             (20, 28, Err(RowError::NotAnObject)),
             (29, 33, Err(RowError::NotAnObject)),
         ] {
-            assert_eq!(encoder.encode_at(text, start, &mut rows), Ok(Encoded { end, row }), "at {start}");
+            let read = Encoded { end, row, has_watched: false };
+            assert_eq!(encoder.encode_at(text, start, &mut rows), Ok(read), "at {start}");
         }
         assert!(rows.ends_with(b"\xa7{\"a\":1}"));
         for start in [0, 11, 12, 33, 99] {
             assert_eq!(encoder.encode_at(text, start, &mut rows), Err(NotJson), "at {start}");
         }
         assert!(rows.ends_with(b"\xa7{\"a\":1}"));
+    }
+
+    #[test]
+    fn watched_key_is_found_where_it_counts() {
+        let mut encoder = Encoder::watching("key", IngestionTime::MAX);
+        for (customer, expected) in [
+            ("{}", false),
+            (r#"{"key":null}"#, false),
+            (r#"{"key" : null }"#, false),
+            (r#"{"other":"key","keys":1,"ke":1,"":1}"#, false),
+            (r#"{"a":{"key":1},"b":[{"key":1}]}"#, false),
+            (r#"[{"key":1}]"#, false),
+            ("null", false),
+            (r#"{"a":{},"key":{"a":null}}"#, true),
+            (r#"{ "key" :  0 }"#, true),
+            (r#"{"key":false}"#, true),
+            (r#"{"key":"null"}"#, true),
+            // As the row holds it: however it is spelled, and the last of two.
+            (r#"{"k\u0065y":1}"#, true),
+            (r#"{"key":1,"key":null}"#, false),
+            (r#"{"key":null,"k\u0065y":1}"#, true),
+        ] {
+            let read = encoder.encode_at(customer, 0, &mut Vec::new()).unwrap();
+            assert_eq!(read.has_watched, expected, "{customer}");
+        }
+        let read =
+            Encoder::new(IngestionTime::MAX).encode_at(r#"{"key":1,"":1}"#, 0, &mut Vec::new()).unwrap();
+        assert!(read.row.is_ok(), "nothing is watched");
     }
 
     #[test]

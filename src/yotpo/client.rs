@@ -14,6 +14,7 @@ use super::error::YotpoError;
 use super::page::Page;
 use super::pagination::likely_next;
 use super::prefetch::Ahead;
+use super::query::{CursorQuery, add_query};
 use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
 use crate::identity::StoreId;
 use crate::retry::{RequestCounts, Retrier};
@@ -42,15 +43,6 @@ pub struct YotpoSettings {
     pub client_secret: SecretString,
     /// Customers on a page, 1–100.
     pub page_size: u8,
-}
-
-/// Which parameters accompany the cursor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CursorParameters {
-    /// The filters again, without `limit`: what the job being replaced does.
-    Filters,
-    /// Only `limit`: what Yotpo documents.
-    LimitOnly,
 }
 
 /// Talks to one Yotpo store.
@@ -84,7 +76,7 @@ impl YotpoClient {
     pub(super) async fn page(
         &self,
         number: u64,
-        cursor: Option<(&PageCursor, CursorParameters)>,
+        cursor: Option<(&PageCursor, CursorQuery)>,
         time: IngestionTime,
         ahead: &Ahead,
     ) -> Result<Page, YotpoError> {
@@ -198,23 +190,10 @@ impl YotpoClient {
 
 impl YotpoSettings {
     /// Where a page is asked for.
-    pub(super) fn customers_url(&self, cursor: Option<(&PageCursor, CursorParameters)>) -> Url {
+    pub(super) fn customers_url(&self, cursor: Option<(&PageCursor, CursorQuery)>) -> Url {
         let mut url = self.store_url();
         extend_path(&mut url, "customers");
-        {
-            let mut query = url.query_pairs_mut();
-            let limit = self.page_size.to_string();
-            let filters = [("include_custom_properties", "true"), ("expand", "loyalty")];
-            match cursor {
-                None => query.append_pair("limit", &limit).extend_pairs(filters),
-                Some((cursor, CursorParameters::Filters)) => {
-                    query.append_pair("page_info", cursor.as_str()).extend_pairs(filters)
-                }
-                Some((cursor, CursorParameters::LimitOnly)) => {
-                    query.append_pair("page_info", cursor.as_str()).append_pair("limit", &limit)
-                }
-            };
-        }
+        add_query(&mut url, self.page_size, cursor);
         url
     }
 

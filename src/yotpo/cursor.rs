@@ -3,10 +3,12 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 
 /// Yotpo's `next_page_info`, in its plain form: a cursor arrives already percent-encoded, and encoding it once more
 /// breaks paging, so it is decoded when it arrives and encoded once when it is sent.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct PageCursor(String);
 
 impl PageCursor {
@@ -27,6 +29,21 @@ impl PageCursor {
     /// The plain form, to be encoded once as a query value.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<PageCursor> for String {
+    fn from(cursor: PageCursor) -> Self {
+        cursor.0
+    }
+}
+
+impl TryFrom<String> for PageCursor {
+    type Error = &'static str;
+
+    /// Reads a cursor in its plain form, as it was saved.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() { Err("the cursor is empty") } else { Ok(Self(text)) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why the customers of a store could not all be had.
 
+use super::loyalty::LoyaltyCounts;
 use crate::http::CallError;
 
 /// The paging ended early: nothing of the run may be committed.
@@ -33,14 +34,19 @@ pub enum YotpoError {
         /// Number of the page, from 1.
         page: u64,
     },
-    /// Loyalty data is missing where page 1 had it.
+    /// Loyalty data is missing where the first page had it.
     #[error(
-        "page 1 has loyalty data, but no customer of page {page} has any: Yotpo seems to have dropped \
-         expand=loyalty behind the cursor"
+        "{} of {} customers on the first page have loyalty data, but none of the {} customers after it, up to page \
+         {page}: Yotpo seems to ignore expand=loyalty behind the cursor",
+        counts.first_page.with_loyalty_data,
+        counts.first_page.customers,
+        counts.later_pages.customers
     )]
     LoyaltyLost {
-        /// Number of the page, from 1.
+        /// Number of the page that decided it, from 1.
         page: u64,
+        /// What was counted.
+        counts: LoyaltyCounts,
     },
 }
 
@@ -65,8 +71,9 @@ impl YotpoError {
                 "run it again; if it stays, report it to Yotpo's support with the page number"
             }
             Self::LoyaltyLost { .. } => {
-                "if only few customers of this store have loyalty data, run with --loyalty-check off; otherwise \
-                 report it"
+                "check in Yotpo that the loyalty program is active and that the app may read loyalty data, then run the \
+                 same command: it starts over; if customers without loyalty data are to be expected, --loyalty-check off \
+                 resumes and loads them as they are"
             }
         }
     }

@@ -4,11 +4,12 @@
 
 use url::Url;
 
-use super::client::{CursorParameters, YotpoSettings};
+use super::client::YotpoSettings;
 use super::cursor::PageCursor;
+use super::query::CursorQuery;
 
-/// Where the page behind `cursor` is asked for: with the filters beside it, and with the limit only.
-pub fn addresses_behind(settings: &YotpoSettings, cursor: &PageCursor) -> [Url; 2] {
-    [CursorParameters::Filters, CursorParameters::LimitOnly]
-        .map(|parameters| settings.customers_url(Some((cursor, parameters))))
+/// Where the page behind `cursor` is asked for: in each form of [`CursorQuery`].
+pub fn addresses_behind(settings: &YotpoSettings, cursor: &PageCursor) -> [Url; 3] {
+    [CursorQuery::FiltersAndLimit, CursorQuery::Filters, CursorQuery::Limit]
+        .map(|query| settings.customers_url(Some((cursor, query))))
 }

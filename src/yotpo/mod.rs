@@ -13,13 +13,19 @@ mod error;
 /// For the fuzz targets only.
 #[doc(hidden)]
 pub mod fuzzing;
+mod loyalty;
 mod page;
 mod pagination;
 mod paging;
+mod position;
 mod prefetch;
+mod query;
 
 pub use client::{YotpoClient, YotpoSettings};
 pub use cursor::PageCursor;
 pub use error::YotpoError;
+pub use loyalty::{LoyaltyCheck, LoyaltyCounts, LoyaltyVerdict, MemberCount};
 pub use page::{Page, RefusedCustomer};
-pub use paging::{LoyaltyCheck, Pages};
+pub use paging::Pages;
+pub use position::{EndedBy, Position};
+pub use query::CursorQuery;

@@ -15,6 +15,8 @@ use super::pagination::{Pagination, cursor_of, pagination};
 use crate::http::{BodyProblem, Response, parse_json};
 use crate::row::{Encoded, Encoder, IngestionTime, RowError, Rows};
 
+/// The key of a customer's loyalty data.
+const LOYALTY_DATA: &str = "yotpo_loyalty";
 /// More customers than this are on no page, even of a service that forgets its limit of 100: memory for them is bounded.
 const MOST_CUSTOMERS: usize = 100_000;
 
@@ -22,9 +24,8 @@ const MOST_CUSTOMERS: usize = 100_000;
 pub struct Page {
     rows: Rows,
     refused: Vec<RefusedCustomer>,
+    with_loyalty_data: usize,
     next: Option<PageCursor>,
-    /// The answer, for a look into the customers as they were sent.
-    text: ByteString,
 }
 
 /// A customer of which no row can be made.
@@ -46,21 +47,16 @@ struct Reader<'a> {
     rows: Vec<u8>,
     row_ends: Vec<usize>,
     refused: Vec<RefusedCustomer>,
+    with_loyalty_data: usize,
 }
 
 /// The same answer for `serde_json`.
 #[derive(Deserialize)]
 struct Body<'a> {
-    #[serde(borrow)]
-    customers: Vec<&'a RawValue>,
+    #[serde(borrow, rename = "customers")]
+    _customers: Vec<&'a RawValue>,
     #[serde(default, borrow, deserialize_with = "pagination", rename = "pagination")]
     _pagination: Option<Pagination<'a>>,
-}
-
-#[derive(Deserialize)]
-struct LoyaltyProbe<'a> {
-    #[serde(default, borrow)]
-    yotpo_loyalty: Option<&'a RawValue>,
 }
 
 impl Page {
@@ -87,12 +83,17 @@ impl Page {
 
     /// A page without customers and without a cursor: the end of the data.
     pub fn end() -> Self {
-        Self { rows: Rows::default(), refused: Vec::new(), next: None, text: ByteString::new() }
+        Self { rows: Rows::default(), refused: Vec::new(), with_loyalty_data: 0, next: None }
     }
 
     /// How many customers are on it, those included of which no row can be made.
     pub fn customers(&self) -> usize {
         self.rows.len() + self.refused.len()
+    }
+
+    /// How many of them have loyalty data: a `yotpo_loyalty` that is there and not null.
+    pub fn customers_with_loyalty_data(&self) -> usize {
+        self.with_loyalty_data
     }
 
     /// The customers' rows, and the customers that have none.
@@ -104,18 +105,6 @@ impl Page {
     pub fn next(&self) -> Option<&PageCursor> {
         self.next.as_ref()
     }
-
-    /// Whether any customer has loyalty data: a `yotpo_loyalty` that is there and not null.
-    pub(super) fn has_loyalty_data(&self) -> bool {
-        let Ok(Body { customers, .. }) = serde_json::from_str(&self.text) else { return false };
-        // What is no object has no such key, although serde would take a list for one.
-        customers.iter().map(|customer| customer.get()).filter(|customer| customer.starts_with('{')).any(
-            |customer| {
-                serde_json::from_str::<LoyaltyProbe<'_>>(customer)
-                    .is_ok_and(|probe| probe.yotpo_loyalty.is_some_and(|loyalty| loyalty.get() != "null"))
-            },
-        )
-    }
 }
 
 /// None of these returns anything for a text that is no page.
@@ -124,10 +113,11 @@ impl<'a> Reader<'a> {
         Self {
             text,
             at: 0,
-            encoder: Encoder::new(time),
+            encoder: Encoder::watching(LOYALTY_DATA, time),
             rows: Vec::with_capacity(room_for_rows(text.len())),
             row_ends: Vec::new(),
             refused: Vec::new(),
+            with_loyalty_data: 0,
         }
     }
 
@@ -165,8 +155,8 @@ impl<'a> Reader<'a> {
         Some(Page {
             rows: Rows::new(std::mem::take(&mut self.rows), std::mem::take(&mut self.row_ends)),
             refused: std::mem::take(&mut self.refused),
+            with_loyalty_data: self.with_loyalty_data,
             next: cursor.flatten(),
-            text: self.text.clone(),
         })
     }
 
@@ -188,7 +178,9 @@ impl<'a> Reader<'a> {
     }
 
     fn customer(&mut self) -> Option<()> {
-        let Encoded { end, row } = self.encoder.encode_at(self.text, self.at, &mut self.rows).ok()?;
+        let Encoded { end, row, has_watched } =
+            self.encoder.encode_at(self.text, self.at, &mut self.rows).ok()?;
+        self.with_loyalty_data += usize::from(has_watched);
         match row {
             Ok(()) => self.row_ends.push(self.rows.len()),
             Err(reason) => self.refused.push(RefusedCustomer {
@@ -397,7 +389,7 @@ mod tests {
         let deep = 1_000_000;
         let body = format!(r#"{{"customers":[{}{}]}}"#, "[".repeat(deep), "]".repeat(deep));
         let page = read(&body).unwrap();
-        assert!(!page.has_loyalty_data());
+        assert_eq!(page.customers_with_loyalty_data(), 0);
         let (rows, refused) = page.into_rows();
         assert!(rows.is_empty());
         assert_eq!(refused.iter().map(|refused| refused.customer.len()).collect::<Vec<_>>(), [2 * deep]);
@@ -420,16 +412,16 @@ mod tests {
     }
 
     #[test]
-    fn loyalty_data_must_be_more_than_null() {
+    fn customers_with_loyalty_data_are_counted() {
         for (customers, expected) in [
-            ("", false),
-            (r#"{"yotpo_loyalty":null},{"email":"yotpo_loyalty"}"#, false),
-            (r#"null,7,{"a":{"yotpo_loyalty":{}}}"#, false),
-            (r#"[{"points":1}]"#, false),
-            (r#"{"a":1},{"yotpo_loyalty":{"points":0}}"#, true),
+            ("", 0),
+            (r#"{"yotpo_loyalty":null},{"email":"yotpo_loyalty"}"#, 0),
+            (r#"null,7,{"a":{"yotpo_loyalty":{}}}"#, 0),
+            (r#"[{"yotpo_loyalty":{"points":1}}]"#, 0),
+            (r#"{"a":1},{"yotpo_loyalty":{"points":0}}, { "yotpo_loyalty" : {} }"#, 2),
         ] {
             let page = read(&format!(r#"{{"customers":[{customers}]}}"#)).unwrap();
-            assert_eq!(page.has_loyalty_data(), expected, "{customers}");
+            assert_eq!(page.customers_with_loyalty_data(), expected, "{customers}");
         }
     }
 }

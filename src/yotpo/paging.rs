@@ -4,21 +4,15 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::client::{CursorParameters, YotpoClient};
+use super::client::YotpoClient;
 use super::cursor::PageCursor;
 use super::error::YotpoError;
+use super::loyalty::{LoyaltyCheck, LoyaltyCounts, LoyaltyVerdict, MemberCount};
 use super::page::Page;
+use super::position::{EndedBy, Position};
 use super::prefetch::{Fetched, Fetching, Wanted};
+use super::query::CursorQuery;
 use crate::row::IngestionTime;
-
-/// Whether a page without any loyalty data behind a first page that had some ends the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoyaltyCheck {
-    /// It ends the run: Yotpo may have dropped `expand` behind the cursor.
-    On,
-    /// It is accepted: loyalty data is rare in this store.
-    Off,
-}
 
 /// The pages of a store, from the first to the last.
 #[derive(Debug)]
@@ -27,29 +21,11 @@ pub struct Pages {
     /// When the customers of this run were ingested.
     time: IngestionTime,
     loyalty_check: LoyaltyCheck,
-    number: u64,
-    next: Next,
-    /// The request for the page after `number`, by a cursor that is only a guess until it is that of `next`.
+    loyalty: LoyaltyCounts,
+    position: Position,
+    /// The request for the next page, by a cursor that is only a guess until it is that of `position`.
     ahead: Option<Fetching>,
-    /// `None` until a page behind a cursor was accepted.
-    parameters: Option<CursorParameters>,
-    expects_loyalty: ExpectsLoyalty,
     seen: SeenCursors,
-}
-
-#[derive(Debug)]
-enum Next {
-    First,
-    Behind(PageCursor),
-    Nothing,
-}
-
-/// Progress of the lost-loyalty check: only the first page with customers behind page 1 is compared with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ExpectsLoyalty {
-    Unknown,
-    Yes,
-    Settled,
 }
 
 /// Hashes of all cursors seen: 8 bytes a page, so that ten million customers cost about two megabytes.
@@ -66,100 +42,102 @@ impl Pages {
             client,
             time,
             loyalty_check,
-            number: 0,
-            next: Next::First,
+            loyalty: LoyaltyCounts::default(),
+            position: Position::Start,
             ahead: None,
-            parameters: None,
-            expects_loyalty: ExpectsLoyalty::Unknown,
             seen: SeenCursors::default(),
         }
     }
 
-    /// The pages behind `cursor`, with rows of `time`; none behind the last page. `fetched` pages were fetched before;
-    /// `limit_only` when it was found out then that filters beside the cursor are refused.
+    /// The pages from `position` on, with rows of `time`; `loyalty` is what was counted up to there.
     pub fn resume(
         client: Arc<YotpoClient>,
         time: IngestionTime,
-        cursor: Option<PageCursor>,
-        fetched: u64,
-        limit_only: Option<bool>,
+        loyalty_check: LoyaltyCheck,
+        position: Position,
+        loyalty: LoyaltyCounts,
     ) -> Self {
-        let by_limit = |limit_only| {
-            if limit_only { CursorParameters::LimitOnly } else { CursorParameters::Filters }
-        };
-        let mut seen = SeenCursors::default();
-        if let Some(cursor) = &cursor {
-            seen.insert(cursor);
+        let mut pages = Self::new(client, time, loyalty_check);
+        if let Position::After { cursor, .. } = &position {
+            pages.seen.insert(cursor);
         }
-        Self {
-            client,
-            time,
-            // Page 1 was compared, or is not there to compare with.
-            loyalty_check: LoyaltyCheck::Off,
-            number: fetched,
-            next: cursor.map_or(Next::Nothing, Next::Behind),
-            ahead: None,
-            parameters: limit_only.map(by_limit),
-            expects_loyalty: ExpectsLoyalty::Settled,
-            seen,
-        }
+        pages.position = position;
+        pages.loyalty = loyalty;
+        pages
     }
 
-    /// Number of the page that was fetched last, from 1.
-    pub fn number(&self) -> u64 {
-        self.number
+    /// Where paging stands: after the page that was returned last.
+    pub fn position(&self) -> &Position {
+        &self.position
     }
 
-    /// Whether only `limit` accompanies the cursor, once it is known.
-    pub fn limit_only(&self) -> Option<bool> {
-        self.parameters.map(|parameters| parameters == CursorParameters::LimitOnly)
+    /// Customers of the pages up to [`Self::position`].
+    pub fn loyalty(&self) -> LoyaltyCounts {
+        self.loyalty
     }
 
     /// The next page; `None` behind the last. A page may be empty without being the last. While it is read, the page
     /// behind it is already asked for.
     ///
     /// # Errors
-    /// When the page cannot be had or breaks a rule; the paging must not go on then.
+    /// When the page cannot be had or breaks a rule, or the pages before it lost their loyalty data; the position is the
+    /// one before it then.
     pub async fn next_page(&mut self) -> Result<Option<Page>, YotpoError> {
-        let cursor = match std::mem::replace(&mut self.next, Next::Nothing) {
-            Next::Nothing => return Ok(None),
-            Next::First => None,
-            Next::Behind(cursor) => Some(cursor),
+        self.check_loyalty()?;
+        let (cursor, query) = match &self.position {
+            Position::Start => (None, None),
+            Position::After { cursor, query, .. } => (Some(cursor.clone()), *query),
+            Position::End { .. } => return Ok(None),
         };
+        let number = self.position.page() + 1;
         let ahead = self.ahead.take().filter(|ahead| ahead.cursor() == cursor.as_ref());
-        let fetching = ahead.unwrap_or_else(|| self.start(self.number + 1, cursor));
-        self.number += 1;
-        let Fetched { page, parameters, ahead } = fetching.page().await?;
-        self.parameters = parameters;
-        self.check_loyalty(&page)?;
-        if let Some(cursor) = page.next() {
-            if !self.seen.insert(cursor) {
-                return Err(YotpoError::RepeatedCursor { page: self.number });
+        let fetching = ahead.unwrap_or_else(|| self.start(number, cursor, query));
+        let Fetched { page, query, ahead } = fetching.page().await?;
+        self.position = match page.next() {
+            None => Position::End { page: number, ended_by: EndedBy::LastPage },
+            Some(cursor) if self.seen.insert(cursor) => {
+                Position::After { page: number, cursor: cursor.clone(), query }
             }
-            self.next = Next::Behind(cursor.clone());
-        }
+            Some(_) => return Err(YotpoError::RepeatedCursor { page: number }),
+        };
+        self.loyalty.add_page(MemberCount {
+            customers: page.customers() as u64,
+            with_loyalty_data: page.customers_with_loyalty_data() as u64,
+        });
         self.ahead = ahead;
-        tracing::debug!(page = self.number, customers = page.customers(), "page fetched");
+        tracing::debug!(page = number, customers = page.customers(), "page fetched");
+        if matches!(self.position, Position::End { .. }) {
+            self.report_end();
+        }
         Ok(Some(page))
     }
 
-    fn start(&self, number: u64, cursor: Option<PageCursor>) -> Fetching {
-        let Self { parameters, time, .. } = *self;
-        Fetching::start(&self.client, Wanted { number, cursor, parameters, time })
+    fn start(&self, number: u64, cursor: Option<PageCursor>, query: Option<CursorQuery>) -> Fetching {
+        Fetching::start(&self.client, Wanted { number, cursor, query, time: self.time })
     }
 
-    fn check_loyalty(&mut self, page: &Page) -> Result<(), YotpoError> {
-        if self.loyalty_check == LoyaltyCheck::Off || page.customers() == 0 {
-            return Ok(());
-        }
-        match self.expects_loyalty {
-            ExpectsLoyalty::Settled => {}
-            ExpectsLoyalty::Unknown if page.has_loyalty_data() => self.expects_loyalty = ExpectsLoyalty::Yes,
-            ExpectsLoyalty::Unknown => self.expects_loyalty = ExpectsLoyalty::Settled,
-            ExpectsLoyalty::Yes if page.has_loyalty_data() => self.expects_loyalty = ExpectsLoyalty::Settled,
-            ExpectsLoyalty::Yes => return Err(YotpoError::LoyaltyLost { page: self.number }),
+    /// Fails once the counts say that loyalty data was lost. The page that decided it was returned: its rows are stored
+    /// with its counts, so that a run that resumes there decides the same.
+    fn check_loyalty(&self) -> Result<(), YotpoError> {
+        let is_lost = self.loyalty.verdict() == LoyaltyVerdict::Lost;
+        if is_lost && self.loyalty_check == LoyaltyCheck::On {
+            return Err(YotpoError::LoyaltyLost { page: self.position.page(), counts: self.loyalty });
         }
         Ok(())
+    }
+
+    /// What is to be said when the last page was fetched.
+    fn report_end(&self) {
+        let LoyaltyCounts { first_page, later_pages } = self.loyalty;
+        let is_open = self.loyalty.verdict() == LoyaltyVerdict::Open && later_pages.customers > 0;
+        if is_open && self.loyalty_check == LoyaltyCheck::On {
+            tracing::warn!(
+                first_page_customers = first_page.customers,
+                first_page_customers_with_loyalty_data = first_page.with_loyalty_data,
+                later_customers = later_pages.customers,
+                "no customer after the first page has loyalty data; they are too few to say that it was lost"
+            );
+        }
     }
 }
 

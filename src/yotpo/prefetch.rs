@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::StatusCode;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::client::{CursorParameters, YotpoClient};
+use super::client::YotpoClient;
 use super::cursor::PageCursor;
 use super::error::YotpoError;
 use super::page::Page;
+use super::query::CursorQuery;
 use crate::row::IngestionTime;
 
 /// Which page is asked for.
@@ -25,8 +26,8 @@ pub(super) struct Wanted {
     pub(super) number: u64,
     /// What it is asked for by; none for the first page.
     pub(super) cursor: Option<PageCursor>,
-    /// `None` until a page behind a cursor was accepted.
-    pub(super) parameters: Option<CursorParameters>,
+    /// What accompanies the cursor; `None` until a page behind a cursor was accepted.
+    pub(super) query: Option<CursorQuery>,
     /// When its customers were ingested.
     pub(super) time: IngestionTime,
 }
@@ -35,8 +36,8 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) page: Page,
-    /// With which parameters beside the cursor it could be had.
-    pub(super) parameters: Option<CursorParameters>,
+    /// What accompanied the cursor when it was accepted.
+    pub(super) query: Option<CursorQuery>,
     /// The request for the page that is likely to be next.
     pub(super) ahead: Option<Fetching>,
 }
@@ -98,43 +99,43 @@ impl Ahead {
     /// asked for by an earlier guess is dropped.
     pub(super) async fn start(&self, likely: PageCursor) {
         // Not before it is settled which parameters accompany a cursor.
-        if self.wanted.parameters.is_none() || !self.awaited.load(Ordering::Relaxed) {
+        if self.wanted.query.is_none() || !self.awaited.load(Ordering::Relaxed) {
             return;
         }
-        let Wanted { number, parameters, time, .. } = self.wanted;
+        let Wanted { number, query, time, .. } = self.wanted;
         {
             let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
             if started.as_ref().is_some_and(|started| started.cursor() == Some(&likely)) {
                 return;
             }
-            let wanted = Wanted { number: number + 1, cursor: Some(likely), parameters, time };
+            let wanted = Wanted { number: number + 1, cursor: Some(likely), query, time };
             *started = Some(Fetching::start(&self.client, wanted));
         }
         tokio::task::yield_now().await;
     }
 
     async fn fetch(self) -> Result<Fetched, YotpoError> {
-        let (page, parameters) = self.page().await?;
+        let (page, query) = self.page().await?;
         let ahead = self.started.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Fetched { page, parameters, ahead })
+        Ok(Fetched { page, query, ahead })
     }
 
     /// Sends the filters beside the cursor; when the first such request is answered 400, once without them.
-    async fn page(&self) -> Result<(Page, Option<CursorParameters>), YotpoError> {
-        let Wanted { number, ref cursor, parameters: settled, time } = self.wanted;
+    async fn page(&self) -> Result<(Page, Option<CursorQuery>), YotpoError> {
+        let Wanted { number, ref cursor, query: settled, time } = self.wanted;
         let Some(cursor) = cursor else {
             return Ok((self.client.page(number, None, time, self).await?, settled));
         };
-        let parameters = settled.unwrap_or(CursorParameters::Filters);
-        let result = self.client.page(number, Some((cursor, parameters)), time, self).await;
+        let query = settled.unwrap_or(CursorQuery::Filters);
+        let result = self.client.page(number, Some((cursor, query)), time, self).await;
         let refused = matches!(&result, Err(YotpoError::Page { source, .. })
             if source.status_code() == Some(StatusCode::BAD_REQUEST));
         if refused && settled.is_none() {
             tracing::warn!(page = number, "filters beside the cursor are refused, trying with limit only");
-            let parameters = CursorParameters::LimitOnly;
-            let page = self.client.page(number, Some((cursor, parameters)), time, self).await?;
-            return Ok((page, Some(parameters)));
+            let query = CursorQuery::Limit;
+            let page = self.client.page(number, Some((cursor, query)), time, self).await?;
+            return Ok((page, Some(query)));
         }
-        Ok((result?, Some(parameters)))
+        Ok((result?, Some(query)))
     }
 }

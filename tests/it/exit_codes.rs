@@ -199,8 +199,10 @@ fn code_7_loyalty_data_is_lost_behind_the_cursor() {
     let end = surroundings.run(&["--page-size", "20"]);
     end.assert_code(7);
     assert_eq!(surroundings.rows(), 0);
-    assert_eq!(surroundings.control().sessions(), []);
+    assert_eq!(surroundings.control().sessions().len(), 1, "it can be resumed");
     assert_words!("code_7_loyalty", told(&end));
+    surroundings.run(&["--page-size", "20", "--loyalty-check", "off"]).assert_code(0);
+    assert_eq!(surroundings.rows(), 60);
 }
 
 #[test]

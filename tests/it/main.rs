@@ -36,6 +36,8 @@ mod interrupts;
 #[cfg(test)]
 mod loading;
 #[cfg(test)]
+mod loyalty;
+#[cfg(test)]
 mod persistent_faults;
 #[cfg(test)]
 mod prefetch;
