@@ -13,11 +13,11 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `GET /sandbox/tables` | `{"tables":[{"database","table","rows"}]}` |
+//! | `GET /sandbox/tables` | `{"tables":[{"database","table","id","rows"}]}` |
 //! | `GET /sandbox/tables/{db}/{table}/count` | `{"rows":N}`, without the lag of the reported count |
 //! | `GET /sandbox/tables/{db}/{table}/rows?offset=0&limit=100` | `{"rows":[{"time","json_response",…}]}`, limit ≤ 1,000 |
 //! | `GET /sandbox/tables/{db}/{table}/verify?from=&to=` | the fields of [`Verification`] and `exact` |
-//! | `GET /sandbox/sessions` | `{"sessions":[{"name","database","table","status","upload_frozen","parts","valid_records"}]}` |
+//! | `GET /sandbox/sessions` | `{"sessions":[…]}` with the fields of [`SessionSummary`] |
 //! | `GET /sandbox/requests` | `{"operations":{name:N},"connections":{…},"applied_faults":N,"max_requests_in_rolling_second":N}` |
 //!
 //! It is not a security boundary: credentials are fixed and public.
@@ -61,7 +61,10 @@ pub use self::fault::{Fault, FaultKind, FaultPlan, FaultTarget, RetryDelay};
 pub use self::operation::{Operation, Service};
 pub use self::read_back::{ReadBackError, Row, Rows};
 pub use self::request_log::LoggedRequest;
-pub use self::treasure_data::{KeyKind, SessionSummary};
+pub use self::treasure_data::{
+    ClosedSession, InvalidSession, InvalidStatus, KeyKind, KilledJob, RenamedTable, RepeatedPerform,
+    Retention, SessionSummary, TreasureDataBehaviour,
+};
 pub use self::verification::Verification;
 pub use self::yotpo::{CursorEncoding, CursorMemory, FiltersBesideCursor, LastPage, YotpoBehaviour};
 
@@ -96,6 +99,8 @@ pub struct SandboxSettings {
     pub answer_duration: Duration,
     /// Yotpo where its documentation leaves it open.
     pub yotpo: YotpoBehaviour,
+    /// Treasure Data where its documentation leaves it open.
+    pub treasure_data: TreasureDataBehaviour,
     /// How long an import takes at least, on the clock.
     pub import_duration: Duration,
     /// How long a commit takes, on the clock.
@@ -249,6 +254,7 @@ impl Shared {
             spool,
             &credentials.api_key,
             settings.key_kind,
+            settings.treasure_data,
             durations,
         );
         for database in &settings.databases {
@@ -303,6 +309,7 @@ impl Default for SandboxSettings {
             requests_per_second: NonZeroU32::new(5),
             answer_duration: Duration::ZERO,
             yotpo: YotpoBehaviour::default(),
+            treasure_data: TreasureDataBehaviour::default(),
             import_duration: Duration::ZERO,
             commit_duration: Duration::ZERO,
             row_count_lag: Duration::ZERO,

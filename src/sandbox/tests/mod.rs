@@ -2,6 +2,9 @@
 
 mod bulk_import;
 mod faults;
+mod retention;
+mod sessions;
+mod table_objects;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -73,6 +76,13 @@ impl Client {
 
     async fn get(&self, path: &str) -> Answer {
         self.td(Method::GET, path, Vec::new()).await.unwrap()
+    }
+
+    async fn rename(&self, from: &str, to: &str, overwrite: bool) -> StatusCode {
+        let url = format!("{}/v3/table/rename/{DATABASE}/{from}/{to}", self.treasure_data);
+        let request = self.http.post(url).header("content-type", "application/x-www-form-urlencoded");
+        let request = request.header("authorization", &self.authorization);
+        self.send(request.body(format!("overwrite={overwrite}"))).await.unwrap().status
     }
 
     async fn session(&self, name: &str) -> Value {
