@@ -63,7 +63,7 @@ pub use self::read_back::{ReadBackError, Row, Rows};
 pub use self::request_log::LoggedRequest;
 pub use self::treasure_data::{
     ClosedSession, InvalidSession, InvalidStatus, KeyKind, KilledJob, RenamedTable, RepeatedPerform,
-    Retention, SessionSummary, TreasureDataBehaviour,
+    Retention, SessionSummary, TreasureDataBehaviour, WriteOnlyTableCreation,
 };
 pub use self::verification::Verification;
 pub use self::yotpo::{CursorEncoding, CursorMemory, FiltersBesideCursor, LastPage, YotpoBehaviour};

@@ -129,19 +129,6 @@ async fn rename_over_a_table_replaces_it() {
 }
 
 #[tokio::test]
-async fn keys_are_checked_and_write_only_ones_may_not_look() {
-    let mut settings = virtual_settings();
-    settings.key_kind = KeyKind::WriteOnly;
-    let (sandbox, mut client) = start(settings).await;
-    sandbox.control().create_table(DATABASE, "customers");
-    assert_eq!(client.get(&format!("/v3/table/list/{DATABASE}")).await.status, StatusCode::FORBIDDEN);
-    assert_eq!(client.get("/v3/user/apikey/validate").await.json()["key_type"], "write_only");
-    client.authorization = "TD1 1/wrong".to_owned();
-    assert_eq!(client.get("//v3/database/list").await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(client.get("//v3/system/server_status").await.json()["status"], "ok");
-}
-
-#[tokio::test]
 async fn unknown_jobs_are_not_found() {
     let (_sandbox, client) = start(virtual_settings()).await;
     for job in ["12x", "1", "99999999999999999999"] {

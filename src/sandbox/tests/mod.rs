@@ -2,6 +2,7 @@
 
 mod bulk_import;
 mod faults;
+mod keys;
 mod retention;
 mod sessions;
 mod table_objects;

@@ -20,6 +20,8 @@ pub struct TreasureDataBehaviour {
     pub repeated_perform: RepeatedPerform,
     /// What becomes of a session whose load job is killed.
     pub killed_job: KilledJob,
+    /// Whether a write-only key may create tables.
+    pub write_only_table_creation: WriteOnlyTableCreation,
     /// When sessions are removed.
     pub retention: Retention,
 }
@@ -82,6 +84,16 @@ pub enum KilledJob {
     FallsBack,
     /// It stays `performing` forever.
     StaysPerforming,
+}
+
+/// Whether a write-only key may create tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteOnlyTableCreation {
+    /// 403
+    #[default]
+    Denied,
+    /// As for any other key.
+    Allowed,
 }
 
 /// How long after its creation, on the clock, a session is removed; none keeps it forever. A session whose commit is

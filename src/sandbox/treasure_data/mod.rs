@@ -19,7 +19,7 @@ use serde_json::json;
 
 pub use self::behaviour::{
     ClosedSession, InvalidSession, InvalidStatus, KilledJob, RenamedTable, RepeatedPerform, Retention,
-    TreasureDataBehaviour,
+    TreasureDataBehaviour, WriteOnlyTableCreation,
 };
 pub(super) use self::state::{Durations, LoadedPart};
 use self::state::{Moment, State};
@@ -34,7 +34,9 @@ pub enum KeyKind {
     /// Everything.
     #[default]
     Master,
-    /// Import only: showing tables, reading rows and `update-schema` are forbidden.
+    /// Import only: bulk import, jobs and `append-schema`. Looking at databases and tables, reading rows, deleting and
+    /// renaming tables and `update-schema` are denied; creating tables, too, unless
+    /// [`WriteOnlyTableCreation::Allowed`].
     WriteOnly,
 }
 
@@ -124,12 +126,29 @@ impl TreasureData {
         if authorization != Some(self.authorization.as_str()) {
             return Some(error(StatusCode::UNAUTHORIZED, "Authentication failed: invalid API key"));
         }
-        let reads = matches!(
-            operation,
-            Operation::ListTables | Operation::ShowTable | Operation::TailTable | Operation::UpdateSchema
-        );
-        (reads && self.key_kind == KeyKind::WriteOnly)
-            .then(|| error(StatusCode::FORBIDDEN, "Permission denied: the key is write-only"))
+        let is_denied = self.key_kind == KeyKind::WriteOnly && self.needs_full_access(operation);
+        is_denied.then(|| error(StatusCode::FORBIDDEN, "Permission denied: the key is write-only"))
+    }
+
+    /// Whether a write-only key is denied an operation.
+    fn needs_full_access(&self, operation: Operation) -> bool {
+        match operation {
+            Operation::ListDatabases
+            | Operation::ShowDatabase
+            | Operation::CreateDatabase
+            | Operation::DeleteDatabase
+            | Operation::ListTables
+            | Operation::ShowTable
+            | Operation::DeleteTable
+            | Operation::RenameTable
+            | Operation::SwapTables
+            | Operation::UpdateSchema
+            | Operation::TailTable => true,
+            Operation::CreateTable => {
+                self.behaviour.write_only_table_creation == WriteOnlyTableCreation::Denied
+            }
+            _ => false,
+        }
     }
 
     pub(super) async fn act(self: &Arc<Self>, call: &Call, sabotage: Sabotage) -> Reply {
