@@ -27,6 +27,7 @@ mod connection;
 mod control;
 mod control_http;
 mod customer;
+mod date_header;
 mod decode;
 mod fault;
 /// For the fuzz targets only.
@@ -57,6 +58,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::control::{Control, ControlError};
 pub use self::customer::{CustomerShapes, PageLayout};
+pub use self::date_header::DateHeader;
 pub use self::fault::{Fault, FaultKind, FaultPlan, FaultTarget, RetryDelay};
 pub use self::operation::{Operation, Service};
 pub use self::read_back::{ReadBackError, Row, Rows};
@@ -113,6 +115,8 @@ pub struct SandboxSettings {
     pub key_kind: KeyKind,
     /// Whether answers are compressed for clients that accept it.
     pub compress_answers: bool,
+    /// What the `Date` header of every response says.
+    pub date_header: DateHeader,
     /// What goes wrong on purpose.
     pub faults: FaultPlan,
     /// All time.
@@ -170,6 +174,7 @@ pub enum SandboxError {
 struct Shared {
     clock: Clock,
     compress_answers: bool,
+    date_header: DateHeader,
     answer_duration: Duration,
     log: RequestLog,
     faults: FaultInjector,
@@ -263,6 +268,7 @@ impl Shared {
         Self {
             clock: settings.clock,
             compress_answers: settings.compress_answers,
+            date_header: settings.date_header,
             answer_duration: settings.answer_duration,
             log: RequestLog::default(),
             faults: FaultInjector::new(settings.faults),
@@ -316,6 +322,7 @@ impl Default for SandboxSettings {
             databases: vec![DATABASE.to_owned()],
             key_kind: KeyKind::Master,
             compress_answers: true,
+            date_header: DateHeader::default(),
             faults: FaultPlan::none(),
             clock: Clock::machine(),
             spool_directory: None,

@@ -1,6 +1,7 @@
 //! Both look-alikes through real connections.
 
 mod bulk_import;
+mod dates;
 mod faults;
 mod keys;
 mod retention;
