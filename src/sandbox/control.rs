@@ -102,6 +102,28 @@ impl Control {
         self.shared.treasure_data.add_table(database, table)
     }
 
+    /// The id of a table, as the API reports it; none if there is no such table.
+    pub fn table_id(&self, database: &str, table: &str) -> Option<u64> {
+        self.shared.treasure_data.table_id(database, table)
+    }
+
+    /// Deletes a table, as somebody else would; false if there is none.
+    pub fn delete_table(&self, database: &str, table: &str) -> bool {
+        self.shared.treasure_data.remove_table(database, table)
+    }
+
+    /// Deletes a table if there is one and makes an empty one, which has another id: `td_ddl> empty_tables` of somebody
+    /// else. False if there is no such database.
+    pub fn recreate_table(&self, database: &str, table: &str) -> bool {
+        self.shared.treasure_data.recreate_table(database, table)
+    }
+
+    /// Removes a bulk import session whatever its state, as somebody else or the retention would; false if there is
+    /// none.
+    pub fn remove_session(&self, name: &str) -> bool {
+        self.shared.treasure_data.remove_session(name)
+    }
+
     /// Adds rows to a table, which must exist; each is an object with an integer `time`. Blocking.
     pub fn insert_rows(&self, database: &str, table: &str, rows: &[Value]) -> Result<(), ControlError> {
         let is_row = |row: &&Value| row.get("time").is_some_and(Value::is_u64);

@@ -56,7 +56,7 @@ fn answer_blocking(control: &Control, segments: &[&str], query: &str) -> Reply {
 fn tables(control: &Control) -> Value {
     let table = |(database, table): (String, String)| {
         let rows = control.row_count(&database, &table);
-        json!({"database": database, "table": table, "rows": rows})
+        json!({"database": database, "table": table, "id": control.table_id(&database, &table), "rows": rows})
     };
     json!({"tables": control.tables().into_iter().map(table).collect::<Vec<_>>()})
 }
@@ -99,6 +99,8 @@ fn sessions(control: &Control) -> Value {
                 "name": session.name,
                 "database": session.database,
                 "table": session.table,
+                "table_id": session.table_id,
+                "is_valid": session.is_valid,
                 "status": session.status,
                 "upload_frozen": session.upload_frozen,
                 "parts": session.parts,

@@ -13,11 +13,11 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `GET /sandbox/tables` | `{"tables":[{"database","table","rows"}]}` |
+//! | `GET /sandbox/tables` | `{"tables":[{"database","table","id","rows"}]}` |
 //! | `GET /sandbox/tables/{db}/{table}/count` | `{"rows":N}`, without the lag of the reported count |
 //! | `GET /sandbox/tables/{db}/{table}/rows?offset=0&limit=100` | `{"rows":[{"time","json_response",…}]}`, limit ≤ 1,000 |
 //! | `GET /sandbox/tables/{db}/{table}/verify?from=&to=` | the fields of [`Verification`] and `exact` |
-//! | `GET /sandbox/sessions` | `{"sessions":[{"name","database","table","status","upload_frozen","parts","valid_records"}]}` |
+//! | `GET /sandbox/sessions` | `{"sessions":[…]}` with the fields of [`SessionSummary`] |
 //! | `GET /sandbox/requests` | `{"operations":{name:N},"connections":{…},"applied_faults":N,"max_requests_in_rolling_second":N}` |
 //!
 //! It is not a security boundary: credentials are fixed and public.
@@ -27,6 +27,7 @@ mod connection;
 mod control;
 mod control_http;
 mod customer;
+mod date_header;
 mod decode;
 mod fault;
 /// For the fuzz targets only.
@@ -57,11 +58,15 @@ use tokio_util::task::TaskTracker;
 
 pub use self::control::{Control, ControlError};
 pub use self::customer::{CustomerShapes, PageLayout};
+pub use self::date_header::DateHeader;
 pub use self::fault::{Fault, FaultKind, FaultPlan, FaultTarget, RetryDelay};
 pub use self::operation::{Operation, Service};
 pub use self::read_back::{ReadBackError, Row, Rows};
 pub use self::request_log::LoggedRequest;
-pub use self::treasure_data::{KeyKind, SessionSummary};
+pub use self::treasure_data::{
+    ClosedSession, InvalidSession, InvalidStatus, KeyKind, KilledJob, RenamedTable, RepeatedPerform,
+    Retention, SessionSummary, TreasureDataBehaviour, WriteOnlyTableCreation,
+};
 pub use self::verification::Verification;
 pub use self::yotpo::{CursorEncoding, CursorMemory, FiltersBesideCursor, LastPage, YotpoBehaviour};
 
@@ -96,6 +101,8 @@ pub struct SandboxSettings {
     pub answer_duration: Duration,
     /// Yotpo where its documentation leaves it open.
     pub yotpo: YotpoBehaviour,
+    /// Treasure Data where its documentation leaves it open.
+    pub treasure_data: TreasureDataBehaviour,
     /// How long an import takes at least, on the clock.
     pub import_duration: Duration,
     /// How long a commit takes, on the clock.
@@ -108,6 +115,8 @@ pub struct SandboxSettings {
     pub key_kind: KeyKind,
     /// Whether answers are compressed for clients that accept it.
     pub compress_answers: bool,
+    /// What the `Date` header of every response says.
+    pub date_header: DateHeader,
     /// What goes wrong on purpose.
     pub faults: FaultPlan,
     /// All time.
@@ -165,6 +174,7 @@ pub enum SandboxError {
 struct Shared {
     clock: Clock,
     compress_answers: bool,
+    date_header: DateHeader,
     answer_duration: Duration,
     log: RequestLog,
     faults: FaultInjector,
@@ -249,6 +259,7 @@ impl Shared {
             spool,
             &credentials.api_key,
             settings.key_kind,
+            settings.treasure_data,
             durations,
         );
         for database in &settings.databases {
@@ -257,6 +268,7 @@ impl Shared {
         Self {
             clock: settings.clock,
             compress_answers: settings.compress_answers,
+            date_header: settings.date_header,
             answer_duration: settings.answer_duration,
             log: RequestLog::default(),
             faults: FaultInjector::new(settings.faults),
@@ -303,12 +315,14 @@ impl Default for SandboxSettings {
             requests_per_second: NonZeroU32::new(5),
             answer_duration: Duration::ZERO,
             yotpo: YotpoBehaviour::default(),
+            treasure_data: TreasureDataBehaviour::default(),
             import_duration: Duration::ZERO,
             commit_duration: Duration::ZERO,
             row_count_lag: Duration::ZERO,
             databases: vec![DATABASE.to_owned()],
             key_kind: KeyKind::Master,
             compress_answers: true,
+            date_header: DateHeader::default(),
             faults: FaultPlan::none(),
             clock: Clock::machine(),
             spool_directory: None,

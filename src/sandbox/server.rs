@@ -89,11 +89,18 @@ impl Listener {
         let exchange = Arc::new(Exchange { listener: self, reset: Arc::clone(&reset) });
         let answer = service_fn(move |request| {
             let exchange = Arc::clone(&exchange);
-            async move { exchange.answer(request).await }
+            async move {
+                let mut response = exchange.answer(request).await?;
+                let shared = &exchange.listener.shared;
+                shared.date_header.add(shared.clock.unix_time(), response.headers_mut());
+                Ok::<_, Severed>(response)
+            }
         });
         let connection = Connection::new(stream, reset);
         // An error here is a client that went away, or a fault: nobody needs to know.
-        drop(http1::Builder::new().serve_connection(TokioIo::new(connection), answer).await);
+        // The date is the sandbox's own business: hyper would write the machine's.
+        let mut builder = http1::Builder::new();
+        drop(builder.auto_date_header(false).serve_connection(TokioIo::new(connection), answer).await);
     }
 }
 

@@ -77,25 +77,15 @@ async fn tail_shows_the_last_rows_first() {
 }
 
 #[tokio::test]
-async fn sessions_are_bound_to_their_table_and_refuse_what_is_out_of_turn() {
+async fn a_session_needs_a_free_name_of_three_letters_and_a_table() {
     let (sandbox, client) = start(virtual_settings()).await;
-    let control = sandbox.control();
-    client.prepare("one", &[part(control, 0..10)]).await;
+    client.prepare("one", &[part(sandbox.control(), 0..10)]).await;
     let again = client.post(&format!("/v3/bulk_import/create/one/{DATABASE}/customers")).await;
     assert_eq!(again.status, StatusCode::CONFLICT);
     assert_eq!(client.post("/v3/bulk_import/create/ab/x/y").await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(client.post("/v3/bulk_import/create/abc/x/y").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(client.post("/v3/bulk_import/freeze/one").await.status, StatusCode::CONFLICT);
-    assert_eq!(client.post("/v3/bulk_import/commit/one").await.status, StatusCode::CONFLICT);
-    let late = client.td(Method::PUT, "/v3/bulk_import/upload_part/one/late", b"x".to_vec()).await.unwrap();
-    assert_eq!(late.status, StatusCode::CONFLICT);
-    assert_eq!(client.post("/v3/bulk_import/perform/one").await.status, StatusCode::OK);
-    let renamed = format!("/v3/table/rename/{DATABASE}/customers/elsewhere");
-    assert_eq!(client.post(&renamed).await.status, StatusCode::OK);
-    assert_eq!(client.post("/v3/bulk_import/commit/one").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(control.row_count(DATABASE, "elsewhere"), Some(0));
-    control.create_table(DATABASE, "customers");
-    assert_eq!(client.post("/v3/bulk_import/commit/one").await.status, StatusCode::NOT_FOUND);
+    let absent = client.post(&format!("/v3/bulk_import/create/abc/{DATABASE}/absent")).await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -132,61 +122,18 @@ async fn rename_over_a_table_replaces_it() {
         control.create_table(DATABASE, table);
         control.insert_rows(DATABASE, table, &[serde_json::json!({"time": time})]).unwrap();
     }
-    let path = format!("/v3/table/rename/{DATABASE}/new/old");
-    assert_eq!(client.post(&path).await.status, StatusCode::CONFLICT);
-    let request = client.http.post(format!("{}{path}", client.treasure_data));
-    let request = request.header("content-type", "application/x-www-form-urlencoded").body("overwrite=true");
-    let answer = client.send(request.header("authorization", &client.authorization)).await.unwrap();
-    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(client.rename("new", "old", false).await, StatusCode::CONFLICT);
+    assert_eq!(client.rename("new", "old", true).await, StatusCode::OK);
     let times: Vec<_> = control.rows(DATABASE, "old").unwrap().map(|row| row.unwrap().time).collect();
     assert_eq!((times, control.row_count(DATABASE, "new")), (vec![2], None));
 }
 
 #[tokio::test]
-async fn keys_are_checked_and_write_only_ones_may_not_look() {
-    let mut settings = virtual_settings();
-    settings.key_kind = KeyKind::WriteOnly;
-    let (sandbox, mut client) = start(settings).await;
-    sandbox.control().create_table(DATABASE, "customers");
-    assert_eq!(client.get(&format!("/v3/table/list/{DATABASE}")).await.status, StatusCode::FORBIDDEN);
-    assert_eq!(client.get("/v3/user/apikey/validate").await.json()["key_type"], "write_only");
-    client.authorization = "TD1 1/wrong".to_owned();
-    assert_eq!(client.get("//v3/database/list").await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(client.get("//v3/system/server_status").await.json()["status"], "ok");
-}
-
-#[tokio::test]
-async fn parts_changed_after_an_import_must_be_imported_again() {
-    let (sandbox, client) = start(virtual_settings()).await;
-    let control = sandbox.control();
-    client.prepare("again", &[part(control, 0..10)]).await;
-    client.post("/v3/bulk_import/perform/again").await;
-    assert_eq!(client.session("again").await["status"], "ready");
-    client.post("/v3/bulk_import/unfreeze/again").await;
-    let more = part(control, 10..20);
-    client.td(Method::PUT, "/v3/bulk_import/upload_part/again/more", more).await.unwrap();
-    assert_eq!(client.session("again").await["status"], "uploading");
-    assert_eq!(client.post("/v3/bulk_import/commit/again").await.status, StatusCode::CONFLICT);
-    client.post("/v3/bulk_import/freeze/again").await;
-    client.post("/v3/bulk_import/perform/again").await;
-    assert_eq!(client.session("again").await["valid_records"], 20);
-}
-
-#[tokio::test]
-async fn killed_jobs_give_the_session_back() {
-    let mut settings = virtual_settings();
-    settings.import_duration = Duration::from_secs(60);
-    let clock = settings.clock.clone();
-    let (sandbox, client) = start(settings).await;
-    client.prepare("killed", &[part(sandbox.control(), 0..10)]).await;
-    let job = client.post("/v3/bulk_import/perform/killed").await.json()["job_id"].as_u64().unwrap();
-    clock.sleep(Duration::from_secs(40)).await;
-    let killed = client.post(&format!("/v3/job/kill/{job}")).await.json();
-    assert_eq!(killed["former_status"], "running");
-    clock.sleep(Duration::from_secs(60)).await;
-    assert_eq!(client.get(&format!("/v3/job/status/{job}")).await.json()["status"], "killed");
-    assert_eq!(client.session("killed").await["status"], "uploading");
-    assert_eq!(client.get("/v3/job/status/12x").await.status, StatusCode::NOT_FOUND);
+async fn unknown_jobs_are_not_found() {
+    let (_sandbox, client) = start(virtual_settings()).await;
+    for job in ["12x", "1", "99999999999999999999"] {
+        assert_eq!(client.get(&format!("/v3/job/status/{job}")).await.status, StatusCode::NOT_FOUND);
+    }
 }
 
 #[tokio::test]

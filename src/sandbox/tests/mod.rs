@@ -1,7 +1,12 @@
 //! Both look-alikes through real connections.
 
 mod bulk_import;
+mod dates;
 mod faults;
+mod keys;
+mod retention;
+mod sessions;
+mod table_objects;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -73,6 +78,13 @@ impl Client {
 
     async fn get(&self, path: &str) -> Answer {
         self.td(Method::GET, path, Vec::new()).await.unwrap()
+    }
+
+    async fn rename(&self, from: &str, to: &str, overwrite: bool) -> StatusCode {
+        let url = format!("{}/v3/table/rename/{DATABASE}/{from}/{to}", self.treasure_data);
+        let request = self.http.post(url).header("content-type", "application/x-www-form-urlencoded");
+        let request = request.header("authorization", &self.authorization);
+        self.send(request.body(format!("overwrite={overwrite}"))).await.unwrap().status
     }
 
     async fn session(&self, name: &str) -> Value {

@@ -1,7 +1,11 @@
 //! Calls about bulk import sessions: the documented state machine.
 //!
 //! create → uploading; freeze; perform → performing → ready, or back to uploading when nothing can be loaded;
-//! commit → committing → committed, or back to ready. What is out of turn is answered with 409.
+//! commit → committing → committed, or back to ready. What is out of turn is refused with 409. A session takes parts
+//! only while it is `uploading` and not frozen, so that what was performed is what is committed. A session whose table
+//! was deleted is invalid: only `show`, `list` and `delete` work on it.
+//!
+//! Every call holds the one lock from its check to its effect, so of two that exclude each other one is refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +18,12 @@ use serde_json::{Value, json};
 use super::super::reply::{Call, CallBody, Reply};
 use super::super::spool::SpoolFile;
 use super::import::{Imported, UploadedPart, import};
-use super::state::{Job, JobStatus, Phase, Session, State};
-use super::tables::{unknown_database, unknown_table};
-use super::{Sabotage, SessionSummary, TreasureData, conflict, error, invalid, not_found};
+use super::state::{Job, JobStatus, Moment, Phase, Session, State};
+use super::tables::{missing_table, unknown_database, unknown_table};
+use super::{
+    ClosedSession, InvalidSession, InvalidStatus, RenamedTable, RepeatedPerform, Sabotage, SessionSummary,
+    TreasureData, conflict, error, invalid, not_found,
+};
 
 const SHORTEST_NAME: usize = 3;
 
@@ -26,13 +33,21 @@ impl TreasureData {
         let summary = |(name, session): (&String, &Session)| SessionSummary {
             name: name.clone(),
             database: session.database.clone(),
-            table: session.table.clone(),
+            table: self.shown_table(session).to_owned(),
+            table_id: session.table_id,
+            is_valid: state.is_valid(session),
             status: session.phase.name(),
             upload_frozen: session.frozen,
             parts: session.parts.keys().cloned().collect(),
             valid_records: session.imported.as_ref().map(|imported| imported.valid_records),
         };
         state.sessions.iter().map(summary).collect()
+    }
+
+    /// Removes a session whatever its state; false if there is none.
+    pub(in super::super) fn remove_session(&self, name: &str) -> bool {
+        let (mut state, moment) = self.lock();
+        state.remove_session(name, moment.unix)
     }
 
     /// Loads a part into a table at once, without a session; none if the table does not exist.
@@ -50,7 +65,7 @@ impl TreasureData {
         if name.len() < SHORTEST_NAME {
             return invalid("Validation failed: name is too short (minimum is 3 characters)");
         }
-        let (mut state, _) = self.lock();
+        let (mut state, moment) = self.lock();
         if state.sessions.contains_key(name) {
             return conflict("Bulk import session already exists", None);
         }
@@ -63,7 +78,9 @@ impl TreasureData {
         let session = Session {
             database: database.to_owned(),
             table: table.to_owned(),
+            present_table: table.to_owned(),
             table_id,
+            created: moment.now,
             phase: Phase::Uploading,
             frozen: false,
             job: None,
@@ -77,22 +94,23 @@ impl TreasureData {
     pub(super) fn show_session(&self, name: &str) -> Reply {
         let (state, _) = self.lock();
         match state.sessions.get(name) {
-            Some(session) => Reply::ok(&show(name, session)),
+            Some(session) => Reply::ok(&self.show(name, session, &state)),
             None => unknown_session(name),
         }
     }
 
     pub(super) fn list_sessions(&self) -> Reply {
         let (state, _) = self.lock();
-        let sessions: Vec<_> = state.sessions.iter().map(|(name, session)| show(name, session)).collect();
+        let show = |(name, session): (&String, &Session)| self.show(name, session, &state);
+        let sessions: Vec<_> = state.sessions.iter().map(show).collect();
         Reply::ok(&json!({"bulk_imports": sessions}))
     }
 
     pub(super) fn list_parts(&self, name: &str) -> Reply {
-        let (state, _) = self.lock();
-        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
-        let parts: Vec<_> = session.parts.keys().collect();
-        Reply::ok(&json!({"parts": parts, "name": name, "bulk_import": name}))
+        self.with_valid(name, |session, _| {
+            let parts: Vec<_> = session.parts.keys().collect();
+            Reply::ok(&json!({"parts": parts, "name": name, "bulk_import": name}))
+        })
     }
 
     pub(super) fn upload_part(&self, call: &Call) -> Reply {
@@ -105,7 +123,7 @@ impl TreasureData {
         };
         let uploaded = UploadedPart::new(file.clone());
         let judged = uploaded.clone();
-        let reply = self.with_uploading(name, |session| {
+        let reply = self.with_open(name, |session| {
             session.parts.insert(part.to_owned(), uploaded);
             acknowledged(name)
         });
@@ -117,36 +135,33 @@ impl TreasureData {
     }
 
     pub(super) fn delete_part(&self, name: &str, part: &str) -> Reply {
-        self.with_uploading(name, |session| match session.parts.remove(part) {
+        self.with_open(name, |session| match session.parts.remove(part) {
             Some(_) => acknowledged(name),
             None => not_found(&format!("Part '{part}' does not exist")),
         })
     }
 
     pub(super) fn freeze(&self, name: &str) -> Reply {
-        let (mut state, _) = self.lock();
-        match state.sessions.get_mut(name) {
-            None => unknown_session(name),
-            Some(session) if session.frozen => conflict("Bulk import session is already frozen", None),
-            Some(session) => {
-                session.frozen = true;
-                acknowledged(name)
+        self.with_valid(name, |session, _| {
+            if session.frozen {
+                return conflict("Bulk import session is already frozen", None);
             }
-        }
+            if session.phase != Phase::Uploading {
+                return out_of_turn("frozen", session);
+            }
+            session.frozen = true;
+            acknowledged(name)
+        })
     }
 
     pub(super) fn unfreeze(&self, name: &str) -> Reply {
-        let (mut state, _) = self.lock();
-        match state.sessions.get_mut(name) {
-            None => unknown_session(name),
-            Some(session) if !matches!(session.phase, Phase::Uploading | Phase::Ready) => {
-                out_of_turn("unfrozen", session)
+        self.with_valid(name, |session, _| {
+            if session.phase != Phase::Uploading {
+                return out_of_turn("unfrozen", session);
             }
-            Some(session) => {
-                session.frozen = false;
-                acknowledged(name)
-            }
-        }
+            session.frozen = false;
+            acknowledged(name)
+        })
     }
 
     pub(super) async fn perform(self: &Arc<Self>, name: &str, sabotage: Sabotage) -> Reply {
@@ -168,59 +183,98 @@ impl TreasureData {
     }
 
     pub(super) fn commit(&self, name: &str, sabotage: Sabotage) -> Reply {
-        let (mut state, moment) = self.lock();
-        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
-        if session.phase != Phase::Ready {
-            return out_of_turn("committed", session);
-        }
-        if !state.is_bound(session) {
-            return unknown_table(&session.database, &session.table);
-        }
-        if let Some(session) = state.sessions.get_mut(name) {
+        self.with_valid(name, |session, moment| {
+            if session.phase != Phase::Ready {
+                return out_of_turn("committed", session);
+            }
             let fails = sabotage == Sabotage::FailCommit;
             session.phase = Phase::Committing { started: moment.now, fails };
-        }
-        acknowledged(name)
+            acknowledged(name)
+        })
     }
 
     pub(super) fn delete_session(&self, name: &str) -> Reply {
         let (mut state, moment) = self.lock();
         let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
-        if matches!(session.phase, Phase::Committing { .. }) {
+        if matches!(session.phase, Phase::Committing { .. }) && state.is_valid(session) {
             return out_of_turn("deleted", session);
         }
-        if let Some(session) = state.sessions.remove(name)
-            && let Some(job) = session.job.and_then(|job| state.jobs.get_mut(&job))
-        {
-            job.kill(moment.unix);
-        }
+        state.remove_session(name, moment.unix);
         acknowledged(name)
     }
 
     pub(super) fn error_records(&self, name: &str) -> Reply {
-        let (state, _) = self.lock();
-        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
-        let Some(imported) = &session.imported else { return not_found("There are no error records yet") };
-        let sample = Bytes::copy_from_slice(&imported.error_sample);
-        let mut reply = Reply::bytes(StatusCode::OK, "application/octet-stream", sample);
-        reply.compressible = false;
-        reply
+        self.with_valid(name, |session, _| {
+            let Some(imported) = &session.imported else {
+                return not_found("There are no error records yet");
+            };
+            let sample = Bytes::copy_from_slice(&imported.error_sample);
+            let mut reply = Reply::bytes(StatusCode::OK, "application/octet-stream", sample);
+            reply.compressible = false;
+            reply
+        })
+    }
+
+    /// Does `work` on a session whose table exists.
+    fn with_valid(&self, name: &str, work: impl FnOnce(&mut Session, Moment) -> Reply) -> Reply {
+        let (mut state, moment) = self.lock();
+        match self.valid(&mut state, name) {
+            Ok(session) => work(session, moment),
+            Err(refusal) => *refusal,
+        }
     }
 
     /// Does `work` on a session that takes parts.
-    fn with_uploading(&self, name: &str, work: impl FnOnce(&mut Session) -> Reply) -> Reply {
-        let (mut state, _) = self.lock();
-        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
-        if session.frozen || !matches!(session.phase, Phase::Uploading | Phase::Ready) {
-            return out_of_turn("changed", session);
+    fn with_open(&self, name: &str, work: impl FnOnce(&mut Session) -> Reply) -> Reply {
+        self.with_valid(name, |session, _| {
+            if !session.frozen && session.phase == Phase::Uploading {
+                return work(session);
+            }
+            let status = match self.behaviour.closed_session {
+                ClosedSession::Conflict => StatusCode::CONFLICT,
+                ClosedSession::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            Reply { status, ..out_of_turn("changed", session) }
+        })
+    }
+
+    /// A session whose table exists; else the response to any call but `show`, `list` and `delete`.
+    fn valid<'state>(&self, state: &'state mut State, name: &str) -> Result<&'state mut Session, Box<Reply>> {
+        let session = state.sessions.get(name).ok_or_else(|| unknown_session(name))?;
+        if !state.is_valid(session) {
+            let message = missing_table(&session.database, self.shown_table(session));
+            return Err(match self.behaviour.invalid_session {
+                InvalidSession::NotFound => not_found(&message),
+                InvalidSession::Unprocessable => invalid(&format!("Validation failed: {message}")),
+            }
+            .into());
         }
-        if !state.is_bound(session) {
-            return unknown_table(&session.database, &session.table);
+        state.sessions.get_mut(name).ok_or_else(|| unknown_session(name).into())
+    }
+
+    fn shown_table<'session>(&self, session: &'session Session) -> &'session str {
+        match self.behaviour.renamed_table {
+            RenamedTable::OldName => &session.table,
+            RenamedTable::NewName => &session.present_table,
         }
-        let Some(session) = state.sessions.get_mut(name) else { return unknown_session(name) };
-        // What was imported before is not what the parts are now.
-        session.phase = Phase::Uploading;
-        work(session)
+    }
+
+    fn show(&self, name: &str, session: &Session, state: &State) -> Value {
+        let imported = session.imported.as_ref();
+        let hides_status = self.behaviour.invalid_status == InvalidStatus::Unknown;
+        let status = if hides_status && !state.is_valid(session) { "unknown" } else { session.phase.name() };
+        json!({
+            "name": name,
+            "database": session.database,
+            "table": self.shown_table(session),
+            "status": status,
+            "upload_frozen": session.frozen,
+            "job_id": session.job,
+            "valid_records": imported.map(|imported| imported.valid_records),
+            "error_records": imported.map(|imported| imported.error_records),
+            "valid_parts": imported.map(|imported| imported.valid_parts),
+            "error_parts": imported.map(|imported| imported.error_parts),
+        })
     }
 
     #[expect(clippy::type_complexity, reason = "used once, right above")]
@@ -231,12 +285,14 @@ impl TreasureData {
     ) -> Result<(u64, Vec<(String, UploadedPart)>, Arc<AtomicBool>), Box<Reply>> {
         let (mut state, moment) = self.lock();
         let state: &mut State = &mut state;
-        let session = state.sessions.get(name).ok_or_else(|| unknown_session(name))?;
-        if !session.frozen || !matches!(session.phase, Phase::Uploading | Phase::Ready) {
+        let session = self.valid(state, name)?;
+        let is_due = match session.phase {
+            Phase::Uploading => session.frozen,
+            Phase::Ready => self.behaviour.repeated_perform == RepeatedPerform::Accepted,
+            Phase::Performing { .. } | Phase::Committing { .. } | Phase::Committed => false,
+        };
+        if !is_due {
             return Err(out_of_turn("performed", session).into());
-        }
-        if !state.is_bound(session) {
-            return Err(unknown_table(&session.database, &session.table).into());
         }
         let number = state.next_id();
         let session = state.sessions.get_mut(name).ok_or_else(|| unknown_session(name))?;
@@ -269,22 +325,6 @@ impl TreasureData {
             job.found = Some(found);
         }
     }
-}
-
-fn show(name: &str, session: &Session) -> Value {
-    let imported = session.imported.as_ref();
-    json!({
-        "name": name,
-        "database": session.database,
-        "table": session.table,
-        "status": session.phase.name(),
-        "upload_frozen": session.frozen,
-        "job_id": session.job,
-        "valid_records": imported.map(|imported| imported.valid_records),
-        "error_records": imported.map(|imported| imported.error_records),
-        "valid_parts": imported.map(|imported| imported.valid_parts),
-        "error_parts": imported.map(|imported| imported.error_parts),
-    })
 }
 
 fn acknowledged(name: &str) -> Reply {

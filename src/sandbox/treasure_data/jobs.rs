@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::reply::{Call, Reply};
 use super::state::{Job, JobStatus, Moment, Phase, State};
-use super::{TreasureData, not_found, timestamp};
+use super::{KilledJob, TreasureData, not_found, timestamp};
 
 /// How many jobs are listed when no range is given.
 const DEFAULT_LISTED: usize = 20;
@@ -61,6 +61,7 @@ impl TreasureData {
         if job.kill(moment.unix)
             && let Some(session) = state.sessions.get_mut(&job.session)
             && session.job == Some(number)
+            && self.behaviour.killed_job == KilledJob::FallsBack
         {
             session.phase = Phase::Uploading;
         }

@@ -3,6 +3,7 @@
 //! Owns who may call what and the forms of errors; the calls themselves are in the modules below. Everything is
 //! judged as the published clients and documents describe it, strictly where a client could make a mistake.
 
+mod behaviour;
 mod bulk_import;
 mod import;
 mod jobs;
@@ -16,6 +17,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::StatusCode;
 use serde_json::json;
 
+pub use self::behaviour::{
+    ClosedSession, InvalidSession, InvalidStatus, KilledJob, RenamedTable, RepeatedPerform, Retention,
+    TreasureDataBehaviour, WriteOnlyTableCreation,
+};
 pub(super) use self::state::{Durations, LoadedPart};
 use self::state::{Moment, State};
 use super::operation::Operation;
@@ -29,7 +34,9 @@ pub enum KeyKind {
     /// Everything.
     #[default]
     Master,
-    /// Import only: showing tables, reading rows and `update-schema` are forbidden.
+    /// Import only: bulk import, jobs and `append-schema`. Looking at databases and tables, reading rows, deleting and
+    /// renaming tables and `update-schema` are denied; creating tables, too, unless
+    /// [`WriteOnlyTableCreation::Allowed`].
     WriteOnly,
 }
 
@@ -49,9 +56,13 @@ pub struct SessionSummary {
     pub name: String,
     /// Target database.
     pub database: String,
-    /// Target table.
+    /// Target table, by the name that `show` reports.
     pub table: String,
-    /// `uploading`, `performing`, `ready`, `committing` or `committed`.
+    /// The table that the session was created for.
+    pub table_id: u64,
+    /// Whether that table still exists, under whatever name.
+    pub is_valid: bool,
+    /// `uploading`, `performing`, `ready`, `committing` or `committed`, whatever `show` reports.
     pub status: &'static str,
     /// Whether uploads are refused.
     pub upload_frozen: bool,
@@ -69,6 +80,7 @@ pub(super) struct TreasureData {
     authorization: String,
     account_id: u64,
     key_kind: KeyKind,
+    behaviour: TreasureDataBehaviour,
     stopped: AtomicBool,
 }
 
@@ -78,16 +90,18 @@ impl TreasureData {
         spool: Spool,
         api_key: &str,
         key_kind: KeyKind,
+        behaviour: TreasureDataBehaviour,
         durations: Durations,
     ) -> Self {
         let account = api_key.split_once('/').and_then(|(account, _)| account.parse().ok());
         Self {
-            state: Mutex::new(State::new(durations)),
+            state: Mutex::new(State::new(durations, behaviour.retention)),
             clock,
             spool,
             authorization: format!("TD1 {api_key}"),
             account_id: account.unwrap_or(1),
             key_kind,
+            behaviour,
             stopped: AtomicBool::new(false),
         }
     }
@@ -112,12 +126,29 @@ impl TreasureData {
         if authorization != Some(self.authorization.as_str()) {
             return Some(error(StatusCode::UNAUTHORIZED, "Authentication failed: invalid API key"));
         }
-        let reads = matches!(
-            operation,
-            Operation::ListTables | Operation::ShowTable | Operation::TailTable | Operation::UpdateSchema
-        );
-        (reads && self.key_kind == KeyKind::WriteOnly)
-            .then(|| error(StatusCode::FORBIDDEN, "Permission denied: the key is write-only"))
+        let is_denied = self.key_kind == KeyKind::WriteOnly && self.needs_full_access(operation);
+        is_denied.then(|| error(StatusCode::FORBIDDEN, "Permission denied: the key is write-only"))
+    }
+
+    /// Whether a write-only key is denied an operation.
+    fn needs_full_access(&self, operation: Operation) -> bool {
+        match operation {
+            Operation::ListDatabases
+            | Operation::ShowDatabase
+            | Operation::CreateDatabase
+            | Operation::DeleteDatabase
+            | Operation::ListTables
+            | Operation::ShowTable
+            | Operation::DeleteTable
+            | Operation::RenameTable
+            | Operation::SwapTables
+            | Operation::UpdateSchema
+            | Operation::TailTable => true,
+            Operation::CreateTable => {
+                self.behaviour.write_only_table_creation == WriteOnlyTableCreation::Denied
+            }
+            _ => false,
+        }
     }
 
     pub(super) async fn act(self: &Arc<Self>, call: &Call, sabotage: Sabotage) -> Reply {

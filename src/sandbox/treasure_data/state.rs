@@ -1,8 +1,11 @@
 //! What the look-alike of Treasure Data remembers, and how it moves on by itself.
 //!
 //! Owns databases, tables, bulk import sessions and jobs. Time passes by [`State::settle`], which every access calls
-//! first: a session whose import or commit is due has moved on before anybody can look. Rows stay in spooled parts;
-//! a table is a list of them.
+//! first: a session whose import or commit is due has moved on, and one whose retention has ended is gone, before
+//! anybody can look. Rows stay in spooled parts; a table is a list of them.
+//!
+//! A session belongs to a table *object*. Names of tables are places where objects stand: a rename moves the object
+//! with its id and its sessions, and what is created later under the same name is another object.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::super::spool::SpoolFile;
+use super::behaviour::Retention;
 use super::import::{Imported, UploadedPart};
 
 /// How long imports, commits and the counting of rows take on the clock.
@@ -32,6 +36,7 @@ pub(super) struct Moment {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) durations: Durations,
+    retention: Retention,
     pub(super) databases: BTreeMap<String, Database>,
     pub(super) sessions: BTreeMap<String, Session>,
     pub(super) jobs: BTreeMap<u64, Job>,
@@ -74,9 +79,14 @@ pub(in super::super) struct LoadedPart {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) database: String,
+    /// The name of the table when the session was created.
     pub(super) table: String,
-    /// The table that stood there when the session was created; another one of that name is not the same.
+    /// The name that the table has now, or had last.
+    pub(super) present_table: String,
+    /// The table that the session was created for; another one of that name is not the same.
     pub(super) table_id: u64,
+    /// Monotonic.
+    pub(super) created: Duration,
     pub(super) phase: Phase,
     pub(super) frozen: bool,
     pub(super) job: Option<u64>,
@@ -120,9 +130,10 @@ pub(super) enum JobStatus {
 }
 
 impl State {
-    pub(super) fn new(durations: Durations) -> Self {
+    pub(super) fn new(durations: Durations, retention: Retention) -> Self {
         Self {
             durations,
+            retention,
             databases: BTreeMap::new(),
             sessions: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -164,12 +175,63 @@ impl State {
         self.databases.get_mut(database)?.tables.get_mut(table)
     }
 
-    /// Whether the table that `session` was created for still stands where it stood.
-    pub(super) fn is_bound(&self, session: &Session) -> bool {
-        self.table(&session.database, &session.table).is_some_and(|table| table.id == session.table_id)
+    /// Takes a table away for good; false if there is none. Its sessions are invalid from now on.
+    pub(super) fn delete_table(&mut self, database: &str, table: &str) -> bool {
+        self.databases.get_mut(database).and_then(|database| database.tables.remove(table)).is_some()
     }
 
-    /// Lets every import and commit that is due end.
+    /// Moves a table to another name; a table that stands there is deleted. Does nothing if there is no such table.
+    pub(super) fn rename_table(&mut self, database: &str, from: &str, to: &str, unix: Duration) {
+        let Some(tables) = self.databases.get_mut(database).map(|database| &mut database.tables) else {
+            return;
+        };
+        if let Some(mut table) = tables.remove(from) {
+            table.updated = unix;
+            let id = table.id;
+            tables.insert(to.to_owned(), table);
+            self.follow(id, to);
+        }
+    }
+
+    /// Exchanges the names of two tables. Does nothing if one is missing.
+    pub(super) fn swap_tables(&mut self, database: &str, one: &str, other: &str) {
+        let Some(tables) = self.databases.get_mut(database).map(|database| &mut database.tables) else {
+            return;
+        };
+        let ids = [one, other].map(|name| tables.get(name).map(|table| table.id));
+        if let [Some(first), Some(second)] = ids
+            && let (Some(table), Some(other_table)) = (tables.remove(one), tables.remove(other))
+        {
+            tables.insert(one.to_owned(), other_table);
+            tables.insert(other.to_owned(), table);
+            self.follow(first, other);
+            self.follow(second, one);
+        }
+    }
+
+    /// Lets the sessions of a table know its new name.
+    fn follow(&mut self, table_id: u64, name: &str) {
+        for session in self.sessions.values_mut().filter(|session| session.table_id == table_id) {
+            name.clone_into(&mut session.present_table);
+        }
+    }
+
+    /// Whether the table that `session` was created for still exists, under whatever name.
+    pub(super) fn is_valid(&self, session: &Session) -> bool {
+        let table = self.table(&session.database, &session.present_table);
+        table.is_some_and(|table| table.id == session.table_id)
+    }
+
+    /// Takes a session away and kills its job; false if there is none.
+    pub(super) fn remove_session(&mut self, name: &str, unix: Duration) -> bool {
+        let Some(session) = self.sessions.remove(name) else { return false };
+        if let Some(job) = session.job.and_then(|job| self.jobs.get_mut(&job)) {
+            job.kill(unix);
+        }
+        true
+    }
+
+    /// Lets every import and commit that is due end, and removes the sessions whose retention has ended.
     pub(super) fn settle(&mut self, moment: Moment) {
         let due = |session: &Session| match session.phase {
             Phase::Performing { started } => moment.now >= started + self.durations.import,
@@ -188,13 +250,39 @@ impl State {
                 self.sessions.insert(name, session);
             }
         }
+        self.expire(moment);
+    }
+
+    fn expire(&mut self, moment: Moment) {
+        let retention = self.retention;
+        let expired = |session: &Session| {
+            let kept = match session.phase {
+                Phase::Committing { .. } => None,
+                Phase::Committed => retention.committed,
+                _ if session.job.is_some() => retention.performed,
+                _ => retention.never_performed,
+            };
+            kept.is_some_and(|kept| moment.now >= session.created.saturating_add(kept))
+        };
+        let expired: Vec<String> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| expired(session))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in expired {
+            self.remove_session(&name, moment.unix);
+        }
     }
 
     fn end_import(&mut self, session: &mut Session, moment: Moment) {
+        let is_valid = self.is_valid(session);
         let Some(job) = session.job.and_then(|job| self.jobs.get_mut(&job)) else { return };
         let Some(found) = job.found.take() else { return };
         let failure = if job.fails {
             Some("import failed on purpose")
+        } else if !is_valid {
+            Some("the table does not exist")
         } else if found.valid_records == 0 {
             Some("no valid records")
         } else {
@@ -211,10 +299,10 @@ impl State {
 
     fn end_commit(&mut self, session: &mut Session, fails: bool, moment: Moment) {
         let lag = self.durations.row_count_lag;
-        let bound = self.is_bound(session);
-        let table = self.table_mut(&session.database, &session.table);
+        let is_valid = self.is_valid(session);
+        let table = self.table_mut(&session.database, &session.present_table);
         match (table, session.imported.as_mut()) {
-            (Some(table), Some(imported)) if bound && !fails => {
+            (Some(table), Some(imported)) if is_valid && !fails => {
                 table.load(imported, moment, lag);
                 session.phase = Phase::Committed;
                 session.parts.clear();

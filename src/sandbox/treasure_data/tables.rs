@@ -29,6 +29,23 @@ impl TreasureData {
         state.create_table(database, table, moment.unix).unwrap_or(false)
     }
 
+    /// Deletes a table; false if there is none.
+    pub(in super::super) fn remove_table(&self, database: &str, table: &str) -> bool {
+        self.lock().0.delete_table(database, table)
+    }
+
+    /// Deletes a table if there is one and makes an empty one in one step, with a new id; false if there is no such
+    /// database.
+    pub(in super::super) fn recreate_table(&self, database: &str, table: &str) -> bool {
+        let (mut state, moment) = self.lock();
+        state.delete_table(database, table);
+        state.create_table(database, table, moment.unix).is_some()
+    }
+
+    pub(in super::super) fn table_id(&self, database: &str, table: &str) -> Option<u64> {
+        self.lock().0.table(database, table).map(|table| table.id)
+    }
+
     pub(in super::super) fn row_count(&self, database: &str, table: &str) -> Option<u64> {
         self.lock().0.table(database, table).map(Table::rows)
     }
@@ -118,10 +135,10 @@ impl TreasureData {
 
     pub(super) fn delete_table(&self, database: &str, name: &str) -> Reply {
         let (mut state, _) = self.lock();
-        let removed = state.databases.get_mut(database).and_then(|tables| tables.tables.remove(name));
-        match removed {
-            Some(_) => Reply::ok(&json!({"database": database, "table": name, "type": "log"})),
-            None => unknown_table(database, name),
+        if state.delete_table(database, name) {
+            Reply::ok(&json!({"database": database, "table": name, "type": "log"}))
+        } else {
+            unknown_table(database, name)
         }
     }
 
@@ -132,7 +149,7 @@ impl TreasureData {
         }
         let overwrite = call.parameter("overwrite").is_some_and(|value| value == "true" || value == "1");
         let (mut state, moment) = self.lock();
-        let Some(tables) = state.databases.get_mut(database).map(|database| &mut database.tables) else {
+        let Some(tables) = state.databases.get(database).map(|database| &database.tables) else {
             return unknown_database(database);
         };
         if !tables.contains_key(from) {
@@ -143,26 +160,20 @@ impl TreasureData {
         {
             return conflict("Table already exists", Some(target.id));
         }
-        if let Some(mut table) = tables.remove(from) {
-            table.updated = moment.unix;
-            tables.insert(to.to_owned(), table);
-        }
+        state.rename_table(database, from, to, moment.unix);
         Reply::ok(&json!({"database": database, "table": to, "type": "log"}))
     }
 
     pub(super) fn swap_tables(&self, call: &Call) -> Reply {
         let [database, one, other] = [call.argument(0), call.argument(1), call.argument(2)];
         let (mut state, _) = self.lock();
-        let Some(tables) = state.databases.get_mut(database).map(|database| &mut database.tables) else {
+        let Some(tables) = state.databases.get(database).map(|database| &database.tables) else {
             return unknown_database(database);
         };
         if let Some(missing) = [one, other].iter().find(|name| !tables.contains_key(**name)) {
             return unknown_table(database, missing);
         }
-        if let (Some(first), Some(second)) = (tables.remove(one), tables.remove(other)) {
-            tables.insert(one.to_owned(), second);
-            tables.insert(other.to_owned(), first);
-        }
+        state.swap_tables(database, one, other);
         Reply::ok(&json!({"database": database, "table1": one, "table2": other}))
     }
 
@@ -296,5 +307,9 @@ pub(super) fn unknown_database(name: &str) -> Reply {
 }
 
 pub(super) fn unknown_table(database: &str, name: &str) -> Reply {
-    not_found(&format!("Table '{database}.{name}' does not exist"))
+    not_found(&missing_table(database, name))
+}
+
+pub(super) fn missing_table(database: &str, name: &str) -> String {
+    format!("Table '{database}.{name}' does not exist")
 }
