@@ -40,6 +40,8 @@ mod persistent_faults;
 #[cfg(test)]
 mod prefetch;
 #[cfg(test)]
+mod rate_headers;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod resume;
