@@ -30,6 +30,8 @@ mod guards;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod http_attempts;
+#[cfg(test)]
 mod http_limits;
 #[cfg(test)]
 mod interrupts;
