@@ -341,17 +341,4 @@ fn is_certificate_problem(cause: &(dyn Error + 'static)) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refused_certificate_is_found_behind_the_layers_that_hide_it() {
-        let refused = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let layers = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, refused()));
-        assert!(is_certificate_problem(&layers));
-        assert!(is_certificate_problem(&refused()));
-        assert!(is_certificate_problem(&Arc::new(refused())));
-        assert!(!is_certificate_problem(&io::Error::other(rustls::Error::HandshakeNotComplete)));
-        assert!(!is_certificate_problem(&io::Error::from(io::ErrorKind::ConnectionReset)));
-    }
-}
+mod tests;

@@ -1,7 +1,9 @@
 //! Delays that a server asks for.
 //!
 //! `RateLimit-Reset` (seconds) is Yotpo's documented header; `Retry-After` (seconds or an HTTP date, RFC 9110 10.2.3)
-//! comes from proxies in front of it and from Treasure Data. Both are floors: they are never shortened.
+//! comes from proxies in front of it and from Treasure Data. Both are floors: they are never shortened. A success may
+//! carry them, too; there `RateLimit-Reset`, which some services send with every response, counts only when nothing
+//! remains.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -28,7 +30,7 @@ pub fn delay_hint(status: StatusCode, headers: &HeaderMap, unix_now: Duration) -
     let reset = header(headers, "ratelimit-reset").and_then(seconds).filter(|_| failed || exhausted);
     let retry_after =
         header(headers, "retry-after").and_then(|text| seconds(text).or_else(|| date(text, unix_now)));
-    let asked = reset.or(retry_after.filter(|_| failed));
+    let asked = reset.or(retry_after);
     let floor = if status == StatusCode::TOO_MANY_REQUESTS {
         Some(asked.unwrap_or(DEFAULT_THROTTLE_DELAY))
     } else {
@@ -101,6 +103,7 @@ mod tests {
         let with_reset = hint(200, &[("ratelimit-remaining", "0"), ("ratelimit-reset", "2")]);
         assert_eq!(with_reset.floor, Some(Duration::from_secs(2)));
         assert_eq!(hint(200, &[("ratelimit-remaining", "4"), ("ratelimit-reset", "2")]).floor, None);
+        assert_eq!(hint(200, &[("retry-after", "2")]).floor, Some(Duration::from_secs(2)));
     }
 
     #[test]

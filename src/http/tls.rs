@@ -176,6 +176,13 @@ mod tests {
     }
 
     #[test]
+    fn connections_offer_http_1_only() {
+        // What reqwest repeats by itself, unless it is told not to, are HTTP/2 refusals.
+        let trust = Trust::loaded_by(CertificateResult::default);
+        assert_eq!(trust.configuration().unwrap().alpn_protocols, [b"http/1.1"]);
+    }
+
+    #[test]
     fn all_clones_and_threads_share_one_loading() {
         static LOADINGS: AtomicUsize = AtomicUsize::new(0);
         let trust = Trust::loaded_by(|| {

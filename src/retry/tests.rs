@@ -3,7 +3,8 @@ use std::cell::Cell;
 use http::StatusCode;
 
 use super::*;
-use crate::http::Effect;
+use crate::clock::DeadlineElapsed;
+use crate::http::{Effect, TransportError};
 
 const POLICY: RetryPolicy =
     RetryPolicy { max_retries: 8, base_delay: Duration::from_secs(1), timeout: Duration::from_secs(600) };
@@ -108,6 +109,21 @@ async fn a_sick_service_uses_up_the_shared_budget() {
     }
     assert_eq!(last, "could not try (test service fails so often that its retry budget is used up)");
     assert_eq!(retrier.counts().retries, 100);
+}
+
+#[tokio::test]
+async fn timeouts_use_up_the_shared_budget_twice_as_fast() {
+    let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
+    let timeout = || TransportError::TimedOut(DeadlineElapsed(Duration::from_secs(30)));
+    let mut last = String::new();
+    for _ in 0..60 {
+        let result: Result<(), _> = retrier
+            .call(|| std::future::ready(Err(CallError::transport("try", Effect::Repeatable, timeout()))))
+            .await;
+        last = result.unwrap_err().to_string();
+    }
+    assert_eq!(last, "could not try (test service fails so often that its retry budget is used up)");
+    assert_eq!(retrier.counts().retries, 50);
 }
 
 #[tokio::test]

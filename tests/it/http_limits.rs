@@ -1,6 +1,8 @@
 //! What a hostile or broken server can do to the HTTP client: nothing.
 
+use std::error::Error as _;
 use std::io::{Read, Write};
+use std::iter::successors;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use http::HeaderName;
 use yotpo_td::clock::Clock;
 use yotpo_td::http::{
     BodyProblem, CallError, Cause, Class, ClientSettings, HttpClient, Reach, Redactor, Request, Response,
-    Trust,
+    TransportError, Trust,
 };
 
 /// Answers every connection with the same bytes, and tells what it was sent.
@@ -95,5 +97,9 @@ fn a_gzip_bomb_is_refused() {
 fn endless_headers_are_refused() {
     let many = format!("X-Header: {}\r\n", "y".repeat(200)).repeat(10_000);
     let (server, _) = serve(format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 2\r\n\r\n{{}}").into_bytes());
-    assert!(get(server, 1024).is_err());
+    let error = get(server, 1024).err().unwrap();
+    let Cause::Transport(TransportError::Interrupted(source)) = error.cause() else { panic!("{error:?}") };
+    let causes: Vec<_> =
+        successors(source.source(), |cause| (*cause).source()).map(ToString::to_string).collect();
+    assert_eq!(causes.last().map(String::as_str), Some("message head is too large"), "{causes:?}");
 }

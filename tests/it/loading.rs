@@ -161,8 +161,9 @@ fn no_rolling_second_has_more_than_five_requests_faults_included() {
             scenario.sandbox.faults = plan;
             on_virtual_time(async move || {
                 let world = World::start(scenario).await;
-                // Whether it succeeds is told elsewhere.
-                let _outcome = world.run().await;
+                let result = world.run().await;
+                assert!(result.is_ok(), "{result:?} at {rate}, seed {seed}");
+                world.assert_complete();
                 let most = world.control().max_requests_in_rolling_second();
                 assert!((1..=5).contains(&most), "{most} at {rate}, seed {seed}");
             });

@@ -30,6 +30,8 @@ mod guards;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod http_attempts;
+#[cfg(test)]
 mod http_limits;
 #[cfg(test)]
 mod interrupts;
@@ -41,6 +43,8 @@ mod loyalty;
 mod persistent_faults;
 #[cfg(test)]
 mod prefetch;
+#[cfg(test)]
+mod rate_headers;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]

@@ -29,6 +29,13 @@ pub(crate) struct ScriptedServer {
 impl ScriptedServer {
     /// Serves what `script` answers.
     pub(crate) fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_with_headers(move |asked| (script(asked), ""))
+    }
+
+    /// Serves what `script` returns, with further headers: whole lines with their ends.
+    pub(crate) fn start_with_headers(
+        script: impl Fn(&Asked) -> (Answer, &'static str) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let ended = Arc::new(AtomicBool::new(false));
@@ -63,7 +70,7 @@ impl Drop for ScriptedServer {
     }
 }
 
-fn answer(stream: &TcpStream, script: &dyn Fn(&Asked) -> Answer) -> std::io::Result<()> {
+fn answer(stream: &TcpStream, script: &dyn Fn(&Asked) -> (Answer, &'static str)) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -80,11 +87,11 @@ fn answer(stream: &TcpStream, script: &dyn Fn(&Asked) -> Answer) -> std::io::Res
         headers.push_str(&header);
     }
     std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
-    let (status, body) = script(&Asked { line, headers });
+    let ((status, body), further) = script(&Asked { line, headers });
     let mut writer = stream;
     write!(
         writer,
-        "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{further}\r\n{body}",
         body.len()
     )
 }

@@ -1,0 +1,58 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use super::super::tls::Trust;
+use super::*;
+
+#[test]
+fn refused_certificate_is_found_behind_the_layers_that_hide_it() {
+    let refused = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    let layers = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, refused()));
+    assert!(is_certificate_problem(&layers));
+    assert!(is_certificate_problem(&refused()));
+    assert!(is_certificate_problem(&Arc::new(refused())));
+    assert!(!is_certificate_problem(&io::Error::other(rustls::Error::HandshakeNotComplete)));
+    assert!(!is_certificate_problem(&io::Error::from(io::ErrorKind::ConnectionReset)));
+}
+
+/// Sends one request to a server that answers with gzip; returns the `accept-encoding` it received and the body.
+async fn exchange_gzip(reach: Reach) -> (Option<String>, Bytes) {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(br#"{"customers":[]}"#).unwrap();
+    let packed = encoder.finish().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            connection.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        write!(
+            connection,
+            "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+            packed.len()
+        )
+        .unwrap();
+        connection.write_all(&packed).unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    // Built for the loopback interface, so that no proxy of the test's environment is asked.
+    let settings = ClientSettings { request_timeout: Duration::from_secs(60), reach: Reach::Loopback };
+    let tls = Trust::of_system().configuration().unwrap();
+    let mut client = HttpClient::new(&settings, tls, Clock::machine(), Redactor::new()).unwrap();
+    client.reach = reach;
+    let response = client.send(&Request::get("try a server", url, 1024)).await.unwrap();
+    let head = server.join().unwrap().to_ascii_lowercase();
+    let asked = head.lines().find_map(|line| line.strip_prefix("accept-encoding: ").map(str::to_owned));
+    (asked, response.body)
+}
+
+#[tokio::test]
+async fn gzip_is_requested_from_the_network_only_and_always_unpacked() {
+    let body = Bytes::from_static(br#"{"customers":[]}"#);
+    assert_eq!(exchange_gzip(Reach::Network).await, (Some("gzip".to_owned()), body.clone()));
+    assert_eq!(exchange_gzip(Reach::Loopback).await, (None, body));
+}
