@@ -23,15 +23,17 @@ pub enum ExitStatus {
     LocalFailed,
     /// The data was refused: a guard, or records that could not be read.
     DataRefused,
-    /// Another run for the same target is active.
+    /// Another run for the same target is active, or has replaced the table.
     AlreadyRunning,
+    /// A person must look: what happened cannot be known from here.
+    NeedsAttention,
     /// A signal ended the run; what was saved is true.
     Interrupted(Signal),
 }
 
 impl ExitStatus {
     /// Every status, in the order of its code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Success,
         Self::Bug,
         Self::Usage,
@@ -41,6 +43,7 @@ impl ExitStatus {
         Self::LocalFailed,
         Self::DataRefused,
         Self::AlreadyRunning,
+        Self::NeedsAttention,
         Self::Interrupted(Signal::Interrupt),
         Self::Interrupted(Signal::Terminate),
     ];
@@ -57,6 +60,7 @@ impl ExitStatus {
             Self::LocalFailed => 6,
             Self::DataRefused => 7,
             Self::AlreadyRunning => 8,
+            Self::NeedsAttention => 9,
             Self::Interrupted(Signal::Interrupt) => 130,
             Self::Interrupted(Signal::Terminate) => 143,
         }
@@ -73,7 +77,8 @@ impl ExitStatus {
             Self::TreasureDataFailed => "Treasure Data failed",
             Self::LocalFailed => "local disk or state failed",
             Self::DataRefused => "data refused (guard, error records)",
-            Self::AlreadyRunning => "another run is active",
+            Self::AlreadyRunning => "another run is active or has replaced the table",
+            Self::NeedsAttention => "a person must look: what happened cannot be known",
             Self::Interrupted(Signal::Interrupt) => "interrupted (Ctrl-C)",
             Self::Interrupted(Signal::Terminate) => "terminated (SIGTERM)",
         }
@@ -93,6 +98,6 @@ mod tests {
     #[test]
     fn codes_are_the_published_contract() {
         let codes = ExitStatus::ALL.map(ExitStatus::code);
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 130, 143]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130, 143]);
     }
 }

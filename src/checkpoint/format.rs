@@ -1,30 +1,49 @@
 //! The state file's format: one header line and one line of JSON.
 //!
 //! ```text
-//! yotpo-td state 2 8c3f01aa
-//! {"run_id":"20261123T040000Z-9f1c02ab", …}
+//! yotpo-td state 3 8c3f01aa
+//! {"run":{"run_id":"20261123T040000Z-9f1c02ab", …},"history":[…]}
 //! ```
 //!
 //! The last word of the header is the CRC-32 of everything else, so that any truncation or flipped bit is noticed.
-//! Version 1 had neither marker nor refused customers; it is read as if both were none.
+//! Versions 1 and 2 were written before attempts agreed by ballots: their run is read as a [`LegacyRun`], of which nothing
+//! is resumed. Version 1 was the run alone; version 2 had the last success beside it.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::state::{LastSuccess, RunState};
+use super::state::{FinishedAs, FinishedRun, LegacyRun, RunState};
+use crate::identity::RunId;
 
 /// The version that is written.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MAGIC: &str = "yotpo-td state";
 
 /// What a state file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Saved {
-    /// The run that is unfinished, or ended last.
+    /// The run that is unfinished.
     pub(super) run: Option<RunState>,
-    /// The last run that succeeded.
-    pub(super) last_success: Option<LastSuccess>,
+    /// The unfinished run of an earlier release; never written.
+    #[serde(skip)]
+    pub(super) legacy: Option<LegacyRun>,
+    /// Runs that ended well, the newest first.
+    pub(super) history: Vec<FinishedRun>,
+}
+
+/// Version 2.
+#[derive(Deserialize)]
+struct Version2 {
+    run: Option<LegacyRun>,
+    last_success: Option<LastSuccess>,
+}
+
+#[derive(Deserialize)]
+struct LastSuccess {
+    run_id: RunId,
+    customers: u64,
+    pages: u64,
+    finished_at: u64,
 }
 
 /// A state file that cannot be followed.
@@ -71,8 +90,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Saved, FormatError> {
         return Err(FormatError::Checksum);
     }
     match version {
-        1 => parse(version, &upgraded(body).ok_or(FormatError::Content { version })?),
-        2 => parse(version, body),
+        1 => parse(version, body).map(|run| Saved { legacy: Some(run), ..Saved::default() }),
+        2 => parse(version, body).map(Version2::upgraded),
+        VERSION => parse(version, body),
         found => Err(FormatError::TooNew { found }),
     }
 }
@@ -86,13 +106,33 @@ fn parse<T: DeserializeOwned>(version: u32, body: &str) -> Result<T, FormatError
     serde_json::from_str(body).map_err(|_parsing| FormatError::Content { version })
 }
 
-/// Version 1 was the run alone, without the keys that came with version 2.
-fn upgraded(body: &str) -> Option<String> {
-    let mut run: Value = serde_json::from_str(body).ok()?;
-    let fields = run.as_object_mut()?;
-    fields.insert("keeps_marker".to_owned(), Value::Bool(false));
-    fields.insert("refused_customers".to_owned(), Value::from(0));
-    Some(serde_json::json!({ "run": run, "last_success": null }).to_string())
+impl Version2 {
+    fn upgraded(self) -> Saved {
+        let history = self.last_success.into_iter().map(LastSuccess::upgraded).collect();
+        Saved { run: None, legacy: self.run, history }
+    }
+}
+
+impl LastSuccess {
+    fn upgraded(self) -> FinishedRun {
+        let Self { run_id, customers, pages, finished_at } = self;
+        FinishedRun {
+            run_id,
+            mode: None,
+            outcome: if customers == 0 { FinishedAs::Emptied } else { FinishedAs::Committed },
+            joined: false,
+            ingestion_time: None,
+            rows: Some(customers),
+            customers,
+            customers_with_loyalty_data: 0,
+            pages,
+            error_records: 0,
+            ended_by: None,
+            job_id: None,
+            started_at: finished_at,
+            finished_at,
+        }
+    }
 }
 
 fn checksum(version: u32, body: &str) -> u32 {
@@ -102,13 +142,17 @@ fn checksum(version: u32, body: &str) -> u32 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::checkpoint::RunPhase;
-    use crate::identity::{Mode, Target};
+    use crate::checkpoint::LegacyPhase;
+    use crate::checkpoint::{RunPhase, SavedSet};
+    use crate::identity::{Mode, Nonce, PartsDigest, TableId, TableSuffix, Target};
+    use crate::yotpo::{CursorQuery, EndedBy, LoyaltyCounts, MemberCount, Position};
     use proptest::prelude::*;
 
     pub(in crate::checkpoint) fn example() -> RunState {
+        let cursor = serde_json::from_str("\"eyJsYXN0X2lkIjoxMDAwfQ==\"").unwrap();
+        let member_count = MemberCount { customers: 100, with_loyalty_data: 40 };
         RunState {
-            run_id: "20261123T040000Z-9f1c02ab".to_owned(),
+            run_id: "20261123T040000Z-9f1c02ab".parse().unwrap(),
             keeps_marker: false,
             target: Target {
                 store: "store".parse().unwrap(),
@@ -119,28 +163,49 @@ pub(super) mod tests {
             },
             mode: Mode::Append,
             page_size: 100,
-            ingestion_time: 1_795_406_400,
             started_at: 1_795_406_400,
             updated_at: 1_795_406_460,
-            session: "yotpo_td_00000000_20261123T040000Z-9f1c02ab".to_owned(),
-            temporary_table: None,
             phase: RunPhase::Uploading,
-            cursor: Some("eyJsYXN0X2lkIjoxMDAwfQ==".to_owned()),
-            limit_only: Some(false),
-            ended_by: None,
-            loyalty: crate::yotpo::LoyaltyCounts::default(),
-            pages: 10,
-            customers: 1_000,
+            set: Some(SavedSet {
+                nonce: Nonce::new(1_795_406_400, 0x0123_4567_89ab_cdef).unwrap(),
+                target_id: TableId::from_api("284213"),
+                table_id: None,
+                content: TableSuffix::Rows,
+                proposed: false,
+                totals: None,
+            }),
+            position: Position::After { page: 10, cursor, query: Some(CursorQuery::Filters) },
+            loyalty: LoyaltyCounts { first_page: member_count, later_pages: member_count },
             parts: 1,
-            refused_customers: 0,
-            expected_rows: None,
-            loaded_rows: None,
-            job: None,
+            parts_digest: PartsDigest::default().with("part_00000000_e3b0c44298fc1c14"),
+            rows: 1_000,
+            rejected_customers: 0,
+            error_records: 0,
+            job_id: None,
+        }
+    }
+
+    pub(in crate::checkpoint) fn finished(run_id: &str) -> FinishedRun {
+        FinishedRun {
+            run_id: run_id.parse().unwrap(),
+            mode: Some(Mode::Append),
+            outcome: FinishedAs::Committed,
+            joined: false,
+            ingestion_time: Some(1_795_320_000),
+            rows: Some(7),
+            customers: 8,
+            customers_with_loyalty_data: 3,
+            pages: 1,
+            error_records: 1,
+            ended_by: Some(EndedBy::LastPage),
+            job_id: Some("4711".to_owned()),
+            started_at: 1_795_320_000,
+            finished_at: 1_795_320_005,
         }
     }
 
     fn saved() -> Saved {
-        Saved { run: Some(example()), last_success: None }
+        Saved { run: Some(example()), legacy: None, history: vec![finished("earlier")] }
     }
 
     #[test]
@@ -150,13 +215,29 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn version_1_is_read() {
-        let mut run = serde_json::to_value(example()).unwrap();
-        run.as_object_mut().unwrap().remove("keeps_marker");
-        run.as_object_mut().unwrap().remove("refused_customers");
-        let body = run.to_string();
-        let file = format!("{MAGIC} 1 {:08x}\n{body}\n", checksum(1, &body));
-        assert_eq!(decode(file.as_bytes()).unwrap(), saved());
+    fn a_released_file_of_each_version_is_read() {
+        let read = |file: &[u8]| decode(file).unwrap();
+        let run = read(include_bytes!("../../tests/fixtures/state/version-3.state"));
+        assert_eq!(run, saved());
+        let legacy = LegacyRun {
+            run_id: example().run_id,
+            target: example().target,
+            mode: Mode::Replace,
+            ingestion_time: 1_795_406_400,
+            session: "yotpo_td_00000000_20261123T040000Z-9f1c02ab".parse().unwrap(),
+            temporary_table: Some(
+                "yotpo_td_tmp_00000000_20261123t040000z_9f1c02ab_12345678".parse().unwrap(),
+            ),
+            phase: LegacyPhase::Committing,
+            loaded_rows: Some(1_000),
+        };
+        let version_2 = read(include_bytes!("../../tests/fixtures/state/version-2.state"));
+        assert_eq!((version_2.run, version_2.legacy), (None, Some(legacy.clone())));
+        let [success] = &version_2.history[..] else { panic!("one success") };
+        assert_eq!((success.run_id.as_str(), success.rows, success.pages), ("earlier", Some(7), 1));
+        let version_1 = read(include_bytes!("../../tests/fixtures/state/version-1.state"));
+        let uploading = LegacyRun { phase: LegacyPhase::Uploading, loaded_rows: None, ..legacy };
+        assert_eq!(version_1, Saved { legacy: Some(uploading), ..Saved::default() });
     }
 
     #[test]
@@ -168,8 +249,8 @@ pub(super) mod tests {
     #[test]
     fn a_version_in_another_spelling_is_damage() {
         let whole = String::from_utf8(encode(&saved()).unwrap()).unwrap();
-        for spelling in ["+2", "02", "2.0", ""] {
-            let changed = whole.replacen(" 2 ", &format!(" {spelling} "), 1);
+        for spelling in ["+3", "03", "3.0", ""] {
+            let changed = whole.replacen(" 3 ", &format!(" {spelling} "), 1);
             assert_eq!(decode(changed.as_bytes()), Err(FormatError::NotAState), "{spelling}");
         }
         assert_eq!(decode(&seal(0, "{}")), Err(FormatError::NotAState));

@@ -14,6 +14,6 @@ mod store;
 
 pub use format::FormatError;
 pub use lock::{Holder, LockError, TargetLock};
-pub use state::{LastSuccess, RunPhase, RunState};
+pub use state::{FinishedAs, FinishedRun, LegacyPhase, LegacyRun, RunPhase, RunState, SavedSet};
 pub(crate) use store::private_file;
 pub use store::{StateError, StateStore};

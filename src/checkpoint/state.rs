@@ -1,22 +1,14 @@
-//! What is known of a run.
+//! What is known of a run, and of those that ended before it.
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Mode, Target};
-use crate::yotpo::{EndedBy, LoyaltyCounts};
-/// Where a run leads: two runs with the same target must not be active at once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Target {
-    /// The Yotpo store.
-    pub store: String,
-    /// Address of the Yotpo API.
-    pub yotpo_endpoint: String,
-    /// Address of the Treasure Data API.
-    pub treasure_data_endpoint: String,
-    /// The database.
-    pub database: String,
-    /// The table.
-    pub table: String,
+use crate::identity::{
+    Mode, Nonce, PartTotals, PartsDigest, RunId, SessionName, TableId, TableName, TableSuffix, Target,
+};
+use crate::yotpo::{EndedBy, LoyaltyCounts, Position};
+
+/// Finished runs that are remembered for each target.
+const MAX_HISTORY: usize = 10;
 
 /// How far a run is. Each phase can be entered again after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,28 +16,37 @@ pub struct Target {
 pub enum RunPhase {
     /// Pages are fetched and parts uploaded.
     Uploading,
-    /// All pages are fetched and all parts stored; the session is being closed for uploads or is closed.
-    Frozen,
-    /// The load job was asked for.
-    Performing,
-    /// The rows are loaded and verified.
-    Ready,
-    /// The commit was asked for.
-    Committing,
-    /// Treasure Data said "committed"; in `replace` mode the rename was asked for.
-    Committed,
-    /// The new rows took the target's place.
-    Renamed,
-    /// Nothing is left to do.
-    Cleaned,
+    /// All pages are fetched and all parts stored; they are loaded, proven and guarded.
+    Loading,
+    /// The set may have been proposed: from here on it may be committed by any attempt.
+    Proposed,
+    /// The winner's rows are in the target; what is left is removed.
+    Finished,
+}
+
+/// The set of rows that an attempt makes: every name follows from this, the target and the run's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSet {
+    /// The attempt; its time is the `time` of every row.
+    pub nonce: Nonce,
+    /// The target's id when the attempt began.
+    pub target_id: TableId,
+    /// The id of its temporary table, in `replace` mode, once that exists.
+    pub table_id: Option<TableId>,
+    /// Whether it has rows.
+    pub content: TableSuffix,
+    /// Whether it may have been proposed.
+    pub proposed: bool,
+    /// What it holds, once all parts are stored.
+    pub totals: Option<PartTotals>,
 }
 
 /// A run, as it is saved after every durable step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunState {
     /// The run's id.
-    pub run_id: String,
-    /// Whether the user gave the id: then the committed session stays as the run's marker.
+    pub run_id: RunId,
+    /// Whether the user gave the id: then ballot and winner stay as the run's marker.
     pub keeps_marker: bool,
     /// Where it leads.
     pub target: Target,
@@ -53,53 +54,175 @@ pub struct RunState {
     pub mode: Mode,
     /// Customers on a page.
     pub page_size: u8,
-    /// The `time` of every row, Unix seconds.
-    pub ingestion_time: u64,
     /// When the run began, Unix seconds.
     pub started_at: u64,
     /// When this state was saved, Unix seconds.
     pub updated_at: u64,
-    /// The bulk import session.
-    pub session: String,
-    /// The table that is loaded in `replace` mode.
-    pub temporary_table: Option<String>,
     /// How far it is.
     pub phase: RunPhase,
-    /// Cursor behind the last page of the last contiguous durable part; none before the first and behind the last.
-    pub cursor: Option<String>,
-    /// Whether only `limit` accompanies the cursor, once it is known.
-    pub limit_only: Option<bool>,
-    /// What said that there is no further page, once every page is in the contiguous durable parts.
-    #[serde(default)]
-    pub ended_by: Option<EndedBy>,
+    /// The set that this machine's attempt makes; none before it has begun one.
+    pub set: Option<SavedSet>,
+    /// Where paging stands behind the contiguous durable parts.
+    pub position: Position,
     /// What the loyalty check counted in the contiguous durable parts.
-    #[serde(default)]
     pub loyalty: LoyaltyCounts,
-    /// Pages in the contiguous durable parts.
-    pub pages: u64,
-    /// Rows in the contiguous durable parts.
-    pub customers: u64,
     /// Contiguous durable parts.
     pub parts: u64,
-    /// Customers that were put aside because no row can be made of them.
-    pub refused_customers: u64,
-    /// Rows that the session must hold: known once all pages are fetched, and not of a run that another machine began.
-    pub expected_rows: Option<u64>,
-    /// Rows that the session was found to hold before its commit.
-    pub loaded_rows: Option<u64>,
+    /// A digest over their names, in order.
+    pub parts_digest: PartsDigest,
+    /// Rows in them.
+    pub rows: u64,
+    /// Customers up to there that no row can be made of.
+    pub rejected_customers: u64,
+    /// Records that Treasure Data could not read.
+    pub error_records: u64,
     /// The load job.
-    pub job: Option<String>,
+    pub job_id: Option<String>,
 }
 
-/// What the last successful run of a target loaded.
+/// How a run ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishedAs {
+    /// Its rows are in the table.
+    Committed,
+    /// The table was replaced by an empty one.
+    Emptied,
+    /// The store has no customers; nothing was made.
+    NothingToLoad,
+}
+
+/// A run that ended well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastSuccess {
+pub struct FinishedRun {
     /// The run's id.
-    pub run_id: String,
-    /// Rows that it loaded.
+    pub run_id: RunId,
+    /// How rows reached the table; unknown of a run of an earlier release.
+    pub mode: Option<Mode>,
+    /// How it ended.
+    pub outcome: FinishedAs,
+    /// Whether another attempt's rows were committed.
+    pub joined: bool,
+    /// The `time` of its rows, Unix seconds.
+    pub ingestion_time: Option<u64>,
+    /// Rows that it loaded; unknown of a run that another machine loaded.
+    pub rows: Option<u64>,
+    /// Customers that Yotpo listed, as far as this machine saw them.
     pub customers: u64,
-    /// Pages that it fetched.
+    /// Customers with loyalty data among them.
+    pub customers_with_loyalty_data: u64,
+    /// Pages that were fetched.
     pub pages: u64,
+    /// Records that were left out.
+    pub error_records: u64,
+    /// What said that there is no further page.
+    pub ended_by: Option<EndedBy>,
+    /// The load job.
+    pub job_id: Option<String>,
+    /// When the run began, Unix seconds.
+    pub started_at: u64,
     /// When it ended, Unix seconds.
     pub finished_at: u64,
+}
+
+/// A run that was saved by a release before attempts agreed by ballots: one session a run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct LegacyRun {
+    /// The run's id.
+    pub run_id: RunId,
+    /// Where it leads.
+    pub target: Target,
+    /// How rows reach the table.
+    pub mode: Mode,
+    /// The `time` of every row, Unix seconds.
+    pub ingestion_time: u64,
+    /// The bulk import session.
+    pub session: SessionName,
+    /// The table that is loaded in `replace` mode.
+    pub temporary_table: Option<TableName>,
+    /// How far it was.
+    pub phase: LegacyPhase,
+    /// Rows that the session was found to hold before its commit.
+    #[serde(default)]
+    pub loaded_rows: Option<u64>,
+}
+
+/// How far a run of an earlier release was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegacyPhase {
+    /// Pages were fetched and parts uploaded.
+    Uploading,
+    /// All parts were stored.
+    Frozen,
+    /// The load job was asked for.
+    Performing,
+    /// The rows were loaded and verified.
+    Ready,
+    /// The commit was asked for.
+    Committing,
+    /// Treasure Data said "committed".
+    Committed,
+    /// The new rows replaced the old.
+    Renamed,
+    /// Nothing was left to do.
+    Cleaned,
+}
+
+/// Adds a finished run to those that are remembered, the newest first.
+pub(super) fn remember(history: &mut Vec<FinishedRun>, finished: FinishedRun) {
+    history.retain(|run| run.run_id != finished.run_id);
+    history.insert(0, finished);
+    history.truncate(MAX_HISTORY);
+}
+
+impl RunState {
+    /// A run that begins now, Unix seconds.
+    pub fn new(
+        run_id: RunId,
+        keeps_marker: bool,
+        target: Target,
+        mode: Mode,
+        page_size: u8,
+        now: u64,
+    ) -> Self {
+        Self {
+            run_id,
+            keeps_marker,
+            target,
+            mode,
+            page_size,
+            started_at: now,
+            updated_at: now,
+            phase: RunPhase::Uploading,
+            set: None,
+            position: Position::Start,
+            loyalty: LoyaltyCounts::default(),
+            parts: 0,
+            parts_digest: PartsDigest::default(),
+            rows: 0,
+            rejected_customers: 0,
+            error_records: 0,
+            job_id: None,
+        }
+    }
+
+    /// Forgets what was stored: another set is begun.
+    pub fn begin_set(&mut self) {
+        self.phase = RunPhase::Uploading;
+        self.set = None;
+        self.position = Position::Start;
+        self.loyalty = LoyaltyCounts::default();
+        self.parts = 0;
+        self.parts_digest = PartsDigest::default();
+        self.rows = 0;
+        self.rejected_customers = 0;
+        self.error_records = 0;
+        self.job_id = None;
+    }
+
+    /// Whether something was stored that need not be fetched again.
+    pub fn has_stored_parts(&self) -> bool {
+        self.set.is_some_and(|set| self.parts > 0 || set.totals.is_some())
+    }
 }

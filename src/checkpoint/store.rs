@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::format::{FormatError, Saved, decode, encode};
-use super::state::{LastSuccess, RunState};
+use super::state::{FinishedRun, LegacyRun, RunState, remember};
 use crate::failpoint;
 use crate::identity::Target;
 
@@ -103,7 +103,7 @@ impl StateStore {
         self.path.with_extension("lock")
     }
 
-    /// The unfinished or last run; `None` when there is no state.
+    /// The unfinished run; `None` when there is none.
     ///
     /// # Errors
     /// When the file cannot be read, is a symbolic link, or is damaged.
@@ -111,38 +111,48 @@ impl StateStore {
         Ok(self.load()?.run)
     }
 
-    /// The last run that succeeded.
+    /// The unfinished run of an earlier release, when that is what the file holds.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn last_success(&self) -> Result<Option<LastSuccess>, StateError> {
-        Ok(self.load()?.last_success)
+    pub fn legacy_run(&self) -> Result<Option<LegacyRun>, StateError> {
+        Ok(self.load()?.legacy)
     }
 
-    /// Saves a run; what was known of the last success stays.
+    /// Runs that ended well, the newest first.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn history(&self) -> Result<Vec<FinishedRun>, StateError> {
+        Ok(self.load()?.history)
+    }
+
+    /// Saves a run; what ended before stays.
     ///
     /// # Errors
     /// When it cannot be made durable; the file then holds what it held before.
     pub fn save_run(&self, run: &RunState) -> Result<(), StateError> {
-        let last_success = self.load()?.last_success;
-        self.save(&Saved { run: Some(run.clone()), last_success })
+        let history = self.load()?.history;
+        self.save(&Saved { run: Some(run.clone()), legacy: None, history })
     }
 
-    /// Saves that a run has ended well: nothing of it is left to go on with.
+    /// Saves that a run ended well: nothing of it is left to resume.
     ///
     /// # Errors
     /// As [`Self::save_run`].
-    pub fn save_success(&self, success: &LastSuccess) -> Result<(), StateError> {
-        self.save(&Saved { run: None, last_success: Some(success.clone()) })
+    pub fn save_finished(&self, finished: FinishedRun) -> Result<(), StateError> {
+        let mut history = self.load()?.history;
+        remember(&mut history, finished);
+        self.save(&Saved { run: None, legacy: None, history })
     }
 
-    /// Forgets the run; what was known of the last success stays.
+    /// Forgets the run; what ended before stays.
     ///
     /// # Errors
     /// As [`Self::save_run`].
     pub fn forget_run(&self) -> Result<(), StateError> {
-        let last_success = self.load()?.last_success;
-        self.save(&Saved { run: None, last_success })
+        let history = self.load()?.history;
+        self.save(&Saved { run: None, legacy: None, history })
     }
 
     /// Moves a state that cannot be followed out of the way, beside itself.
@@ -231,7 +241,7 @@ pub(crate) fn private_file() -> OpenOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::format::tests::example;
+    use crate::checkpoint::format::tests::{example, finished};
 
     fn store() -> (tempfile::TempDir, StateStore) {
         let folder = tempfile::tempdir().unwrap();
@@ -239,22 +249,28 @@ mod tests {
         (folder, store)
     }
 
-    fn success() -> LastSuccess {
-        LastSuccess { run_id: "earlier".to_owned(), customers: 7, pages: 1, finished_at: 5 }
+    #[test]
+    fn what_was_saved_is_there_and_what_ended_before_stays() {
+        let (_folder, store) = store();
+        assert_eq!(store.run().unwrap(), None);
+        store.save_finished(finished("earlier")).unwrap();
+        store.save_run(&example()).unwrap();
+        assert_eq!(store.run().unwrap(), Some(example()));
+        assert_eq!(store.history().unwrap(), [finished("earlier")]);
+        store.forget_run().unwrap();
+        assert_eq!(store.run().unwrap(), None);
+        assert_eq!(store.history().unwrap(), [finished("earlier")]);
+        assert_eq!(StateStore::all(store.path.parent().unwrap()).unwrap().len(), 1);
     }
 
     #[test]
-    fn what_was_saved_is_there_and_the_last_success_stays() {
+    fn the_last_ten_runs_are_remembered_the_newest_first() {
         let (_folder, store) = store();
-        assert_eq!(store.run().unwrap(), None);
-        store.save_success(&success()).unwrap();
-        store.save_run(&example()).unwrap();
-        assert_eq!(store.run().unwrap(), Some(example()));
-        assert_eq!(store.last_success().unwrap(), Some(success()));
-        store.forget_run().unwrap();
-        assert_eq!(store.run().unwrap(), None);
-        assert_eq!(store.last_success().unwrap(), Some(success()));
-        assert_eq!(StateStore::all(store.path.parent().unwrap()).unwrap().len(), 1);
+        for number in 0..12 {
+            store.save_finished(finished(&format!("run{number}"))).unwrap();
+        }
+        let ids: Vec<_> = store.history().unwrap().into_iter().map(|run| run.run_id.to_string()).collect();
+        assert_eq!((ids.len(), ids[0].as_str(), ids[9].as_str()), (10, "run11", "run2"));
     }
 
     #[test]
@@ -268,7 +284,7 @@ mod tests {
     #[test]
     fn damage_is_reported_and_can_be_set_aside() {
         let (_folder, store) = store();
-        std::fs::write(&store.path, "yotpo-td state 2 00000000\n{}\n").unwrap();
+        std::fs::write(&store.path, "yotpo-td state 3 00000000\n{}\n").unwrap();
         assert!(matches!(store.run(), Err(StateError::Format { source: FormatError::Checksum, .. })));
         assert!(store.save_run(&example()).is_err(), "a damaged state is not overwritten unseen");
         assert!(store.set_aside().unwrap().exists());

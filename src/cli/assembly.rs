@@ -39,7 +39,7 @@ pub fn assemble(
         retry: settings.retry,
     };
     let treasure_data = connect(&account, clock, tls, redactor, seed.rotate_left(1))?;
-    Ok(Services { yotpo, treasure_data, clock: clock.clone() })
+    Ok(Services { yotpo: Some(yotpo), treasure_data, clock: clock.clone() })
 }
 
 /// Builds the client of an account alone.

@@ -73,7 +73,7 @@ fn setting_flag(setting: &Setting) -> Arg {
 }
 
 /// Settings that `runs` needs to find the state and to talk to Treasure Data.
-const RUNS_SETTINGS: [&str; 11] = [
+const RUNS_SETTINGS: [&str; 13] = [
     "state-dir",
     "database",
     "site",
@@ -84,19 +84,21 @@ const RUNS_SETTINGS: [&str; 11] = [
     "request-timeout",
     "poll-interval",
     "perform-timeout",
+    "run-lifetime",
+    "without-table-ids",
     "log-level",
 ];
 
 fn runs_command() -> Command {
-    let state_only = |command: Command| settings_of(command, &["state-dir", "log-level"]);
-    let account = |command: Command| settings_of(command, &RUNS_SETTINGS);
-    let run = || Arg::new("run").value_name("RUN").required(true).help("the run's id, as runs list shows it");
+    let state_only = |command: Command| settings_of(command, &["state-dir", "log-level"]).arg(config_flag());
+    let account = |command: Command| settings_of(command, &RUNS_SETTINGS).arg(config_flag());
+    let run = || Arg::new("run").value_name("RUN").help("the run's id, as runs list shows it");
     let yes = Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("do not ask");
     let older_than = Arg::new("older-than")
         .long("older-than")
-        .value_name("TIME")
-        .default_value("7d")
-        .help("leave alone what is younger, or of unknown age unless this is 0s");
+        .value_name("DURATION")
+        .default_value("8d")
+        .help("leave alone what is younger; what the attempts of a run may still need stays for 8 days in any case");
     let dry_run =
         Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("only say what would be removed");
     Command::new("runs")
@@ -104,17 +106,24 @@ fn runs_command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(state_only(Command::new("list").about("List unfinished runs and the last finished of each target")))
-        .subcommand(state_only(Command::new("show").about("Show one run, as JSON")).arg(run()))
+        .subcommand(state_only(Command::new("show").about("Show one run, as JSON")).arg(run().required(true)))
         .subcommand(
-            account(Command::new("abandon").about("Give up an unfinished run: session, temporary table and state"))
-                .arg(run())
-                .arg(yes),
+            settings_of(
+                account(Command::new("abandon").about("Make sure that a run loads nothing any more")),
+                &["store-id", "table", "mode", "yotpo-endpoint", "run-id"],
+            )
+            .after_help(
+                "RUN is an unfinished run of this machine. A run of any machine is named by --run-id with the settings of \
+                 its sync: --store-id, --database, --table and --mode.",
+            )
+            .arg(run().required_unless_present("run-id").conflicts_with("run-id"))
+            .arg(yes),
         )
         .subcommand(
             account(
                 Command::new("clean")
                     .about("Remove sessions and temporary tables in Treasure Data that dead runs left")
-                    .after_help("Only names that begin with yotpo_td_ are ever touched; temporary tables are looked for in --database."),
+                    .after_help("Only what this program made is ever touched; temporary tables are looked for in --database."),
             )
             .arg(older_than)
             .arg(dry_run),
@@ -125,7 +134,7 @@ fn settings_of(mut command: Command, keys: &[&str]) -> Command {
     for setting in SETTINGS.iter().filter(|setting| keys.contains(&setting.key)) {
         command = command.arg(setting_flag(setting));
     }
-    command.arg(config_flag())
+    command
 }
 
 fn config_flag() -> Arg {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -13,12 +14,16 @@ use super::assembly::assemble_account;
 use super::closing::Closing;
 use super::runtime::client_runtime;
 use super::sync::layers;
-use crate::checkpoint::{Holder, LastSuccess, LockError, RunState, StateError, StateStore, TargetLock};
+use crate::checkpoint::{FinishedRun, Holder, LockError, RunState, StateError, StateStore, TargetLock};
 use crate::clock::Clock;
-use crate::config::{AccountSettings, SettingsError, state_folder_from_layers};
+use crate::config::{AccountSettings, NamedRun, SettingsError, state_folder_from_layers};
 use crate::exit_status::ExitStatus;
 use crate::http::{CallError, NoRootCertificates, Trust};
-use crate::pipeline::{Orphan, OrphanKind, RunError, abandon, find_orphans, remove_orphan};
+use crate::pipeline::{
+    AbandonSettings, LoadSettings, Orphan, OrphanKind, RunError, Services, Verdict, abandon, find_orphans,
+    marker_age, remove_orphan,
+};
+use crate::signal::StopRequests;
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stderr, write_stdout};
 use crate::treasure_data::TreasureDataError;
 
@@ -68,7 +73,7 @@ struct RunsFailure {
 enum UsageError {
     #[error("no unfinished run has the id {0}")]
     NoSuchRun(String),
-    #[error("run {0} is not given up without an answer: say --yes, or answer y on a terminal")]
+    #[error("run {0} is not abandoned without an answer: say --yes, or answer y on a terminal")]
     NotConfirmed(String),
     #[error("--older-than: {0:?} is no time such as 7d, 12h or 0s")]
     OlderThan(String),
@@ -82,13 +87,13 @@ impl RunsCommand<'_> {
         let now = self.clock.unix_time().as_secs();
         let mut text = String::new();
         for store in StateStore::all(&folder)? {
-            match (store.run(), store.last_success()) {
-                (Ok(run), Ok(success)) => {
+            match (store.run(), store.history()) {
+                (Ok(run), Ok(history)) => {
                     if let Some(run) = run {
                         text.push_str(&unfinished(&run, now));
                     }
-                    if let Some(success) = success {
-                        text.push_str(&finished(&success, store.path(), now));
+                    for run in history {
+                        text.push_str(&finished(&run, store.path(), now));
                     }
                 }
                 (Err(error), _) | (_, Err(error)) => {
@@ -107,10 +112,9 @@ impl RunsCommand<'_> {
     fn show(&self) -> Result<(), RunsFailure> {
         let (_, run) = self.find()?;
         let mut value = serde_json::to_value(&run).unwrap_or_default();
-        if let Some(fields) = value.as_object_mut() {
-            // It is the service's and may say something of a customer; the state file has it.
-            let known = fields.remove("cursor").is_some_and(|cursor| !cursor.is_null());
-            fields.insert("has_cursor".to_owned(), known.into());
+        // A cursor is the service's and may say something of a customer; the state file has it.
+        if let Some(cursor) = value.pointer_mut("/position/after/cursor") {
+            *cursor = "(kept in the state file)".into();
         }
         write_stdout(&format!("{value:#}\n"));
         Ok(())
@@ -118,7 +122,7 @@ impl RunsCommand<'_> {
 
     fn abandon(&self) -> Result<(), RunsFailure> {
         let account = self.account()?;
-        let (store, run) = self.find()?;
+        let (store, run) = self.find_or_name()?;
         let endpoint = account.treasure_data.endpoint.to_string();
         if run.target.treasure_data_endpoint != endpoint {
             let saved = run.target.treasure_data_endpoint;
@@ -126,18 +130,48 @@ impl RunsCommand<'_> {
         }
         let holder = Holder {
             pid: std::process::id(),
-            run_id: run.run_id.clone(),
+            run_id: run.run_id.to_string(),
             started_at: self.clock.unix_time().as_secs(),
         };
         let _lock = TargetLock::take(&store, &holder)?;
         self.confirm(&run)?;
-        let client =
+        let treasure_data =
             assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
         let runtime = client_runtime().map_err(|error| local(error.into()))?;
-        runtime.block_on(abandon(&client, account.polling, &run))?;
-        store.forget_run()?;
-        write_stdout(&format!("gave up run {} of {}\n", run.run_id, run.target.label()));
+        let services = Services { yotpo: None, treasure_data, clock: self.clock.clone() };
+        let settings = AbandonSettings {
+            state_folder: self.state_folder()?,
+            polling: account.polling,
+            run_lifetime: account.run_lifetime,
+            without_table_ids: account.without_table_ids,
+        };
+        let given = run.keeps_marker.then(|| run.run_id.clone());
+        let settings = LoadSettings::to_abandon(run.target.clone(), run.mode, given, settings);
+        let (_sender, stop) = StopRequests::channel();
+        let (run_id, label) = (run.run_id.clone(), run.target.label());
+        let too_late = runtime.block_on(abandon(&services, &settings, &Arc::new(store), run, &stop))?;
+        write_stdout(&if too_late {
+            format!("too late: the rows of run {run_id} are in {label}\n")
+        } else {
+            format!(
+                "abandoned run {run_id} of {label}: it loads nothing any more; starting it again loads it anew\n"
+            )
+        });
         Ok(())
+    }
+
+    /// The run that is meant: an unfinished one of this machine, or one of any machine that `--run-id` and the settings
+    /// name.
+    fn find_or_name(&self) -> Result<(StateStore, RunState), RunsFailure> {
+        if self.matches.get_one::<String>("run").is_some() {
+            return self.find();
+        }
+        let NamedRun { target, mode, run_id } = NamedRun::from_layers(layers(self.invocation, self.matches))?;
+        let store = StateStore::open(&self.state_folder()?, &target)?;
+        let now = self.clock.unix_time().as_secs();
+        let saved = store.run()?.filter(|run| run.run_id == run_id);
+        let run = saved.unwrap_or_else(|| RunState::new(run_id, true, target, mode, 100, now));
+        Ok((store, run))
     }
 
     fn clean(&self) -> Result<(), RunsFailure> {
@@ -152,11 +186,12 @@ impl RunsCommand<'_> {
         let client =
             assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
         let runtime = client_runtime().map_err(|error| local(error.into()))?;
+        let keep = marker_age(account.run_lifetime);
         let databases: Vec<_> = account.database.into_iter().collect();
         let now = self.clock.unix_time().as_secs();
         runtime.block_on(async {
             for orphan in find_orphans(&client, &databases).await? {
-                let verdict = verdict(&orphan, &unfinished, now, age);
+                let verdict = orphan.verdict(&unfinished, now, age, keep);
                 if verdict == Verdict::Remove && !self.matches.get_flag("dry-run") {
                     remove_orphan(&client, &orphan).await?;
                 }
@@ -172,13 +207,13 @@ impl RunsCommand<'_> {
         if self.matches.get_flag("yes") {
             return Ok(());
         }
-        let refused = || UsageError::NotConfirmed(run.run_id.clone());
+        let refused = || UsageError::NotConfirmed(run.run_id.to_string());
         if !std::io::stdin().is_terminal() {
             return Err(refused());
         }
-        let RunState { run_id, customers, parts, .. } = run;
+        let RunState { run_id, rows, parts, .. } = run;
         let question = format!(
-            "give up run {run_id} of {} with {customers} customers in {parts} stored parts? [y/N] ",
+            "abandon run {run_id} of {} with {rows} rows in {parts} stored parts on this machine? [y/N] ",
             run.target.label()
         );
         write_stderr(&question);
@@ -193,7 +228,7 @@ impl RunsCommand<'_> {
         let wanted = self.matches.get_one::<String>("run").cloned().unwrap_or_default();
         for store in StateStore::all(&self.state_folder()?)? {
             if let Ok(Some(run)) = store.run()
-                && run.run_id == wanted
+                && run.run_id.as_str() == wanted
             {
                 return Ok((store, run));
             }
@@ -214,66 +249,48 @@ impl RunsCommand<'_> {
 }
 
 fn unfinished(run: &RunState, now: u64) -> String {
-    let RunState { run_id, phase, pages, customers, .. } = run;
+    let RunState { run_id, phase, position, rows, .. } = run;
+    let pages = position.page();
     let phase =
         serde_json::to_value(phase).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default();
     let mut text = String::new();
     // A String takes everything.
     let _ = writeln!(
         text,
-        "unfinished  {}  {run_id}  {phase}, {pages} pages, {customers} rows stored, saved {} ago",
+        "unfinished  {}  {run_id}  {phase}, {pages} pages, {rows} rows stored, saved {} ago",
         run.target.label(),
         age(run.updated_at, now)
     );
     text
 }
 
-fn finished(success: &LastSuccess, path: &Path, now: u64) -> String {
-    let LastSuccess { run_id, customers, pages, finished_at } = success;
+fn finished(run: &FinishedRun, path: &Path, now: u64) -> String {
+    let FinishedRun { run_id, rows, pages, finished_at, .. } = run;
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let target = name.rsplit_once('.').map_or(name, |(target, _)| target);
     let ended = age(*finished_at, now);
-    format!("finished    {target}  {run_id}  {pages} pages, {customers} rows loaded, ended {ended} ago\n")
+    let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
+    format!("finished    {target}  {run_id}  {pages} pages, {rows} rows loaded, ended {ended} ago\n")
 }
 
 fn age(since: u64, now: u64) -> String {
     humantime::format_duration(Duration::from_secs(now.saturating_sub(since))).to_string()
 }
 
-/// What becomes of an orphan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Remove,
-    Young,
-    UnknownAge,
-    Unfinished,
-}
-
-fn verdict(orphan: &Orphan, unfinished: &[RunState], now: u64, limit: Duration) -> Verdict {
-    let in_use = |run: &RunState| {
-        run.session == orphan.name || run.temporary_table.as_deref() == Some(orphan.name.as_str())
-    };
-    match orphan.since {
-        _ if unfinished.iter().any(in_use) => Verdict::Unfinished,
-        _ if limit.is_zero() => Verdict::Remove,
-        None => Verdict::UnknownAge,
-        Some(since) if now.saturating_sub(since) >= limit.as_secs() => Verdict::Remove,
-        Some(_) => Verdict::Young,
-    }
-}
-
 fn line(orphan: &Orphan, verdict: Verdict, now: u64, dry_run: bool) -> String {
     let Orphan { name, kind, place, status, since } = orphan;
     let kind = match kind {
+        OrphanKind::Ballot => "ballot",
         OrphanKind::Session => "session",
         OrphanKind::TemporaryTable => "temporary table",
+        OrphanKind::Legacy => "left by an earlier release:",
     };
     let age = since.map_or_else(|| "age unknown".to_owned(), |since| format!("{} old", age(since, now)));
     let done = match verdict {
         Verdict::Remove if dry_run => "would be removed",
         Verdict::Remove => "removed",
         Verdict::Young => "left alone: too young",
-        Verdict::UnknownAge => "left alone: age unknown, --older-than 0s removes it",
+        Verdict::UnknownAge => "left alone: age unknown, Treasure Data removes it after a week",
         Verdict::Unfinished => "left alone: of an unfinished run, see runs list",
     };
     format!("{kind} {name} ({place}, {status}, {age}): {done}\n")

@@ -97,7 +97,7 @@ impl EmbeddedSandbox {
 
     /// The first rows of the loaded table, for people.
     pub(super) fn sample_rows(&self, settings: &Settings) -> String {
-        let (database, table) = (settings.load.database.as_str(), settings.load.table.as_str());
+        let (database, table) = (settings.load.target.database.as_str(), settings.load.target.table.as_str());
         let mut text = String::new();
         let Ok(rows) = self.sandbox.control().rows(database, table) else { return text };
         for row in rows.filter_map(Result::ok).take(SAMPLE_ROWS) {

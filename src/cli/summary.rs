@@ -23,25 +23,27 @@ pub(super) fn render(settings: &Settings, report: &RunReport) -> String {
 fn text(settings: &Settings, report: &RunReport) -> String {
     let RunReport { outcome, progress, yotpo, treasure_data, duration, .. } = report;
     let target = settings.load.target.label();
+    let rows = report.rows.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
     let told = match (outcome, settings.load.mode) {
-        (Outcome::Committed { rows: Some(rows), .. }, Mode::Append) => {
-            format!("committed {rows} rows to {target}")
-        }
-        (Outcome::Committed { rows: Some(rows), .. }, Mode::Replace) => {
-            format!("replaced the rows of {target} by {rows} rows")
-        }
-        (Outcome::Committed { rows: None, .. }, _) => {
-            format!("{target} had got the rows of this run already")
-        }
+        (Outcome::Committed, Mode::Append) => format!("committed {rows} rows to {target}"),
+        (Outcome::Committed, Mode::Replace) => format!("replaced the rows of {target} with {rows} rows"),
+        (Outcome::AlreadyCommitted, _) => format!("{target} already has the {rows} rows of this run"),
         (Outcome::Emptied, _) => format!("0 customers: {target} is empty now"),
         (Outcome::NothingToLoad, _) => format!("0 customers: nothing to load, {target} is untouched"),
     };
     let mut lines = vec![("outcome", told), ("store", settings.yotpo.store.to_string())];
-    lines.push(("run", format!("{}{}", report.run_id, if report.resumed { " (gone on with)" } else { "" })));
-    if let Outcome::Committed { job, .. } = outcome {
-        lines.push(("session", report.session.clone()));
-        lines.push(("load job", job.clone().unwrap_or_else(|| "unknown".to_owned())));
-        lines.push(("ingestion time", report.ingestion_time.to_string()));
+    let how = match (report.joined, report.resumed) {
+        (true, _) => " (joined: another attempt made the rows)",
+        (false, true) => " (resumed)",
+        (false, false) => "",
+    };
+    lines.push(("run", format!("{}{how}", report.run_id)));
+    if let Some(session) = &report.session {
+        lines.push(("session", session.clone()));
+        lines.push(("load job", report.job_id.clone().unwrap_or_else(|| "unknown".to_owned())));
+    }
+    if let Some(time) = report.ingestion_time {
+        lines.push(("ingestion time", time.to_string()));
     }
     if report.error_records > 0 {
         lines.push(("left out", format!("{} records that cannot be read", report.error_records)));
@@ -91,12 +93,16 @@ fn text(settings: &Settings, report: &RunReport) -> String {
 
 fn json(settings: &Settings, report: &RunReport) -> String {
     let RunReport { outcome, progress, yotpo, treasure_data, duration, .. } = report;
-    let (name, rows, job) = match outcome {
-        Outcome::Committed { rows, job } => ("committed", *rows, job.as_deref()),
-        Outcome::Emptied => ("emptied", Some(0), None),
-        Outcome::NothingToLoad => ("nothing_to_load", Some(0), None),
+    let name = match outcome {
+        Outcome::Committed => "committed",
+        Outcome::AlreadyCommitted => "already_committed",
+        Outcome::Emptied => "emptied",
+        Outcome::NothingToLoad => "nothing_to_load",
     };
-    let committed = matches!(outcome, Outcome::Committed { .. });
+    let rows = match outcome {
+        Outcome::NothingToLoad => Some(0),
+        Outcome::Committed | Outcome::AlreadyCommitted | Outcome::Emptied => report.rows,
+    };
     let requests = |counts: &crate::retry::RequestCounts| {
         serde_json::json!({
             "requests": counts.requests, "retries": counts.retries, "throttled": counts.throttled,
@@ -109,12 +115,13 @@ fn json(settings: &Settings, report: &RunReport) -> String {
         "resumed": report.resumed,
         "error_records": report.error_records,
         "store_id": settings.yotpo.store.as_str(),
-        "database": settings.load.database.as_str(),
-        "table": settings.load.table.as_str(),
+        "database": settings.load.target.database,
+        "table": settings.load.target.table,
+        "joined": report.joined,
         "run_id": report.run_id,
-        "session": committed.then_some(&report.session),
-        "job_id": job,
-        "ingestion_time": committed.then_some(report.ingestion_time),
+        "session": report.session,
+        "job_id": report.job_id,
+        "ingestion_time": report.ingestion_time,
         "customers": progress.customers,
         "customers_with_loyalty_data": progress.customers_with_loyalty_data,
         "pages": progress.pages,

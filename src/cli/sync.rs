@@ -18,7 +18,11 @@ use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings, SummaryFormat};
 use crate::exit_status::ExitStatus;
 use crate::http::{CallError, NoRootCertificates, Trust};
-use crate::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, STATE_FOLDER_HINT, run};
+use crate::identity::RunId;
+use crate::pipeline::{
+    Outcome, Progress, RecoveryState, RunError, RunFailure, RunReport, STATE_FOLDER_HINT, run,
+};
+use crate::run::decide::Ending;
 use crate::signal;
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
 
@@ -119,36 +123,45 @@ impl SyncCommand<'_> {
     }
 
     fn failed(&self, failure: &RunFailure, target: &str, trust: &Trust) -> ExitStatus {
-        let next_command = match failure.aftermath {
-            Aftermath::Unknown(_) => None,
-            Aftermath::Resumable { .. } | Aftermath::Committing(_) => {
-                Some(self.invocation.command_line_that_goes_on())
-            }
-            Aftermath::NothingMade | Aftermath::Deleted | Aftermath::Left(_) => Some(self.again()),
-        };
+        let next_command = self.next_command(failure);
+        let saved = failure.recovery.describe(target, failure.is_shared);
         if CallError::is_untrusted(&failure.error)
             && let Some(error) = trust.failure()
         {
             // No service is at fault, whichever was asked first.
             let hint = Some(NoRootCertificates::HINT.to_owned());
-            let saved = failure.aftermath.describe(target);
             return self.close(error, hint, saved, next_command, ExitStatus::LocalFailed);
         }
         let status = failure.error.exit_status();
-        self.close(
-            &failure.error,
-            failure.error.hint(),
-            failure.aftermath.describe(target),
-            next_command,
-            status,
-        )
+        self.close(&failure.error, failure.error.hint(), saved, next_command, status)
+    }
+
+    /// The command that helps; none where the same would only fail again.
+    fn next_command(&self, failure: &RunFailure) -> Option<String> {
+        match (&failure.error, &failure.recovery) {
+            (_, RecoveryState::Unknown)
+            | (
+                RunError::AlreadyLoaded { .. }
+                | RunError::Ended {
+                    ending: Ending::Superseded | Ending::RunTooOld | Ending::NoTableIds | Ending::NoTarget,
+                    ..
+                },
+                _,
+            ) => None,
+            (_, RecoveryState::Resumable { .. } | RecoveryState::MaybeCommitted { .. }) => {
+                Some(self.invocation.command_line_that_goes_on())
+            }
+            (_, RecoveryState::NothingCreated | RecoveryState::Deleted | RecoveryState::CleanupFailed(_)) => {
+                Some(self.again())
+            }
+        }
     }
 
     fn already_running(&self, store: &StateStore, holder: Option<&Holder>) -> ExitStatus {
         let progress = match store.run() {
             Ok(Some(state)) => {
                 let parts = state.parts;
-                format!("{} pages with {} customers in {parts} stored parts", state.pages, state.customers)
+                format!("{} pages with {} rows in {parts} stored parts", state.position.page(), state.rows)
             }
             Ok(None) => "no part stored yet".to_owned(),
             Err(_) => "its progress cannot be read".to_owned(),
@@ -213,6 +226,18 @@ struct AlreadyRunning {
 struct LeftAtOnce;
 
 fn succeeded(settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedSandbox>) -> ExitStatus {
+    if report.outcome == Outcome::AlreadyCommitted
+        && let Some(time) = report.ingestion_time
+    {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(time);
+        let loaded_at = humantime::format_rfc3339_seconds(time).to_string();
+        let run_id = &report.run_id;
+        tracing::warn!(
+            run_id,
+            loaded_at,
+            "this run id was loaded before, nothing was loaded now; a run id names one load"
+        );
+    }
     write_stdout(&summary::render(settings, report));
     // For people: whatever reads the other formats reads nothing else.
     if let Some(sandbox) = sandbox

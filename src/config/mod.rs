@@ -16,4 +16,4 @@ mod settings;
 pub use layers::{Layers, Source};
 pub use problem::{Problem, SettingsError};
 pub use setting::{FlagForm, SECRETS, SETTINGS, SecretSetting, Setting};
-pub use settings::{AccountSettings, LogFormat, Settings, SummaryFormat, state_folder_from_layers};
+pub use settings::{AccountSettings, LogFormat, NamedRun, Settings, SummaryFormat, state_folder_from_layers};

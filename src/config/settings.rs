@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use url::Url;
@@ -12,7 +13,7 @@ use super::problem::SettingsError;
 use super::read::{Reader, endpoint, reach};
 use super::setting::{SECRETS, Setting};
 use crate::http::ClientSettings;
-use crate::identity::{DatabaseName, StoreId, TableName, Target};
+use crate::identity::{DatabaseName, Mode, RunId, StoreId, TableName, Target};
 use crate::part::CompressionLevel;
 use crate::pipeline::{LoadSettings, PartSettings, ReplaceGuards, ResumePolicy, ResumeSettings};
 use crate::rate_limit::RequestRate;
@@ -76,6 +77,33 @@ pub struct AccountSettings {
     pub polling: Polling,
     /// The database whose temporary tables are looked at, when one is set.
     pub database: Option<DatabaseName>,
+    /// For how long a run may be attempted, counted from its first attempt.
+    pub run_lifetime: Duration,
+    /// Whether `replace` goes on where the ids of tables cannot be read.
+    pub without_table_ids: bool,
+}
+
+/// A run that is named by its settings, for want of a state file.
+#[derive(Clone, Debug)]
+pub struct NamedRun {
+    /// Where it leads.
+    pub target: Target,
+    /// How rows reach the table.
+    pub mode: Mode,
+    /// Its id.
+    pub run_id: RunId,
+}
+
+impl NamedRun {
+    /// Checks the values that a run's names follow from.
+    ///
+    /// # Errors
+    /// Everything that is missing or wrong, at once.
+    pub fn from_layers(layers: Layers) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(layers);
+        let run = read_named_run(&mut reader);
+        checked(run, reader)
+    }
 }
 
 impl AccountSettings {
@@ -130,14 +158,36 @@ fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
         None => Some(None),
         Some(_) => reader.parsed("database").map(Some),
     };
+    let run_lifetime = run_lifetime(reader);
+    let without_table_ids = switch(reader, "without-table-ids");
     let endpoint = endpoint?;
     Some(AccountSettings {
+        run_lifetime: run_lifetime?,
+        without_table_ids: without_table_ids?,
         connections: ClientSettings { request_timeout: request_timeout?, reach: reach(&endpoint) },
         treasure_data: TreasureDataSettings { endpoint, api_key: api_key? },
         retry: retry?,
         polling: polling?,
         database: database?,
     })
+}
+
+fn read_named_run(reader: &mut Reader) -> Option<NamedRun> {
+    let store = reader.parsed("store-id");
+    let database = reader.parsed("database");
+    let table = reader.parsed("table");
+    let mode = reader.parsed("mode");
+    let run_id = reader.parsed("run-id");
+    let treasure_data_endpoint = treasure_data_endpoint(reader);
+    let yotpo_endpoint = reader.endpoint("yotpo-endpoint");
+    let target = Target {
+        store: store?,
+        yotpo_endpoint: yotpo_endpoint?.to_string(),
+        treasure_data_endpoint: treasure_data_endpoint?.to_string(),
+        database: database?,
+        table: table?,
+    };
+    Some(NamedRun { target, mode: mode?, run_id: run_id? })
 }
 
 /// Reads everything before it gives up, so that every problem is found.
@@ -161,6 +211,8 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let max_error_records = reader.whole("max-error-records", 0..=u64::MAX);
     let quarantine_folder = quarantine_folder(reader);
     let resume = resume(reader);
+    let run_lifetime = run_lifetime(reader);
+    let without_table_ids = switch(reader, "without-table-ids");
     let summary = reader.parsed("summary");
     // Read by `telemetry` before everything else; checked here with the others.
     let _: Option<LogFormat> = reader.parsed("log-format");
@@ -184,8 +236,6 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         request_rate: request_rate?,
         treasure_data: TreasureDataSettings { endpoint: td_endpoint, api_key: api_key? },
         load: LoadSettings {
-            database: target.database.clone(),
-            table: target.table.clone(),
             target,
             mode: mode?,
             page_size,
@@ -197,6 +247,8 @@ fn read(reader: &mut Reader) -> Option<Settings> {
             max_error_records: max_error_records?,
             quarantine_folder: quarantine_folder?,
             resume: resume?,
+            run_lifetime: run_lifetime?,
+            without_table_ids: without_table_ids?,
         },
         retry: retry?,
         summary: summary?,
@@ -259,6 +311,14 @@ fn resume(reader: &mut Reader) -> Option<ResumeSettings> {
     };
     let policy = if fresh? { ResumePolicy::Never } else { ResumePolicy::Within(within?) };
     Some(ResumeSettings { state_folder: state_folder?, policy, run_id: run_id? })
+}
+
+/// At least an hour: attempts that are retried must still know the run. At most what Treasure Data keeps.
+fn run_lifetime(reader: &mut Reader) -> Option<Duration> {
+    reader.required("run-lifetime", |text| {
+        let lifetime = humantime::parse_duration(text).ok()?;
+        (Duration::from_secs(3_600)..=Duration::from_secs(5 * 86_400)).contains(&lifetime).then_some(lifetime)
+    })
 }
 
 /// The folder that is set, or the platform's (XDG Base Directory Specification, "state").

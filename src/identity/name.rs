@@ -90,13 +90,6 @@ name!(
     "1 to 200 letters, digits, - or _"
 );
 
-impl PartName {
-    /// The name of the `position`-th part of a run, from 0: a function of the position alone.
-    pub fn at(position: u64) -> Self {
-        Self(format!("part_{position:08}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

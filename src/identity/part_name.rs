@@ -7,13 +7,15 @@
 //! abandon_<nonce>                                                                             proposal to load nothing
 //! ```
 
+use serde::{Deserialize, Serialize};
+
 use super::digest::{PartsDigest, ShortHash};
 use super::name::{NameError, PartName};
 use super::nonce::{Nonce, split_nonce};
 use super::table_id::TableId;
 
 /// What a complete set holds; written into the name of its last part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PartTotals {
     /// Parts, the last one included.
     pub parts: u64,

@@ -6,6 +6,8 @@
 //! ```
 //! A temporary table's own id stands in its name, so that no late creation can ever make it again.
 
+use serde::{Deserialize, Serialize};
+
 use super::name::{NameError, TableName};
 use super::nonce::{Nonce, split_nonce};
 use super::session_name::{PREFIX, PROTOCOL, split_head};
@@ -38,7 +40,8 @@ pub enum OwnTable {
 }
 
 /// What a temporary table is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TableSuffix {
     /// An attempt's rows.
     Rows,

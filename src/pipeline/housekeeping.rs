@@ -1,24 +1,23 @@
-//! What dead runs leave in Treasure Data, and what may not be touched.
+//! What runs leave in Treasure Data, and how long it must stay.
 //!
-//! Only names that carry this program's prefix are ever looked at or removed.
+//! Owns the ages of sessions and tables and the rule when they may go. Invariant: only names that read back completely are
+//! ever touched, and nothing that an attempt may still need: a ballot, a winner or a marker stays for
+//! [`LoadSettings::marker_age`].
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::discard;
+use super::context::{Run, Services};
 use super::error::RunError;
-use super::identity::{SESSION_PREFIX, TEMPORARY_TABLE_PREFIX};
-use super::run::Services;
+use super::progress::Progress;
 use super::settings::LoadSettings;
-use crate::checkpoint::RunState;
-use crate::identity::{DatabaseName, SessionName, TableName};
-use crate::treasure_data::{Polling, SessionState, SessionStatus, TreasureDataClient, TreasureDataError};
+use super::start::abandon as abandon_run;
+use crate::checkpoint::{RunState, StateStore};
+use crate::identity::{DatabaseName, OwnTable, Proposal, RunSession};
+use crate::signal::StopRequests;
+use crate::treasure_data::{SessionState, TreasureDataClient, TreasureDataError};
 
-/// How long the committed session of a run with an id stays as its marker.
-const MARKER_AGE: Duration = Duration::from_secs(7 * 24 * 3_600);
-
-/// What a dead run may have left.
+/// What a run left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
     /// The session's or the table's name.
@@ -29,95 +28,76 @@ pub struct Orphan {
     pub place: String,
     /// What is known of it.
     pub status: String,
-    /// When its run began or its load job ended, Unix seconds; unknown when neither can be told.
+    /// When its attempt began, or its load job ended, Unix seconds; unknown when neither can be told.
     pub since: Option<u64>,
 }
 
 /// What an orphan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanKind {
-    /// A bulk import session.
+    /// A ballot: it goes with nobody's consent, and Treasure Data removes it by itself after a week.
+    Ballot,
+    /// The session of an attempt, which may be the marker of its run.
     Session,
-    /// A temporary table of `replace`.
+    /// A table of `replace`.
     TemporaryTable,
+    /// The session or table of a release before attempts agreed by ballots.
+    Legacy,
 }
 
-/// Looks for other runs of the same target: warns of one that seems alive elsewhere, removes what dead ones left.
-/// Nothing depends on it, so that a key that may not list, or a fault, only costs the look.
-pub(super) async fn look_around(services: &Services, settings: &LoadSettings, own: &RunState) {
-    let client = &services.treasure_data;
-    let sessions = match client.sessions().await {
-        Ok(sessions) => sessions,
-        Err(error) => return tracing::debug!(%error, "other sessions could not be listed"),
-    };
-    let prefix =
-        format!("{SESSION_PREFIX}{}_", settings.target.file_stem().rsplit('.').next().unwrap_or_default());
-    let now = services.clock.unix_time().as_secs();
-    let mut loading: HashSet<String> = HashSet::new();
-    for session in
-        sessions.iter().filter(|session| session.name.starts_with(&prefix) && session.name != own.session)
-    {
-        loading.insert(session.table.clone());
-        if session.status == SessionStatus::Committed {
-            if let Err(error) = remove_old_marker(client, session, now).await {
-                tracing::debug!(%error, "an old marker could not be removed");
-            }
-        } else {
-            tracing::warn!(
-                session = session.name,
-                status = session.status.name(),
-                "a session of another run for this target exists: if that run is active on another machine, stop \
-                 one of them; if it is dead, yotpo-td runs clean removes it"
-            );
-        }
-    }
-    if own.temporary_table.is_some() {
-        remove_dead_tables(client, settings, own, &loading).await;
+/// What may become of an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nobody can need it.
+    Remove,
+    /// An attempt may still need it.
+    Young,
+    /// Its age cannot be told.
+    UnknownAge,
+    /// It belongs to an unfinished run of this machine.
+    Unfinished,
+}
+
+impl LoadSettings {
+    /// How long what a run left stays: eight days at the default lifetime, a day longer than Treasure Data keeps a session
+    /// that was never imported.
+    pub fn marker_age(&self) -> Duration {
+        marker_age(self.run_lifetime)
     }
 }
 
-/// Temporary tables of the same target that no session loads any more.
-async fn remove_dead_tables(
-    client: &TreasureDataClient,
-    settings: &LoadSettings,
-    own: &RunState,
-    loading: &HashSet<String>,
-) {
-    let prefix = format!(
-        "{TEMPORARY_TABLE_PREFIX}{}_",
-        settings.target.file_stem().rsplit('.').next().unwrap_or_default()
-    );
-    let tables = match client.tables(&settings.database).await {
-        Ok(tables) => tables,
-        Err(error) => return tracing::debug!(%error, "tables could not be listed"),
-    };
-    let dead = |name: &str| {
-        name.starts_with(&prefix) && !loading.contains(name) && own.temporary_table.as_deref() != Some(name)
-    };
-    for table in tables.into_iter().filter(|table| dead(&table.name)) {
-        let Ok(name) = table.name.parse::<TableName>() else { continue };
-        match client.delete_table(&settings.database, &name).await {
-            Ok(()) => tracing::info!(table = %name, "removed a temporary table that a dead run left"),
-            Err(error) => tracing::debug!(%error, "a temporary table could not be removed"),
+/// How long what a run of this lifetime left stays.
+pub fn marker_age(run_lifetime: Duration) -> Duration {
+    run_lifetime * 8 / 5
+}
+
+impl Orphan {
+    /// What may become of it. `limit` is for what earlier releases left; everything else stays for `marker_age` at least.
+    pub fn verdict(
+        &self,
+        unfinished: &[RunState],
+        now: u64,
+        limit: Duration,
+        marker_age: Duration,
+    ) -> Verdict {
+        let in_use = |run: &RunState| {
+            run.set.is_some_and(|set| self.name.contains(&set.nonce.to_string()))
+                || self.name.ends_with(run.run_id.as_str())
+        };
+        let limit = match self.kind {
+            OrphanKind::Legacy => limit,
+            OrphanKind::Ballot | OrphanKind::Session | OrphanKind::TemporaryTable => limit.max(marker_age),
+        };
+        match self.since {
+            _ if unfinished.iter().any(in_use) => Verdict::Unfinished,
+            None => Verdict::UnknownAge,
+            Some(since) if now.saturating_sub(since) >= limit.as_secs() => Verdict::Remove,
+            Some(_) => Verdict::Young,
         }
     }
 }
 
-async fn remove_old_marker(
-    client: &TreasureDataClient,
-    session: &SessionState,
-    now: u64,
-) -> Result<(), TreasureDataError> {
-    let (Some(job), Ok(name)) = (&session.job_id, session.name.parse::<SessionName>()) else { return Ok(()) };
-    let Some(time) = client.job_time(job).await? else { return Ok(()) };
-    if now.saturating_sub(time) > MARKER_AGE.as_secs() {
-        client.remove_session(&name).await?;
-        tracing::info!(session = %name, "removed the marker of an old run");
-    }
-    Ok(())
-}
-
-/// Everything in the account that carries this program's prefix.
+/// Everything in the account that this program made.
 ///
 /// # Errors
 /// When sessions or tables cannot be listed.
@@ -127,68 +107,126 @@ pub async fn find_orphans(
 ) -> Result<Vec<Orphan>, TreasureDataError> {
     let mut orphans = Vec::new();
     for session in client.sessions().await? {
-        if !session.name.starts_with(SESSION_PREFIX) {
-            continue;
+        if let Some(orphan) = session_orphan(client, session).await? {
+            orphans.push(orphan);
         }
-        let since = match (time_in_name(&session.name), &session.job_id) {
-            (None, Some(job)) => client.job_time(job).await?,
-            (since, _) => since,
-        };
-        orphans.push(Orphan {
-            kind: OrphanKind::Session,
-            place: format!("{}.{}", session.database, session.table),
-            status: session.status.name().to_owned(),
-            name: session.name,
-            since,
-        });
     }
     for database in databases {
         for table in client.tables(database).await? {
-            if table.name.starts_with(TEMPORARY_TABLE_PREFIX) {
-                orphans.push(Orphan {
-                    since: time_in_name(&table.name),
-                    name: table.name,
-                    kind: OrphanKind::TemporaryTable,
-                    place: database.to_string(),
-                    status: table.count.map_or_else(String::new, |count| format!("{count} rows")),
-                });
+            let own = OwnTable::parse(&table.name);
+            let kind = if own.is_some() { OrphanKind::TemporaryTable } else { OrphanKind::Legacy };
+            if own.is_none() && !OwnTable::is_legacy(&table.name) {
+                continue;
             }
+            orphans.push(Orphan {
+                since: own.map(|own| own.nonce().time()).or_else(|| time_in_legacy_name(&table.name)),
+                name: table.name,
+                kind,
+                place: database.to_string(),
+                status: table.count.map_or_else(String::new, |count| format!("{count} rows")),
+            });
         }
     }
     Ok(orphans)
 }
 
-/// Removes an orphan. A name without our prefix is never sent.
+async fn session_orphan(
+    client: &TreasureDataClient,
+    session: SessionState,
+) -> Result<Option<Orphan>, TreasureDataError> {
+    let (kind, since) = match RunSession::parse(&session.name) {
+        // Of another version nothing is known, and nothing is touched.
+        None | Some(RunSession::OtherProtocol { .. }) => return Ok(None),
+        Some(RunSession::Own(own)) => (OrphanKind::Session, Some(own.nonce.time())),
+        Some(RunSession::Ballot(_)) => (OrphanKind::Ballot, ballot_time(client, &session).await?),
+        Some(RunSession::Legacy) => (OrphanKind::Legacy, legacy_time(client, &session).await?),
+    };
+    Ok(Some(Orphan {
+        kind,
+        place: format!("{}.{}", session.database, session.table),
+        status: session.status.name().to_owned(),
+        since,
+        name: session.name,
+    }))
+}
+
+/// A ballot is as old as what it decides on.
+async fn ballot_time(
+    client: &TreasureDataClient,
+    ballot: &SessionState,
+) -> Result<Option<u64>, TreasureDataError> {
+    if let Some(own) = OwnTable::parse(&ballot.table) {
+        return Ok(Some(own.nonce().time()));
+    }
+    let Ok(name) = ballot.name.parse() else { return Ok(None) };
+    let parts = client.parts(&name).await?;
+    Ok(parts.iter().filter_map(|part| Proposal::parse(part)).map(|proposal| proposal.nonce().time()).max())
+}
+
+async fn legacy_time(
+    client: &TreasureDataClient,
+    session: &SessionState,
+) -> Result<Option<u64>, TreasureDataError> {
+    match (time_in_legacy_name(&session.name), &session.job_id) {
+        (None, Some(job)) => client.job_time(job).await,
+        (since, _) => Ok(since),
+    }
+}
+
+/// Removes an orphan. A name that is none of ours is never sent.
 ///
 /// # Errors
-/// When the call fails for good.
+/// When the call fails after all retries.
 pub async fn remove_orphan(client: &TreasureDataClient, orphan: &Orphan) -> Result<(), RunError> {
-    match orphan.kind {
-        OrphanKind::Session if orphan.name.starts_with(SESSION_PREFIX) => {
-            client.remove_session(&orphan.name.parse()?).await?;
-        }
-        OrphanKind::TemporaryTable if orphan.name.starts_with(TEMPORARY_TABLE_PREFIX) => {
-            client.delete_table(&orphan.place.parse()?, &orphan.name.parse()?).await?;
-        }
-        OrphanKind::Session | OrphanKind::TemporaryTable => {}
+    let Orphan { name, place, .. } = orphan;
+    if RunSession::parse(name).is_some() {
+        client.delete_session(&name.parse()?).await?;
+    } else if OwnTable::parse(name).is_some() || OwnTable::is_legacy(name) {
+        client.delete_table(&place.parse()?, &name.parse()?).await?;
     }
     Ok(())
 }
 
-/// Removes what a saved run left in Treasure Data. Its state is the caller's to forget.
-///
-/// # Errors
-/// When a call fails for good.
-pub async fn abandon(
-    client: &Arc<TreasureDataClient>,
-    polling: Polling,
-    state: &RunState,
-) -> Result<(), RunError> {
-    discard(client, polling, state).await
+/// Removes what runs of the same target left long ago. Nothing depends on it.
+pub(super) async fn sweep_stale_runs(run: &Run<'_>) {
+    let fingerprint = run.names.fingerprint();
+    let is_stale = |since: u64| run.now().saturating_sub(since) > run.settings.marker_age().as_secs();
+    let sweep = async {
+        for session in run.client().sessions().await? {
+            if let Some(RunSession::Own(own)) = RunSession::parse(&session.name)
+                && own.fingerprint == fingerprint
+                && is_stale(own.nonce.time())
+            {
+                run.client().delete_session(&own.render()?).await?;
+                tracing::info!(session = session.name, "removed what an old run left");
+            }
+        }
+        Ok::<(), RunError>(())
+    };
+    if let Err(error) = sweep.await {
+        tracing::debug!(%error, "what old runs left could not be removed");
+    }
 }
 
-/// When a run began, from the time in an id that this program made; unknown of an id that a user gave.
-fn time_in_name(name: &str) -> Option<u64> {
+/// Makes sure that a run loads nothing any more; `true` when it was too late, and its rows are in the table. Its state is
+/// forgotten.
+///
+/// # Errors
+/// When that cannot be decided now.
+pub async fn abandon(
+    services: &Services,
+    settings: &LoadSettings,
+    store: &Arc<StateStore>,
+    state: RunState,
+    stop: &StopRequests,
+) -> Result<bool, RunError> {
+    let progress = Arc::new(Progress::default());
+    let run = Run::new(services, settings, store, &progress, state.clone(), Some(state), false);
+    abandon_run(&run, stop).await
+}
+
+/// When a run of an earlier release began, from the time in an id that the program made; unknown of an id that a user gave.
+fn time_in_legacy_name(name: &str) -> Option<u64> {
     let words = name.split(['_', '-']);
     let stamp = words.into_iter().find(|word| word.len() == 16 && word.ends_with(['Z', 'z']))?;
     let digits = |range: std::ops::Range<usize>| {
@@ -207,12 +245,37 @@ mod tests {
 
     #[test]
     fn ages_come_from_names_of_our_own_making() {
-        assert_eq!(time_in_name("yotpo_td_00c0ffee_20261123T040000Z-9f1c02ab"), Some(1_795_406_400));
+        assert_eq!(time_in_legacy_name("yotpo_td_00c0ffee_20261123T040000Z-9f1c02ab"), Some(1_795_406_400));
         assert_eq!(
-            time_in_name("yotpo_td_tmp_00c0ffee_20261123t040000z_9f1c02ab_12345678"),
+            time_in_legacy_name("yotpo_td_tmp_00c0ffee_20261123t040000z_9f1c02ab_12345678"),
             Some(1_795_406_400)
         );
-        assert_eq!(time_in_name("yotpo_td_00c0ffee_nightly"), None);
-        assert_eq!(time_in_name("yotpo_td_00c0ffee_99999999T999999Z-1"), None);
+        assert_eq!(time_in_legacy_name("yotpo_td_00c0ffee_nightly"), None);
+        assert_eq!(time_in_legacy_name("yotpo_td_00c0ffee_99999999T999999Z-1"), None);
+    }
+
+    #[test]
+    fn what_an_attempt_may_need_stays_whatever_the_limit() {
+        let day = 86_400;
+        let orphan = |kind, since| Orphan {
+            name: "yotpo_td_v1_0123456789abcdef_a00_nightly".to_owned(),
+            kind,
+            place: String::new(),
+            status: String::new(),
+            since,
+        };
+        let marker_age = marker_age(Duration::from_secs(5 * day));
+        assert_eq!(marker_age, Duration::from_secs(8 * day));
+        let verdict = |kind, age: u64, limit| {
+            orphan(kind, Some(20 * day - age)).verdict(&[], 20 * day, Duration::from_secs(limit), marker_age)
+        };
+        for kind in [OrphanKind::Ballot, OrphanKind::Session, OrphanKind::TemporaryTable] {
+            assert_eq!(verdict(kind, 8 * day - 1, 0), Verdict::Young, "{kind:?}");
+            assert_eq!(verdict(kind, 8 * day, 0), Verdict::Remove, "{kind:?}");
+            assert_eq!(verdict(kind, 9 * day, 10 * day), Verdict::Young, "{kind:?}");
+        }
+        assert_eq!(verdict(OrphanKind::Legacy, 3 * day, 2 * day), Verdict::Remove);
+        let unknown = orphan(OrphanKind::Ballot, None);
+        assert_eq!(unknown.verdict(&[], 20 * day, Duration::ZERO, marker_age), Verdict::UnknownAge);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::RunError;
-use crate::checkpoint::{LastSuccess, RunState, StateError, StateStore};
+use crate::checkpoint::{FinishedRun, RunState, StateError, StateStore};
 use crate::clock::Clock;
 use crate::failpoint;
 
@@ -12,67 +12,78 @@ use crate::failpoint;
 pub(super) struct Journal {
     store: Arc<StateStore>,
     clock: Clock,
-    state: Mutex<RunState>,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug)]
+struct Pages {
+    state: RunState,
+    /// What is on disk.
+    saved: Option<RunState>,
 }
 
 impl Journal {
-    /// The journal of a run; nothing is saved yet.
-    pub(super) fn new(store: Arc<StateStore>, clock: Clock, state: RunState) -> Self {
-        Self { store, clock, state: Mutex::new(state) }
+    /// The journal of a run, of which `saved` is on disk.
+    pub(super) fn new(
+        store: Arc<StateStore>,
+        clock: Clock,
+        state: RunState,
+        saved: Option<RunState>,
+    ) -> Self {
+        Self { store, clock, pages: Mutex::new(Pages { state, saved }) }
     }
 
-    /// The state as it was saved last, or will be first.
+    /// The state as it is known.
     pub(super) fn state(&self) -> RunState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).state.clone()
     }
 
-    /// Changes the state and saves it. Only one task does this at a time, so the steps keep their order.
+    /// Changes the state and saves it, unless that is on disk already. Only one task does this at a time, so the steps
+    /// keep their order.
     pub(super) async fn update(&self, change: impl FnOnce(&mut RunState)) -> Result<(), RunError> {
-        let mut state = self.state();
-        change(&mut state);
-        state.updated_at = self.clock.unix_time().as_secs();
+        let state = {
+            let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut pages.state);
+            if pages.saved.as_ref() == Some(&pages.state) {
+                return Ok(());
+            }
+            pages.state.updated_at = self.clock.unix_time().as_secs();
+            pages.state.clone()
+        };
         let (store, saved) = (Arc::clone(&self.store), state.clone());
-        failpoint::hit("before save");
-        blocking(move || store.save_run(&saved)).await?;
-        failpoint::hit("after save");
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        self.blocking(move || store.save_run(&saved)).await?;
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).saved = Some(state);
         Ok(())
     }
 
-    /// Notes that the run succeeded and nothing of it is left.
-    pub(super) async fn finish(&self) -> Result<(), RunError> {
-        let state = self.state();
-        let Some(customers) = state.loaded_rows else {
-            // Another machine loaded it: how much is not known, and what is remembered is the better measure.
-            return self.forget().await;
-        };
-        let success = LastSuccess {
-            run_id: state.run_id,
-            customers,
-            pages: state.pages,
-            finished_at: self.clock.unix_time().as_secs(),
-        };
+    /// Changes what is known and not worth a save of its own.
+    pub(super) fn note(&self, change: impl FnOnce(&mut RunState)) {
+        change(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner).state);
+    }
+
+    /// Notes that the run ended well and nothing of it is left to do.
+    pub(super) async fn finish(&self, finished: FinishedRun) -> Result<(), RunError> {
         let store = Arc::clone(&self.store);
-        failpoint::hit("before save");
-        blocking(move || store.save_success(&success)).await?;
-        failpoint::hit("after save");
-        Ok(())
+        self.blocking(move || store.save_finished(finished)).await
     }
 
-    /// Forgets the run: there is nothing to go on with.
+    /// Forgets the run: there is nothing to resume.
     pub(super) async fn forget(&self) -> Result<(), RunError> {
         let store = Arc::clone(&self.store);
+        self.blocking(move || store.forget_run()).await
+    }
+
+    /// Disk work off the network threads.
+    async fn blocking(
+        &self,
+        work: impl FnOnce() -> Result<(), StateError> + Send + 'static,
+    ) -> Result<(), RunError> {
         failpoint::hit("before save");
-        blocking(move || store.forget_run()).await?;
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result?,
+            Err(_panicked) => return Err(RunError::Bug("saving the state panicked")),
+        }
         failpoint::hit("after save");
         Ok(())
-    }
-}
-
-/// Disk work off the network threads.
-async fn blocking(work: impl FnOnce() -> Result<(), StateError> + Send + 'static) -> Result<(), RunError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(_panicked) => Err(RunError::Bug("saving the state panicked")),
     }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::RunState;
-use crate::yotpo::{CursorQuery, EndedBy, LoyaltyCounts, PageCursor, Pages, Position};
+use crate::identity::PartsDigest;
+use crate::yotpo::{LoyaltyCounts, Pages, Position};
 
 /// Where the pages of a part end. Only behind a whole page there is a position to go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(super) struct StoredPart {
     pub(super) refused: u64,
     /// None when the part ends within a page.
     pub(super) end: Option<PageEnd>,
+    /// Over the names of all parts up to this one.
+    pub(super) digest: PartsDigest,
 }
 
 /// From where a run can go on.
@@ -31,6 +33,7 @@ pub(super) struct DurablePrefix {
     pub(super) rows: u64,
     pub(super) refused: u64,
     pub(super) end: PageEnd,
+    pub(super) digest: PartsDigest,
 }
 
 /// Notes stored parts and tells how far the prefix reaches.
@@ -58,7 +61,7 @@ impl Ledger {
             self.refused += part.refused;
             if let Some(end) = part.end {
                 let Self { next: parts, rows, refused, .. } = *self;
-                grown = Some(DurablePrefix { parts, rows, refused, end });
+                grown = Some(DurablePrefix { parts, rows, refused, end, digest: part.digest });
             }
         }
         grown
@@ -69,32 +72,6 @@ impl PageEnd {
     /// Where paging stands.
     pub(super) fn reached_by(pages: &Pages) -> Self {
         Self { position: pages.position().clone(), loyalty: pages.loyalty() }
-    }
-
-    /// What a saved run says.
-    pub(super) fn saved_in(state: &RunState) -> Self {
-        let RunState { pages: page, cursor, limit_only, ended_by, loyalty, .. } = state;
-        let query = limit_only.map(|only| if only { CursorQuery::Limit } else { CursorQuery::Filters });
-        let position = match cursor {
-            _ if *page == 0 => Position::Start,
-            // There is no cursor behind the last page.
-            None => Position::End { page: *page, ended_by: ended_by.unwrap_or(EndedBy::LastPage) },
-            Some(cursor) => Position::After { page: *page, cursor: PageCursor::from_plain(cursor), query },
-        };
-        Self { position, loyalty: *loyalty }
-    }
-
-    /// Puts it into the state of a run.
-    pub(super) fn save_in(&self, state: &mut RunState) {
-        state.pages = self.position.page();
-        state.ended_by = self.position.ended_by();
-        state.loyalty = self.loyalty;
-        (state.cursor, state.limit_only) = match &self.position {
-            Position::Start | Position::End { .. } => (None, None),
-            Position::After { cursor, query, .. } => {
-                (Some(cursor.as_str().to_owned()), query.map(|query| query == CursorQuery::Limit))
-            }
-        };
     }
 }
 
@@ -109,7 +86,7 @@ mod tests {
 
     fn part(rows: u64, page: Option<u64>) -> StoredPart {
         let end = page.map(|page| PageEnd { position: after(page), loyalty: LoyaltyCounts::default() });
-        StoredPart { rows, refused: 0, end }
+        StoredPart { rows, refused: 0, end, digest: PartsDigest::default() }
     }
 
     #[test]

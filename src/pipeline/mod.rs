@@ -10,29 +10,35 @@
 //!                                                                   contiguous stored parts ──► checkpoint
 //! ```
 
+mod context;
 mod encoding;
-mod entry;
 mod error;
 mod fetch;
+mod guards;
 mod housekeeping;
-mod identity;
 mod journal;
 mod ledger;
 mod memory;
 mod outcome;
 mod progress;
 mod quarantine;
-mod replacement;
+mod recovery;
 mod run;
 mod settings;
+mod start;
+mod steps;
+mod survey;
 mod transfer;
 mod upload;
 
-pub use error::{Aftermath, GuardError, RunError, RunFailure, STATE_FOLDER_HINT};
-pub use housekeeping::{Orphan, OrphanKind, abandon, find_orphans, remove_orphan};
-pub use identity::RunId;
+pub use context::Services;
+pub use error::{GuardError, RunError, STATE_FOLDER_HINT};
+pub use housekeeping::{Orphan, OrphanKind, Verdict, abandon, find_orphans, marker_age, remove_orphan};
 pub use outcome::{Outcome, RunReport};
 pub use progress::{Phase, Progress, ProgressSnapshot};
 pub use quarantine::QuarantineError;
-pub use run::{Services, run};
-pub use settings::{LoadSettings, PartSettings, ReplaceGuards, ResumePolicy, ResumeSettings};
+pub use recovery::{RecoveryState, RunFailure};
+pub use run::run;
+pub use settings::{
+    AbandonSettings, LoadSettings, PartSettings, ReplaceGuards, ResumePolicy, ResumeSettings,
+};

@@ -80,14 +80,30 @@ impl Progress {
 
     /// Counts what an interrupted run had fetched before.
     pub(super) fn resume_from(&self, state: &RunState) {
-        let customers = state.customers + state.refused_customers;
+        let customers = state.rows + state.rejected_customers;
         let with_loyalty_data = state.loyalty.with_loyalty_data();
-        self.pages.store(state.pages, Ordering::Relaxed);
+        self.pages.store(state.position.page(), Ordering::Relaxed);
         self.customers.store(customers, Ordering::Relaxed);
         self.customers_before.store(customers, Ordering::Relaxed);
         self.customers_with_loyalty_data.store(with_loyalty_data, Ordering::Relaxed);
         self.parts.store(state.parts, Ordering::Relaxed);
-        self.pages_ended(state.ended_by);
+        self.pages_ended(state.position.ended_by());
+    }
+
+    /// Counts anew: another set is begun.
+    pub(super) fn begin(&self) {
+        for counter in [
+            &self.pages,
+            &self.customers,
+            &self.customers_before,
+            &self.customers_with_loyalty_data,
+            &self.parts,
+            &self.uploaded_bytes,
+            &self.row_bytes,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.pages_ended(None);
     }
 
     /// Notes what said that there is no further page.

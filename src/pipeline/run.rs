@@ -1,491 +1,254 @@
-//! The steps of a run, and what is left behind when one fails.
+//! One run on this machine: how it starts, its attempt, and what it ends with.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::LoadSettings;
-use super::entry::{Entry, discard, enter};
-use super::error::{Aftermath, GuardError, RunError, RunFailure};
-use super::housekeeping;
-use super::identity::RunId;
-use super::journal::Journal;
-use super::ledger::PageEnd;
+use super::context::{Run, Services};
+use super::error::RunError;
+use super::housekeeping::sweep_stale_runs;
 use super::outcome::{Outcome, RunReport};
-use super::progress::{Phase, Progress};
-use super::quarantine::Quarantine;
-use super::replacement;
-use super::transfer::{Transferred, transfer, within_grace};
-use super::upload::Totals;
-use crate::checkpoint::{RunPhase, RunState, StateStore};
-use crate::clock::Clock;
-use crate::identity::{Mode, TableName};
+use super::progress::Progress;
+use super::recovery::{RunFailure, recover};
+use super::start::{Start, decide_start, load_attempt};
+use super::steps::{Executor, WinnerFacts, cancel_on_stop, remove_set};
+use super::transfer::with_shutdown_grace;
+use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun, RunPhase, StateStore};
+use crate::identity::RunId;
+use crate::run::decide::{Attempt, Ending, OwnSet, Winner};
 use crate::signal::StopRequests;
-use crate::treasure_data::{
-    LoadedSession, OpenSession, Session, Stage, TableOrigin, TreasureDataClient, TreasureDataError,
-    VerifiedSession,
-};
-use crate::yotpo::YotpoClient;
-
-/// How often a commit that fell back to `ready` is asked for again.
-const COMMIT_ATTEMPTS: u32 = 3;
-/// Longest time for cleaning up behind a failed run.
-const CLEANUP_LIMIT: Duration = Duration::from_secs(60);
-/// Longest time for cleaning up when somebody waits for the program to stop.
-const INTERRUPTED_CLEANUP_LIMIT: Duration = Duration::from_secs(3);
-
-/// The services that a run works with.
-#[derive(Debug)]
-pub struct Services {
-    /// The store.
-    pub yotpo: Arc<YotpoClient>,
-    /// The account.
-    pub treasure_data: Arc<TreasureDataClient>,
-    /// Time.
-    pub clock: Clock,
-}
 
 /// Loads every customer of the store, or nothing. The caller holds the target's lock.
 ///
-/// `generated` is the run's id unless an interrupted run is gone on with or the settings give one.
+/// `generated` is the run's id unless an interrupted run is resumed or the settings give one.
 ///
 /// # Errors
-/// Why it failed and what is left behind; the table is untouched unless the aftermath says otherwise.
+/// Why it failed, and what is left behind.
 pub async fn run(
     services: &Services,
     settings: &LoadSettings,
     store: &Arc<StateStore>,
     generated: RunId,
-    progress: &Progress,
+    progress: &Arc<Progress>,
     stop: &StopRequests,
 ) -> Result<RunReport, RunFailure> {
     let started = services.clock.now();
-    let mut generated = Some(generated);
-    let mut resumed = None;
-    loop {
-        let id = generated.take().unwrap_or_else(|| RunId::generate(services.clock.unix_time(), 0));
-        let entry = unless_stopped(stop, enter(services, settings, store, id)).await;
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => return Err(failed_on_entry(error, store)),
-        };
-        let (state, stage) = match entry {
-            Entry::Anew(state) => (state, None),
-            Entry::From(state, stage) => (state, Some(stage)),
-        };
-        progress.resume_from(&state);
-        let first_attempt = resumed.is_none();
-        resumed = Some(stage.is_some());
-        let run = Run::new(services, settings, store, progress, state, stage.is_some());
-        // Most of a run's state is in this future: it lives on the heap, as each caller's would not be small either.
-        match Box::pin(run.complete(stage, stop)).await {
-            Ok(outcome) => return Ok(run.report(outcome, services.clock.now().saturating_sub(started))),
-            Err(error) if run.lost_its_cursor(&error) && first_attempt => {
-                tracing::warn!(
-                    run = run.journal.state().run_id,
-                    "Yotpo no longer accepts the saved cursor, starting over"
-                );
-                if let Err(error) = run.discard().await {
-                    return Err(failed_on_entry(error, store));
-                }
-            }
-            Err(error) => {
-                let aftermath = run.aftermath(&error).await;
-                return Err(RunFailure { error, aftermath });
-            }
-        }
-    }
-}
-
-/// A run under way.
-pub(super) struct Run<'a> {
-    pub(super) services: &'a Services,
-    pub(super) settings: &'a LoadSettings,
-    pub(super) store: &'a Arc<StateStore>,
-    pub(super) progress: &'a Progress,
-    pub(super) journal: Journal,
-    pub(super) quarantine: Quarantine,
-    /// Whether anything of it is, or may be, in Treasure Data.
-    made: AtomicBool,
-    /// Records that Treasure Data could not read.
-    error_records: AtomicU64,
-    resumed: bool,
-}
-
-impl<'a> Run<'a> {
-    fn new(
-        services: &'a Services,
-        settings: &'a LoadSettings,
-        store: &'a Arc<StateStore>,
-        progress: &'a Progress,
-        state: RunState,
-        resumed: bool,
-    ) -> Self {
-        let quarantine = Quarantine::new(&state.run_id, settings.quarantine_folder.as_deref());
-        let journal = Journal::new(Arc::clone(store), services.clock.clone(), state);
-        let made = AtomicBool::new(resumed);
-        Self {
-            services,
-            settings,
-            store,
-            progress,
-            journal,
-            quarantine,
-            made,
-            error_records: AtomicU64::new(0),
-            resumed,
-        }
-    }
-
-    /// Does all steps from `stage` on; each ends in the next.
-    async fn complete(&self, stage: Option<Stage>, stop: &StopRequests) -> Result<Outcome, RunError> {
-        let state = self.journal.state();
-        tracing::info!(run = state.run_id, table = %self.settings.target.label(), mode = ?state.mode, "started");
-        let mut stage = stage;
-        let mut commits = 0;
-        loop {
-            stage = match stage {
-                None => match transfer(self, None, stop).await? {
-                    Transferred::Nothing => {
-                        return within_grace(&self.services.clock, stop, self.nothing_to_load()).await;
-                    }
-                    Transferred::Everything(session, totals, end) => {
-                        unless_stopped(stop, self.all_stored(session, totals, end)).await?
-                    }
-                },
-                Some(Stage::Open(session)) if self.journal.state().phase == RunPhase::Uploading => {
-                    match transfer(self, Some(session), stop).await? {
-                        Transferred::Nothing => {
-                            return Err(RunError::Bug("an open session without customers"));
-                        }
-                        Transferred::Everything(session, totals, end) => {
-                            unless_stopped(stop, self.all_stored(session, totals, end)).await?
-                        }
-                    }
-                }
-                Some(Stage::Committed(_) | Stage::Absent) => {
-                    return within_grace(&self.services.clock, stop, self.publish()).await;
-                }
-                Some(stage) => Some(unless_stopped(stop, self.step(stage, &mut commits)).await?),
-            };
-        }
-    }
-
-    /// One step that waits for Treasure Data; a stop may end it at any point.
-    async fn step(&self, stage: Stage, commits: &mut u32) -> Result<Stage, RunError> {
-        let polling = self.settings.polling;
-        Ok(match stage {
-            Stage::Open(session) => Stage::Frozen(session.freeze().await?),
-            Stage::Frozen(session) => {
-                self.progress.enter(Phase::Loading);
-                let performing = session.perform().await?;
-                let job = performing.job().map(ToOwned::to_owned);
-                tracing::info!(job = job.as_deref().unwrap_or("unknown"), "load job started");
-                self.journal
-                    .update(|state| {
-                        state.phase = RunPhase::Performing;
-                        state.job = job;
-                    })
-                    .await?;
-                Stage::Performing(performing)
-            }
-            Stage::Performing(session) => {
-                self.progress.enter(Phase::Loading);
-                Stage::Loaded(session.wait(polling).await?)
-            }
-            Stage::Loaded(session) => {
-                let verified = self.verify(session).await?;
-                *commits += 1;
-                if *commits > COMMIT_ATTEMPTS {
-                    return Err(self.commit_failed()?.into());
-                }
-                self.journal.update(|state| state.phase = RunPhase::Committing).await?;
-                self.progress.enter(Phase::Committing);
-                Stage::Committing(verified.commit().await?)
-            }
-            Stage::Committing(session) => {
-                self.progress.enter(Phase::Committing);
-                match session.wait(polling).await? {
-                    Some(committed) => Stage::Committed(committed),
-                    None => {
-                        tracing::warn!("the commit failed and fell back to ready");
-                        match self.session()?.attach().await? {
-                            // Gone without having been committed by us: nobody can know what became of it.
-                            Stage::Absent => {
-                                return Err(RunError::CommitUnknown {
-                                    session: self.session()?.name().clone(),
-                                });
-                            }
-                            stage => stage,
-                        }
-                    }
-                }
-            }
-            stage @ (Stage::Committed(_) | Stage::Absent) => stage,
-        })
-    }
-
-    /// Makes the table and opens the session; its name is saved before the call that may make it.
-    pub(super) async fn open_session(&self) -> Result<OpenSession, RunError> {
-        let LoadSettings { database, table, .. } = self.settings;
-        let client = &self.services.treasure_data;
-        if client.ensure_table(database, table).await? == TableOrigin::Created {
-            tracing::info!(%database, %table, "table created");
-        }
-        housekeeping::look_around(self.services, self.settings, &self.journal.state()).await;
-        self.made.store(true, Ordering::Relaxed);
-        self.journal.update(|state| state.phase = RunPhase::Uploading).await?;
-        if let Some(temporary) = self.temporary_table()? {
-            replacement::make_temporary_table(self, &temporary).await?;
-        }
-        let session = self.session()?;
-        match session.create().await {
-            Ok(open) => {
-                tracing::info!(session = %session.name(), "bulk import session opened");
-                Ok(open)
-            }
-            Err(error) => {
-                if matches!(error, TreasureDataError::SessionTaken { .. }) {
-                    // It is somebody else's: not ours to delete.
-                    self.made.store(false, Ordering::Relaxed);
-                    self.journal.forget().await?;
-                }
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Saves that every customer is stored; only then the session may be closed for uploads.
-    async fn all_stored(
-        &self,
-        session: OpenSession,
-        totals: Totals,
-        end: PageEnd,
-    ) -> Result<Option<Stage>, RunError> {
-        let Totals { rows, refused, .. } = totals;
-        let fetched = self.progress.snapshot();
-        tracing::info!(
-            pages = fetched.pages,
-            customers = fetched.customers,
-            parts = fetched.parts,
-            "all customers stored"
-        );
-        if rows == 0 {
-            return Err(GuardError::NoRows.into());
-        }
-        if self.settings.mode == Mode::Replace {
-            replacement::guard(self, rows).await?;
-        }
-        self.journal
-            .update(|state| {
-                state.phase = RunPhase::Frozen;
-                state.expected_rows = Some(rows);
-                state.customers = rows;
-                state.refused_customers = refused;
-                end.save_in(state);
-            })
-            .await?;
-        Ok(Some(Stage::Open(session)))
-    }
-
-    async fn verify(&self, session: LoadedSession) -> Result<VerifiedSession, RunError> {
-        let state = self.journal.state();
-        let errors = session.counts().error_records;
-        self.error_records.store(errors, Ordering::Relaxed);
-        if errors > 0 {
-            tracing::warn!(errors, "Treasure Data could not read some records");
-            if self.quarantine.has_folder() {
-                self.quarantine.put_error_records_aside(session.error_records().await?).await?;
-            }
-        }
-        if self.settings.mode == Mode::Replace {
-            replacement::guard(self, session.counts().valid_records).await?;
-        }
-        let job = session.job().map(ToOwned::to_owned);
-        let loaded = session.counts().valid_records;
-        let allowed = self.settings.max_error_records.saturating_sub(state.refused_customers);
-        let verified = session.verify(state.expected_rows, allowed)?;
-        let table = self.loaded_table()?;
-        self.services.treasure_data.declare_columns(&self.settings.database, &table).await?;
-        self.journal
-            .update(|state| {
-                state.phase = RunPhase::Ready;
-                state.loaded_rows = Some(loaded);
-                state.job = job.or(state.job.take());
-            })
-            .await?;
-        Ok(verified)
-    }
-
-    /// Behind the commit: the rename, the markers, the last save. A stop does not end this at once: it is short,
-    /// and an interrupted run would only have to do it again.
-    async fn publish(&self) -> Result<Outcome, RunError> {
-        let state = self.journal.state();
-        if state.phase < RunPhase::Committed {
-            tracing::info!(session = state.session, "committed");
-            self.journal.update(|state| state.phase = RunPhase::Committed).await?;
-        }
-        if state.phase < RunPhase::Renamed
-            && let Some(temporary) = self.temporary_table()?
-        {
-            let LoadSettings { database, table, .. } = self.settings;
-            self.services.treasure_data.rename_over(database, &temporary, table).await?;
-            tracing::info!(%table, "the new rows took the place of the old");
-            self.journal.update(|state| state.phase = RunPhase::Renamed).await?;
-        }
-        if !state.keeps_marker
-            && let Err(error) = self.session()?.delete().await
-        {
-            tracing::warn!(session = state.session, %error, "everything is loaded, but the session could not be deleted");
-        }
-        self.journal.finish().await?;
-        Ok(Outcome::Committed { rows: state.loaded_rows, job: state.job })
-    }
-
-    /// The store has no customers: an `append` has nothing to do, a `replace` is guarded.
-    async fn nothing_to_load(&self) -> Result<Outcome, RunError> {
-        let Some(temporary) = self.temporary_table()? else { return Ok(Outcome::NothingToLoad) };
-        replacement::guard(self, 0).await?;
-        let LoadSettings { database, table, .. } = self.settings;
-        self.services.treasure_data.ensure_table(database, table).await?;
-        self.made.store(true, Ordering::Relaxed);
-        self.journal.update(|state| state.phase = RunPhase::Uploading).await?;
-        replacement::make_temporary_table(self, &temporary).await?;
-        self.services.treasure_data.declare_columns(database, &temporary).await?;
-        // From here on the table may be empty, and the next run sees it through.
-        self.journal
-            .update(|state| {
-                state.phase = RunPhase::Committed;
-                state.loaded_rows = Some(0);
-            })
-            .await?;
-        self.publish().await?;
-        Ok(Outcome::Emptied)
-    }
-
-    fn report(&self, outcome: Outcome, duration: Duration) -> RunReport {
-        let state = self.journal.state();
-        RunReport {
-            outcome,
-            run_id: state.run_id,
-            session: state.session,
-            ingestion_time: state.ingestion_time,
-            resumed: self.resumed,
-            error_records: state.refused_customers + self.error_records.load(Ordering::Relaxed),
-            progress: self.progress.snapshot(),
-            yotpo: self.services.yotpo.counts(),
-            treasure_data: self.services.treasure_data.counts(),
-            duration,
-        }
-    }
-
-    fn session(&self) -> Result<Session, RunError> {
-        session_of(&self.services.treasure_data, &self.journal.state())
-    }
-
-    fn temporary_table(&self) -> Result<Option<TableName>, RunError> {
-        Ok(self.journal.state().temporary_table.map(|name| name.parse()).transpose()?)
-    }
-
-    fn loaded_table(&self) -> Result<TableName, RunError> {
-        Ok(self.temporary_table()?.unwrap_or_else(|| self.settings.table.clone()))
-    }
-
-    fn commit_failed(&self) -> Result<TreasureDataError, RunError> {
-        Ok(TreasureDataError::CommitFailed {
-            session: self.session()?.name().clone(),
-            database: self.settings.database.clone(),
-            table: self.loaded_table()?,
-            attempts: COMMIT_ATTEMPTS,
-        })
-    }
-
-    fn lost_its_cursor(&self, error: &RunError) -> bool {
-        let behind_saved_cursor = self.resumed && self.journal.state().phase == RunPhase::Uploading;
-        matches!(error, RunError::Yotpo(error) if behind_saved_cursor && error.is_cursor_refused())
-    }
-
-    async fn discard(&self) -> Result<(), RunError> {
-        discard(&self.services.treasure_data, self.settings.polling, &self.journal.state()).await?;
-        self.journal.forget().await
-    }
-
-    /// What is left behind: kept when a later run can go on with it, else removed.
-    async fn aftermath(&self, error: &RunError) -> Aftermath {
-        let state = self.journal.state();
-        let Ok(session) = self.session() else { return Aftermath::NothingMade };
-        let session = session.name().clone();
-        if matches!(error, RunError::CommitUnknown { .. }) {
-            return Aftermath::Unknown(session);
-        }
-        if state.phase >= RunPhase::Committing {
-            return Aftermath::Committing(session);
-        }
-        if !self.made.load(Ordering::Relaxed) {
-            return Aftermath::NothingMade;
-        }
-        let worth_keeping = state.parts > 0 || state.phase > RunPhase::Uploading;
-        if error.is_resumable() && worth_keeping {
-            let RunState { customers, parts, .. } = state;
-            return Aftermath::Resumable { session, customers, parts };
-        }
-        let limit = match error {
-            RunError::Interrupted(_) => INTERRUPTED_CLEANUP_LIMIT,
-            _ => CLEANUP_LIMIT,
-        };
-        match self.services.clock.deadline(limit, self.discard()).await {
-            Ok(Ok(())) => Aftermath::Deleted,
-            Ok(Err(error)) => {
-                tracing::warn!(%session, %error, "what the run made could not all be removed");
-                Aftermath::Left(session)
-            }
-            Err(elapsed) => {
-                tracing::warn!(%session, %elapsed, "what the run made could not all be removed");
-                Aftermath::Left(session)
-            }
-        }
-    }
-}
-
-/// Does `work`, unless a stop was asked for or is asked for meanwhile.
-async fn unless_stopped<T>(
-    stop: &StopRequests,
-    work: impl Future<Output = Result<T, RunError>>,
-) -> Result<T, RunError> {
-    tokio::select! {
-        biased;
-        signal = stop.requested() => Err(RunError::Interrupted(signal)),
-        result = work => result,
-    }
-}
-
-/// The session of a run; in `replace` mode it loads the temporary table.
-pub(super) fn session_of(client: &Arc<TreasureDataClient>, state: &RunState) -> Result<Session, RunError> {
-    let table = match &state.temporary_table {
-        Some(name) => name.parse()?,
-        None => state.target.table.clone(),
+    let is_shared = settings.resume.run_id.is_some();
+    let start =
+        cancel_on_stop(stop, decide_start(services, settings, store, progress, generated, stop)).await;
+    let (state, saved, resumed) = match start {
+        Ok(Start::Attempt { state, saved, resumed }) => (*state, saved.map(|saved| *saved), resumed),
+        Ok(Start::LegacyDone(legacy)) => return Ok(report_of_legacy(services, progress, &legacy, started)),
+        Err(error) => return Err(failed_to_start(error, store, is_shared)),
     };
-    Ok(Session::new(Arc::clone(client), state.session.parse()?, state.target.database.clone(), table))
+    progress.resume_from(&state);
+    let mut run = Run::new(services, settings, store, progress, state, saved, resumed);
+    let mut may_start_over = resumed;
+    loop {
+        // Most of a run's state is in this future: it lives on the heap, as each caller's would not be small either.
+        match Box::pin(complete(&run, stop)).await {
+            Ok(ended) => return Ok(report(&run, ended, services.clock.now().saturating_sub(started))),
+            Err(error) if may_start_over && lost_its_cursor(&run, &error) => {
+                tracing::warn!(run_id = %run.names.run_id, "Yotpo no longer accepts the saved cursor, starting over");
+                may_start_over = false;
+                if let Err(error) = start_over(&mut run).await {
+                    let recovery = recover(&run, &error).await;
+                    return Err(RunFailure { error, recovery, is_shared });
+                }
+            }
+            Err(error) => {
+                let recovery = recover(&run, &error).await;
+                return Err(RunFailure { error, recovery, is_shared });
+            }
+        }
+    }
+}
+
+/// How a run ended well.
+struct Ended {
+    outcome: Outcome,
+    joined: bool,
+    winner: Option<Winner>,
+    facts: WinnerFacts,
+}
+
+/// Makes the attempt, and what follows from its end.
+async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError> {
+    let state = run.journal.state();
+    let table = run.settings.target.label();
+    tracing::info!(run_id = %state.run_id, table, mode = %state.mode, "started");
+    let mut executor = Executor::new(run, load_attempt(run), stop);
+    let ending = executor.run_to_end().await?;
+    let facts = executor.winner_facts();
+    match ending {
+        Ending::Loaded { winner, joined } => {
+            let ended = loaded(winner, joined, facts);
+            let work = async {
+                run.journal.update(|state| state.phase = RunPhase::Finished).await?;
+                clean_up(run, executor.attempt(), &winner).await;
+                run.journal.finish(finished(run, &ended)).await
+            };
+            with_shutdown_grace(&run.services.clock, stop, work).await?;
+            Ok(ended)
+        }
+        Ending::NothingToLoad => {
+            let ended = Ended { outcome: Outcome::NothingToLoad, joined: false, winner: None, facts };
+            run.journal.finish(finished(run, &ended)).await?;
+            Ok(ended)
+        }
+        ending => Err(unsuccessful(run, executor.attempt(), ending, facts)),
+    }
+}
+
+fn loaded(winner: Winner, joined: bool, facts: WinnerFacts) -> Ended {
+    let outcome = match (winner.is_empty(), facts.was_done_before) {
+        (true, _) => Outcome::Emptied,
+        (false, true) => Outcome::AlreadyCommitted,
+        (false, false) => Outcome::Committed,
+    };
+    Ended { outcome, joined, winner: Some(winner), facts }
+}
+
+pub(super) fn unsuccessful(run: &Run<'_>, attempt: &Attempt, ending: Ending, facts: WinnerFacts) -> RunError {
+    let set = attempt.winner().copied().or(attempt.own().map(OwnSet::as_winner));
+    let session = set.and_then(|set| run.names.session(&set).ok());
+    let job_id = facts.job_id.or(run.journal.state().job_id);
+    RunError::Ended { ending, session, job_id }
+}
+
+/// Removes what nobody needs any more. A failure costs nothing but what is left.
+async fn clean_up(run: &Run<'_>, attempt: &Attempt, winner: &Winner) {
+    let cleanup = attempt.cleanup(run.journal.state().keeps_marker);
+    let removal = async {
+        if let Some(own) = cleanup.own {
+            remove_set(run, &own).await?;
+        }
+        if cleanup.run {
+            remove_run(run, attempt.generation(), winner).await?;
+        } else {
+            sweep_stale_runs(run).await;
+        }
+        Ok::<(), RunError>(())
+    };
+    if let Err(error) = removal.await {
+        tracing::warn!(%error, "everything is loaded, but not all that is left of the run could be removed");
+    }
+}
+
+/// Removes the ballots of a run, then its winner.
+pub(super) async fn remove_run(run: &Run<'_>, generation: u8, winner: &Winner) -> Result<(), RunError> {
+    for generation in 0..=generation {
+        run.client().delete_session(&run.names.ballot(generation)?).await?;
+    }
+    run.client().delete_session(&run.names.session(winner)?).await?;
+    Ok(())
+}
+
+fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
+    let state = run.journal.state();
+    let progress = run.progress.snapshot();
+    FinishedRun {
+        run_id: state.run_id,
+        mode: Some(state.mode),
+        outcome: match ended.outcome {
+            Outcome::Committed | Outcome::AlreadyCommitted => FinishedAs::Committed,
+            Outcome::Emptied => FinishedAs::Emptied,
+            Outcome::NothingToLoad => FinishedAs::NothingToLoad,
+        },
+        joined: ended.joined,
+        ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
+        rows: rows(ended),
+        customers: progress.customers,
+        customers_with_loyalty_data: progress.customers_with_loyalty_data,
+        pages: progress.pages,
+        error_records: error_records(run, ended),
+        ended_by: progress.ended_by,
+        job_id: ended.facts.job_id.clone(),
+        started_at: state.started_at,
+        finished_at: run.services.clock.unix_time().as_secs(),
+    }
+}
+
+fn rows(ended: &Ended) -> Option<u64> {
+    match ended.outcome {
+        Outcome::Emptied | Outcome::NothingToLoad => Some(0),
+        Outcome::Committed | Outcome::AlreadyCommitted => {
+            let proven = ended.winner.and_then(|winner| winner.totals).map(|totals| totals.valid);
+            ended.facts.rows.or(proven)
+        }
+    }
+}
+
+fn error_records(run: &Run<'_>, ended: &Ended) -> u64 {
+    let rejected = if ended.joined {
+        ended.winner.and_then(|winner| winner.totals).map_or(0, |totals| totals.rejected)
+    } else {
+        run.journal.state().rejected_customers
+    };
+    rejected + ended.facts.error_records
+}
+
+fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunReport {
+    let session =
+        ended.winner.filter(|winner| !winner.is_empty()).and_then(|winner| run.names.session(&winner).ok());
+    RunReport {
+        outcome: ended.outcome,
+        joined: ended.joined,
+        rows: rows(&ended),
+        run_id: run.names.run_id.to_string(),
+        session: session.map(|session| session.to_string()),
+        ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
+        resumed: run.resumed,
+        error_records: error_records(run, &ended),
+        job_id: ended.facts.job_id,
+        progress: run.progress.snapshot(),
+        yotpo: run.services.yotpo.as_ref().map(|yotpo| yotpo.counts()).unwrap_or_default(),
+        treasure_data: run.services.treasure_data.counts(),
+        duration,
+    }
+}
+
+fn report_of_legacy(
+    services: &Services,
+    progress: &Progress,
+    legacy: &LegacyRun,
+    started: Duration,
+) -> RunReport {
+    RunReport {
+        outcome: Outcome::AlreadyCommitted,
+        joined: true,
+        rows: legacy.loaded_rows,
+        run_id: legacy.run_id.to_string(),
+        session: Some(legacy.session.to_string()),
+        ingestion_time: Some(legacy.ingestion_time),
+        resumed: true,
+        error_records: 0,
+        job_id: None,
+        progress: progress.snapshot(),
+        yotpo: services.yotpo.as_ref().map(|yotpo| yotpo.counts()).unwrap_or_default(),
+        treasure_data: services.treasure_data.counts(),
+        duration: services.clock.now().saturating_sub(started),
+    }
+}
+
+fn lost_its_cursor(run: &Run<'_>, error: &RunError) -> bool {
+    let is_uploading = run.journal.state().phase == RunPhase::Uploading;
+    matches!(error, RunError::Yotpo(error) if is_uploading && error.is_cursor_refused())
+}
+
+/// The set of an earlier process cannot be completed: it is removed, and another begun.
+async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
+    if let Some(set) = run.journal.state().set {
+        remove_set(run, &super::context::restored(&set)).await?;
+    }
+    run.journal.update(|state| state.begin_set()).await?;
+    run.resumed = false;
+    Ok(())
 }
 
 /// A run that failed before it began: what an earlier run left is as it was.
-fn failed_on_entry(error: RunError, store: &StateStore) -> RunFailure {
+fn failed_to_start(error: RunError, store: &StateStore, is_shared: bool) -> RunFailure {
     let saved = store.run().ok().flatten();
-    let session = saved.as_ref().and_then(|state| state.session.parse().ok());
-    let is_unknown = matches!(
-        error,
-        RunError::CommitUnknown { .. } | RunError::TreasureData(TreasureDataError::UnexpectedState { .. })
-    );
-    let aftermath = match (saved, session) {
-        (Some(_), Some(session)) if is_unknown => Aftermath::Unknown(session),
-        (Some(state), Some(session)) if state.parts == 0 && state.phase == RunPhase::Uploading => {
-            Aftermath::Left(session)
-        }
-        (Some(state), Some(session)) if state.phase < RunPhase::Committing => {
-            Aftermath::Resumable { session, customers: state.customers, parts: state.parts }
-        }
-        (Some(_), Some(session)) => Aftermath::Committing(session),
-        _ => Aftermath::NothingMade,
-    };
-    RunFailure { error, aftermath }
+    let recovery = super::recovery::of_saved(saved.as_ref(), &error);
+    RunFailure { error, recovery, is_shared }
 }

@@ -4,8 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::identity::RunId;
-use crate::identity::{DatabaseName, Mode, TableName, Target};
+use crate::identity::{Mode, RunId, Target};
 use crate::part::CompressionLevel;
 use crate::treasure_data::Polling;
 use crate::yotpo::LoyaltyCheck;
@@ -55,10 +54,6 @@ pub struct ResumeSettings {
 pub struct LoadSettings {
     /// Store, services, database and table.
     pub target: Target,
-    /// The database; it must exist.
-    pub database: DatabaseName,
-    /// The table; created if missing.
-    pub table: TableName,
     /// Whether rows are added or replaced.
     pub mode: Mode,
     /// Customers on a page; a cursor belongs to its page size.
@@ -79,4 +74,47 @@ pub struct LoadSettings {
     pub quarantine_folder: Option<PathBuf>,
     /// What is remembered between runs.
     pub resume: ResumeSettings,
+    /// For how long a run may be attempted, counted from its first attempt.
+    pub run_lifetime: Duration,
+    /// Whether `replace` goes on where the ids of tables cannot be read.
+    pub without_table_ids: bool,
+}
+
+impl LoadSettings {
+    /// Settings for making sure that a run loads nothing: what concerns fetching is as by default and not used.
+    pub fn to_abandon(target: Target, mode: Mode, run_id: Option<RunId>, account: AbandonSettings) -> Self {
+        let AbandonSettings { state_folder, polling, run_lifetime, without_table_ids } = account;
+        Self {
+            target,
+            mode,
+            page_size: 100,
+            parts: PartSettings {
+                most_rows: NonZeroUsize::MIN,
+                closing_size: 0,
+                level: CompressionLevel::FASTEST,
+            },
+            upload_workers: NonZeroUsize::MIN,
+            polling,
+            loyalty_check: LoyaltyCheck::Off,
+            guards: ReplaceGuards { allow_empty: false, min_rows_ratio: 0.0 },
+            max_error_records: 0,
+            quarantine_folder: None,
+            resume: ResumeSettings { state_folder, policy: ResumePolicy::Within(Duration::MAX), run_id },
+            run_lifetime,
+            without_table_ids,
+        }
+    }
+}
+
+/// What is needed to abandon a run.
+#[derive(Clone, Debug)]
+pub struct AbandonSettings {
+    /// Folder of state and lock.
+    pub state_folder: PathBuf,
+    /// How a commit in progress is waited for.
+    pub polling: Polling,
+    /// For how long a run may be attempted.
+    pub run_lifetime: Duration,
+    /// Whether `replace` goes on where the ids of tables cannot be read.
+    pub without_table_ids: bool,
 }

@@ -1,4 +1,7 @@
 //! Parts: built in order, uploaded several at once, noted in the ledger when they are stored.
+//!
+//! Owns when a part is closed and what it is called. A part is closed only when rows for the next one are there, so that
+//! the last is never empty and can carry the totals. It does not decide whether the last one may be uploaded.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -8,42 +11,50 @@ use tokio::sync::mpsc;
 
 use super::LoadSettings;
 use super::PartSettings;
+use super::context::Run;
 use super::encoding::{EncodedChunk, PendingChunk};
 use super::error::RunError;
 use super::fetch::full_batch;
-use super::journal::Journal;
 use super::ledger::{Ledger, PageEnd, StoredPart};
-use super::progress::Progress;
-use super::quarantine::Quarantine;
-use crate::checkpoint::RunState;
-use crate::identity::PartName;
+use super::transfer::is_resumable_end;
+use crate::identity::{OwnPart, PartName, PartTotals, PartsDigest, SessionName};
 use crate::part::{Part, PartBuilder};
-use crate::treasure_data::{OpenSession, TreasureDataError};
+use crate::treasure_data::TreasureDataError;
 
 /// Builds parts from chunks and uploads them.
 pub(super) struct Uploader<'a> {
-    settings: &'a LoadSettings,
-    session: OpenSession,
-    journal: &'a Journal,
-    quarantine: &'a Quarantine,
-    progress: &'a Progress,
+    run: &'a Run<'a>,
+    session: SessionName,
     builder: PartBuilder,
     /// What the part that is being built holds beside its rows.
-    refused: u64,
+    rejected: u64,
     end: Option<PageEnd>,
     /// Of the next part.
     position: u64,
+    /// Over the names of all parts before it.
+    digest: PartsDigest,
     total: Totals,
     ledger: Ledger,
-    uploads: FuturesUnordered<BoxFuture<'a, Result<Stored, TreasureDataError>>>,
+    uploads: FuturesUnordered<BoxFuture<'a, Result<Option<Stored>, TreasureDataError>>>,
+    /// The session takes no parts any more.
+    is_lost: bool,
 }
 
 /// What went through the uploader, and what went before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) rows: u64,
-    pub(super) refused: u64,
-    pub(super) parts: u64,
+    pub(super) rejected: u64,
+}
+
+/// How the uploads ended.
+pub(super) enum Uploaded {
+    /// All parts are stored; the digest is over all their names.
+    Complete(PartTotals, PartsDigest),
+    /// There was no row for a last part.
+    NothingFurther,
+    /// The session takes no parts any more.
+    SessionLost,
 }
 
 /// A part that Treasure Data has.
@@ -55,37 +66,43 @@ struct Stored {
 }
 
 impl<'a> Uploader<'a> {
-    /// An uploader behind what `state` says is stored.
-    pub(super) fn new(
-        settings: &'a LoadSettings,
-        session: OpenSession,
-        journal: &'a Journal,
-        quarantine: &'a Quarantine,
-        progress: &'a Progress,
-        state: &RunState,
-    ) -> Self {
+    /// An uploader behind what the journal says is stored.
+    pub(super) fn new(run: &'a Run<'a>, session: SessionName) -> Self {
+        let settings = run.settings;
+        let state = run.journal.state();
         Self {
-            settings,
+            run,
             session,
-            journal,
-            quarantine,
-            progress,
             builder: PartBuilder::with_capacity(part_capacity(&settings.parts), parts_in_memory(settings)),
-            refused: 0,
+            rejected: 0,
             end: None,
             position: state.parts,
-            total: Totals { rows: state.customers, refused: state.refused_customers, parts: state.parts },
-            ledger: Ledger::new(state.parts, state.customers, state.refused_customers),
+            digest: state.parts_digest,
+            total: Totals { rows: state.rows, rejected: state.rejected_customers },
+            ledger: Ledger::new(state.parts, state.rows, state.rejected_customers),
             uploads: FuturesUnordered::new(),
+            is_lost: false,
         }
     }
 
-    /// Takes chunks until there are no more. The last part is not closed: see [`Self::finish`].
+    /// What went through so far.
+    pub(super) const fn totals(&self) -> Totals {
+        self.total
+    }
+
+    /// Whether the session takes no parts any more.
+    pub(super) const fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// Takes chunks until there are no more, or the session is lost. The last part is not closed: see [`Self::finish`].
     pub(super) async fn take_all(
         &mut self,
         chunks: &mut mpsc::Receiver<PendingChunk>,
     ) -> Result<(), RunError> {
-        while let Some(pending) = self.next(chunks).await? {
+        while !self.is_lost
+            && let Some(pending) = self.next(chunks).await?
+        {
             let chunk = pending.finished().await?;
             self.add(chunk).await?;
         }
@@ -95,42 +112,63 @@ impl<'a> Uploader<'a> {
     /// Adds a chunk to the part that is being built.
     pub(super) async fn add(&mut self, encoded: EncodedChunk) -> Result<(), RunError> {
         let EncodedChunk { chunk, refused, end } = encoded;
-        let most_rows = u64::try_from(self.settings.parts.most_rows.get()).unwrap_or(u64::MAX);
-        if self.builder.rows() + chunk.rows() > most_rows {
-            self.close_part().await?;
+        if chunk.rows() > 0 && self.is_full_for(chunk.rows()) {
+            self.close_part(None).await?;
         }
         for customer in &refused {
-            self.total.refused += 1;
-            self.quarantine.put_aside(customer).await?;
-            if self.total.refused > self.settings.max_error_records {
+            self.total.rejected += 1;
+            self.run.quarantine.put_aside(customer).await?;
+            if self.total.rejected > self.run.settings.max_error_records {
+                // What is in flight is stored: with the flag that lets this customer pass, the run is resumed from there.
+                self.drain().await?;
                 return Err(RunError::Customer {
                     page: customer.page,
                     position: customer.position,
-                    allowed: self.settings.max_error_records,
+                    allowed: self.run.settings.max_error_records,
                     source: customer.reason,
                 });
             }
         }
-        self.refused += u64::try_from(refused.len()).unwrap_or(u64::MAX);
+        self.rejected += u64::try_from(refused.len()).unwrap_or(u64::MAX);
         self.total.rows += chunk.rows();
         self.end = end;
         self.builder.append(&chunk);
-        if self.builder.compressed_len() >= self.settings.parts.closing_size
-            || self.builder.rows() >= most_rows
-        {
-            self.close_part().await?;
-        }
         Ok(())
     }
 
-    /// Uploads the last part and waits until all are stored.
-    pub(super) async fn finish(mut self) -> Result<Totals, RunError> {
-        self.close_part().await?;
-        self.drain().await?;
-        Ok(self.total)
+    fn is_full_for(&self, rows: u64) -> bool {
+        let max_rows = u64::try_from(self.run.settings.parts.most_rows.get()).unwrap_or(u64::MAX);
+        self.builder.compressed_len() >= self.run.settings.parts.closing_size
+            || self.builder.rows() + rows > max_rows
     }
 
-    /// Waits for the uploads under way, without starting another.
+    /// Uploads the last part, which carries the totals, once all others are stored.
+    pub(super) async fn finish(mut self) -> Result<Uploaded, RunError> {
+        self.drain().await?;
+        if self.is_lost {
+            return Ok(Uploaded::SessionLost);
+        }
+        if self.builder.rows() == 0 {
+            return Ok(Uploaded::NothingFurther);
+        }
+        let Totals { rows: valid, rejected } = self.total;
+        self.close_part(Some(self.total)).await?;
+        self.drain().await?;
+        if self.is_lost {
+            return Ok(Uploaded::SessionLost);
+        }
+        Ok(Uploaded::Complete(PartTotals { parts: self.position, valid, rejected }, self.digest))
+    }
+
+    /// Stores what was built so far, for a run that will be resumed.
+    pub(super) async fn store_rest(mut self) -> Result<(), RunError> {
+        if is_resumable_end(self.end.as_ref()) {
+            self.close_part(None).await?;
+        }
+        self.drain().await
+    }
+
+    /// Waits for the uploads in flight, without starting another.
     pub(super) async fn drain(&mut self) -> Result<(), RunError> {
         while let Some(stored) = self.uploads.next().await {
             self.note(stored?).await?;
@@ -152,38 +190,53 @@ impl<'a> Uploader<'a> {
         }
     }
 
-    /// Starts the upload of the part that was built, once a worker is free.
-    async fn close_part(&mut self) -> Result<(), RunError> {
+    /// Starts the upload of the part that was built, once a worker is free. The last one carries the totals.
+    async fn close_part(&mut self, last: Option<Totals>) -> Result<(), RunError> {
         if self.builder.is_empty() {
             return Ok(());
         }
-        while self.uploads.len() >= self.settings.upload_workers.get() {
+        while self.uploads.len() >= self.run.settings.upload_workers.get() {
             if let Some(stored) = self.uploads.next().await {
                 self.note(stored?).await?;
             }
         }
         let part = self.builder.finish();
-        let stored =
-            StoredPart { rows: part.rows, refused: std::mem::take(&mut self.refused), end: self.end.take() };
-        self.uploads.push(Box::pin(store(self.session.clone(), self.position, part, stored)));
+        let own = OwnPart::new(self.position, &part.body);
+        let name = match last {
+            None => own.render()?,
+            Some(Totals { rows, rejected }) => own.last(self.digest, rows, rejected).render()?,
+        };
+        self.digest = self.digest.with(name.as_str());
+        let stored = StoredPart {
+            rows: part.rows,
+            refused: std::mem::take(&mut self.rejected),
+            end: self.end.take(),
+            digest: self.digest,
+        };
+        self.uploads.push(Box::pin(store(self.run, self.session.clone(), name, self.position, part, stored)));
         self.position += 1;
-        self.total.parts = self.position;
         Ok(())
     }
 
-    async fn note(&mut self, stored: Stored) -> Result<(), RunError> {
-        let Stored { position, part, body, row_bytes } = stored;
+    async fn note(&mut self, stored: Option<Stored>) -> Result<(), RunError> {
+        let Some(Stored { position, part, body, row_bytes }) = stored else {
+            self.is_lost = true;
+            return Ok(());
+        };
         let compressed = body.len();
         self.builder.reuse(body);
-        tracing::debug!(part = %PartName::at(position), bytes = compressed, rows = part.rows, "part stored");
-        self.progress.part_stored(compressed, row_bytes);
+        tracing::debug!(part = position, bytes = compressed, rows = part.rows, "part stored");
+        self.run.progress.part_stored(compressed, row_bytes);
         if let Some(prefix) = self.ledger.stored(position, part) {
-            self.journal
+            self.run
+                .journal
                 .update(|state| {
                     state.parts = prefix.parts;
-                    state.customers = prefix.rows;
-                    state.refused_customers = prefix.refused;
-                    prefix.end.save_in(state);
+                    state.parts_digest = prefix.digest;
+                    state.rows = prefix.rows;
+                    state.rejected_customers = prefix.refused;
+                    state.position = prefix.end.position;
+                    state.loyalty = prefix.end.loyalty;
                 })
                 .await?;
         }
@@ -191,15 +244,18 @@ impl<'a> Uploader<'a> {
     }
 }
 
+/// Uploads a part; none when the session takes no parts any more.
 async fn store(
-    session: OpenSession,
+    run: &Run<'_>,
+    session: SessionName,
+    name: PartName,
     position: u64,
     part: Part,
     stored: StoredPart,
-) -> Result<Stored, TreasureDataError> {
+) -> Result<Option<Stored>, TreasureDataError> {
     let Part { body, uncompressed_bytes: row_bytes, .. } = part;
-    session.upload(&PartName::at(position), body.clone()).await?;
-    Ok(Stored { position, part: stored, body, row_bytes })
+    let is_stored = run.client().upload_part(&session, &name, body.clone()).await?;
+    Ok(is_stored.then_some(Stored { position, part: stored, body, row_bytes }))
 }
 
 /// Parts that are built or uploaded at once.

@@ -34,6 +34,14 @@ pub struct RetryPolicy {
     pub timeout: Duration,
 }
 
+/// The attempts of one call.
+#[derive(Debug)]
+pub struct Series {
+    schedule: Schedule,
+    started: Duration,
+    made: u32,
+}
+
 /// What a service's requests cost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestCounts {
@@ -101,53 +109,52 @@ impl Retrier {
     ///
     /// # Errors
     /// The last attempt's error, with the number of attempts and why no further one was made.
-    pub async fn call<T, F, A>(&self, attempt: A) -> Result<T, CallError>
+    pub async fn call<T, F, A>(&self, mut attempt: A) -> Result<T, CallError>
     where
         A: FnMut() -> F,
         F: Future<Output = Result<T, CallError>>,
     {
-        self.call_asking(attempt, || std::future::ready(Ok(None))).await
-    }
-
-    /// Makes a call that must not be acted on twice: after an ambiguous failure `ask` finds out whether the server
-    /// acted, and its `Some` is the call's result.
-    ///
-    /// # Errors
-    /// As [`Self::call`], and whatever `ask` fails with.
-    pub async fn call_asking<T, F, A, G, Q>(&self, mut attempt: A, mut ask: Q) -> Result<T, CallError>
-    where
-        A: FnMut() -> F,
-        F: Future<Output = Result<T, CallError>>,
-        Q: FnMut() -> G,
-        G: Future<Output = Result<Option<T>, CallError>>,
-    {
-        let started = self.clock.now();
-        let mut schedule = Schedule::new(&self.policy);
-        let mut made = 0;
+        let mut series = self.series();
         loop {
-            self.gate.admit().await;
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            made += 1;
-            let error = match attempt().await {
-                Ok(value) => {
-                    self.budget.returned(made > 1);
-                    return Ok(value);
-                }
-                Err(error) => error,
-            };
-            let delay = match self.next_delay(&error, &mut schedule, started) {
-                Ok(delay) => delay,
-                Err(reason) => return Err(error.after(made, reason)),
-            };
-            self.report(&error, made, delay);
-            self.clock.sleep(delay).await;
-            if error.class() == Class::Ambiguous
-                && let Some(value) = ask().await?
-            {
+            if let Some(value) = self.attempt_in(&mut series, attempt()).await? {
                 return Ok(value);
             }
-            self.retries.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The attempts of one call, none of them made.
+    pub fn series(&self) -> Series {
+        Series { schedule: Schedule::new(&self.policy), started: self.clock.now(), made: 0 }
+    }
+
+    /// Makes one attempt. After a failure that another attempt may mend it waits until that may be made and gives `None`:
+    /// whoever must not act twice looks at the state before.
+    ///
+    /// # Errors
+    /// The attempt's error when there is to be no further one, with the number of attempts and why.
+    pub async fn attempt_in<T>(
+        &self,
+        series: &mut Series,
+        attempt: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<Option<T>, CallError> {
+        self.gate.admit().await;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.retries.fetch_add(u64::from(series.made > 0), Ordering::Relaxed);
+        series.made += 1;
+        let error = match attempt.await {
+            Ok(value) => {
+                self.budget.returned(series.made > 1);
+                return Ok(Some(value));
+            }
+            Err(error) => error,
+        };
+        let delay = match self.next_delay(&error, &mut series.schedule, series.started) {
+            Ok(delay) => delay,
+            Err(reason) => return Err(error.after(series.made, reason)),
+        };
+        self.report(&error, series.made, delay);
+        self.clock.sleep(delay).await;
+        Ok(None)
     }
 
     /// How long to wait before the next attempt, or why there is none.

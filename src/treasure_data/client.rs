@@ -1,6 +1,7 @@
 //! One call: address, key, effect.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -11,11 +12,14 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::http::{CallError, Effect, HttpClient, Redactor, Request, Response};
-use crate::retry::{RequestCounts, Retrier};
+use crate::http::{CallError, Effect, HttpClient, Request, Response};
+use crate::retry::{RequestCounts, Retrier, Series};
 
 /// Largest JSON answer that is accepted.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// No time that two clocks can be apart.
+const NO_DATE: i64 = i64::MIN;
 
 /// Which account is loaded into.
 #[derive(Clone, Debug)]
@@ -33,6 +37,17 @@ pub struct TreasureDataClient {
     authorization: HeaderValue,
     http: HttpClient,
     retrier: Arc<Retrier>,
+    /// How far Treasure Data's clock is ahead of this machine's, in seconds; [`NO_DATE`] before any response told.
+    clock_offset: AtomicI64,
+}
+
+/// How load jobs and commits are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polling {
+    /// How often to look.
+    pub interval: Duration,
+    /// How long to wait for the load job, and for the commit, at most.
+    pub timeout: Duration,
 }
 
 /// What a call sends.
@@ -76,7 +91,8 @@ impl TreasureDataClient {
         http.redactor().learn(&settings.api_key);
         let mut authorization = HeaderValue::from_str(&format!("TD1 {}", settings.api_key.expose_secret()))?;
         authorization.set_sensitive(true);
-        Ok(Self { endpoint: settings.endpoint, authorization, http, retrier })
+        let clock_offset = AtomicI64::new(NO_DATE);
+        Ok(Self { endpoint: settings.endpoint, authorization, http, retrier, clock_offset })
     }
 
     /// What was sent so far.
@@ -84,12 +100,47 @@ impl TreasureDataClient {
         self.retrier.counts()
     }
 
-    pub(super) fn clock(&self) -> &Clock {
+    /// Time.
+    pub fn clock(&self) -> &Clock {
         self.http.clock()
     }
 
-    pub(super) fn redactor(&self) -> &Redactor {
-        self.http.redactor()
+    /// The series of attempts of one call.
+    pub fn series(&self) -> Series {
+        self.retrier.series()
+    }
+
+    /// Seconds since the Unix epoch by Treasure Data's clock, from the `Date` of its last response; `None` when no
+    /// response had one.
+    pub fn server_time(&self) -> Option<u64> {
+        let offset = Some(self.clock_offset.load(Ordering::Relaxed)).filter(|offset| *offset != NO_DATE)?;
+        self.clock().unix_time().as_secs().checked_add_signed(offset)
+    }
+
+    fn note_date(&self, headers: &HeaderMap) {
+        let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok()) else { return };
+        let Some(date) =
+            httpdate::parse_http_date(date).ok().and_then(|date| date.duration_since(UNIX_EPOCH).ok())
+        else {
+            return;
+        };
+        let [server, machine] = [date, self.clock().unix_time()].map(|time| i64::try_from(time.as_secs()));
+        if let (Ok(server), Ok(machine)) = (server, machine) {
+            self.clock_offset.store(server - machine, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends a call once and takes whatever comes back.
+    pub(super) async fn exchange(&self, call: &(Method, Call<'_>)) -> Result<(Request, Response), CallError> {
+        let request = self.request(call);
+        let response = self.http.send(&request).await?;
+        self.note_date(&response.headers);
+        Ok((request, response))
+    }
+
+    /// The error that a refusal means.
+    pub(super) fn failure(&self, request: &Request, response: &Response) -> CallError {
+        self.http.failure(request, response)
     }
 
     pub(super) fn retrier(&self) -> &Retrier {
@@ -108,7 +159,10 @@ impl TreasureDataClient {
 
     /// One attempt.
     pub(super) async fn attempt(&self, call: &(Method, Call<'_>)) -> Result<Response, CallError> {
-        let response = self.http.send_for_success(&self.request(call)).await?;
+        let (request, response) = self.exchange(call).await?;
+        if !response.status.is_success() {
+            return Err(self.failure(&request, &response));
+        }
         // A proxy's page says nothing about what Treasure Data did, whatever its status.
         let (operation, effect) = (call.1.operation, call.1.effect);
         response.refuse_web_page().map_err(|problem| CallError::body(operation, effect, problem))?;

@@ -1,23 +1,19 @@
 //! Treasure Data's side: tables, bulk import sessions and their jobs.
 //!
-//! Owns the REST calls, the retry-safety rule of each (what to ask before a call is repeated), and the life of a bulk
-//! import session as types: an [`OpenSession`] takes parts, a [`FrozenSession`] is performed, a [`LoadedSession`]
-//! knows its counts, and only a [`VerifiedSession`] can be committed. It knows nothing of Yotpo, rows or files.
+//! Owns the REST calls and the rule of each for a lost response: what changes nothing, or overwrites itself, is repeated;
+//! everything else is reported as [`Change::Unclear`]. It decides nothing about a run, and knows nothing of Yotpo, rows or
+//! files.
 
-mod answer;
+mod change;
 mod client;
 mod error;
+mod response;
 mod session;
-mod session_calls;
 mod table;
-mod wait;
 
-pub use answer::{SessionState, SessionStatus, TableState};
-pub use client::{TreasureDataClient, TreasureDataSettings};
+pub use change::Change;
+pub use client::{Polling, TreasureDataClient, TreasureDataSettings};
 pub use error::TreasureDataError;
-pub use session::{
-    CommittedSession, CommittingSession, FrozenSession, LoadedSession, OpenSession, PerformingSession,
-    RecordCounts, Session, Stage, VerifiedSession,
-};
-pub use table::TableOrigin;
-pub use wait::Polling;
+pub use response::{SessionState, SessionStatus, TableState};
+pub use session::JobOutcome;
+pub use table::{Overwrite, TableLook};

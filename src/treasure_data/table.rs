@@ -1,61 +1,79 @@
-//! Tables: creating, naming their columns, renaming over another, deleting.
+//! The calls about tables: creating, reading ids, naming columns, renaming, deleting.
 //!
-//! | call | on a lost answer |
+//! | call | on a lost response |
 //! |---|---|
-//! | create | repeated: 409 means it exists |
+//! | show, list | repeated: they change nothing |
 //! | append-schema | repeated: the same columns again change nothing |
-//! | rename | repeated: 404 on the temporary table means that it was renamed; the list of tables must agree |
 //! | delete | repeated: 404 means gone |
-
-use std::time::Duration;
+//! | create, rename | reported as unclear; the caller looks first. A 404 never means "done already" |
 
 use http::{Method, StatusCode};
 
-use super::answer::{TableList, TableState};
+use super::change::Change;
 use super::client::{Call, Payload, TreasureDataClient};
 use super::error::TreasureDataError;
-use crate::http::{BodyProblem, CallError, Effect};
-use crate::identity::{DatabaseName, TableName};
+use super::response::{TableList, TableState};
+use crate::http::Effect;
+use crate::identity::{DatabaseName, TableId, TableName};
+use crate::retry::Series;
 
-/// How often a rename that the list of tables does not show is asked for.
-const RENAME_ATTEMPTS: u32 = 5;
-/// Time that the list of tables gets to show a rename.
-const RENAME_PAUSE: Duration = Duration::from_secs(2);
-
-/// Whether a table was there before.
+/// What is known of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableOrigin {
-    /// It was made just now.
-    Created,
-    /// It existed, or the key may not make tables: a write-only key finds out when the session is created.
-    Existing,
+pub enum TableLook {
+    /// There is none of this name.
+    Missing,
+    /// The API key may not look, or the response has no id.
+    Denied,
+    /// The table object that has this name now.
+    Is(TableId),
+}
+
+/// Whether a rename may replace another table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// It replaces the table of that name in one step.
+    Allowed,
+    /// It fails where there is one.
+    Forbidden,
 }
 
 impl TreasureDataClient {
-    /// Makes sure that a table exists.
-    ///
-    /// A lost answer is harmless: the repeated call says that it exists (409).
+    /// Creates a table; [`Change::Conflict`] means that it exists.
     ///
     /// # Errors
-    /// When the database does not exist, the key is refused, or the call fails.
-    pub async fn ensure_table(
+    /// When the database does not exist, or the call fails in a way that looking at the state cannot mend.
+    pub async fn create_table(
+        &self,
+        series: &mut Series,
+        database: &DatabaseName,
+        table: &TableName,
+    ) -> Result<Change, TreasureDataError> {
+        let path = ["table", "create", database.as_str(), table.as_str(), "log"];
+        let call = Call::post("create the table", Effect::AskFirst, &path);
+        let result = self.change(series, call, &[table.as_str()]).await.map(|(change, _)| change);
+        match result {
+            Err(TreasureDataError::Call(source)) if source.status_code() == Some(StatusCode::NOT_FOUND) => {
+                Err(TreasureDataError::NoDatabase { database: database.clone(), source })
+            }
+            result => result,
+        }
+    }
+
+    /// The table object that has a name now.
+    ///
+    /// # Errors
+    /// When the call fails after all retries.
+    pub async fn table(
         &self,
         database: &DatabaseName,
         table: &TableName,
-    ) -> Result<TableOrigin, TreasureDataError> {
-        let path = ["table", "create", database.as_str(), table.as_str(), "log"];
-        let result = self.send(Call::post("create the table", Effect::Repeatable, &path)).await;
-        match result {
-            Ok(_) => Ok(TableOrigin::Created),
+    ) -> Result<TableLook, TreasureDataError> {
+        let path = ["table", "show", database.as_str(), table.as_str()];
+        match self.fetch::<TableState>(Call::get("look at the table", &path)).await {
+            Ok(state) => Ok(state.id.map_or(TableLook::Denied, |id| TableLook::Is(TableId::from_api(&id)))),
             Err(error) => match error.status_code() {
-                Some(StatusCode::CONFLICT) => Ok(TableOrigin::Existing),
-                Some(StatusCode::FORBIDDEN) => {
-                    tracing::debug!("the key may not create tables, trusting that it exists");
-                    Ok(TableOrigin::Existing)
-                }
-                Some(StatusCode::NOT_FOUND) => {
-                    Err(TreasureDataError::NoDatabase { database: database.clone(), source: error })
-                }
+                Some(StatusCode::NOT_FOUND) => Ok(TableLook::Missing),
+                Some(StatusCode::FORBIDDEN) => Ok(TableLook::Denied),
                 _ => Err(error.into()),
             },
         }
@@ -78,7 +96,13 @@ impl TreasureDataClient {
         match self.send((Method::POST, call)).await {
             Ok(_) => Ok(()),
             Err(error) => match error.status_code() {
-                Some(StatusCode::FORBIDDEN | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY) => {
+                Some(
+                    StatusCode::FORBIDDEN
+                    | StatusCode::CONFLICT
+                    | StatusCode::UNPROCESSABLE_ENTITY
+                    // The table is gone: what follows says so.
+                    | StatusCode::NOT_FOUND,
+                ) => {
                     tracing::warn!(cause = %error.cause(), "the column's type could not be named, it stays as it is");
                     Ok(())
                 }
@@ -87,61 +111,32 @@ impl TreasureDataClient {
         }
     }
 
-    /// Puts `from` in the place of `to`, in one step: readers see the old rows until then and the new ones after.
-    ///
-    /// That `from` is not there any more (404) means that an earlier attempt was taken: it is only called for a table
-    /// that was there. Success is believed once the list of tables shows it.
+    /// Renames a table within its database.
     ///
     /// # Errors
-    /// When the call fails for good, or goes on having no effect.
-    pub async fn rename_over(
+    /// When the call fails in a way that looking at the state cannot mend.
+    pub async fn rename_table(
         &self,
+        series: &mut Series,
         database: &DatabaseName,
         from: &TableName,
         to: &TableName,
-    ) -> Result<(), TreasureDataError> {
-        let path = ["table", "rename", database.as_str(), from.as_str(), to.as_str()];
-        let payload = Payload::Form(&[("overwrite", "true")]);
-        let operation = "put the new table in the place of the old";
-        let effect = Effect::Repeatable;
-        let mut attempts = 0;
-        loop {
-            let call = Call { operation, effect, path: &path, payload: payload.clone() };
-            let error = match self.send((Method::POST, call)).await {
-                Ok(_) => CallError::body(operation, effect, BodyProblem::WithoutEffect),
-                Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => error,
-                Err(error) => return Err(error.into()),
-            };
-            if self.is_renamed(database, from, to).await {
-                return Ok(());
-            }
-            attempts += 1;
-            if attempts >= RENAME_ATTEMPTS {
-                return Err(error.into());
-            }
-            self.clock().sleep(RENAME_PAUSE).await;
-        }
-    }
-
-    /// Whether `to` is there and `from` is not. Who may not list tables (a write-only key) has only the answer to the
-    /// rename, and believes it.
-    async fn is_renamed(&self, database: &DatabaseName, from: &TableName, to: &TableName) -> bool {
-        match self.tables(database).await {
-            Ok(tables) => {
-                let is_there = |name: &TableName| tables.iter().any(|table| table.name == name.as_str());
-                is_there(to) && !is_there(from)
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the tables could not be listed, the answer to the rename is believed");
-                true
-            }
-        }
+        overwrite: Overwrite,
+    ) -> Result<Change, TreasureDataError> {
+        let names = [from.as_str(), to.as_str()];
+        let path = ["table", "rename", database.as_str(), names[0], names[1]];
+        let payload = match overwrite {
+            Overwrite::Allowed => Payload::Form(&[("overwrite", "true")]),
+            Overwrite::Forbidden => Payload::None,
+        };
+        let call = Call { operation: "rename the table", effect: Effect::AskFirst, path: &path, payload };
+        self.change(series, (Method::POST, call), &names).await.map(|(change, _)| change)
     }
 
     /// Deletes a table; that it is gone already is fine.
     ///
     /// # Errors
-    /// When the call fails for good.
+    /// When the call fails after all retries.
     pub async fn delete_table(
         &self,
         database: &DatabaseName,
@@ -157,7 +152,7 @@ impl TreasureDataClient {
     /// All tables of a database. A write-only key may not ask (403).
     ///
     /// # Errors
-    /// When the call fails for good.
+    /// When the call fails after all retries.
     pub async fn tables(&self, database: &DatabaseName) -> Result<Vec<TableState>, TreasureDataError> {
         let path = ["table", "list", database.as_str()];
         let list: TableList = self.fetch(Call::get("list the tables", &path)).await?;

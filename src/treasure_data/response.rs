@@ -18,6 +18,9 @@ pub enum SessionStatus {
     Committing,
     /// The rows are in the table.
     Committed,
+    /// A status that is none of the documented ones, such as that of a session whose table is gone.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A bulk import session as `show` describes it.
@@ -58,7 +61,11 @@ pub struct SessionState {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TableState {
     /// Its name.
+    #[serde(default)]
     pub name: String,
+    /// The id of the table object.
+    #[serde(default, deserialize_with = "table_id")]
+    pub id: Option<String>,
     /// Rows in it; lags behind a commit by up to minutes.
     #[serde(default, deserialize_with = "count")]
     pub count: Option<u64>,
@@ -73,7 +80,14 @@ pub(super) struct TableList {
 /// Answer of `bulk_import/list`.
 #[derive(Debug, Deserialize)]
 pub(super) struct SessionList {
-    pub(super) bulk_imports: Vec<SessionState>,
+    bulk_imports: Vec<Value>,
+}
+
+impl SessionList {
+    /// The sessions that can be read: one odd entry must not spoil the list.
+    pub(super) fn into_readable(self) -> Vec<SessionState> {
+        self.bulk_imports.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect()
+    }
 }
 
 /// Answer of `bulk_import/list_parts`.
@@ -130,12 +144,35 @@ fn job_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
     }
 }
 
+/// An id may come as a number or as a text.
+fn table_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text).filter(|text| !text.is_empty()),
+        _ => None,
+    })
+}
+
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(None),
         Value::Number(number) => number.as_u64().map(Some).ok_or_else(|| D::Error::custom("not a count")),
         Value::String(text) => text.parse().map(Some).map_err(D::Error::custom),
         _ => Err(D::Error::custom("not a count")),
+    }
+}
+
+impl SessionStatus {
+    /// The API's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uploading => "uploading",
+            Self::Performing => "performing",
+            Self::Ready => "ready",
+            Self::Committing => "committing",
+            Self::Committed => "committed",
+            Self::Unknown => "in an unknown state",
+        }
     }
 }
 
@@ -164,13 +201,34 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_status_or_a_bent_job_id_is_refused() {
-        for text in [
-            r#"{"status":"paused"}"#,
-            r#"{"status":"ready","job_id":"1/../2"}"#,
-            r#"{"status":"ready","valid_records":-1}"#,
-        ] {
+    fn a_bent_job_id_or_count_is_refused() {
+        for text in [r#"{"status":"ready","job_id":"1/../2"}"#, r#"{"status":"ready","valid_records":-1}"#] {
             assert!(serde_json::from_str::<SessionState>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_status_is_read_and_an_odd_entry_is_left_out() {
+        let text = r#"{"bulk_imports":[{"name":"one","status":"invalid"},{"name":"two","status":7},"three",
+            {"name":"four","status":"ready","valid_records":-1},{"name":"five","status":"ready"}]}"#;
+        let list: SessionList = serde_json::from_str(text).unwrap();
+        let found: Vec<_> =
+            list.into_readable().into_iter().map(|state| (state.name, state.status)).collect();
+        assert_eq!(
+            found,
+            [("one".to_owned(), SessionStatus::Unknown), ("five".to_owned(), SessionStatus::Ready)]
+        );
+    }
+
+    #[test]
+    fn a_table_id_may_be_a_number_a_text_or_missing() {
+        for (text, id) in [
+            (r#"{"id":284213,"name":"t"}"#, Some("284213")),
+            (r#"{"id":"284213"}"#, Some("284213")),
+            (r#"{"name":"t"}"#, None),
+            (r#"{"id":null}"#, None),
+        ] {
+            assert_eq!(serde_json::from_str::<TableState>(text).unwrap().id.as_deref(), id, "{text}");
         }
     }
 }

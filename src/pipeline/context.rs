@@ -1,0 +1,129 @@
+//! What every step of a run works with, and the names that follow from it.
+
+use std::sync::Arc;
+
+use super::LoadSettings;
+use super::error::RunError;
+use super::journal::Journal;
+use super::progress::Progress;
+use super::quarantine::Quarantine;
+use crate::checkpoint::{RunState, SavedSet, StateStore};
+use crate::clock::Clock;
+use crate::identity::{
+    BallotName, Fingerprint, Mode, OwnSessionName, OwnTable, RunId, SessionName, TableName,
+};
+use crate::run::decide::{OwnSet, Progress as SetProgress, Winner};
+use crate::treasure_data::TreasureDataClient;
+use crate::yotpo::YotpoClient;
+
+/// The services that a run works with.
+#[derive(Debug)]
+pub struct Services {
+    /// The store; none where only Treasure Data is talked to.
+    pub yotpo: Option<Arc<YotpoClient>>,
+    /// The account.
+    pub treasure_data: Arc<TreasureDataClient>,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// A run at work on this machine.
+pub(super) struct Run<'a> {
+    pub(super) services: &'a Services,
+    pub(super) settings: &'a LoadSettings,
+    pub(super) store: &'a Arc<StateStore>,
+    pub(super) progress: &'a Arc<Progress>,
+    pub(super) journal: Journal,
+    pub(super) quarantine: Quarantine,
+    pub(super) names: RunNames,
+    pub(super) resumed: bool,
+}
+
+/// The names of everything that the attempts of one run make.
+#[derive(Clone, Debug)]
+pub(super) struct RunNames {
+    pub(super) run_id: RunId,
+    pub(super) mode: Mode,
+    fingerprint: Fingerprint,
+    target: TableName,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        services: &'a Services,
+        settings: &'a LoadSettings,
+        store: &'a Arc<StateStore>,
+        progress: &'a Arc<Progress>,
+        state: RunState,
+        saved: Option<RunState>,
+        resumed: bool,
+    ) -> Self {
+        let names = RunNames::of(&state);
+        let quarantine = Quarantine::new(state.run_id.as_str(), settings.quarantine_folder.as_deref());
+        let journal = Journal::new(Arc::clone(store), services.clock.clone(), state, saved);
+        Self { services, settings, store, progress, journal, quarantine, names, resumed }
+    }
+
+    pub(super) fn client(&self) -> &TreasureDataClient {
+        &self.services.treasure_data
+    }
+
+    /// Unix seconds by Treasure Data's clock, or the machine's where no response has a `Date`.
+    pub(super) fn now(&self) -> u64 {
+        self.client().server_time().unwrap_or_else(|| self.services.clock.unix_time().as_secs())
+    }
+}
+
+impl RunNames {
+    pub(super) fn of(state: &RunState) -> Self {
+        Self {
+            run_id: state.run_id.clone(),
+            mode: state.mode,
+            fingerprint: state.target.fingerprint(),
+            target: state.target.table.clone(),
+        }
+    }
+
+    pub(super) const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    pub(super) fn ballot(&self, generation: u8) -> Result<SessionName, RunError> {
+        let Self { run_id, mode, fingerprint, .. } = self;
+        let (run_id, mode, fingerprint) = (run_id.clone(), *mode, *fingerprint);
+        Ok(BallotName { fingerprint, mode, generation, run_id }.render()?)
+    }
+
+    /// The session that holds a set.
+    pub(super) fn session(&self, set: &Winner) -> Result<SessionName, RunError> {
+        let Winner { nonce, target, table, .. } = *set;
+        Ok(OwnSessionName::new(self.fingerprint, &self.run_id, nonce, target, table).render()?)
+    }
+
+    /// The table that a set is loaded into.
+    pub(super) fn loaded_table(&self, set: &Winner) -> Result<TableName, RunError> {
+        let Winner { nonce, target, table, suffix, .. } = *set;
+        let fingerprint = self.fingerprint;
+        match table {
+            None => Ok(self.target.clone()),
+            Some(table) => Ok(OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render()?),
+        }
+    }
+
+    pub(super) fn scratch_table(&self, set: &OwnSet) -> Result<TableName, RunError> {
+        Ok(OwnTable::Scratch { fingerprint: self.fingerprint, nonce: set.nonce }.render()?)
+    }
+}
+
+/// The set as it is saved.
+pub(super) fn saved(set: &OwnSet) -> SavedSet {
+    let OwnSet { nonce, target, table, suffix, totals, proposed, .. } = *set;
+    SavedSet { nonce, target_id: target, table_id: table, content: suffix, proposed, totals }
+}
+
+/// A saved set, of which it must be looked at how far it is.
+pub(super) fn restored(set: &SavedSet) -> OwnSet {
+    let SavedSet { nonce, target_id, table_id, content, proposed, totals } = *set;
+    let progress = SetProgress::Created;
+    OwnSet { nonce, target: target_id, table: table_id, suffix: content, totals, progress, proposed }
+}

@@ -1,0 +1,268 @@
+//! How a run starts: from nothing, or from where an interrupted one stopped.
+//!
+//! Owns the decision whether a saved run is resumed, and the abandonment of one that is not. What other attempts did is
+//! not its concern.
+
+use std::sync::Arc;
+
+use super::context::{Run, RunNames, Services, restored};
+use super::error::RunError;
+use super::progress::Progress;
+use super::run::{remove_run, unsuccessful};
+use super::settings::{LoadSettings, ResumePolicy};
+use super::steps::{Executor, remove_set};
+use crate::checkpoint::{LegacyPhase, LegacyRun, RunPhase, RunState, StateError, StateStore};
+use crate::identity::{Mode, RunId, RunSession};
+use crate::run::decide::{Attempt, Ending, Lifetime, OwnSet, Purpose};
+use crate::signal::StopRequests;
+use crate::treasure_data::SessionStatus;
+
+/// Where a run starts.
+pub(super) enum Start {
+    /// With an attempt.
+    Attempt {
+        /// What is known of it.
+        state: Box<RunState>,
+        /// What is on disk.
+        saved: Option<Box<RunState>>,
+        /// Whether something of an interrupted run is used.
+        resumed: bool,
+    },
+    /// Not at all: the interrupted run of an earlier release had loaded its rows.
+    LegacyDone(Box<LegacyRun>),
+}
+
+/// Decides how to start, and abandons what cannot be resumed.
+pub(super) async fn decide_start(
+    services: &Services,
+    settings: &LoadSettings,
+    store: &Arc<StateStore>,
+    progress: &Arc<Progress>,
+    generated: RunId,
+    stop: &StopRequests,
+) -> Result<Start, RunError> {
+    let run_id = settings.resume.run_id.clone().unwrap_or(generated);
+    if let Some(legacy) = legacy_run(store)?
+        && leave_legacy_run(services, store, &legacy).await?
+    {
+        return Ok(Start::LegacyDone(legacy.into()));
+    }
+    let saved = saved_run(store)?;
+    if let Some(state) = saved {
+        let now = services.clock.unix_time().as_secs();
+        match why_not_resumable(&state, settings, now) {
+            None => {
+                tracing::info!(
+                    run_id = %state.run_id,
+                    pages = state.position.page(),
+                    rows = state.rows,
+                    "resuming an interrupted run"
+                );
+                let resumed = state.has_stored_parts() || state.phase >= RunPhase::Proposed;
+                let saved = Some(state.clone().into());
+                return Ok(Start::Attempt { state: state.into(), saved, resumed });
+            }
+            Some(reason) => {
+                tracing::warn!(run_id = %state.run_id, reason, "an interrupted run is not resumed");
+                let run = Run::new(services, settings, store, progress, state.clone(), Some(state), false);
+                abandon(&run, stop).await?;
+            }
+        }
+    }
+    let state = new_state(services, settings, run_id);
+    if settings.resume.policy == ResumePolicy::Never && settings.resume.run_id.is_some() {
+        abandon_earlier_attempts(services, settings, store, progress, &state, stop).await?;
+    }
+    Ok(Start::Attempt { state: state.into(), saved: None, resumed: false })
+}
+
+/// The attempt that loads the run, with what an earlier process of it left.
+pub(super) fn load_attempt(run: &Run<'_>) -> Attempt {
+    let state = run.journal.state();
+    let mut attempt = Attempt::new(state.mode, Purpose::Load, lifetime(run.settings));
+    if run.settings.without_table_ids {
+        attempt = attempt.accepting_unknown_tables();
+    }
+    match state.set {
+        Some(set) if state.has_stored_parts() || set.proposed => attempt.resuming(restored(&set)),
+        Some(set) => attempt.discarding(restored(&set)),
+        None => attempt,
+    }
+}
+
+/// A commit may come a fifth of the lifetime after the last proposal.
+fn lifetime(settings: &LoadSettings) -> Lifetime {
+    let propose = settings.run_lifetime.as_secs();
+    Lifetime { propose, commit: propose.saturating_add(propose / 5) }
+}
+
+/// Makes sure that the run in the journal loads nothing any more, or sees it through when it is too late for that. Its
+/// state is forgotten. `true`: it was too late, its rows are in the table.
+pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, RunError> {
+    let state = run.journal.state();
+    let mut attempt = Attempt::new(state.mode, Purpose::Abandon, lifetime(run.settings));
+    if run.settings.without_table_ids {
+        attempt = attempt.accepting_unknown_tables();
+    }
+    let own = state.set.map(|set| restored(&set));
+    let mut executor = Executor::new(run, attempt, stop);
+    let ending = executor.run_to_end().await?;
+    let (generation, facts) = (executor.attempt().generation(), executor.winner_facts());
+    match ending {
+        Ending::Abandoned => {
+            if let Some(own) = own {
+                remove_set(run, &own).await?;
+            }
+            if !state.keeps_marker {
+                remove_ballots(run, generation, executor.attempt().own()).await?;
+            }
+            run.journal.forget().await?;
+            tracing::info!(run_id = %state.run_id, "the run was abandoned: it loads nothing any more");
+            Ok(false)
+        }
+        Ending::Loaded { winner, .. } => {
+            tracing::warn!(
+                run_id = %state.run_id,
+                ingestion_time = winner.nonce.time(),
+                "it was too late to abandon the run: its rows are in the table"
+            );
+            if !state.keeps_marker {
+                remove_run(run, generation, &winner).await?;
+            }
+            run.journal.forget().await?;
+            Ok(true)
+        }
+        ending => Err(unsuccessful(run, executor.attempt(), ending, facts)),
+    }
+}
+
+/// What stands for the abandonment of a run that nobody else knows.
+async fn remove_ballots(run: &Run<'_>, generation: u8, own: Option<&OwnSet>) -> Result<(), RunError> {
+    for generation in 0..=generation {
+        run.client().delete_session(&run.names.ballot(generation)?).await?;
+    }
+    match own {
+        Some(own) if run.names.mode == Mode::Replace => remove_set(run, own).await,
+        _ => Ok(()),
+    }
+}
+
+/// `--fresh` with a run id: what other attempts of it did is abandoned, if there is anything.
+async fn abandon_earlier_attempts(
+    services: &Services,
+    settings: &LoadSettings,
+    store: &Arc<StateStore>,
+    progress: &Arc<Progress>,
+    state: &RunState,
+    stop: &StopRequests,
+) -> Result<(), RunError> {
+    let names = RunNames::of(state);
+    let sessions = services.treasure_data.sessions().await?;
+    let is_of_run = |name: &str| match RunSession::parse(name) {
+        Some(RunSession::Own(own)) => own.fingerprint == names.fingerprint() && own.is_of(&names.run_id),
+        Some(RunSession::Ballot(ballot)) => {
+            ballot.fingerprint == names.fingerprint()
+                && ballot.run_id == names.run_id
+                && ballot.mode == names.mode
+        }
+        _ => false,
+    };
+    if !sessions.iter().any(|session| is_of_run(&session.name)) {
+        return Ok(());
+    }
+    let run = Run::new(services, settings, store, progress, state.clone(), None, false);
+    if abandon(&run, stop).await? {
+        return Err(RunError::AlreadyLoaded { run_id: state.run_id.clone() });
+    }
+    Ok(())
+}
+
+fn new_state(services: &Services, settings: &LoadSettings, run_id: RunId) -> RunState {
+    let now = services.clock.unix_time().as_secs();
+    let keeps_marker = settings.resume.run_id.is_some();
+    RunState::new(run_id, keeps_marker, settings.target.clone(), settings.mode, settings.page_size, now)
+}
+
+/// The saved run; one that is damaged is moved aside and not followed.
+fn saved_run(store: &StateStore) -> Result<Option<RunState>, RunError> {
+    match store.run() {
+        Ok(saved) => Ok(saved),
+        Err(error @ StateError::Format { .. }) => {
+            let aside = store.set_aside()?;
+            tracing::warn!(%error, aside = %aside.display(), "the saved state is damaged and is not followed");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn legacy_run(store: &StateStore) -> Result<Option<LegacyRun>, RunError> {
+    match store.legacy_run() {
+        // What is damaged is dealt with where the run is read.
+        Err(StateError::Format { .. }) => Ok(None),
+        result => Ok(result?),
+    }
+}
+
+/// Why a saved run is not resumed; `None` when it is.
+fn why_not_resumable(state: &RunState, settings: &LoadSettings, now: u64) -> Option<String> {
+    let ResumePolicy::Within(limit) = settings.resume.policy else {
+        return Some("--fresh is set".to_owned());
+    };
+    if state.target != settings.target {
+        return Some("it has another target".to_owned());
+    }
+    if state.mode != settings.mode {
+        return Some("it has another --mode".to_owned());
+    }
+    match &settings.resume.run_id {
+        Some(id) if *id != state.run_id => return Some("it has another --run-id".to_owned()),
+        _ => {}
+    }
+    // What is complete need not be fetched: neither its age nor the size of its pages matter.
+    let is_complete = state.set.is_some_and(|set| set.totals.is_some() || set.proposed);
+    if is_complete {
+        return None;
+    }
+    if now.saturating_sub(state.updated_at) > limit.as_secs() {
+        let limit = humantime::format_duration(limit);
+        return Some(format!("it is older than --resume-within {limit}"));
+    }
+    if state.page_size != settings.page_size {
+        return Some("it has another --page-size".to_owned());
+    }
+    None
+}
+
+/// A run of a release before attempts agreed by ballots: nothing of it is resumed. Before its commit it is removed; from
+/// the commit on it is only looked at. `true` when its rows are in the table.
+async fn leave_legacy_run(
+    services: &Services,
+    store: &StateStore,
+    legacy: &LegacyRun,
+) -> Result<bool, RunError> {
+    let LegacyRun { run_id, session, phase, mode, .. } = legacy;
+    let client = &services.treasure_data;
+    let is_committed =
+        client.session(session).await?.is_some_and(|state| state.status == SessionStatus::Committed);
+    let is_done = match (phase, mode) {
+        (LegacyPhase::Renamed | LegacyPhase::Cleaned, _) | (LegacyPhase::Committed, Mode::Append) => true,
+        (LegacyPhase::Committing, Mode::Append) if is_committed => true,
+        (LegacyPhase::Committing | LegacyPhase::Committed, _) => {
+            return Err(RunError::LegacyCommit { session: session.clone() });
+        }
+        _ if is_committed => return Err(RunError::LegacyCommit { session: session.clone() }),
+        _ => false,
+    };
+    if is_done {
+        tracing::info!(%run_id, "the run of an earlier release had loaded its rows");
+    } else {
+        tracing::warn!(%run_id, "a run of an earlier release cannot be resumed, starting over");
+        client.delete_session(session).await?;
+        if let Some(table) = &legacy.temporary_table {
+            client.delete_table(&legacy.target.database, table).await?;
+        }
+    }
+    store.forget_run()?;
+    Ok(is_done)
+}

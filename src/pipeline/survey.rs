@@ -1,0 +1,159 @@
+//! Reading what the service says into what [`Attempt::decide`](crate::run::decide::Attempt::decide) sees.
+//!
+//! Owns the way from names, statuses and counts to small values. It makes no call and decides nothing.
+
+use super::context::RunNames;
+use crate::identity::{Mode, OwnSessionName, OwnTable, PartTotals, Proposal, RunSession, TableSuffix};
+use crate::run::decide::{BallotSeen, BallotTable, CountsSeen, Survey, TargetSeen, Winner};
+use crate::treasure_data::{SessionState, SessionStatus, TableLook};
+
+pub(super) const fn target_seen(look: TableLook) -> TargetSeen {
+    match look {
+        TableLook::Missing => TargetSeen::Missing,
+        TableLook::Denied => TargetSeen::Denied,
+        TableLook::Is(id) => TargetSeen::Is(id),
+    }
+}
+
+/// What the sessions of the account say of this run. `target` was read after them.
+pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunNames) -> Survey {
+    let mut survey = Survey { target, committed: None, oldest: None, other_protocol: None };
+    for session in sessions {
+        match RunSession::parse(&session.name) {
+            Some(RunSession::Own(own)) if is_of_run(&own, names) => {
+                let time = own.nonce.time();
+                survey.oldest = Some(survey.oldest.map_or(time, |oldest| oldest.min(time)));
+                let is_committed =
+                    matches!(session.status, SessionStatus::Committing | SessionStatus::Committed);
+                if is_committed && leads_to(&own, target) {
+                    let winner = as_winner(&own);
+                    survey.committed = Some(survey.committed.map_or(winner, |other| older(other, winner)));
+                }
+            }
+            Some(RunSession::OtherProtocol { version, fingerprint, rest })
+                if fingerprint == names.fingerprint() && rest.ends_with(names.run_id.as_str()) =>
+            {
+                survey.other_protocol = Some(version);
+            }
+            _ => {}
+        }
+    }
+    survey
+}
+
+fn is_of_run(own: &OwnSessionName, names: &RunNames) -> bool {
+    own.fingerprint == names.fingerprint()
+        && own.table.is_some() == (names.mode == Mode::Replace)
+        && own.is_of(&names.run_id)
+}
+
+/// Whether what is committed by that session is in the table that the target is now.
+fn leads_to(own: &OwnSessionName, target: TargetSeen) -> bool {
+    match target {
+        TargetSeen::Is(id) => own.target == id || own.table == Some(id) || !own.target.is_known(),
+        TargetSeen::Denied => !own.target.is_known(),
+        TargetSeen::Missing => false,
+    }
+}
+
+fn as_winner(own: &OwnSessionName) -> Winner {
+    let OwnSessionName { nonce, target, table, .. } = *own;
+    Winner { nonce, target, table, suffix: TableSuffix::Rows, totals: None }
+}
+
+fn older(one: Winner, other: Winner) -> Winner {
+    if one.nonce <= other.nonce { one } else { other }
+}
+
+/// What a ballot's session says.
+pub(super) fn ballot_seen(ballot: Option<&SessionState>, names: &RunNames, target: &str) -> BallotSeen {
+    let Some(ballot) = ballot else { return BallotSeen::Absent };
+    match names.mode {
+        Mode::Append if ballot.upload_frozen || ballot.status != SessionStatus::Uploading => {
+            BallotSeen::Frozen
+        }
+        Mode::Append => BallotSeen::Open,
+        Mode::Replace => BallotSeen::OnTable(ballot_table(&ballot.table, names, target)),
+    }
+}
+
+fn ballot_table(table: &str, names: &RunNames, target: &str) -> BallotTable {
+    match OwnTable::parse(table) {
+        Some(OwnTable::Temporary { fingerprint, nonce, target, table, suffix })
+            if fingerprint == names.fingerprint() =>
+        {
+            match suffix {
+                TableSuffix::Abandon => BallotTable::Abandon(nonce),
+                TableSuffix::Rows | TableSuffix::Empty => {
+                    BallotTable::Set(Winner { nonce, target, table: Some(table), suffix, totals: None })
+                }
+            }
+        }
+        None if table == target => BallotTable::Target,
+        _ => BallotTable::Foreign,
+    }
+}
+
+/// The proposal that wins among the parts of a ballot.
+pub(super) fn smallest_proposal(parts: &[String]) -> Option<Proposal> {
+    parts.iter().filter_map(|name| Proposal::parse(name)).min()
+}
+
+/// Counts of a loaded session against what its set should hold; `max_errors` where the records of this machine's own
+/// set are counted.
+pub(super) fn counts_seen(
+    state: &SessionState,
+    totals: Option<PartTotals>,
+    max_errors: Option<u64>,
+) -> CountsSeen {
+    let Some(valid) = state.valid_records else { return CountsSeen::Unknown };
+    let errors = state.error_records.unwrap_or_default();
+    let is_whole = totals.is_none_or(|totals| valid.checked_add(errors) == Some(totals.valid));
+    let are_few = max_errors.is_none_or(|max| errors <= max);
+    if is_whole && are_few && state.error_parts.unwrap_or_default() == 0 && valid > 0 {
+        CountsSeen::Proven
+    } else {
+        CountsSeen::Wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(valid: Option<u64>, errors: u64, error_parts: u64) -> SessionState {
+        let text = serde_json::json!({
+            "status": "ready", "valid_records": valid, "error_records": errors, "error_parts": error_parts,
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn only_counts_as_proven_may_be_committed() {
+        let totals = |valid| Some(PartTotals { parts: 1, valid, rejected: 0 });
+        assert_eq!(counts_seen(&state(Some(10), 0, 0), totals(10), Some(0)), CountsSeen::Proven);
+        assert_eq!(counts_seen(&state(Some(8), 2, 0), totals(10), Some(2)), CountsSeen::Proven);
+        assert_eq!(counts_seen(&state(Some(8), 2, 0), totals(10), None), CountsSeen::Proven);
+        assert_eq!(counts_seen(&state(None, 0, 0), totals(10), Some(0)), CountsSeen::Unknown);
+        for (found, valid, max) in [
+            (state(Some(9), 0, 0), 10, 0),
+            (state(Some(11), 0, 0), 10, 0),
+            (state(Some(8), 2, 0), 10, 1),
+            (state(Some(9), 0, 0), 10, 5),
+            (state(Some(10), 0, 1), 10, 9),
+            (state(Some(0), 10, 0), 10, 10),
+            (state(Some(u64::MAX), 1, 0), 0, 1),
+        ] {
+            assert_eq!(counts_seen(&found, totals(valid), Some(max)), CountsSeen::Wrong, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn parts_that_are_no_proposals_win_nothing() {
+        let parts =
+            ["abandon_1795406400_0000000000000007", "junk", "propose_1795406401_0000000000000001_42_1_10_0"];
+        let smallest = smallest_proposal(&parts.map(str::to_owned)).unwrap();
+        assert_eq!(smallest.nonce().time(), 1_795_406_401);
+        assert_eq!(smallest_proposal(&["junk".to_owned()]), None);
+    }
+}

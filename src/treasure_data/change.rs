@@ -1,0 +1,144 @@
+//! One attempt of a call that changes something, and what came of it.
+//!
+//! Owns the reading of refusals: which of them say that a table or a session is gone. A call that may have been acted on
+//! is not repeated here: whoever made it looks first ([`Change::Unclear`]), even after a refusal because of a rate limit,
+//! since time has passed. It does not know what the change is for.
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::client::{Call, TreasureDataClient};
+use super::error::TreasureDataError;
+use crate::http::{CallError, Response};
+use crate::retry::Series;
+
+/// What came of one attempt to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was done.
+    Done,
+    /// It was refused because of the state that something is in.
+    Conflict,
+    /// It was refused because the table is gone.
+    TableGone,
+    /// It was refused because the session is gone.
+    SessionGone,
+    /// The API key may not do it.
+    Denied,
+    /// Nothing usable came back, or too many requests were made: it may have been done, or may be done yet.
+    Unclear,
+}
+
+impl TreasureDataClient {
+    /// Makes one attempt of `call`. After a failure that another attempt may mend it waits as long as `series` says and
+    /// reports [`Change::Unclear`]. `names` are those of the session and the tables in the call.
+    pub(super) async fn change(
+        &self,
+        series: &mut Series,
+        call: (Method, Call<'_>),
+        names: &[&str],
+    ) -> Result<(Change, Option<Response>), TreasureDataError> {
+        let outcome = self.retrier().attempt_in(series, self.attempt_change(&call, names)).await?;
+        Ok(outcome.unwrap_or((Change::Unclear, None)))
+    }
+
+    async fn attempt_change(
+        &self,
+        call: &(Method, Call<'_>),
+        names: &[&str],
+    ) -> Result<(Change, Option<Response>), CallError> {
+        let (request, response) = self.exchange(call).await?;
+        let problem = |problem| CallError::body(call.1.operation, call.1.effect, problem);
+        if response.status.is_success() {
+            // A proxy's page says nothing about what Treasure Data did, whatever its status.
+            response.refuse_web_page().map_err(problem)?;
+            self.retrier().heed(response.delay);
+            return Ok((Change::Done, Some(response)));
+        }
+        match refusal(response.status, &response.body, names) {
+            Some(change) => Ok((change, None)),
+            None => Err(self.failure(&request, &response)),
+        }
+    }
+}
+
+/// What a refusal says; `None` when it is a failure like any other. Decided on what was received, not on what is shown.
+fn refusal(status: StatusCode, body: &[u8], names: &[&str]) -> Option<Change> {
+    match status {
+        StatusCode::CONFLICT => Some(Change::Conflict),
+        StatusCode::FORBIDDEN => Some(Change::Denied),
+        StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => {
+            let blamed = blamed(body, names)?;
+            match (blamed, status) {
+                (Blamed::Table, _) => Some(Change::TableGone),
+                (Blamed::Session, StatusCode::NOT_FOUND) => Some(Change::SessionGone),
+                // A validation that failed for another reason than a missing thing: the state tells why.
+                (_, StatusCode::UNPROCESSABLE_ENTITY) => Some(Change::Conflict),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blamed {
+    Session,
+    Table,
+    Other,
+}
+
+/// What the message says is missing. Names in it are not read as words: a table may be called `sessions`.
+fn blamed(body: &[u8], names: &[&str]) -> Option<Blamed> {
+    let text = match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Object(fields)) => {
+            let texts = ["message", "error", "text"]
+                .map(|key| fields.get(key).and_then(Value::as_str).unwrap_or_default());
+            texts.join(" ")
+        }
+        _ => return None,
+    };
+    let mut text = text.to_ascii_lowercase();
+    for name in names {
+        text = text.replace(&name.to_ascii_lowercase(), "");
+    }
+    Some(if text.contains("database") {
+        Blamed::Other
+    } else if text.contains("table") {
+        Blamed::Table
+    } else if text.contains("bulk import") || text.contains("bulk_import") || text.contains("session") {
+        Blamed::Session
+    } else {
+        Blamed::Other
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_blames_what_its_message_names() {
+        let names = ["yotpo_td_v1_0_s_1", "database", "session_tables"];
+        let refused = |status, message: &str| {
+            let body = serde_json::json!({"error": message}).to_string();
+            refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes(), &names)
+        };
+        let gone = "Table 'shop.session_tables' does not exist";
+        assert_eq!(refused(404, gone), Some(Change::TableGone));
+        assert_eq!(refused(422, gone), Some(Change::TableGone));
+        assert_eq!(
+            refused(404, "Bulk import session 'yotpo_td_v1_0_s_1' does not exist"),
+            Some(Change::SessionGone)
+        );
+        assert_eq!(refused(422, "Bulk import session 'yotpo_td_v1_0_s_1' is frozen"), Some(Change::Conflict));
+        assert_eq!(refused(422, "Validation failed"), Some(Change::Conflict));
+        assert_eq!(refused(409, "anything"), Some(Change::Conflict));
+        assert_eq!(refused(403, "anything"), Some(Change::Denied));
+        assert_eq!(refused(404, "Database 'shop' does not exist"), None);
+        assert_eq!(refused(404, "path and method do not match any API endpoint"), None);
+        assert_eq!(refusal(StatusCode::NOT_FOUND, b"<html>", &names), None);
+        assert_eq!(refused(400, gone), None);
+        assert_eq!(refused(500, gone), None);
+    }
+}
