@@ -33,7 +33,7 @@ impl Journal {
         state.updated_at = self.clock.unix_time().as_secs();
         let (store, saved) = (Arc::clone(&self.store), state.clone());
         failpoint::hit("before save");
-        blocking(move || store.save_run(&saved)).await?;
+        self.blocking(move || store.save_run(&saved)).await?;
         failpoint::hit("after save");
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         Ok(())
@@ -54,7 +54,7 @@ impl Journal {
         };
         let store = Arc::clone(&self.store);
         failpoint::hit("before save");
-        blocking(move || store.save_success(&success)).await?;
+        self.blocking(move || store.save_success(&success)).await?;
         failpoint::hit("after save");
         Ok(())
     }
@@ -63,16 +63,19 @@ impl Journal {
     pub(super) async fn forget(&self) -> Result<(), RunError> {
         let store = Arc::clone(&self.store);
         failpoint::hit("before save");
-        blocking(move || store.forget_run()).await?;
+        self.blocking(move || store.forget_run()).await?;
         failpoint::hit("after save");
         Ok(())
     }
-}
 
-/// Disk work off the network threads.
-async fn blocking(work: impl FnOnce() -> Result<(), StateError> + Send + 'static) -> Result<(), RunError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(_panicked) => Err(RunError::Bug("saving the state panicked")),
+    /// Disk work off the network threads.
+    async fn blocking(
+        &self,
+        work: impl FnOnce() -> Result<(), StateError> + Send + 'static,
+    ) -> Result<(), RunError> {
+        match self.clock.blocking(work).await {
+            Ok(result) => Ok(result?),
+            Err(_panicked) => Err(RunError::Bug("saving the state panicked")),
+        }
     }
 }

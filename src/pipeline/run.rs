@@ -120,7 +120,8 @@ impl<'a> Run<'a> {
         state: RunState,
         resumed: bool,
     ) -> Self {
-        let quarantine = Quarantine::new(&state.run_id, settings.quarantine_folder.as_deref());
+        let folder = settings.quarantine_folder.as_deref();
+        let quarantine = Quarantine::new(&state.run_id, folder, services.clock.clone());
         let journal = Journal::new(Arc::clone(store), services.clock.clone(), state);
         let made = AtomicBool::new(resumed);
         Self {

@@ -51,7 +51,7 @@ pub(super) async fn transfer(
     let time = IngestionTime::from_unix_seconds(state.ingestion_time)?;
     let threads = encoder_threads();
     let (sender, mut chunks) = mpsc::channel(waiting_batches(threads));
-    let encoders = EncoderPool::new(settings.parts.level, threads);
+    let encoders = EncoderPool::new(settings.parts.level, threads, run.services.clock.clone());
     let mut batches = Batches::new(encoders, &settings.parts, sender);
     let yotpo = Arc::clone(&run.services.yotpo);
     // Behind the last page there is no cursor either: only the pages tell that apart from the beginning.

@@ -49,7 +49,7 @@ pub enum FaultKind {
     ResetBeforeAction,
     /// The service acted, then the connection is reset instead of an answer.
     ResetAfterAction,
-    /// No action and never an answer; deadlines that run on virtual time expire.
+    /// No action and never an answer; on virtual time it does not keep deadlines from passing.
     Hang,
     /// This status with an error body; the service did not act.
     Status(u16, Option<RetryDelay>),

@@ -26,6 +26,7 @@ use super::operation::{Operation, Service, route, segments};
 use super::reply::{Call, CallBody, Reply, accepts_gzip};
 use super::spool::{SpoolFile, SpoolWriter};
 use super::treasure_data::Sabotage;
+use crate::clock::FLIGHT_HEADER;
 
 /// Bodies other than parts.
 const LARGEST_BODY: usize = 1_024 * 1_024;
@@ -93,7 +94,10 @@ impl Listener {
         });
         let connection = Connection::new(stream, reset);
         // An error here is a client that went away, or a fault: nobody needs to know.
-        drop(http1::Builder::new().serve_connection(TokioIo::new(connection), answer).await);
+        // Half-closed: a client that goes away behind its request does not keep the service from acting on it.
+        let served =
+            http1::Builder::new().half_close(true).serve_connection(TokioIo::new(connection), answer);
+        drop(served.await);
     }
 }
 
@@ -107,6 +111,8 @@ impl Exchange {
                 control_http::answer(shared, request.method(), &segments, request.uri().query()).await;
             return Ok(respond(reply, false));
         }
+        let flight = request.headers().get(FLIGHT_HEADER).and_then(|value| value.to_str().ok());
+        let mut arrival = shared.clock.arrive(flight);
         let (operation, arguments) = route(service, request.method(), &segments);
         let (ordinal, operation_ordinal) = shared.log.count(service, operation);
         let fault = shared.faults.take(service, ordinal, operation, operation_ordinal);
@@ -122,10 +128,7 @@ impl Exchange {
                     return Ok(respond(reply, false));
                 }
                 Before::Sever => return Err(self.sever()),
-                Before::Hang => {
-                    shared.clock.expire_deadlines();
-                    return std::future::pending().await;
-                }
+                Before::Hang => match arrival.hang().await {},
             }
         }
         let compress =
@@ -140,6 +143,9 @@ impl Exchange {
         let mut reply = match read_call(shared, service, operation, arguments, request).await {
             Err(refusal) => refusal,
             Ok(call) => {
+                if service == Service::Yotpo && !shared.answer_duration.is_zero() {
+                    arrival.sleep(shared.answer_duration).await;
+                }
                 let first = act(shared, service, &call, fault.as_ref()).await;
                 if fault == Some(FaultKind::DuplicateDelivery) {
                     act(shared, service, &call, None).await
@@ -153,7 +159,7 @@ impl Exchange {
         }
         match fault {
             Some(FaultKind::ResetAfterAction) => Err(self.sever()),
-            Some(fault) => Ok(spoil(shared, reply, &fault, compress)),
+            Some(fault) => Ok(spoil(arrival, reply, &fault, compress)),
             None => Ok(respond(reply, compress)),
         }
     }
@@ -205,12 +211,7 @@ async fn act(shared: &Arc<Shared>, service: Service, call: &Call, fault: Option<
         _ => Sabotage::None,
     };
     match service {
-        Service::Yotpo => {
-            if !shared.answer_duration.is_zero() {
-                shared.clock.sleep(shared.answer_duration).await;
-            }
-            shared.yotpo.act(call)
-        }
+        Service::Yotpo => shared.yotpo.act(call),
         Service::TreasureData => shared.treasure_data.act(call, sabotage).await,
     }
 }
@@ -270,15 +271,15 @@ async fn spool(shared: &Shared, mut body: Incoming) -> Result<SpoolFile, Reply> 
         }
         gathered.extend_from_slice(data);
         if gathered.len() >= WRITE_SIZE {
-            writer = write(writer, std::mem::take(&mut gathered)).await?;
+            writer = write(shared, writer, std::mem::take(&mut gathered)).await?;
         }
     }
-    writer = write(writer, gathered).await?;
+    writer = write(shared, writer, gathered).await?;
     Ok(writer.finish())
 }
 
-async fn write(mut writer: SpoolWriter, bytes: Vec<u8>) -> Result<SpoolWriter, Reply> {
-    let writing = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer));
+async fn write(shared: &Shared, mut writer: SpoolWriter, bytes: Vec<u8>) -> Result<SpoolWriter, Reply> {
+    let writing = shared.clock.blocking(move || writer.write(&bytes).map(|()| writer));
     writing.await.map_err(|_stopped| no_space())?.map_err(|_full| no_space())
 }
 
