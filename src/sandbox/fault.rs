@@ -65,6 +65,12 @@ pub enum FaultKind {
     SlowBody(Duration),
     /// The service acted twice and gives the second answer.
     DuplicateDelivery,
+    /// The service acts and responds, and acts on the same request once more this much later on the clock.
+    DeliveredAgain(Duration),
+    /// The connection is reset, and the service acts on the request this much later on the clock.
+    LateAfterReset(Duration),
+    /// There is never a response, and the service acts on the request this much later on the clock.
+    LateAfterTimeout(Duration),
     /// 200 whose body says "rate limit"; the service did not act.
     RateLimitTextOk,
     /// The import that this request starts fails (bulk import perform).

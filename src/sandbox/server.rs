@@ -26,7 +26,7 @@ use super::operation::{Operation, Service, route, segments};
 use super::reply::{Call, CallBody, Reply, accepts_gzip};
 use super::spool::{SpoolFile, SpoolWriter};
 use super::treasure_data::Sabotage;
-use crate::clock::FLIGHT_HEADER;
+use crate::clock::{Arrival, FLIGHT_HEADER};
 
 /// Bodies other than parts.
 const LARGEST_BODY: usize = 1_024 * 1_024;
@@ -142,17 +142,7 @@ impl Exchange {
         };
         let mut reply = match read_call(shared, service, operation, arguments, request).await {
             Err(refusal) => refusal,
-            Ok(call) => {
-                if service == Service::Yotpo && !shared.answer_duration.is_zero() {
-                    arrival.sleep(shared.answer_duration).await;
-                }
-                let first = act(shared, service, &call, fault.as_ref()).await;
-                if fault == Some(FaultKind::DuplicateDelivery) {
-                    act(shared, service, &call, None).await
-                } else {
-                    first
-                }
-            }
+            Ok(call) => self.deliver(&mut arrival, call, fault.as_ref()).await?,
         };
         if let Some(remaining) = remaining {
             reply = reply.with_number("ratelimit-remaining", remaining);
@@ -162,6 +152,53 @@ impl Exchange {
             Some(fault) => Ok(spoil(arrival, reply, &fault, compress)),
             None => Ok(respond(reply, compress)),
         }
+    }
+
+    /// Has the service act on a request: usually once and now.
+    async fn deliver(
+        &self,
+        arrival: &mut Arrival,
+        call: Call,
+        fault: Option<&FaultKind>,
+    ) -> Result<Reply, Severed> {
+        let shared = &self.listener.shared;
+        let service = self.listener.service;
+        match fault {
+            Some(FaultKind::LateAfterReset(delay)) => {
+                self.act_later(call, *delay);
+                return Err(self.sever());
+            }
+            Some(FaultKind::LateAfterTimeout(delay)) => {
+                self.act_later(call, *delay);
+                match arrival.hang().await {}
+            }
+            _ => {}
+        }
+        if service == Service::Yotpo && !shared.answer_duration.is_zero() {
+            arrival.sleep(shared.answer_duration).await;
+        }
+        let reply = act(shared, service, &call, fault).await;
+        match fault {
+            Some(FaultKind::DuplicateDelivery) => Ok(act(shared, service, &call, None).await),
+            Some(FaultKind::DeliveredAgain(delay)) => {
+                self.act_later(call, *delay);
+                Ok(reply)
+            }
+            _ => Ok(reply),
+        }
+    }
+
+    /// Has the service act on a request after `delay`, whatever has become of the client. Nobody sees the response.
+    fn act_later(&self, call: Call, delay: Duration) {
+        let shared = Arc::clone(&self.listener.shared);
+        let service = self.listener.service;
+        let stop = shared.stop.clone();
+        let acting = async move {
+            shared.clock.sleep(delay).await;
+            let _busy = shared.clock.busy();
+            drop(act(&shared, service, &call, None).await);
+        };
+        self.listener.shared.connections.spawn(async move { stop.run_until_cancelled(acting).await });
     }
 
     /// Marks the connection, which is then reset as soon as it is dropped.
