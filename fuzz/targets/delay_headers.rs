@@ -3,10 +3,8 @@
 //! An input is a digit that chooses the status, then the values of `RateLimit-Reset`, `Retry-After` and
 //! `RateLimit-Remaining`, a line each; those that are missing are not sent.
 
-use std::pin::pin;
 use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use yotpo_td::clock::Clock;
 use yotpo_td::http::{DelayHint, delay_hint};
@@ -68,9 +66,9 @@ fn assert_kept_back(floor: Duration) {
     let gate = Gate::unlimited(clock.clone());
     let start = clock.now();
     gate.hold(floor);
-    let mut admitted = pin!(gate.admit());
-    // Virtual time passes at once, but every sleep gives way once.
-    assert!((0..8).any(|_| admitted.as_mut().now_or_never().is_some()), "not admitted after {floor:?}");
+    // Virtual time moves on when the runtime has nothing else to do.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(gate.admit());
     assert_eq!(clock.now().saturating_sub(start), floor.min(Duration::MAX.saturating_sub(start)));
 }
 

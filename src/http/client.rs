@@ -18,7 +18,7 @@ use super::body::{look, unpack};
 use super::delay::{DelayHint, delay_hint};
 use super::error::{BodyProblem, CallError, Effect, TransportError};
 use super::redaction::Redactor;
-use crate::clock::Clock;
+use crate::clock::{Clock, FLIGHT_HEADER};
 
 /// How connections to one service are made.
 #[derive(Clone, Debug)]
@@ -123,7 +123,13 @@ impl HttpClient {
     pub async fn send(&self, request: &Request) -> Result<Response, CallError> {
         let Request { operation, effect, .. } = *request;
         let limit = self.request_timeout + upload_allowance(request.body.as_ref().map_or(0, Bytes::len));
-        match self.clock.deadline(limit, self.exchange(request)).await {
+        let flight = self.clock.flight().await;
+        let exchange = async move {
+            let outcome = self.exchange(request, flight.header()).await;
+            flight.land().await;
+            outcome
+        };
+        match self.clock.deadline(limit, exchange).await {
             Err(elapsed) => Err(CallError::transport(operation, effect, TransportError::TimedOut(elapsed))),
             Ok(Err(Failed::Transport(error))) => Err(CallError::transport(operation, effect, error)),
             Ok(Err(Failed::Body(problem))) => Err(CallError::body(operation, effect, problem)),
@@ -150,11 +156,14 @@ impl HttpClient {
         failure(request, response, None)
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Response, Failed> {
+    async fn exchange(&self, request: &Request, flight: Option<u64>) -> Result<Response, Failed> {
         let mut builder =
             self.client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
         if self.reach == Reach::Network {
             builder = builder.header(ACCEPT_ENCODING, "gzip");
+        }
+        if let Some(flight) = flight {
+            builder = builder.header(FLIGHT_HEADER, flight);
         }
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());

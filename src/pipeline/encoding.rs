@@ -8,11 +8,13 @@ use tokio_util::task::AbortOnDropHandle;
 use super::error::RunError;
 use super::fetch::{Batch, RefusedCustomer};
 use super::ledger::PageEnd;
+use crate::clock::Clock;
 use crate::part::{Chunk, ChunkEncoder, CompressionLevel, DeflateError};
 
 /// Encoders at rest, so that their buffers are reused. There are never more than batches under way.
 #[derive(Clone, Debug)]
 pub(super) struct EncoderPool {
+    clock: Clock,
     level: CompressionLevel,
     idle: Arc<Mutex<Vec<ChunkEncoder>>>,
     /// A place for each batch that is encoded at the same time.
@@ -34,8 +36,8 @@ pub(super) struct EncodedChunk {
 
 impl EncoderPool {
     /// Encoders on so many threads.
-    pub(super) fn new(level: CompressionLevel, threads: usize) -> Self {
-        Self { level, idle: Arc::default(), places: Arc::new(Semaphore::new(threads)) }
+    pub(super) fn new(level: CompressionLevel, threads: usize, clock: Clock) -> Self {
+        Self { clock, level, idle: Arc::default(), places: Arc::new(Semaphore::new(threads)) }
     }
 
     /// Encodes a batch as soon as a thread is free, in the order of the calls.
@@ -45,7 +47,8 @@ impl EncoderPool {
             let places = Arc::clone(&pool.places);
             // Nobody closes it.
             let _place = places.acquire().await;
-            match tokio::task::spawn_blocking(move || pool.encode(batch)).await {
+            let clock = pool.clock.clone();
+            match clock.blocking(move || pool.encode(batch)).await {
                 Ok(Ok(encoded)) => Ok(encoded),
                 Ok(Err(_deflate)) => Err(RunError::Bug("rows could not be compressed")),
                 Err(_panicked) => Err(RunError::Bug("compressing rows panicked")),

@@ -182,6 +182,7 @@ impl std::fmt::Debug for RefusedCustomer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::part::CompressionLevel;
     use crate::yotpo::{LoyaltyCounts, PageCursor, Position};
 
@@ -200,7 +201,7 @@ mod tests {
 
     fn batches(most_rows: usize) -> (Batches, mpsc::Receiver<PendingChunk>) {
         let (sender, chunks) = mpsc::channel(100);
-        let encoders = EncoderPool::new(CompressionLevel::FASTEST, 1);
+        let encoders = EncoderPool::new(CompressionLevel::FASTEST, 1, Clock::machine());
         let full = Full { rows: 1_000, bytes: 1_000 };
         let gathered = Batch::default();
         (Batches { encoders, most_rows, full, gathered, chunks: sender }, chunks)

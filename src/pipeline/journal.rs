@@ -79,7 +79,7 @@ impl Journal {
         work: impl FnOnce() -> Result<(), StateError> + Send + 'static,
     ) -> Result<(), RunError> {
         failpoint::hit("before save");
-        match tokio::task::spawn_blocking(work).await {
+        match self.clock.blocking(work).await {
             Ok(result) => result?,
             Err(_panicked) => return Err(RunError::Bug("saving the state panicked")),
         }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::fetch::RefusedCustomer;
 use crate::checkpoint::private_file;
+use crate::clock::Clock;
 
 /// How many refused customers are named in the log, each on a line.
 const LOGGED: u64 = 10;
@@ -20,6 +21,7 @@ const LOGGED: u64 = 10;
 /// Where records of one run are put aside.
 #[derive(Clone, Debug)]
 pub(super) struct Quarantine {
+    clock: Clock,
     run_id: Arc<str>,
     folder: Option<Arc<Path>>,
     seen: Arc<std::sync::atomic::AtomicU64>,
@@ -42,8 +44,8 @@ struct Line<'a> {
 }
 
 impl Quarantine {
-    pub(super) fn new(run_id: &str, folder: Option<&Path>) -> Self {
-        Self { run_id: run_id.into(), folder: folder.map(Into::into), seen: Arc::default() }
+    pub(super) fn new(run_id: &str, folder: Option<&Path>, clock: Clock) -> Self {
+        Self { clock, run_id: run_id.into(), folder: folder.map(Into::into), seen: Arc::default() }
     }
 
     /// Tells of a refused customer, and writes it down when there is a folder.
@@ -75,7 +77,7 @@ impl Quarantine {
         let Some(folder) = &self.folder else { return Ok(()) };
         let path = folder.join(format!("{}.{suffix}", self.run_id));
         let told = path.clone();
-        let work = tokio::task::spawn_blocking(move || write(&path, &content, existing));
+        let work = self.clock.blocking(move || write(&path, &content, existing));
         let result = work.await.unwrap_or_else(|_panicked| Err(io::Error::other("writing panicked")));
         result.map_err(|source| QuarantineError { path: told, source })
     }
@@ -112,7 +114,7 @@ mod tests {
     #[tokio::test]
     async fn refused_customers_are_written_one_a_line_and_private() {
         let folder = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::new("run", Some(folder.path()));
+        let quarantine = Quarantine::new("run", Some(folder.path()), Clock::machine());
         quarantine.put_aside(&refused(1)).await.unwrap();
         quarantine.put_aside(&refused(2)).await.unwrap();
         let path = folder.path().join("run.customers.jsonl");
@@ -136,14 +138,14 @@ mod tests {
         let elsewhere = folder.path().join("elsewhere");
         std::fs::write(&elsewhere, "").unwrap();
         std::os::unix::fs::symlink(&elsewhere, folder.path().join("run.customers.jsonl")).unwrap();
-        let quarantine = Quarantine::new("run", Some(folder.path()));
+        let quarantine = Quarantine::new("run", Some(folder.path()), Clock::machine());
         assert!(quarantine.put_aside(&refused(1)).await.is_err());
         assert_eq!(std::fs::read(&elsewhere).unwrap(), b"");
     }
 
     #[tokio::test]
     async fn without_a_folder_nothing_is_written() {
-        let quarantine = Quarantine::new("run", None);
+        let quarantine = Quarantine::new("run", None, Clock::machine());
         quarantine.put_aside(&refused(1)).await.unwrap();
         assert!(!quarantine.has_folder());
     }

@@ -55,7 +55,7 @@ impl Transfer {
         let state = run.journal.state();
         let threads = encoder_threads();
         let (sender, chunks) = mpsc::channel(waiting_batches(threads));
-        let encoders = EncoderPool::new(settings.parts.level, threads);
+        let encoders = EncoderPool::new(settings.parts.level, threads, run.services.clock.clone());
         let mut batches = Batches::new(encoders, &settings.parts, sender);
         let Some(yotpo) = run.services.yotpo.clone() else {
             return Err(RunError::Bug("fetching without a store"));

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::Shared;
 use super::fault::{FaultKind, RetryDelay};
 use super::reply::Reply;
+use crate::clock::Arrival;
 
 /// Pieces of a trickling body.
 const TRICKLE: u32 = 8;
@@ -35,7 +36,7 @@ pub(super) fn respond(reply: Reply, compress: bool) -> Response<AnswerBody> {
 
 /// An answer after the service acted, with its body spoilt.
 pub(super) fn spoil(
-    shared: &Shared,
+    arrival: Arrival,
     reply: Reply,
     fault: &FaultKind,
     compress: bool,
@@ -57,7 +58,7 @@ pub(super) fn spoil(
             let body = reply.body.clone();
             let mut response = respond(reply, false);
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-            *response.body_mut() = trickling(shared, body, *duration);
+            *response.body_mut() = trickling(arrival, body, *duration);
             response
         }
         _ => respond(reply, compress),
@@ -79,19 +80,17 @@ fn truncated(half: Bytes) -> AnswerBody {
     BoxBody::new(StreamBody::new(body))
 }
 
-fn trickling(shared: &Shared, body: Bytes, duration: Duration) -> AnswerBody {
-    let clock = shared.clock.clone();
+fn trickling(mut arrival: Arrival, body: Bytes, duration: Duration) -> AnswerBody {
+    // From here on the client waits for the body, or nobody does.
+    arrival.acted();
     let piece = body.len().div_ceil(TRICKLE as usize).max(1);
-    let body = stream::unfold(body, move |mut rest| {
-        let clock = clock.clone();
-        async move {
-            if rest.is_empty() {
-                return None;
-            }
-            clock.sleep(duration / TRICKLE).await;
-            let data = rest.split_to(piece.min(rest.len()));
-            Some((Ok(Frame::data(data)), rest))
+    let body = stream::unfold((arrival, body), move |(mut arrival, mut rest)| async move {
+        if rest.is_empty() {
+            return None;
         }
+        arrival.sleep(duration / TRICKLE).await;
+        let data = rest.split_to(piece.min(rest.len()));
+        Some((Ok(Frame::data(data)), (arrival, rest)))
     });
     BoxBody::new(StreamBody::new(body))
 }

@@ -29,7 +29,7 @@ pub(super) async fn answer(
     let control = Control::new(Arc::clone(shared));
     let segments = segments.to_vec();
     let query = query.unwrap_or_default().to_owned();
-    let answered = tokio::task::spawn_blocking(move || {
+    let answered = shared.clock.blocking(move || {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         answer_blocking(&control, &segments, &query)
     });

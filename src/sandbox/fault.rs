@@ -49,7 +49,7 @@ pub enum FaultKind {
     ResetBeforeAction,
     /// The service acted, then the connection is reset instead of an answer.
     ResetAfterAction,
-    /// No action and never an answer; deadlines that run on virtual time expire.
+    /// No action and never an answer; on virtual time it does not keep deadlines from passing.
     Hang,
     /// This status with an error body; the service did not act.
     Status(u16, Option<RetryDelay>),
@@ -65,6 +65,12 @@ pub enum FaultKind {
     SlowBody(Duration),
     /// The service acted twice and gives the second answer.
     DuplicateDelivery,
+    /// The service acts and responds, and acts on the same request once more this much later on the clock.
+    DeliveredAgain(Duration),
+    /// The connection is reset, and the service acts on the request this much later on the clock.
+    LateAfterReset(Duration),
+    /// There is never a response, and the service acts on the request this much later on the clock.
+    LateAfterTimeout(Duration),
     /// 200 whose body says "rate limit"; the service did not act.
     RateLimitTextOk,
     /// The import that this request starts fails (bulk import perform).

@@ -26,6 +26,7 @@ use super::operation::{Operation, Service, route, segments};
 use super::reply::{Call, CallBody, Reply, accepts_gzip};
 use super::spool::{SpoolFile, SpoolWriter};
 use super::treasure_data::Sabotage;
+use crate::clock::{Arrival, FLIGHT_HEADER};
 
 /// Bodies other than parts.
 const LARGEST_BODY: usize = 1_024 * 1_024;
@@ -98,9 +99,11 @@ impl Listener {
         });
         let connection = Connection::new(stream, reset);
         // An error here is a client that went away, or a fault: nobody needs to know.
-        // The date is the sandbox's own business: hyper would write the machine's.
+        // The date is the sandbox's own business: hyper would write the machine's. Half-closed: a client that goes away
+        // behind its request does not keep the service from acting on it.
         let mut builder = http1::Builder::new();
-        drop(builder.auto_date_header(false).serve_connection(TokioIo::new(connection), answer).await);
+        builder.auto_date_header(false).half_close(true);
+        drop(builder.serve_connection(TokioIo::new(connection), answer).await);
     }
 }
 
@@ -114,6 +117,8 @@ impl Exchange {
                 control_http::answer(shared, request.method(), &segments, request.uri().query()).await;
             return Ok(respond(reply, false));
         }
+        let flight = request.headers().get(FLIGHT_HEADER).and_then(|value| value.to_str().ok());
+        let mut arrival = shared.clock.arrive(flight);
         let (operation, arguments) = route(service, request.method(), &segments);
         let (ordinal, operation_ordinal) = shared.log.count(service, operation);
         let fault = shared.faults.take(service, ordinal, operation, operation_ordinal);
@@ -129,10 +134,7 @@ impl Exchange {
                     return Ok(respond(reply, false));
                 }
                 Before::Sever => return Err(self.sever()),
-                Before::Hang => {
-                    shared.clock.expire_deadlines();
-                    return std::future::pending().await;
-                }
+                Before::Hang => match arrival.hang().await {},
             }
         }
         let compress =
@@ -146,23 +148,63 @@ impl Exchange {
         };
         let mut reply = match read_call(shared, service, operation, arguments, request).await {
             Err(refusal) => refusal,
-            Ok(call) => {
-                let first = act(shared, service, &call, fault.as_ref()).await;
-                if fault == Some(FaultKind::DuplicateDelivery) {
-                    act(shared, service, &call, None).await
-                } else {
-                    first
-                }
-            }
+            Ok(call) => self.deliver(&mut arrival, call, fault.as_ref()).await?,
         };
         if let Some(remaining) = remaining {
             reply = reply.with_number("ratelimit-remaining", remaining);
         }
         match fault {
             Some(FaultKind::ResetAfterAction) => Err(self.sever()),
-            Some(fault) => Ok(spoil(shared, reply, &fault, compress)),
+            Some(fault) => Ok(spoil(arrival, reply, &fault, compress)),
             None => Ok(respond(reply, compress)),
         }
+    }
+
+    /// Has the service act on a request: usually once and now.
+    async fn deliver(
+        &self,
+        arrival: &mut Arrival,
+        call: Call,
+        fault: Option<&FaultKind>,
+    ) -> Result<Reply, Severed> {
+        let shared = &self.listener.shared;
+        let service = self.listener.service;
+        match fault {
+            Some(FaultKind::LateAfterReset(delay)) => {
+                self.act_later(call, *delay);
+                return Err(self.sever());
+            }
+            Some(FaultKind::LateAfterTimeout(delay)) => {
+                self.act_later(call, *delay);
+                match arrival.hang().await {}
+            }
+            _ => {}
+        }
+        if service == Service::Yotpo && !shared.answer_duration.is_zero() {
+            arrival.sleep(shared.answer_duration).await;
+        }
+        let reply = act(shared, service, &call, fault).await;
+        match fault {
+            Some(FaultKind::DuplicateDelivery) => Ok(act(shared, service, &call, None).await),
+            Some(FaultKind::DeliveredAgain(delay)) => {
+                self.act_later(call, *delay);
+                Ok(reply)
+            }
+            _ => Ok(reply),
+        }
+    }
+
+    /// Has the service act on a request after `delay`, whatever has become of the client. Nobody sees the response.
+    fn act_later(&self, call: Call, delay: Duration) {
+        let shared = Arc::clone(&self.listener.shared);
+        let service = self.listener.service;
+        let stop = shared.stop.clone();
+        let acting = async move {
+            shared.clock.sleep(delay).await;
+            let _busy = shared.clock.busy();
+            drop(act(&shared, service, &call, None).await);
+        };
+        self.listener.shared.connections.spawn(async move { stop.run_until_cancelled(acting).await });
     }
 
     /// Marks the connection, which is then reset as soon as it is dropped.
@@ -212,12 +254,7 @@ async fn act(shared: &Arc<Shared>, service: Service, call: &Call, fault: Option<
         _ => Sabotage::None,
     };
     match service {
-        Service::Yotpo => {
-            if !shared.answer_duration.is_zero() {
-                shared.clock.sleep(shared.answer_duration).await;
-            }
-            shared.yotpo.act(call)
-        }
+        Service::Yotpo => shared.yotpo.act(call),
         Service::TreasureData => shared.treasure_data.act(call, sabotage).await,
     }
 }
@@ -277,15 +314,15 @@ async fn spool(shared: &Shared, mut body: Incoming) -> Result<SpoolFile, Reply> 
         }
         gathered.extend_from_slice(data);
         if gathered.len() >= WRITE_SIZE {
-            writer = write(writer, std::mem::take(&mut gathered)).await?;
+            writer = write(shared, writer, std::mem::take(&mut gathered)).await?;
         }
     }
-    writer = write(writer, gathered).await?;
+    writer = write(shared, writer, gathered).await?;
     Ok(writer.finish())
 }
 
-async fn write(mut writer: SpoolWriter, bytes: Vec<u8>) -> Result<SpoolWriter, Reply> {
-    let writing = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer));
+async fn write(shared: &Shared, mut writer: SpoolWriter, bytes: Vec<u8>) -> Result<SpoolWriter, Reply> {
+    let writing = shared.clock.blocking(move || writer.write(&bytes).map(|()| writer));
     writing.await.map_err(|_stopped| no_space())?.map_err(|_full| no_space())
 }
 

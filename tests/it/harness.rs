@@ -230,7 +230,8 @@ impl World {
             .await
         };
         drop(services);
-        settle().await;
+        // Everything that a killed run had sent or begun comes to its end, as it would between two processes.
+        self.clock.settled().await;
         result
     }
 
@@ -338,15 +339,4 @@ fn temporary_folder() -> TempDir {
 /// Requests of both services so far.
 pub(crate) fn requests(control: &Control) -> u64 {
     control.requests(Service::Yotpo) + control.requests(Service::TreasureData)
-}
-
-/// Lets everything that a killed run had sent or begun come to its end, as it would between two processes.
-async fn settle() {
-    for _ in 0..3 {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-        // There is one blocking thread: behind this everything that was begun is done.
-        tokio::task::spawn_blocking(|| ()).await.unwrap();
-    }
 }

@@ -71,10 +71,6 @@ fn a_service_that_is_down_ends_the_run_in_minutes() {
         for kind in
             [FaultKind::ResetBeforeAction, FaultKind::Hang, FaultKind::Status(502, None), FaultKind::HtmlOk]
         {
-            // On virtual time what hangs ends all deadlines, those of the other service too.
-            if service == Service::TreasureData && kind == FaultKind::Hang {
-                continue;
-            }
             on_virtual_time(async move || {
                 let world = World::start(Scenario::replace()).await;
                 world.control().set_faults(plan(service, FaultTarget::Every, kind.clone()));

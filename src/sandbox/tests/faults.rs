@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::*;
+use crate::clock::{DeadlineElapsed, FLIGHT_HEADER};
 
 #[tokio::test]
 async fn every_fault_does_what_it_says() {
@@ -43,15 +44,15 @@ async fn every_fault_does_what_it_says() {
 }
 
 #[tokio::test]
-async fn hanging_expires_deadlines_on_virtual_time() {
+async fn a_request_that_hangs_lets_its_deadline_pass_on_virtual_time() {
     let mut settings = virtual_settings();
     settings.faults.faults = vec![Fault::on(Operation::AccessToken, 1, FaultKind::Hang)];
     let clock = settings.clock.clone();
-    let (_sandbox, client) = start(settings).await;
+    let (sandbox, client) = start(settings).await;
     let before = clock.now();
     let hung = clock.deadline(Duration::from_secs(30), client.token()).await;
-    assert!(hung.is_err());
-    assert_eq!(clock.now(), before + Duration::from_secs(30));
+    assert_eq!(hung, Err(DeadlineElapsed(Duration::from_secs(30))));
+    assert_eq!((clock.now(), sandbox.control().applied_faults()), (before + Duration::from_secs(30), 1));
 }
 
 #[tokio::test]
@@ -104,4 +105,69 @@ async fn connections_in_use_are_reset_while_others_go_on() {
     assert_eq!(control.connections(Service::TreasureData), 3);
     assert_eq!(control.requests(Service::TreasureData), 2);
     assert_eq!(client.token().await.len(), 40);
+}
+
+#[tokio::test]
+async fn requests_are_delivered_late_or_again_whatever_the_client_was_told() {
+    let settings = virtual_settings();
+    let clock = settings.clock.clone();
+    let (sandbox, client) = start(settings).await;
+    let control = sandbox.control();
+    client.prepare("late", &[]).await;
+    client.post("/v3/bulk_import/unfreeze/late").await;
+    let delay = Duration::from_secs(90);
+    control.set_faults(FaultPlan {
+        faults: vec![
+            Fault::on(Operation::UploadPart, 1, FaultKind::LateAfterReset(delay)),
+            Fault::on(Operation::UploadPart, 2, FaultKind::LateAfterTimeout(delay)),
+            Fault::on(Operation::FreezeSession, 2, FaultKind::DeliveredAgain(delay)),
+        ],
+    });
+    let upload = async |name: &str| {
+        let path = format!("/v3/bulk_import/upload_part/late/{name}");
+        client.td(Method::PUT, &path, part(control, 0..10)).await
+    };
+    let session = || control.sessions().remove(0);
+    assert!(upload("reset").await.unwrap_err().is_request());
+    clock.sleep(Duration::from_secs(89)).await;
+    assert_eq!(session().parts, [""; 0]);
+    clock.sleep(Duration::from_secs(1)).await;
+    assert_eq!(session().parts, ["reset"]);
+    let timeout = Duration::from_secs(60);
+    assert_eq!(clock.deadline(timeout, upload("hung")).await.unwrap_err(), DeadlineElapsed(timeout));
+    assert_eq!(session().parts, ["reset"]);
+    clock.sleep(Duration::from_secs(30)).await;
+    assert_eq!(session().parts, ["hung", "reset"]);
+    assert_eq!(client.post("/v3/bulk_import/freeze/late").await.status, StatusCode::OK);
+    client.post("/v3/bulk_import/unfreeze/late").await;
+    clock.sleep(Duration::from_secs(89)).await;
+    assert!(!session().upload_frozen);
+    clock.sleep(Duration::from_secs(1)).await;
+    assert!(session().upload_frozen);
+}
+
+#[tokio::test]
+async fn a_request_is_acted_on_when_its_client_is_gone_before_it_was_read() {
+    use tokio::io::AsyncWriteExt as _;
+    let settings = virtual_settings();
+    let clock = settings.clock.clone();
+    let (sandbox, client) = start(settings).await;
+    client.prepare("gone", &[]).await;
+    client.post("/v3/bulk_import/unfreeze/gone").await;
+    let flight = clock.flight().await;
+    let body = part(sandbox.control(), 0..10);
+    let head = format!(
+        "PUT /v3/bulk_import/upload_part/gone/part HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\
+         content-length: {}\r\n{FLIGHT_HEADER}: {}\r\n\r\n",
+        client.authorization,
+        body.len(),
+        flight.header().unwrap()
+    );
+    let mut stream = tokio::net::TcpStream::connect(sandbox.treasure_data_address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    drop(stream);
+    drop(flight);
+    clock.settled().await;
+    assert_eq!(sandbox.control().sessions()[0].parts, ["part"]);
 }

@@ -17,6 +17,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::*;
+use crate::clock::FLIGHT_HEADER;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -27,6 +28,7 @@ struct Client {
     treasure_data: String,
     authorization: String,
     control: Control,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -53,14 +55,21 @@ impl Client {
             treasure_data: sandbox.treasure_data_endpoint(),
             authorization: format!("TD1 {}", sandbox.credentials().api_key),
             control: sandbox.control().clone(),
+            clock: sandbox.shared.clock.clone(),
         }
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
-        let exchange = async {
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+        let flight = self.clock.flight().await;
+        if let Some(id) = flight.header() {
+            request = request.header(FLIGHT_HEADER, id);
+        }
+        let exchange = async move {
             let response = request.send().await?;
             let (status, headers) = (response.status(), response.headers().clone());
-            Ok(Answer { status, headers, body: response.bytes().await?.to_vec() })
+            let body = response.bytes().await?.to_vec();
+            flight.land().await;
+            Ok(Answer { status, headers, body })
         };
         Clock::machine().deadline(LIMIT, exchange).await.expect("the sandbox answers in time")
     }

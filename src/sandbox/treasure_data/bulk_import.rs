@@ -129,6 +129,7 @@ impl TreasureData {
         });
         // On virtual time an import is waited for anyway, and whoever abandons the session would pay for nothing.
         if reply.status.is_success() && !self.clock.is_virtual() {
+            #[expect(clippy::disallowed_methods, reason = "on the machine's clock, and nobody waits for it")]
             drop(tokio::task::spawn_blocking(move || judged.judge()));
         }
         reply
@@ -171,6 +172,7 @@ impl TreasureData {
             Err(refusal) => return *refusal,
         };
         let service = Arc::clone(self);
+        #[expect(clippy::disallowed_methods, reason = "on the machine's clock nobody waits for it")]
         let reading = tokio::task::spawn_blocking(move || {
             let found = import(&parts, &cancelled);
             service.end_reading(job, found);

@@ -215,7 +215,7 @@ impl TreasureData {
             Some(Ok(count)) => count.min(LONGEST_TAIL),
             Some(Err(_)) => return invalid("Validation failed: count must be a number"),
         };
-        let tail = tokio::task::spawn_blocking(move || read_back::tail(&parts, count)).await;
+        let tail = self.clock.blocking(move || read_back::tail(&parts, count)).await;
         match tail {
             Ok(Ok(rows)) => Reply::bytes(StatusCode::OK, "application/x-msgpack", Bytes::from(rows)),
             _ => error(StatusCode::INTERNAL_SERVER_ERROR, "Reading the table failed"),

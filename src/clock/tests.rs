@@ -1,0 +1,306 @@
+use std::cell::RefCell;
+use std::future::pending;
+
+use tokio::task::yield_now;
+
+use super::*;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn virtual_clock() -> Clock {
+    Clock::virtual_at(Duration::ZERO)
+}
+
+/// More rounds of the runtime than the clock ever waits for.
+async fn many_rounds() {
+    for _ in 0..5_000 {
+        yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sleep_moves_both_times_without_waiting() {
+    let clock = Clock::virtual_at(seconds(1_000));
+    clock.sleep(seconds(3_600)).await;
+    assert_eq!((clock.now(), clock.unix_time()), (seconds(3_600), seconds(4_600)));
+}
+
+#[tokio::test]
+async fn sleeps_side_by_side_end_in_order_and_each_at_its_own_time() {
+    let clock = virtual_clock();
+    let ended = RefCell::new(Vec::new());
+    let sleeper = async |name: &'static str, steps: &[u64]| {
+        for step in steps {
+            clock.sleep(seconds(*step)).await;
+            ended.borrow_mut().push((name, clock.now().as_secs()));
+        }
+    };
+    tokio::join!(sleeper("slow", &[30, 30]), sleeper("fast", &[20, 20, 25]), sleeper("once", &[20]));
+    assert_eq!(
+        ended.into_inner(),
+        [("fast", 20), ("once", 20), ("slow", 30), ("fast", 40), ("slow", 60), ("fast", 65)]
+    );
+}
+
+#[tokio::test]
+async fn what_a_sleeper_wakes_comes_to_rest_before_the_next_sleep_of_the_same_moment_ends() {
+    let clock = virtual_clock();
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+    let woken = tokio::spawn({
+        let clock = clock.clone();
+        async move {
+            receiver.recv().await.unwrap();
+            for _ in 0..20 {
+                yield_now().await;
+            }
+            // Earlier than what others sleep for, although it comes later.
+            clock.sleep(seconds(5)).await;
+            clock.now()
+        }
+    });
+    let other = async {
+        clock.sleep(seconds(60)).await;
+        clock.now()
+    };
+    clock.sleep(seconds(10)).await;
+    sender.send(()).await.unwrap();
+    let (other, woken) = tokio::join!(other, woken);
+    assert_eq!((woken.unwrap(), other), (seconds(15), seconds(70)));
+}
+
+#[tokio::test]
+async fn time_stands_still_while_something_is_busy() {
+    let clock = virtual_clock();
+    let busy = clock.busy();
+    let sleeping = tokio::spawn({
+        let clock = clock.clone();
+        async move { clock.sleep(seconds(1)).await }
+    });
+    many_rounds().await;
+    assert_eq!((clock.now(), sleeping.is_finished()), (Duration::ZERO, false));
+    drop(busy);
+    sleeping.await.unwrap();
+    assert_eq!(clock.now(), seconds(1));
+}
+
+#[tokio::test]
+async fn a_sleep_that_is_dropped_is_forgotten() {
+    let clock = virtual_clock();
+    let cancelled = tokio::spawn({
+        let clock = clock.clone();
+        async move { clock.sleep(seconds(3_600)).await }
+    });
+    tokio::select! {
+        () = clock.sleep(seconds(7_200)) => panic!("the other sleep ends first"),
+        () = clock.sleep(seconds(1)) => {}
+    }
+    cancelled.abort();
+    assert!(cancelled.await.unwrap_err().is_cancelled());
+    many_rounds().await;
+    clock.sleep(seconds(1)).await;
+    assert_eq!(clock.now(), seconds(2));
+}
+
+#[tokio::test]
+async fn a_deadline_passes_at_its_own_time_and_never_when_the_work_is_done_before() {
+    let clock = virtual_clock();
+    let limit = seconds(30);
+    assert_eq!(clock.deadline(limit, clock.sleep(seconds(29))).await, Ok(()));
+    let (late, other) = tokio::join!(clock.deadline(limit, pending::<()>()), async {
+        clock.sleep(seconds(10)).await;
+        clock.now()
+    });
+    assert_eq!((late, other), (Err(DeadlineElapsed(limit)), seconds(39)));
+    assert_eq!(clock.now(), seconds(59));
+    many_rounds().await;
+    assert_eq!(clock.now(), seconds(59), "the first deadline is forgotten");
+}
+
+#[tokio::test]
+async fn time_stands_still_for_blocking_work_even_when_nobody_waits_for_it() {
+    let clock = virtual_clock();
+    let (finish, finished) = std::sync::mpsc::channel::<()>();
+    let mut work = Box::pin(clock.blocking(move || finished.recv().is_ok()));
+    assert!(futures_util::poll!(&mut work).is_pending());
+    let sleeping = tokio::spawn({
+        let clock = clock.clone();
+        async move { clock.sleep(seconds(1)).await }
+    });
+    many_rounds().await;
+    drop(work);
+    many_rounds().await;
+    assert_eq!((clock.now(), sleeping.is_finished()), (Duration::ZERO, false));
+    finish.send(()).unwrap();
+    sleeping.await.unwrap();
+    assert_eq!(clock.blocking(|| 7).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn no_deadline_passes_while_a_request_is_in_flight() {
+    let clock = virtual_clock();
+    let request = async {
+        let flight = clock.flight().await;
+        many_rounds().await;
+        let arrival = clock.arrive(flight.header().map(|id| id.to_string()).as_deref());
+        many_rounds().await;
+        drop(arrival);
+        many_rounds().await;
+        flight.land().await;
+    };
+    assert_eq!(clock.deadline(seconds(1), request).await, Ok(()));
+    assert_eq!(clock.now(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_service_that_sleeps_or_hangs_lets_time_pass() {
+    let clock = virtual_clock();
+    let limit = seconds(60);
+    let slow = async {
+        let flight = clock.flight().await;
+        let mut arrival = clock.arrive(flight.header().map(|id| id.to_string()).as_deref());
+        arrival.sleep(seconds(40)).await;
+        many_rounds().await;
+        flight.land().await;
+    };
+    assert_eq!(clock.deadline(limit, slow).await, Ok(()));
+    assert_eq!(clock.now(), seconds(40));
+    let hanging = async {
+        let flight = clock.flight().await;
+        let mut arrival = clock.arrive(flight.header().map(|id| id.to_string()).as_deref());
+        match arrival.hang().await {}
+    };
+    assert_eq!(clock.deadline(limit, hanging).await, Err::<(), _>(DeadlineElapsed(limit)));
+    assert_eq!(clock.now(), seconds(100));
+}
+
+#[tokio::test]
+async fn what_a_dead_client_has_sent_arrives_before_time_goes_on() {
+    let clock = virtual_clock();
+    let flight = clock.flight().await;
+    let header = flight.header().unwrap().to_string();
+    drop(flight);
+    let acted = tokio::spawn({
+        let clock = clock.clone();
+        async move {
+            for _ in 0..500 {
+                yield_now().await;
+            }
+            let arrival = clock.arrive(Some(&header));
+            many_rounds().await;
+            drop(arrival);
+            clock.now()
+        }
+    });
+    clock.sleep(seconds(1)).await;
+    assert_eq!(acted.await.unwrap(), Duration::ZERO);
+    // A request that never left holds nothing up.
+    drop(clock.flight().await);
+    clock.sleep(seconds(1)).await;
+    assert_eq!(clock.now(), seconds(2));
+}
+
+#[tokio::test]
+async fn settling_lets_everything_end_that_needs_no_time() {
+    let clock = virtual_clock();
+    let busy = clock.busy();
+    let work = tokio::spawn(async move {
+        many_rounds().await;
+        drop(busy);
+    });
+    let sleeping = tokio::spawn({
+        let clock = clock.clone();
+        async move { clock.sleep(seconds(1)).await }
+    });
+    clock.settled().await;
+    assert_eq!((work.is_finished(), sleeping.is_finished(), clock.now()), (true, false, Duration::ZERO));
+}
+
+#[tokio::test]
+async fn sleeps_that_are_jumped_over_end_afterwards_in_order() {
+    let clock = virtual_clock();
+    let ended = RefCell::new(Vec::new());
+    let sleeper = async |length| {
+        clock.sleep(seconds(length)).await;
+        ended.borrow_mut().push((length, clock.now().as_secs()));
+    };
+    tokio::join!(sleeper(20), sleeper(10), sleeper(70), async { clock.advance(seconds(60)) });
+    assert_eq!(ended.into_inner(), [(10, 60), (20, 60), (70, 70)]);
+}
+
+#[tokio::test]
+async fn a_suspended_process_does_nothing_while_time_goes_on_for_others() {
+    let clock = virtual_clock();
+    let process = clock.of_new_process();
+    let (steps, log) = tokio::sync::watch::channel("none");
+    let work = tokio::spawn({
+        let process = process.clone();
+        async move {
+            process.sleep(seconds(10)).await;
+            steps.send_replace("slept");
+            process.blocking(|| ()).await.unwrap();
+            steps.send_replace("worked");
+            let _flight = process.flight().await;
+            steps.send_replace("sent");
+            process.now()
+        }
+    });
+    process.suspend();
+    // What keeps time for a process that runs does not for one that is suspended.
+    let held = process.busy();
+    clock.sleep(seconds(3_600)).await;
+    many_rounds().await;
+    assert_eq!((*log.borrow(), process.is_suspended(), clock.now()), ("none", true, seconds(3_600)));
+    process.resume();
+    assert_eq!(work.await.unwrap(), seconds(3_600));
+    assert_eq!(*log.borrow(), "sent");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_process_is_suspended_before_or_behind_the_request_that_was_named() {
+    for (moment, sent) in [(SuspendAt::Before(2), 1), (SuspendAt::Behind(2), 2)] {
+        let clock = virtual_clock();
+        let process = clock.of_new_process();
+        process.suspend_at(moment);
+        let (responses, seen) = tokio::sync::watch::channel(0);
+        let work = tokio::spawn({
+            let process = process.clone();
+            async move {
+                for number in 1..=3 {
+                    let flight = process.flight().await;
+                    drop(process.arrive(flight.header().map(|id| id.to_string()).as_deref()));
+                    flight.land().await;
+                    responses.send_replace(number);
+                }
+            }
+        });
+        clock.sleep(seconds(60)).await;
+        let state = (process.is_suspended(), process.requests_sent(), *seen.borrow());
+        assert_eq!(state, (true, sent, 1), "{moment:?}");
+        process.resume();
+        work.await.unwrap();
+        assert_eq!((process.requests_sent(), *seen.borrow()), (3, 3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn machine_clock_follows_paused_tokio_time() {
+    let clock = Clock::machine();
+    clock.sleep(seconds(5)).await;
+    assert_eq!(clock.now(), seconds(5));
+    let late = clock.deadline(seconds(1), pending::<()>()).await;
+    assert_eq!(late, Err(DeadlineElapsed(seconds(1))));
+}
+
+#[tokio::test]
+async fn the_machines_clock_knows_no_flights() {
+    let clock = Clock::machine().of_new_process();
+    clock.suspend();
+    let flight = clock.flight().await;
+    assert_eq!((flight.header(), clock.is_suspended(), clock.requests_sent()), (None, false, 0));
+    flight.land().await;
+    clock.settled().await;
+    assert_eq!(clock.blocking(|| 7).await.unwrap(), 7);
+}

@@ -1,0 +1,426 @@
+//! Virtual time as a series of discrete events.
+//!
+//! Owns the moment that virtual time stands at, the events to come (ends of sleeps, deadlines), and what keeps time from
+//! going on. One task, the driver, runs as long as there are events: it ends the earliest one when nothing is busy and
+//! [`QUIET_ROUNDS`] times in a row the runtime had nothing left to run and no socket was ready. It counts rounds of the
+//! runtime, never real time, so a loaded machine makes no difference. One event ends at a time: whatever it wakes has come
+//! to rest before the next one, even one of the same moment.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::{SuspendAt, View};
+
+/// Rounds without any change before the next event. In a round the runtime runs every task that can run, and then looks
+/// at the sockets; so a task that hands over to another costs no round, and one that does so through the runtime's main
+/// future costs one. Nothing hands over more often without a request or blocking work.
+const QUIET_ROUNDS: u32 = 32;
+/// The same when a request whose sender is gone or suspended has not arrived yet. It may never have been sent; if it was,
+/// the loopback interface usually delivers it at once, but may leave it to another thread of the kernel.
+const PATIENT_ROUNDS: u32 = 1_000;
+
+pub(super) type ProcessId = u64;
+pub(super) type FlightId = u64;
+/// When an event is, and its place among those of the same moment.
+type Moment = (Duration, u64);
+
+#[derive(Debug)]
+pub(super) struct Timeline {
+    unix_origin: Duration,
+    state: Mutex<State>,
+    resumed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Duration,
+    events: BTreeMap<Moment, Option<Waker>>,
+    flights: BTreeMap<FlightId, InFlight>,
+    /// Guards of nobody who could be suspended.
+    busy: usize,
+    processes: BTreeMap<ProcessId, Process>,
+    /// Numbers events, flights and processes.
+    last_id: u64,
+    /// Grows with everything that happens.
+    changes: u64,
+    driver: Driver,
+}
+
+#[derive(Debug, Default)]
+struct Driver {
+    runs: bool,
+    /// There while it waits for what is busy.
+    waiting: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Process {
+    suspended: bool,
+    suspend_at: Option<SuspendAt>,
+    requests: u64,
+    busy: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    process: Option<ProcessId>,
+    stage: Stage,
+    /// The sender has gone away.
+    abandoned: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has not arrived yet.
+    Sent,
+    /// The same, and nobody waits for that any longer.
+    Overdue,
+    /// The service has the request, and keeps time by itself.
+    Arrived,
+    /// The service sleeps on purpose.
+    Asleep,
+}
+
+/// What a flight does to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hold {
+    None,
+    /// Time waits for it, but not for ever.
+    Patient,
+    Firm,
+}
+
+/// The end of a sleep, or a deadline. Dropped, it is forgotten.
+#[derive(Debug)]
+pub(super) struct Event {
+    timeline: Arc<Timeline>,
+    moment: Moment,
+}
+
+enum Step {
+    /// There is nothing to wait for.
+    End,
+    /// Something is busy.
+    Wait,
+    /// Nothing is, so far.
+    Look,
+}
+
+impl Timeline {
+    pub(super) fn new(unix_origin: Duration) -> Arc<Self> {
+        Arc::new(Self { unix_origin, state: Mutex::default(), resumed: Notify::new() })
+    }
+
+    pub(super) fn view(self: &Arc<Self>, process: Option<ProcessId>) -> View {
+        View { timeline: Arc::clone(self), process }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.lock().now
+    }
+
+    pub(super) fn unix_time(&self) -> Duration {
+        self.unix_origin.saturating_add(self.now())
+    }
+
+    pub(super) fn advance(&self, duration: Duration) {
+        self.change(|state| state.now = state.now.saturating_add(duration));
+    }
+
+    pub(super) fn add_busy(&self, process: Option<ProcessId>) {
+        self.change(|state| *state.busy_mut(process) += 1);
+    }
+
+    pub(super) fn remove_busy(&self, process: Option<ProcessId>) {
+        self.change(|state| {
+            let busy = state.busy_mut(process);
+            *busy = busy.saturating_sub(1);
+        });
+    }
+
+    pub(super) fn add_process(&self) -> ProcessId {
+        self.change(|state| {
+            let id = state.next_id();
+            state.processes.insert(id, Process::default());
+            id
+        })
+    }
+
+    pub(super) fn suspend(&self, process: ProcessId) {
+        self.on_process(process, |process| process.suspended = true);
+    }
+
+    pub(super) fn suspend_at(&self, process: ProcessId, moment: SuspendAt) {
+        self.on_process(process, |process| process.suspend_at = Some(moment));
+    }
+
+    pub(super) fn resume(&self, process: ProcessId) {
+        self.on_process(process, |process| process.suspended = false);
+        self.resumed.notify_waiters();
+    }
+
+    pub(super) fn is_suspended(&self, process: ProcessId) -> bool {
+        self.lock().is_suspended(process)
+    }
+
+    pub(super) fn requests_sent(&self, process: ProcessId) -> u64 {
+        self.lock().processes.get(&process).map_or(0, |process| process.requests)
+    }
+
+    /// Waits until a process is not suspended.
+    pub(super) async fn running(&self, process: ProcessId) {
+        loop {
+            let mut resumed = pin!(self.resumed.notified());
+            // Before the look, so that nothing is missed in between.
+            resumed.as_mut().enable();
+            if !self.is_suspended(process) {
+                return;
+            }
+            resumed.await;
+        }
+    }
+
+    /// A request is about to be sent; none when that suspends the process.
+    pub(super) fn take_off(&self, process: Option<ProcessId>) -> Option<FlightId> {
+        self.change(|state| {
+            if let Some(process) = process.and_then(|process| state.processes.get_mut(&process)) {
+                let next = process.requests + 1;
+                match process
+                    .suspend_at
+                    .filter(|at| [SuspendAt::Before(next), SuspendAt::Behind(next)].contains(at))
+                {
+                    Some(SuspendAt::Before(_)) => {
+                        process.suspended = true;
+                        process.suspend_at = None;
+                        return None;
+                    }
+                    Some(SuspendAt::Behind(_)) => {
+                        process.suspended = true;
+                        process.suspend_at = None;
+                    }
+                    None => {}
+                }
+                process.requests = next;
+            }
+            let id = state.next_id();
+            state.flights.insert(id, InFlight { process, stage: Stage::Sent, abandoned: false });
+            Some(id)
+        })
+    }
+
+    pub(super) fn land(&self, flight: FlightId) {
+        self.change(|state| state.flights.remove(&flight));
+    }
+
+    /// The sender has gone away.
+    pub(super) fn abandon(&self, flight: FlightId) {
+        self.on_flight(flight, |flight| flight.abandoned = true);
+    }
+
+    /// The service has the request.
+    pub(super) fn arrive(&self, flight: FlightId) {
+        self.set_stage(flight, Stage::Arrived);
+    }
+
+    pub(super) fn set_asleep(&self, flight: FlightId, asleep: bool) {
+        self.set_stage(flight, if asleep { Stage::Asleep } else { Stage::Arrived });
+    }
+
+    fn set_stage(&self, flight: FlightId, stage: Stage) {
+        self.on_flight(flight, |flight| flight.stage = stage);
+    }
+
+    fn on_process(&self, process: ProcessId, change: impl FnOnce(&mut Process)) {
+        self.change(|state| {
+            if let Some(process) = state.processes.get_mut(&process) {
+                change(process);
+            }
+        });
+    }
+
+    fn on_flight(&self, id: FlightId, change: impl FnOnce(&mut InFlight)) {
+        self.change(|state| {
+            if let Some(flight) = state.flights.get_mut(&id) {
+                change(flight);
+                if flight.abandoned && matches!(flight.stage, Stage::Arrived | Stage::Asleep) {
+                    state.flights.remove(&id);
+                }
+            }
+        });
+    }
+
+    /// Changes the state, and has the driver look at it.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let (result, driver) = {
+            let mut state = self.lock();
+            state.changes += 1;
+            (change(&mut state), state.driver.waiting.take())
+        };
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start_driver(self: &Arc<Self>) {
+        if !std::mem::replace(&mut self.lock().driver.runs, true) {
+            tokio::spawn(Running(Arc::clone(self)).drive());
+        }
+    }
+}
+
+/// The driver runs; it may be started again when this is dropped, with its runtime.
+struct Running(Arc<Timeline>);
+
+impl Running {
+    async fn drive(self) {
+        let (mut quiet, mut seen) = (0, 0);
+        loop {
+            match self.step(&mut quiet, &mut seen) {
+                Step::End => return,
+                Step::Wait => poll_fn(|context| self.poll_free(context)).await,
+                // On a current-thread runtime this lasts until no task can run and the sockets were looked at.
+                Step::Look => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    fn step(&self, quiet: &mut u32, seen: &mut u64) -> Step {
+        let mut state = self.0.lock();
+        if state.events.is_empty() {
+            state.driver.runs = false;
+            return Step::End;
+        }
+        let hold = state.hold();
+        let changed = std::mem::replace(seen, state.changes) != state.changes;
+        if hold == Hold::Firm {
+            return Step::Wait;
+        }
+        *quiet = if changed { 0 } else { *quiet + 1 };
+        let patient = hold == Hold::Patient;
+        if *quiet < if patient { PATIENT_ROUNDS } else { QUIET_ROUNDS } {
+            if patient {
+                std::thread::yield_now();
+            }
+            return Step::Look;
+        }
+        if patient {
+            state.wait_no_more();
+        }
+        let ended = state.end_earliest();
+        drop(state);
+        if let Some(waker) = ended {
+            waker.wake();
+        }
+        Step::Look
+    }
+
+    fn poll_free(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.hold() < Hold::Firm {
+            return Poll::Ready(());
+        }
+        state.driver.waiting = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.lock().driver = Driver::default();
+    }
+}
+
+impl State {
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn busy_mut(&mut self, process: Option<ProcessId>) -> &mut usize {
+        match process.and_then(|process| self.processes.get_mut(&process)) {
+            Some(process) => &mut process.busy,
+            None => &mut self.busy,
+        }
+    }
+
+    fn is_suspended(&self, process: ProcessId) -> bool {
+        self.processes.get(&process).is_some_and(|process| process.suspended)
+    }
+
+    /// What keeps time from going on.
+    fn hold(&self) -> Hold {
+        if self.busy > 0 || self.processes.values().any(|process| process.busy > 0 && !process.suspended) {
+            return Hold::Firm;
+        }
+        self.flights.values().map(|flight| self.hold_of(flight)).max().unwrap_or(Hold::None)
+    }
+
+    fn hold_of(&self, flight: &InFlight) -> Hold {
+        let waits = !flight.abandoned && !flight.process.is_some_and(|process| self.is_suspended(process));
+        match flight.stage {
+            Stage::Asleep => Hold::None,
+            _ if waits => Hold::Firm,
+            Stage::Sent => Hold::Patient,
+            Stage::Overdue | Stage::Arrived => Hold::None,
+        }
+    }
+
+    /// Requests that have not arrived by now were never sent.
+    fn wait_no_more(&mut self) {
+        self.flights.retain(|_, flight| !flight.abandoned);
+        for flight in self.flights.values_mut().filter(|flight| flight.stage == Stage::Sent) {
+            flight.stage = Stage::Overdue;
+        }
+    }
+
+    fn end_earliest(&mut self) -> Option<Waker> {
+        let ((moment, _), waker) = self.events.pop_first()?;
+        self.now = self.now.max(moment);
+        self.changes += 1;
+        waker
+    }
+}
+
+impl Event {
+    /// An event in `duration` from now.
+    pub(super) fn new(timeline: &Arc<Timeline>, duration: Duration) -> Self {
+        let moment = timeline.change(|state| {
+            let moment = (state.now.saturating_add(duration), state.next_id());
+            state.events.insert(moment, None);
+            moment
+        });
+        timeline.start_driver();
+        Self { timeline: Arc::clone(timeline), moment }
+    }
+}
+
+impl Future for Event {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        match self.timeline.lock().events.get_mut(&self.moment) {
+            None => Poll::Ready(()),
+            Some(waker) => {
+                *waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        self.timeline.change(|state| state.events.remove(&self.moment));
+    }
+}
