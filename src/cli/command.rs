@@ -144,11 +144,18 @@ fn config_flag() -> Arg {
         .help("TOML file with the flags' names as keys [env: YOTPO_TD_CONFIG]")
 }
 
+/// Every store of the sandbox costs memory.
+const MAX_SANDBOX_STORES: u64 = 1_000;
+
 fn sandbox_command() -> Command {
     Command::new("sandbox")
         .about("Serve look-alikes of both services for other programs, until stopped")
-        .arg(number("customers", "COUNT", "customers of the store", "10000"))
-        .arg(number("seed", "SEED", "seed of the customers", "1"))
+        .arg(number("customers", "COUNT", "customers of each store", "10000"))
+        .arg(number("seed", "SEED", "seed of the customers; each further store has the next one", "1"))
+        .arg(
+            number("stores", "COUNT", "stores behind the Yotpo address, each with its own rate limit", "1")
+                .value_parser(value_parser!(u64).range(1..=MAX_SANDBOX_STORES)),
+        )
         .arg(
             Arg::new("yotpo-listen")
                 .long("yotpo-listen")
@@ -168,7 +175,7 @@ fn sandbox_command() -> Command {
                 .long("requests-per-second")
                 .value_name("RATE")
                 .default_value("5")
-                .help("the Yotpo look-alike's limit, or off"),
+                .help("Yotpo's limit for each store, or off"),
         )
         .arg(
             Arg::new("page-layout")

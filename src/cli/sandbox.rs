@@ -13,7 +13,7 @@ use super::runtime::serving_runtime;
 use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings, Source};
 use crate::exit_status::ExitStatus;
-use crate::sandbox::{PageLayout, Sandbox, SandboxError, SandboxSettings, YotpoBehaviour};
+use crate::sandbox::{PageLayout, Sandbox, SandboxError, SandboxSettings, StoreSettings, YotpoBehaviour};
 use crate::signal;
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
 
@@ -195,9 +195,15 @@ fn settings(matches: &ArgMatches) -> Result<SandboxSettings, WrongFlag> {
         value: import_time.clone(),
         expected: "a time such as 10s",
     })?;
+    let customers: u64 = *matches.get_one("customers").unwrap_or(&10_000);
+    let seed: u64 = *matches.get_one("seed").unwrap_or(&1);
+    let stores: u64 = *matches.get_one("stores").unwrap_or(&1);
+    let further_store =
+        |number: u64| StoreSettings::numbered(number, customers, seed.wrapping_add(number - 1));
     Ok(SandboxSettings {
-        customers: *matches.get_one("customers").unwrap_or(&10_000),
-        seed: *matches.get_one("seed").unwrap_or(&1),
+        customers,
+        seed,
+        further_stores: (2..=stores).map(further_store).collect(),
         yotpo_address: address("yotpo-listen")?,
         treasure_data_address: address("td-listen")?,
         requests_per_second,
@@ -207,7 +213,8 @@ fn settings(matches: &ArgMatches) -> Result<SandboxSettings, WrongFlag> {
     })
 }
 
-/// What to type so that a client in the same shell talks to the sandbox.
+/// What to type so that a client in the same shell talks to the sandbox. Further stores are comments, so that the lines
+/// as a whole still mean the first one.
 fn exports(sandbox: &Sandbox) -> String {
     let credentials = sandbox.credentials();
     let mut text = String::new();
@@ -221,6 +228,13 @@ fn exports(sandbox: &Sandbox) -> String {
     ] {
         // A String takes everything.
         let _ = writeln!(text, "export {name}={value}");
+    }
+    for store in sandbox.stores().iter().skip(1) {
+        let _ = writeln!(
+            text,
+            "# export YOTPO_STORE_ID={} YOTPO_CLIENT_SECRET={}",
+            store.store_id, store.client_secret
+        );
     }
     text
 }

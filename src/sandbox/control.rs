@@ -18,11 +18,14 @@ use super::read_back::{ReadBackError, Rows};
 use super::request_log::LoggedRequest;
 use super::treasure_data::SessionSummary;
 use super::verification::{Verification, verify};
+use super::yotpo::Yotpo;
 
-/// The control of a sandbox; cheap to clone.
+/// The control of a sandbox; cheap to clone. What it says of customers and of Yotpo is said of one store: the first,
+/// unless it comes from [`Control::of_store`].
 #[derive(Clone, Debug)]
 pub struct Control {
     shared: Arc<Shared>,
+    store: usize,
 }
 
 /// A call of the control that could not be carried out.
@@ -52,18 +55,28 @@ pub enum ControlError {
 
 impl Control {
     pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, store: 0 }
+    }
+
+    /// The same control for another store; none if there is no store with this id.
+    pub fn of_store(&self, store_id: &str) -> Option<Self> {
+        let store = self.shared.yotpo.position(store_id)?;
+        Some(Self { shared: Arc::clone(&self.shared), store })
+    }
+
+    fn store(&self) -> &Yotpo {
+        self.shared.yotpo.get(self.store)
     }
 
     /// How many customers the store has.
     pub fn customers(&self) -> u64 {
-        self.shared.yotpo.generator().customers()
+        self.store().generator().customers()
     }
 
     /// What the old job would have stored of customer `index` (from 0) as `json_response`.
     pub fn expected_json_response(&self, index: u64) -> String {
         let mut row = Vec::new();
-        self.shared.yotpo.generator().write_stored(index, &mut row);
+        self.store().generator().write_stored(index, &mut row);
         String::from_utf8_lossy(&row).into_owned()
     }
 
@@ -89,7 +102,7 @@ impl Control {
         table: &str,
         times: RangeInclusive<i64>,
     ) -> Result<Verification, ControlError> {
-        Ok(verify(self.rows(database, table)?, self.shared.yotpo.generator(), &times)?)
+        Ok(verify(self.rows(database, table)?, self.store().generator(), &times)?)
     }
 
     /// Makes an empty database; false if there is one.
@@ -177,7 +190,7 @@ impl Control {
 
     /// How often each page of customers was served, by the number of its first customer. The first million pages.
     pub fn page_fetches(&self) -> BTreeMap<u64, u32> {
-        self.shared.yotpo.page_fetches()
+        self.store().page_fetches()
     }
 
     /// Keeps every request from now on in memory; for tests.
@@ -192,7 +205,7 @@ impl Control {
 
     /// The most requests to Yotpo that arrived in any rolling second on the clock, refused ones included.
     pub fn max_requests_in_rolling_second(&self) -> usize {
-        self.shared.yotpo.most_requests_in_a_second()
+        self.store().most_requests_in_a_second()
     }
 
     /// Connections that were accepted so far, those reset on purpose included.
@@ -210,14 +223,14 @@ impl Control {
         self.shared.faults.applied()
     }
 
-    /// Makes every Yotpo token that was given out invalid.
+    /// Makes every token that the store gave out invalid.
     pub fn expire_tokens(&self) {
-        self.shared.yotpo.expire_tokens();
+        self.store().expire_tokens();
     }
 
-    /// Makes every page cursor that was given out invalid.
+    /// Makes every page cursor that the store gave out invalid.
     pub fn invalidate_cursors(&self) {
-        self.shared.yotpo.invalidate_cursors();
+        self.store().invalidate_cursors();
     }
 }
 

@@ -26,7 +26,13 @@ pub(super) async fn answer(
     if method != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is offered under /sandbox/");
     }
-    let control = Control::new(Arc::clone(shared));
+    let mut control = Control::new(Arc::clone(shared));
+    if let Some(store_id) = query.and_then(|query| parameter::<String>(query, "store")) {
+        let Some(of_store) = control.of_store(&store_id) else {
+            return refuse(StatusCode::NOT_FOUND, "no such store");
+        };
+        control = of_store;
+    }
     let segments = segments.to_vec();
     let query = query.unwrap_or_default().to_owned();
     let answered = shared.clock.blocking(move || {

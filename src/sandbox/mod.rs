@@ -16,9 +16,11 @@
 //! | `GET /sandbox/tables` | `{"tables":[{"database","table","id","rows"}]}` |
 //! | `GET /sandbox/tables/{db}/{table}/count` | `{"rows":N}`, without the lag of the reported count |
 //! | `GET /sandbox/tables/{db}/{table}/rows?offset=0&limit=100` | `{"rows":[{"time","json_response",…}]}`, limit ≤ 1,000 |
-//! | `GET /sandbox/tables/{db}/{table}/verify?from=&to=` | the fields of [`Verification`] and `exact` |
+//! | `GET /sandbox/tables/{db}/{table}/verify?from=&to=&store=` | the fields of [`Verification`] and `exact` |
 //! | `GET /sandbox/sessions` | `{"sessions":[…]}` with the fields of [`SessionSummary`] |
 //! | `GET /sandbox/requests` | `{"operations":{name:N},"connections":{…},"applied_faults":N,"max_requests_in_rolling_second":N}` |
+//!
+//! `store=ID` beside `verify` or `requests` asks about another store than the first.
 //!
 //! It is not a security boundary: credentials are fixed and public.
 
@@ -39,6 +41,7 @@ mod reply;
 mod request_log;
 mod server;
 mod spool;
+mod store;
 #[cfg(test)]
 mod tests;
 mod treasure_data;
@@ -63,6 +66,7 @@ pub use self::fault::{Fault, FaultKind, FaultPlan, FaultTarget, RetryDelay};
 pub use self::operation::{Operation, Service};
 pub use self::read_back::{ReadBackError, Row, Rows};
 pub use self::request_log::LoggedRequest;
+pub use self::store::StoreSettings;
 pub use self::treasure_data::{
     ClosedSession, InvalidSession, InvalidStatus, KeyKind, KilledJob, RenamedTable, RepeatedPerform,
     Retention, SessionSummary, TreasureDataBehaviour, WriteOnlyTableCreation,
@@ -75,11 +79,9 @@ use self::request_log::RequestLog;
 use self::server::Listener;
 use self::spool::Spool;
 use self::treasure_data::{Durations, TreasureData};
-use self::yotpo::Yotpo;
+use self::yotpo::Stores;
 use crate::clock::Clock;
 
-const CLIENT_SECRET: &str = "sandbox-client-secret";
-const STORE_ID: &str = "sandbox-store";
 /// Has the shape of a real key, because official clients look at it.
 const API_KEY: &str = "1/5a6d0b0c8f3e4d1b9a7c2e6f4d8b1a3c5e7f9012";
 const DATABASE: &str = "yotpo";
@@ -87,15 +89,17 @@ const DATABASE: &str = "yotpo";
 /// What is imitated, where and how fast.
 #[derive(Clone, Debug)]
 pub struct SandboxSettings {
-    /// Customers of the store.
+    /// Customers of the first store.
     pub customers: u64,
-    /// Customers are a function of this.
+    /// The first store's customers are a function of this.
     pub seed: u64,
+    /// Stores beside the first, behind the same address.
+    pub further_stores: Vec<StoreSettings>,
     /// Where Yotpo listens; port 0 takes a free one.
     pub yotpo_address: SocketAddr,
     /// Where Treasure Data listens; port 0 takes a free one.
     pub treasure_data_address: SocketAddr,
-    /// Yotpo's limit; none turns it off.
+    /// Yotpo's limit for each store; none turns it off.
     pub requests_per_second: Option<NonZeroU32>,
     /// How long Yotpo takes for an answer, on the clock.
     pub answer_duration: Duration,
@@ -131,13 +135,14 @@ pub struct Sandbox {
     control: Control,
     shared: Arc<Shared>,
     credentials: SandboxCredentials,
+    stores: Vec<StoreSettings>,
     yotpo_address: SocketAddr,
     treasure_data_address: SocketAddr,
     /// Removed when dropped, with all loaded parts.
     _spool_folder: TempDir,
 }
 
-/// What a client needs to be let in; made up and the same every time.
+/// What a client of the first store needs to be let in; made up and the same every time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxCredentials {
     /// `YOTPO_CLIENT_SECRET`
@@ -164,6 +169,9 @@ pub enum SandboxError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Stores are told apart by their ids.
+    #[error("there are two stores with the id {0:?}")]
+    RepeatedStore(String),
     /// The folder for loaded parts could not be made.
     #[error("making the spool folder")]
     Spool(#[source] std::io::Error),
@@ -178,7 +186,7 @@ struct Shared {
     answer_duration: Duration,
     log: RequestLog,
     faults: FaultInjector,
-    yotpo: Yotpo,
+    yotpo: Stores,
     treasure_data: Arc<TreasureData>,
     stop: CancellationToken,
     connections: TaskTracker,
@@ -187,6 +195,8 @@ struct Shared {
 impl Sandbox {
     /// Starts both services; they run as tasks of the current Tokio runtime.
     pub async fn start(settings: SandboxSettings) -> Result<Self, SandboxError> {
+        let first_store = StoreSettings::numbered(1, settings.customers, settings.seed);
+        let stores = distinct_stores(first_store.clone(), &settings.further_stores)?;
         let mut folder = tempfile::Builder::new();
         folder.prefix("yotpo-td-sandbox-");
         let spool_folder = match &settings.spool_directory {
@@ -199,12 +209,12 @@ impl Sandbox {
         let yotpo_address = local_address(&yotpo_listener, settings.yotpo_address)?;
         let treasure_data_address = local_address(&treasure_data_listener, settings.treasure_data_address)?;
         let credentials = SandboxCredentials {
-            client_secret: CLIENT_SECRET.to_owned(),
-            store_id: STORE_ID.to_owned(),
+            client_secret: first_store.client_secret.clone(),
+            store_id: first_store.store_id.clone(),
             api_key: API_KEY.to_owned(),
             database: settings.databases.first().cloned().unwrap_or_default(),
         };
-        let shared = Arc::new(Shared::new(settings, &credentials, Spool::new(spool_folder.path())));
+        let shared = Arc::new(Shared::new(settings, &first_store, Spool::new(spool_folder.path())));
         for (service, listener) in
             [(Service::Yotpo, yotpo_listener), (Service::TreasureData, treasure_data_listener)]
         {
@@ -214,6 +224,7 @@ impl Sandbox {
             control: Control::new(Arc::clone(&shared)),
             shared,
             credentials,
+            stores,
             yotpo_address,
             treasure_data_address,
             _spool_folder: spool_folder,
@@ -235,6 +246,11 @@ impl Sandbox {
         &self.credentials
     }
 
+    /// All stores, the first one first.
+    pub fn stores(&self) -> &[StoreSettings] {
+        &self.stores
+    }
+
     /// The view of what happens inside.
     pub const fn control(&self) -> &Control {
         &self.control
@@ -248,7 +264,7 @@ impl Sandbox {
 }
 
 impl Shared {
-    fn new(settings: SandboxSettings, credentials: &SandboxCredentials, spool: Spool) -> Self {
+    fn new(settings: SandboxSettings, first_store: &StoreSettings, spool: Spool) -> Self {
         let durations = Durations {
             import: settings.import_duration,
             commit: settings.commit_duration,
@@ -257,7 +273,7 @@ impl Shared {
         let treasure_data = TreasureData::new(
             settings.clock.clone(),
             spool,
-            &credentials.api_key,
+            API_KEY,
             settings.key_kind,
             settings.treasure_data,
             durations,
@@ -272,13 +288,11 @@ impl Shared {
             answer_duration: settings.answer_duration,
             log: RequestLog::default(),
             faults: FaultInjector::new(settings.faults),
-            yotpo: Yotpo::new(
-                settings.seed,
-                settings.customers,
-                settings.yotpo,
+            yotpo: Stores::new(
+                first_store,
+                &settings.further_stores,
+                &settings.yotpo,
                 settings.requests_per_second,
-                &credentials.client_secret,
-                &credentials.store_id,
             ),
             treasure_data: Arc::new(treasure_data),
             stop: CancellationToken::new(),
@@ -291,6 +305,21 @@ impl Shared {
         self.connections.close();
         self.treasure_data.stop();
     }
+}
+
+/// The first store and the further ones, which must all have different ids.
+fn distinct_stores(
+    first: StoreSettings,
+    further: &[StoreSettings],
+) -> Result<Vec<StoreSettings>, SandboxError> {
+    let mut stores = vec![first];
+    for store in further {
+        if stores.iter().any(|known| known.store_id == store.store_id) {
+            return Err(SandboxError::RepeatedStore(store.store_id.clone()));
+        }
+        stores.push(store.clone());
+    }
+    Ok(stores)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, SandboxError> {
@@ -310,6 +339,7 @@ impl Default for SandboxSettings {
         Self {
             customers: 10_000,
             seed: 1,
+            further_stores: Vec::new(),
             yotpo_address: any_port,
             treasure_data_address: any_port,
             requests_per_second: NonZeroU32::new(5),

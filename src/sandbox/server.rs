@@ -123,7 +123,9 @@ impl Exchange {
         let (ordinal, operation_ordinal) = shared.log.count(service, operation);
         let fault = shared.faults.take(service, ordinal, operation, operation_ordinal);
         let admission = match service {
-            Service::Yotpo => shared.yotpo.admit(&shared.clock).map(Some),
+            Service::Yotpo => {
+                shared.yotpo.admit(arguments.first().map(String::as_str), &shared.clock).map(Some)
+            }
             Service::TreasureData => Ok(None),
         };
         if let Some(fault) = &fault {

@@ -43,6 +43,7 @@ fn unknown_words_are_told() {
 fn flags_of_the_sandbox_are_checked() {
     snapshot!("sandbox_flag_without_sandbox", ["sync", "--sandbox-customers", "10"]);
     snapshot!("sandbox_customers_no_number", ["sync", "--sandbox", "--sandbox-customers", "many"]);
+    snapshot!("sandbox_stores", ["sandbox", "--stores", "0"]);
     snapshot!("sandbox_rate", ["sandbox", "--requests-per-second", "0"]);
     snapshot!("sandbox_import_time", ["sandbox", "--import-time", "long"]);
     snapshot!("sandbox_address", ["sandbox", "--yotpo-listen", "somewhere"]);

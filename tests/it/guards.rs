@@ -2,7 +2,7 @@
 
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::pipeline::{Aftermath, GuardError, Outcome, RunError};
-use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, KeyKind, Operation, Service};
+use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
 
 use crate::harness::{BEGINNING, Scenario, TABLE, World};
 use crate::watchdog::on_virtual_time;
@@ -122,8 +122,13 @@ fn far_fewer_rows_than_the_last_success_loaded_are_refused() {
 #[test]
 fn a_key_that_may_not_count_the_table_still_replaces_it() {
     on_virtual_time(async || {
-        let mut scenario = table_of(201);
-        scenario.sandbox.key_kind = KeyKind::WriteOnly;
+        // A write-only key may not rename either; this one may do all but look.
+        let denied = |operation| Fault {
+            service: Service::TreasureData,
+            target: FaultTarget::EveryOf(operation),
+            kind: FaultKind::Status(403, None),
+        };
+        let scenario = table_of(201).faults([Operation::ListTables, Operation::ShowTable].map(denied).into());
         let world = World::start(scenario).await;
         world.run().await.unwrap();
         world.assert_complete();

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use yotpo_td::pipeline::Outcome;
-use yotpo_td::sandbox::{FaultPlan, KeyKind, Operation};
+use yotpo_td::sandbox::{FaultPlan, KeyKind, Operation, WriteOnlyTableCreation};
 
 use crate::harness::{BEGINNING, SMALLEST_PART, Scenario, TABLE, Verdict, World};
 use crate::watchdog::{in_parallel, on_virtual_time};
@@ -122,9 +122,11 @@ fn a_single_customer_is_a_load() {
 }
 
 #[test]
-fn a_write_only_key_is_enough_for_both_modes() {
-    for mut scenario in [Scenario::append(), Scenario::replace()] {
+fn a_write_only_key_is_enough_to_append() {
+    for (old_rows, creation) in [(7, WriteOnlyTableCreation::Denied), (0, WriteOnlyTableCreation::Allowed)] {
+        let mut scenario = Scenario { old_rows, ..Scenario::append() };
         scenario.sandbox.key_kind = KeyKind::WriteOnly;
+        scenario.sandbox.treasure_data.write_only_table_creation = creation;
         on_virtual_time(async || {
             let world = World::start(scenario).await;
             world.run().await.unwrap();

@@ -245,3 +245,14 @@ fn the_sandbox_serves_until_it_is_stopped_and_then_succeeds() {
         assert_words!("sandbox_exports", &end.stdout);
     }
 }
+
+#[test]
+fn the_sandbox_prints_what_to_export_for_every_store() {
+    let mut command = crate::binary::program();
+    command.args(["sandbox", "--customers", "10", "--stores", "3"]);
+    let running = Running::start(command);
+    running.wait_for_stderr("serving until stopped");
+    let end = stop(running, Signal::TERM, AT_ONCE);
+    end.assert_code(0);
+    assert_words!("sandbox_exports_of_three_stores", &end.stdout);
+}

@@ -6,6 +6,7 @@ mod faults;
 mod keys;
 mod retention;
 mod sessions;
+mod stores;
 mod table_objects;
 
 use std::io::Write as _;
@@ -19,6 +20,8 @@ use serde_json::Value;
 use super::*;
 use crate::clock::FLIGHT_HEADER;
 
+const CLIENT_SECRET: &str = "sandbox-client-secret";
+const STORE_ID: &str = "sandbox-store";
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A client with none of the program's own in it.

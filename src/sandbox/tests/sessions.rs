@@ -154,6 +154,9 @@ async fn a_session_without_its_table_is_invalid() {
                     }
                 }
                 assert_eq!(control.row_count(DATABASE, "customers"), Some(10));
+                for (session, status) in sessions.into_iter().zip(["uploading", "ready", "committed"]) {
+                    assert_eq!(shown(&client, session).await["status"], status);
+                }
                 assert!(lose(control), "{what}");
                 for (session, status) in sessions.into_iter().zip(statuses) {
                     for (path, status, body) in invalid_calls(&client, session).await {
@@ -196,14 +199,19 @@ async fn a_table_deleted_during_a_job_or_a_commit_gets_no_rows() {
     let clock = settings.clock.clone();
     let (sandbox, client) = start(settings).await;
     let control = sandbox.control();
-    client.prepare("committing", &[part(control, 0..10)]).await;
-    assert_eq!(call(&client, "perform", "committing").await, StatusCode::OK);
+    for session in ["committing", "deleted"] {
+        client.prepare(session, &[part(control, 0..10)]).await;
+        assert_eq!(call(&client, "perform", session).await, StatusCode::OK);
+    }
     clock.sleep(MINUTE).await;
-    assert_eq!(call(&client, "commit", "committing").await, StatusCode::OK);
+    for session in ["committing", "deleted"] {
+        assert_eq!(call(&client, "commit", session).await, StatusCode::OK);
+    }
     client.prepare("performing", &[part(control, 0..10)]).await;
     let job = client.post("/v3/bulk_import/perform/performing").await.json()["job_id"].as_u64().unwrap();
     assert_eq!(call(&client, "delete", "committing").await, StatusCode::CONFLICT);
     control.recreate_table(DATABASE, "customers");
+    assert_eq!(call(&client, "delete", "deleted").await, StatusCode::OK);
     clock.sleep(MINUTE).await;
     assert_eq!(shown(&client, "committing").await["status"], "ready");
     assert_eq!(shown(&client, "performing").await["status"], "uploading");

@@ -1,11 +1,12 @@
 //! The look-alike of Yotpo Core API v3: access tokens and pages of customers.
 //!
-//! Owns tokens, cursors and the rate limit of one store. What Yotpo does is only partly documented, so each doubtful
+//! Owns tokens, cursors and the rate limit of a store, and which store a request is for. What Yotpo does is only partly documented, so each doubtful
 //! point is a setting in [`YotpoBehaviour`]. It does not know HTTP connections or faults.
 
 mod behaviour;
 mod cursor;
 mod rate;
+mod stores;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +22,11 @@ pub use self::behaviour::{CursorEncoding, CursorMemory, FiltersBesideCursor, Las
 use self::cursor::Cursor;
 pub(super) use self::cursor::shown_cursor;
 use self::rate::{Admission, RateLimit};
+pub(super) use self::stores::Stores;
 use super::customer::{Expansion, Generator, Pagination};
 use super::operation::Operation;
 use super::reply::{Call, Reply};
+use super::store::StoreSettings;
 use crate::clock::Clock;
 
 const MOST_PER_PAGE: u64 = 100;
@@ -39,6 +42,8 @@ pub(super) struct Yotpo {
     behaviour: YotpoBehaviour,
     client_secret: String,
     store_id: String,
+    /// From 0; tokens and cursors carry it, so that those of one store are unknown to another.
+    number: u32,
     state: Mutex<State>,
 }
 
@@ -54,24 +59,24 @@ struct State {
 
 impl Yotpo {
     pub(super) fn new(
-        seed: u64,
-        customers: u64,
+        store: &StoreSettings,
+        number: u32,
         behaviour: YotpoBehaviour,
         limit: Option<NonZeroU32>,
-        client_secret: &str,
-        store_id: &str,
     ) -> Self {
+        let StoreSettings { store_id, client_secret, customers, seed } = store;
         Self {
-            generator: Generator::new(seed, customers, behaviour.shapes, behaviour.page_layout),
+            generator: Generator::new(*seed, *customers, behaviour.shapes, behaviour.page_layout),
             behaviour,
-            client_secret: client_secret.to_owned(),
-            store_id: store_id.to_owned(),
+            client_secret: client_secret.clone(),
+            store_id: store_id.clone(),
+            number,
             state: Mutex::new(State {
                 limit: RateLimit::new(limit),
                 tokens: VecDeque::new(),
                 issued: 0,
                 refusals: 0,
-                generation: 0,
+                generation: u64::from(number) << 32,
                 fetches: BTreeMap::new(),
             }),
         }
@@ -134,7 +139,7 @@ impl Yotpo {
         }
         let mut state = self.lock();
         state.issued += 1;
-        let token = format!("sandbox{:033}", state.issued);
+        let token = format!("sandbox{:010}{:023}", self.number, state.issued);
         state.tokens.push_back((token.clone(), self.behaviour.token_uses.map(NonZeroU64::get)));
         if state.tokens.len() > MOST_TOKENS {
             state.tokens.pop_front();

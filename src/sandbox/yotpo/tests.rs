@@ -11,7 +11,8 @@ struct Page {
 }
 
 fn store(customers: u64, behaviour: YotpoBehaviour) -> Yotpo {
-    Yotpo::new(1, customers, behaviour, None, "secret", "store")
+    let (store_id, client_secret) = ("store".to_owned(), "secret".to_owned());
+    Yotpo::new(&StoreSettings { store_id, client_secret, customers, seed: 1 }, 0, behaviour, None)
 }
 
 fn call(yotpo: &Yotpo, operation: Operation, query: &str, token: &str, body: &'static str) -> Reply {
