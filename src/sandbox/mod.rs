@@ -63,7 +63,9 @@ pub use self::read_back::{ReadBackError, Row, Rows};
 pub use self::request_log::LoggedRequest;
 pub use self::treasure_data::{KeyKind, SessionSummary};
 pub use self::verification::Verification;
-pub use self::yotpo::{CursorEncoding, CursorMemory, FiltersBesideCursor, LastPage, YotpoBehaviour};
+pub use self::yotpo::{
+    CursorEncoding, CursorMemory, FiltersBesideCursor, Glitch, GlitchKind, LastPage, YotpoBehaviour,
+};
 
 use self::fault::FaultInjector;
 use self::request_log::RequestLog;
