@@ -22,7 +22,7 @@ const WINDOW: usize = 64 * 1024;
 /// Every customer of a page becomes a row that another reader finds whole, or is refused for a reason; and a page is what
 /// `serde_json` takes for one, no more and no less.
 pub fn page_body(data: &[u8]) -> Verdict {
-    let otherwise = read_otherwise(data);
+    let otherwise = read_otherwise(data).filter(|_page| !reports_error_otherwise(data));
     let Ok(page) = read(data) else {
         assert_eq!(otherwise, None, "a page is refused");
         return Verdict::Refused;
@@ -131,6 +131,62 @@ fn read_otherwise(body: &[u8]) -> Option<(Vec<&str>, Option<PageCursor>)> {
     };
     let customers = customers.iter().map(|customer| customer.get()).collect();
     Some((customers, PageCursor::from_answer(&cursor)))
+}
+
+/// Whether a body that is a page reports an error, as another parser reads it.
+fn reports_error_otherwise(body: &[u8]) -> bool {
+    let Ok(members) = serde_json::from_slice::<Members<'_>>(body) else { return false };
+    members.0.iter().any(|(key, value)| match key.as_str() {
+        "error" | "errors" | "error_type" => match serde_json::from_str::<Value>(value.get()) {
+            Ok(Value::Null | Value::Bool(false)) => false,
+            Ok(Value::Number(number)) => number.as_f64() != Some(0.0),
+            Ok(Value::String(text)) => !text.trim().is_empty(),
+            Ok(Value::Array(items)) => !items.is_empty(),
+            Ok(Value::Object(fields)) => !fields.is_empty(),
+            // What is no `Value` is not empty: a number out of range, a text with a lone surrogate, deep nesting.
+            Ok(Value::Bool(true)) | Err(_) => true,
+        },
+        "status" => serde_json::from_str::<Value>(value.get()).is_ok_and(|status| {
+            let code = if status.is_object() { status.get("code") } else { Some(&status) };
+            match code {
+                Some(Value::Number(code)) => code.as_f64().is_some_and(|code| (400.0..600.0).contains(&code)),
+                Some(Value::String(text)) => {
+                    let text = text.trim().to_ascii_lowercase();
+                    let is_code = text.parse().is_ok_and(|code: f64| (400.0..600.0).contains(&code));
+                    is_code || ["error", "fail", "failed", "failure"].contains(&text.as_str())
+                }
+                _ => false,
+            }
+        }),
+        _ => false,
+    })
+}
+
+/// The members of an object in their order, keys that are there twice included.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> serde::de::Visitor<'de> for InOrder {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(InOrder).map(Self)
+    }
 }
 
 /// How many customers have loyalty data, at least and at most: numbers out of range, lone surrogates and deep nesting are

@@ -49,7 +49,7 @@ pub enum TransportError {
     TimedOut(#[source] DeadlineElapsed),
 }
 
-/// A successful status whose body is not what the call needs.
+/// A response whose body is not what the call needs.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyProblem {
     /// Nothing in it.
@@ -63,6 +63,15 @@ pub enum BodyProblem {
     Malformed {
         /// What was missing or where parsing stopped; never the content.
         what: String,
+    },
+    /// A page that reports an error. What it says is not kept: it may quote a customer.
+    #[error("the response reports an error beside or instead of customers")]
+    ReportsError,
+    /// Well-formed, but hard to believe: it should be requested again.
+    #[error("implausible response: {what}")]
+    Implausible {
+        /// What is hard to believe.
+        what: &'static str,
     },
     /// Larger than the cap, as sent or unpacked.
     #[error("the answer is larger than {limit} bytes")]

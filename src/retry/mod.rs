@@ -83,6 +83,11 @@ impl Retrier {
         }
     }
 
+    /// How long and how often a request is tried.
+    pub fn policy(&self) -> &RetryPolicy {
+        &self.policy
+    }
+
     /// What was sent so far.
     pub fn counts(&self) -> RequestCounts {
         RequestCounts {

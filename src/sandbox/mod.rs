@@ -72,7 +72,9 @@ pub use self::treasure_data::{
     Retention, SessionSummary, TreasureDataBehaviour, WriteOnlyTableCreation,
 };
 pub use self::verification::Verification;
-pub use self::yotpo::{CursorEncoding, CursorMemory, FiltersBesideCursor, LastPage, YotpoBehaviour};
+pub use self::yotpo::{
+    CursorEncoding, CursorMemory, FiltersBesideCursor, Glitch, GlitchKind, LastPage, YotpoBehaviour,
+};
 
 use self::fault::FaultInjector;
 use self::request_log::RequestLog;

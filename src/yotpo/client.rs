@@ -10,12 +10,13 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::cursor::PageCursor;
+use super::end_of_data::{EndCheck, says_no_results};
 use super::error::YotpoError;
 use super::page::Page;
 use super::pagination::likely_next;
 use super::prefetch::Ahead;
 use super::query::{CursorQuery, add_query};
-use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
+use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request};
 use crate::identity::StoreId;
 use crate::retry::{RequestCounts, Retrier};
 use crate::row::IngestionTime;
@@ -28,9 +29,6 @@ const TOKEN_RENEWALS: u32 = 2;
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-yotpo-token");
 const GET_TOKEN: &str = "get an access token";
 const GET_PAGE: &str = "fetch a page of customers";
-/// The whole of the message with which a 400 means "no more data"; known only from the job being replaced, so that
-/// it is matched narrowly: every other 400 is an error.
-const NO_RESULTS: &str = "no results found";
 
 /// Which store is read, and how.
 #[derive(Clone, Debug)]
@@ -72,7 +70,8 @@ impl YotpoClient {
     }
 
     /// Gets a page, with rows of `time`; `ahead` asks for the one behind it as soon as its cursor can be guessed. A token
-    /// that is no longer accepted is replaced, at most twice in a row.
+    /// that is no longer accepted is replaced, at most twice in a row. A doubtful end of the data is requested again before
+    /// it is accepted.
     pub(super) async fn page(
         &self,
         number: u64,
@@ -84,10 +83,11 @@ impl YotpoClient {
         if let Some((cursor, _)) = cursor {
             self.http.redactor().learn_cursor(cursor.as_str());
         }
+        let end = EndCheck::new(number, self.settings.page_size, self.retrier.policy().max_retries);
         let mut renewals = 0;
         loop {
             let token = self.token().await?;
-            let result = self.retrier.call(|| self.attempt_page(&url, &token, time, ahead)).await;
+            let result = self.retrier.call(|| self.attempt_page(&url, &token, time, ahead, &end)).await;
             match result {
                 Ok(page) => return Ok(page),
                 Err(error) if error.is_refused() && renewals < TOKEN_RENEWALS => {
@@ -109,12 +109,14 @@ impl YotpoClient {
         token: &SecretString,
         time: IngestionTime,
         ahead: &Ahead,
+        end: &EndCheck,
     ) -> Result<Page, CallError> {
         let mut request = Request::get(GET_PAGE, url.clone(), LARGEST_PAGE);
         // Checked when the token was given: only then can this fail.
         request
             .sensitive_header(TOKEN_HEADER, token.expose_secret())
             .map_err(|_invalid| CallError::body(GET_PAGE, Effect::Repeatable, unusable_token()))?;
+        let unusable = |problem| CallError::body(GET_PAGE, Effect::Repeatable, problem);
         let response = self.http.send(&request).await?;
         if response.status.is_success() {
             // First: the next request may leave at once.
@@ -122,21 +124,14 @@ impl YotpoClient {
             if let Some(cursor) = likely_next(&response.body) {
                 ahead.start(cursor).await;
             }
-            return Page::read(&response, time)
-                .map_err(|problem| CallError::body(GET_PAGE, Effect::Repeatable, problem));
+            let page = Page::read(&response, time).map_err(unusable)?;
+            return end.accept(page).map_err(unusable);
         }
-        if self.is_end_of_data(&response) {
-            return Ok(Page::end());
+        if response.status == StatusCode::BAD_REQUEST && says_no_results(&response.body) {
+            return end.accept(Page::no_results()).map_err(unusable);
         }
         // Not with the server's words: about customers they may quote one, and no redaction knows a name.
         Err(self.http.wordless_failure(&request, &response))
-    }
-
-    fn is_end_of_data(&self, response: &Response) -> bool {
-        response.status == StatusCode::BAD_REQUEST
-            && self.http.redactor().server_message(&response.body).is_some_and(|message| {
-                message.trim_end_matches(['.', '!']).trim().eq_ignore_ascii_case(NO_RESULTS)
-            })
     }
 
     async fn token(&self) -> Result<SecretString, YotpoError> {

@@ -9,6 +9,7 @@
 
 mod client;
 mod cursor;
+mod end_of_data;
 mod error;
 /// For the fuzz targets only.
 #[doc(hidden)]
@@ -20,6 +21,7 @@ mod paging;
 mod position;
 mod prefetch;
 mod query;
+mod reported_error;
 
 pub use client::{YotpoClient, YotpoSettings};
 pub use cursor::PageCursor;

@@ -12,6 +12,8 @@ use serde_json::value::RawValue;
 
 use super::cursor::PageCursor;
 use super::pagination::{Pagination, cursor_of, pagination};
+use super::position::EndedBy;
+use super::reported_error::reports_error;
 use crate::http::{BodyProblem, Response, parse_json};
 use crate::row::{Encoded, Encoder, IngestionTime, RowError, Rows};
 
@@ -25,7 +27,13 @@ pub struct Page {
     rows: Rows,
     refused: Vec<RefusedCustomer>,
     with_loyalty_data: usize,
-    next: Option<PageCursor>,
+    next: Next,
+}
+
+/// What a page says of the one behind it.
+enum Next {
+    Page(PageCursor),
+    End(EndedBy),
 }
 
 /// A customer of which no row can be made.
@@ -48,6 +56,7 @@ struct Reader<'a> {
     row_ends: Vec<usize>,
     refused: Vec<RefusedCustomer>,
     with_loyalty_data: usize,
+    reports_error: bool,
 }
 
 /// The same answer for `serde_json`.
@@ -61,14 +70,18 @@ struct Body<'a> {
 
 impl Page {
     /// Reads an answer and makes a row of `time` of each customer. `customers` must be a list; `pagination` may be null or
-    /// absent, and so may its cursor.
+    /// absent, and so may its cursor. A page that reports an error is none, whatever customers are on it.
     ///
     /// # Errors
     /// A [`BodyProblem`] that says what is wrong without quoting the body.
     pub fn read(response: &Response, time: IngestionTime) -> Result<Self, BodyProblem> {
         let text = response.text()?;
         let mut reader = Reader::new(&text, time);
-        if let Some(page) = reader.page() {
+        let page = reader.page();
+        if reader.reports_error {
+            return Err(BodyProblem::ReportsError);
+        }
+        if let Some(page) = page {
             return Ok(page);
         }
         if reader.customers() > MOST_CUSTOMERS {
@@ -81,9 +94,15 @@ impl Page {
         }
     }
 
-    /// A page without customers and without a cursor: the end of the data.
-    pub fn end() -> Self {
-        Self { rows: Rows::default(), refused: Vec::new(), with_loyalty_data: 0, next: None }
+    /// What a 400 that says "no results found" stands for.
+    pub(super) fn no_results() -> Self {
+        let next = Next::End(EndedBy::NoResults);
+        Self { rows: Rows::default(), refused: Vec::new(), with_loyalty_data: 0, next }
+    }
+
+    /// The same page, which ended the data that way.
+    pub(super) fn with_end(self, ended_by: EndedBy) -> Self {
+        Self { next: Next::End(ended_by), ..self }
     }
 
     /// How many customers are on it, those included of which no row can be made.
@@ -103,7 +122,19 @@ impl Page {
 
     /// The cursor of the next page; `None` on the last.
     pub fn next(&self) -> Option<&PageCursor> {
-        self.next.as_ref()
+        match &self.next {
+            Next::Page(cursor) => Some(cursor),
+            Next::End(_) => None,
+        }
+    }
+
+    /// What says that there is no further page; `None` when there is one. A page that was only read and has no
+    /// `pagination` is a [`EndedBy::ShortPage`] here, however many customers it has.
+    pub fn ended_by(&self) -> Option<EndedBy> {
+        match self.next {
+            Next::Page(_) => None,
+            Next::End(ended_by) => Some(ended_by),
+        }
     }
 }
 
@@ -118,12 +149,13 @@ impl<'a> Reader<'a> {
             row_ends: Vec::new(),
             refused: Vec::new(),
             with_loyalty_data: 0,
+            reports_error: false,
         }
     }
 
     fn page(&mut self) -> Option<Page> {
         let mut with_customers = false;
-        let mut cursor = None;
+        let mut next = None;
         self.expect(b'{')?;
         if !self.takes(b'}') {
             loop {
@@ -134,14 +166,18 @@ impl<'a> Reader<'a> {
                         self.list()?;
                         with_customers = true;
                     }
-                    "pagination" if cursor.is_none() => {
+                    "pagination" if next.is_none() => {
                         let value = self.value()?;
                         let read = pagination(&mut serde_json::Deserializer::from_str(value)).ok()?;
-                        cursor = Some(cursor_of(read));
+                        let end = if read.is_some() { EndedBy::LastPage } else { EndedBy::ShortPage };
+                        next = Some(cursor_of(read).map_or(Next::End(end), Next::Page));
                     }
                     // Twice: nobody can know which of them is meant.
                     "customers" | "pagination" => return None,
-                    _ => drop(self.value()?),
+                    _ => {
+                        let value = self.value()?;
+                        self.reports_error |= reports_error(&key, value);
+                    }
                 }
                 if !self.takes(b',') {
                     break;
@@ -156,7 +192,7 @@ impl<'a> Reader<'a> {
             rows: Rows::new(std::mem::take(&mut self.rows), std::mem::take(&mut self.row_ends)),
             refused: std::mem::take(&mut self.refused),
             with_loyalty_data: self.with_loyalty_data,
-            next: cursor.flatten(),
+            next: next.unwrap_or(Next::End(EndedBy::ShortPage)),
         })
     }
 
@@ -228,7 +264,7 @@ impl<'a> Reader<'a> {
 impl fmt::Debug for Page {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Its content is customers.
-        write!(formatter, "Page({} customers, {:?})", self.customers(), self.next)
+        write!(formatter, "Page({} customers, {:?})", self.customers(), self.next())
     }
 }
 
@@ -318,6 +354,40 @@ mod tests {
         ] {
             assert_eq!(next(&format!(r#"{{"customers":[]{tail}}}"#)), None, "{tail}");
         }
+    }
+
+    #[test]
+    fn an_end_with_pagination_is_told_from_one_without() {
+        for (tail, expected) in [
+            ("", Some(EndedBy::ShortPage)),
+            (r#","pagination":null"#, Some(EndedBy::ShortPage)),
+            (r#","pagination":{}"#, Some(EndedBy::LastPage)),
+            (r#","pagination":{"next_page_info":null}"#, Some(EndedBy::LastPage)),
+            (r#","pagination":{"next_page_info":""}"#, Some(EndedBy::LastPage)),
+            (r#","pagination":{"next_page_info":"a"}"#, None),
+        ] {
+            assert_eq!(
+                read(&format!(r#"{{"customers":[{{}}]{tail}}}"#)).unwrap().ended_by(),
+                expected,
+                "{tail}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_that_reports_an_error_is_none_and_its_words_are_not_kept() {
+        for body in [
+            r#"{"customers":[],"errors":[{"message":"ann@example.com"}]}"#,
+            r#"{"error":"ann@example.com","customers":[{}],"pagination":{"next_page_info":"a"}}"#,
+            r#"{"customers":[{}],"status":{"code":500,"message":"ann@example.com"},"pagination":null}"#,
+            r#"{"\u0065rror":"ann@example.com","customers":[{}]}"#,
+            r#"{"errors":[{"message":"ann@example.com"}]}"#,
+        ] {
+            let problem = read(body).unwrap_err();
+            assert!(matches!(problem, BodyProblem::ReportsError), "{body} {problem:?}");
+        }
+        let fine = r#"{"error":null,"errors":[],"status":{"code":200},"customers":[{"error":"x"}],"pagination":null}"#;
+        assert_eq!(read(fine).unwrap().customers(), 1);
     }
 
     #[test]

@@ -93,8 +93,13 @@ impl Pages {
         let ahead = self.ahead.take().filter(|ahead| ahead.cursor() == cursor.as_ref());
         let fetching = ahead.unwrap_or_else(|| self.start(number, cursor, query));
         let Fetched { page, query, ahead } = fetching.page().await?;
+        if page.ended_by() == Some(EndedBy::NoResults) {
+            self.position = Position::End { page: number - 1, ended_by: EndedBy::NoResults };
+            self.report_end();
+            return Ok(None);
+        }
         self.position = match page.next() {
-            None => Position::End { page: number, ended_by: EndedBy::LastPage },
+            None => Position::End { page: number, ended_by: page.ended_by().unwrap_or(EndedBy::LastPage) },
             Some(cursor) if self.seen.insert(cursor) => {
                 Position::After { page: number, cursor: cursor.clone(), query }
             }
@@ -128,6 +133,15 @@ impl Pages {
 
     /// What is to be said when the last page was fetched.
     fn report_end(&self) {
+        if let Position::End { page, ended_by } = self.position
+            && ended_by != EndedBy::LastPage
+        {
+            tracing::warn!(
+                page,
+                ended_by = ended_by.name(),
+                "the data ended without a last page that says so; compare the number of customers with Yotpo's"
+            );
+        }
         let LoyaltyCounts { first_page, later_pages } = self.loyalty;
         let is_open = self.loyalty.verdict() == LoyaltyVerdict::Open && later_pages.customers > 0;
         if is_open && self.loyalty_check == LoyaltyCheck::On {

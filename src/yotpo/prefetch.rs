@@ -16,6 +16,7 @@ use super::client::YotpoClient;
 use super::cursor::PageCursor;
 use super::error::YotpoError;
 use super::page::Page;
+use super::position::EndedBy;
 use super::query::CursorQuery;
 use crate::row::IngestionTime;
 
@@ -128,8 +129,12 @@ impl Ahead {
         };
         let query = settled.unwrap_or(CursorQuery::Filters);
         let result = self.client.page(number, Some((cursor, query)), time, self).await;
-        let refused = matches!(&result, Err(YotpoError::Page { source, .. })
-            if source.status_code() == Some(StatusCode::BAD_REQUEST));
+        let refused = match &result {
+            // It may be the form of the request that has no results.
+            Ok(page) => page.ended_by() == Some(EndedBy::NoResults),
+            Err(YotpoError::Page { source, .. }) => source.status_code() == Some(StatusCode::BAD_REQUEST),
+            Err(_) => false,
+        };
         if refused && settled.is_none() {
             tracing::warn!(page = number, "filters beside the cursor are refused, trying with limit only");
             let query = CursorQuery::Limit;

@@ -18,6 +18,8 @@ mod crash_sweep;
 #[cfg(test)]
 mod damaged_state;
 #[cfg(test)]
+mod end_of_data;
+#[cfg(test)]
 mod error_records;
 #[cfg(test)]
 mod exit_codes;

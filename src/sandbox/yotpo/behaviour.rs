@@ -25,8 +25,38 @@ pub struct YotpoBehaviour {
     pub empty_page_after: Option<NonZeroU64>,
     /// The answer to this page, counted from 1, names its own cursor as the next.
     pub repeated_cursor_at: Option<NonZeroU64>,
+    /// What goes wrong on one page.
+    pub glitch: Option<Glitch>,
     /// A token is good for so many requests.
     pub token_uses: Option<NonZeroU64>,
+}
+
+/// Something that goes wrong on one page without an error status that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glitch {
+    /// The page, from 1, counting empty ones.
+    pub page: NonZeroU64,
+    /// So many requests for it are answered like this, and the others as usual.
+    pub times: u32,
+    /// How they are answered.
+    pub kind: GlitchKind,
+}
+
+/// How a request is answered when something goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GlitchKind {
+    /// 400 "No results found", in another shape each time.
+    NoResultsFound,
+    /// `errors` and no customers.
+    ErrorsInsteadOfCustomers,
+    /// `errors` beside an empty list of customers.
+    ErrorsBesideCustomers,
+    /// A failing `status` beside an empty list of customers and a last page's pagination.
+    FailingStatus,
+    /// No `pagination`.
+    MissingPagination,
+    /// An empty list of customers and nothing else.
+    EmptyPage,
 }
 
 /// What parameters other than `limit` beside `page_info` do.

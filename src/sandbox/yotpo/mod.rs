@@ -18,7 +18,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-pub use self::behaviour::{CursorEncoding, CursorMemory, FiltersBesideCursor, LastPage, YotpoBehaviour};
+pub use self::behaviour::{
+    CursorEncoding, CursorMemory, FiltersBesideCursor, Glitch, GlitchKind, LastPage, YotpoBehaviour,
+};
 use self::cursor::Cursor;
 pub(super) use self::cursor::shown_cursor;
 use self::rate::{Admission, RateLimit};
@@ -53,6 +55,7 @@ struct State {
     tokens: VecDeque<(String, Option<u64>)>,
     issued: u64,
     refusals: u64,
+    glitches: u32,
     generation: u64,
     fetches: BTreeMap<u64, u32>,
 }
@@ -76,6 +79,7 @@ impl Yotpo {
                 tokens: VecDeque::new(),
                 issued: 0,
                 refusals: 0,
+                glitches: 0,
                 generation: u64::from(number) << 32,
                 fetches: BTreeMap::new(),
             }),
@@ -198,6 +202,10 @@ impl Yotpo {
 
     fn page(&self, cursor: Cursor) -> Reply {
         let customers = self.generator.customers();
+        let glitch = self.glitch_on(cursor.page + 1);
+        if let Some(reply) = glitch.and_then(|glitch| self.reply_of(glitch)) {
+            return reply;
+        }
         let ends_with_refusal = self.behaviour.last_page == LastPage::NoResultsFound;
         if ends_with_refusal && cursor.offset >= customers {
             return self.refuse(StatusCode::BAD_REQUEST, "No results found");
@@ -216,6 +224,7 @@ impl Yotpo {
             CursorEncoding::Raw => next.to_raw(),
         };
         let pagination = match self.behaviour.last_page {
+            _ if glitch == Some(GlitchKind::MissingPagination) => Pagination::Absent,
             _ if after < customers || repeats || (ends_with_refusal && count > 0) => {
                 Pagination::Cursor(&text)
             }
@@ -228,6 +237,33 @@ impl Yotpo {
         let mut page = Vec::new();
         self.generator.write_page(cursor.offset, count, cursor.expansion, pagination, &mut page);
         Reply::bytes(StatusCode::OK, "application/json; charset=utf-8", Bytes::from(page))
+    }
+
+    /// What goes wrong with this request for a page.
+    fn glitch_on(&self, page: u64) -> Option<GlitchKind> {
+        let glitch = self.behaviour.glitch.filter(|glitch| glitch.page.get() == page)?;
+        let mut state = self.lock();
+        let is_due = state.glitches < glitch.times;
+        state.glitches = state.glitches.saturating_add(1);
+        is_due.then_some(glitch.kind)
+    }
+
+    /// The whole reply, unless it is a page.
+    fn reply_of(&self, glitch: GlitchKind) -> Option<Reply> {
+        Some(match glitch {
+            GlitchKind::NoResultsFound => self.refuse(StatusCode::BAD_REQUEST, "No results found"),
+            GlitchKind::ErrorsInsteadOfCustomers => Reply::ok(&json!({"errors": [{"message": "timeout"}]})),
+            GlitchKind::ErrorsBesideCustomers => {
+                Reply::ok(&json!({"customers": [], "errors": [{"message": "timeout"}]}))
+            }
+            GlitchKind::FailingStatus => Reply::ok(&json!({
+                "customers": [],
+                "status": {"code": 500, "message": "timeout"},
+                "pagination": {"next_page_info": null},
+            })),
+            GlitchKind::EmptyPage => Reply::ok(&json!({"customers": []})),
+            GlitchKind::MissingPagination => return None,
+        })
     }
 
     fn count_fetch(&self, offset: u64) {
