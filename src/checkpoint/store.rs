@@ -9,7 +9,7 @@ use super::permissions::{PrivateFileError, UntrustedPath, check_folder, make_fol
 use super::state::{LastSuccess, RunState, Target};
 use crate::failpoint;
 
-/// Largest state file in bytes that is read.
+/// Largest state file in bytes that is read, and so the largest that is written.
 const LARGEST_STATE: u64 = 1024 * 1024;
 
 const READ: &str = "read the state";
@@ -45,6 +45,12 @@ pub enum StateError {
     /// Somebody else could have written the state.
     #[error(transparent)]
     Untrusted(#[from] UntrustedPath),
+    /// It would not be read again.
+    #[error("the state needs {size} bytes, more than the {LARGEST_STATE} that are read again")]
+    TooLarge {
+        /// Size in bytes.
+        size: usize,
+    },
     /// The state could not be written as JSON.
     #[error("the state could not be written down")]
     Encode(#[source] serde_json::Error),
@@ -186,6 +192,9 @@ impl StateStore {
     /// Temporary file, fsync, rename, fsync of the folder: there is always one whole state.
     fn save(&self, saved: &Saved) -> Result<(), StateError> {
         let bytes = encode(saved).map_err(StateError::Encode)?;
+        if !u64::try_from(bytes.len()).is_ok_and(|size| size <= LARGEST_STATE) {
+            return Err(StateError::TooLarge { size: bytes.len() });
+        }
         let temporary = self.path.with_extension("state.new");
         let failed = |source| self.failed("save the state in", source);
         self.write(&temporary, &bytes).map_err(|error| StateError::from_private(error, failed))
@@ -255,6 +264,29 @@ mod tests {
         assert!(store.save_run(&example()).is_err(), "a damaged state is not overwritten unseen");
         assert!(store.set_aside().unwrap().exists());
         store.save_run(&example()).unwrap();
+    }
+
+    #[test]
+    fn a_state_that_would_not_be_read_again_is_not_written() {
+        let (_folder, store) = store();
+        store.save_run(&example()).unwrap();
+        let before = std::fs::read(&store.path).unwrap();
+        let of_cursor = |length| RunState { cursor: Some("x".repeat(length)), ..example() };
+        let error = store.save_run(&of_cursor(1_200_000)).unwrap_err();
+        let StateError::TooLarge { size } = error else { panic!("{error:?}") };
+        assert_eq!(
+            error.to_string(),
+            format!("the state needs {size} bytes, more than the 1048576 that are read again")
+        );
+        assert_eq!(std::fs::read(&store.path).unwrap(), before);
+        // The limit is the same on both sides.
+        let largest = 1_200_000 - (size - 1_048_576);
+        assert!(matches!(
+            store.save_run(&of_cursor(largest + 1)),
+            Err(StateError::TooLarge { size: 1_048_577 })
+        ));
+        store.save_run(&of_cursor(largest)).unwrap();
+        assert_eq!(store.run().unwrap(), Some(of_cursor(largest)));
     }
 
     #[cfg(unix)]
