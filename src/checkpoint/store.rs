@@ -211,12 +211,34 @@ impl StateStore {
         file.sync_all()?;
         failpoint::hit("before rename");
         std::fs::rename(temporary, &self.path)?;
-        Ok(File::open(&self.folder)?.sync_all()?)
+        Ok(sync_folder(&self.folder)?)
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> StateError {
         StateError::Io { action, path: self.path.clone(), source }
     }
+}
+
+/// Makes a rename durable, where the filesystem offers that for folders: some answer EINVAL or ENOTSUP, and a rename is
+/// then as durable as it gets there.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        Err(error) if is_not_offered(&error) => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(unix)]
+fn is_not_offered(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    // The last two are one on Linux.
+    let refusals = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|error| refusals.contains(&error))
+}
+
+#[cfg(not(unix))]
+fn is_not_offered(_error: &io::Error) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -298,6 +320,15 @@ mod tests {
         std::fs::set_permissions(&store.folder, mode).unwrap();
         assert!(matches!(StateStore::open(&store.folder, &example().target), Err(StateError::Untrusted(_))));
         assert!(matches!(StateStore::all(&store.folder), Err(StateError::Untrusted(_))));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_filesystem_that_cannot_sync_folders_is_no_obstacle() {
+        let folder = Path::new("/proc/self");
+        let error = File::open(folder).unwrap().sync_all().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "this kernel cannot sync /proc: {error}");
+        sync_folder(folder).unwrap();
     }
 
     #[cfg(unix)]
