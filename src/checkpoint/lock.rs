@@ -1,12 +1,13 @@
 //! One run at a time for each target.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{StateStore, private_file};
+use super::permissions::{PrivateFileError, UntrustedPath, open_private};
+use super::store::StateStore;
 
 /// Largest lock file that is read.
 const LARGEST_LOCK: u64 = 64 * 1024;
@@ -37,6 +38,9 @@ pub enum LockError {
         /// Who, when it can be told.
         holder: Option<Holder>,
     },
+    /// Somebody else could have written the lock file.
+    #[error(transparent)]
+    Untrusted(#[from] UntrustedPath),
     /// The disk.
     #[error("could not lock {}", path.display())]
     Io {
@@ -55,8 +59,12 @@ impl TargetLock {
     pub fn take(store: &StateStore, holder: &Holder) -> Result<Self, LockError> {
         let path = store.lock_path();
         let failed = |source| LockError::Io { path: path.clone(), source };
-        let mut file =
-            private_file().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = open_private(&path, &mut options).map_err(|error| match error {
+            PrivateFileError::Untrusted(error) => error.into(),
+            PrivateFileError::Io(source) => failed(source),
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held { holder: read_holder(&file) }),

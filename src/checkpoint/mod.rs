@@ -2,18 +2,21 @@
 //!
 //! Owns the state file (versioned, checksummed, 0600, replaced in one step) and the lock file (held by the process,
 //! released by the kernel when it dies). Invariants: a state that was saved is never half-written; a damaged state is
-//! reported and never followed; no customer data and no secret is in either file. It does not talk to a service.
+//! reported and never followed, nor is a file that another user could have written; no customer data and no secret is in
+//! either file. It does not talk to a service.
 
 mod format;
 /// For the fuzz targets only.
 #[doc(hidden)]
 pub mod fuzzing;
 mod lock;
+mod permissions;
 mod state;
 mod store;
 
 pub use format::FormatError;
 pub use lock::{Holder, LockError, TargetLock};
+pub(crate) use permissions::open_private;
+pub use permissions::{PrivateFileError, UntrustedPath};
 pub use state::{FinishedAs, FinishedRun, LegacyPhase, LegacyRun, RunPhase, RunState, SavedSet};
-pub(crate) use store::private_file;
 pub use store::{StateError, StateStore};

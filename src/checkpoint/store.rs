@@ -1,16 +1,19 @@
 //! The state folder and the state file of each target.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::format::{FormatError, Saved, decode, encode};
+use super::permissions::{PrivateFileError, UntrustedPath, check_folder, make_folder, open_private};
 use super::state::{FinishedRun, LegacyRun, RunState, remember};
 use crate::failpoint;
 use crate::identity::Target;
 
-/// Largest state file that is read.
+/// Largest state file in bytes that is read, and so the largest that is written.
 const LARGEST_STATE: u64 = 1024 * 1024;
+
+const READ: &str = "read the state";
 
 /// The state file of one target.
 #[derive(Clone, Debug)]
@@ -40,28 +43,39 @@ pub enum StateError {
         /// What is wrong with it.
         source: FormatError,
     },
-    /// A symbolic link stands where the state should be.
-    #[error("{} is a symbolic link, which is never followed", path.display())]
-    SymbolicLink {
-        /// The link.
-        path: PathBuf,
+    /// Somebody else could have written the state.
+    #[error(transparent)]
+    Untrusted(#[from] UntrustedPath),
+    /// It would not be read again.
+    #[error("the state needs {size} bytes, more than the {LARGEST_STATE} that are read again")]
+    TooLarge {
+        /// Size in bytes.
+        size: usize,
     },
     /// The state could not be written as JSON.
     #[error("the state could not be written down")]
     Encode(#[source] serde_json::Error),
 }
 
+impl StateError {
+    fn from_private(error: PrivateFileError, failed: impl FnOnce(io::Error) -> Self) -> Self {
+        match error {
+            PrivateFileError::Untrusted(error) => error.into(),
+            PrivateFileError::Io(error) => failed(error),
+        }
+    }
+}
+
 impl StateStore {
     /// The store of `target` in `folder`; the folder is made when it is missing.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the folder cannot be made, or somebody else could change what is in it.
     pub fn open(folder: &Path, target: &Target) -> Result<Self, StateError> {
-        make_folder(folder).map_err(|source| StateError::Io {
-            action: "make the state folder",
-            path: folder.into(),
-            source,
-        })?;
+        let failed = |action| move |source| StateError::Io { action, path: folder.into(), source };
+        make_folder(folder).map_err(failed("make the state folder"))?;
+        check_folder(folder)
+            .map_err(|error| StateError::from_private(error, failed("check the state folder")))?;
         let name = format!("{}.state", target.file_stem());
         Ok(Self { folder: folder.into(), path: folder.join(name) })
     }
@@ -74,7 +88,7 @@ impl StateStore {
     /// All state files in a folder; none when the folder is missing.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// When the folder cannot be read, or somebody else could change what is in it.
     pub fn all(folder: &Path) -> Result<Vec<Self>, StateError> {
         let failed = |source| StateError::Io { action: "read the state folder", path: folder.into(), source };
         let entries = match std::fs::read_dir(folder) {
@@ -82,6 +96,7 @@ impl StateStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed(error)),
         };
+        check_folder(folder).map_err(|error| StateError::from_private(error, failed))?;
         let mut stores = Vec::new();
         for entry in entries {
             let path = entry.map_err(failed)?.path();
@@ -106,7 +121,7 @@ impl StateStore {
     /// The unfinished run; `None` when there is none.
     ///
     /// # Errors
-    /// When the file cannot be read, is a symbolic link, or is damaged.
+    /// When the file cannot be read, could have been written by somebody else, or is damaged.
     pub fn run(&self) -> Result<Option<RunState>, StateError> {
         Ok(self.load()?.run)
     }
@@ -168,48 +183,44 @@ impl StateStore {
     }
 
     fn load(&self) -> Result<Saved, StateError> {
-        self.refuse_symbolic_link()?;
+        let Some(file) = self.open_file()? else { return Ok(Saved::default()) };
         let mut bytes = Vec::new();
-        let read = private_file()
-            .read(true)
-            .open(&self.path)
-            .and_then(|file| file.take(LARGEST_STATE + 1).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => decode(&bytes).map_err(|source| StateError::Format { path: self.path.clone(), source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Saved::default()),
-            Err(error) => Err(self.failed("read the state", error)),
+        file.take(LARGEST_STATE + 1).read_to_end(&mut bytes).map_err(|error| self.failed(READ, error))?;
+        decode(&bytes).map_err(|source| StateError::Format { path: self.path.clone(), source })
+    }
+
+    /// The file, if there is one.
+    fn open_file(&self) -> Result<Option<File>, StateError> {
+        match open_private(&self.path, OpenOptions::new().read(true)) {
+            Ok(file) => Ok(Some(file)),
+            Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StateError::from_private(error, |source| self.failed(READ, source))),
         }
     }
 
     /// Temporary file, fsync, rename, fsync of the folder: there is always one whole state.
     fn save(&self, saved: &Saved) -> Result<(), StateError> {
-        self.refuse_symbolic_link()?;
         let bytes = encode(saved).map_err(StateError::Encode)?;
+        if !u64::try_from(bytes.len()).is_ok_and(|size| size <= LARGEST_STATE) {
+            return Err(StateError::TooLarge { size: bytes.len() });
+        }
         let temporary = self.path.with_extension("state.new");
-        self.write(&temporary, &bytes).map_err(|source| self.failed("save the state in", source))
+        let failed = |source| self.failed("save the state in", source);
+        self.write(&temporary, &bytes).map_err(|error| StateError::from_private(error, failed))
     }
 
-    fn write(&self, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, temporary: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
         match std::fs::remove_file(temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             // Gone, or left by a run that was killed while it saved.
             _ => {}
         }
-        let mut file = private_file().write(true).create_new(true).open(temporary)?;
+        let mut file = open_private(temporary, OpenOptions::new().write(true).create_new(true))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         failpoint::hit("before rename");
         std::fs::rename(temporary, &self.path)?;
-        File::open(&self.folder)?.sync_all()
-    }
-
-    fn refuse_symbolic_link(&self) -> Result<(), StateError> {
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(metadata) if metadata.is_symlink() => {
-                Err(StateError::SymbolicLink { path: self.path.clone() })
-            }
-            _ => Ok(()),
-        }
+        Ok(sync_folder(&self.folder)?)
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> StateError {
@@ -217,25 +228,26 @@ impl StateStore {
     }
 }
 
-/// Only the user may look into the folder.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+/// Makes a rename durable, where the filesystem offers that for folders: some answer EINVAL or ENOTSUP, and a rename is
+/// then as durable as it gets there.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        Err(error) if is_not_offered(&error) => Ok(()),
+        result => result,
+    }
 }
 
-/// Only the user may read a file that is made, and a symbolic link is never followed.
-pub(crate) fn private_file() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-    }
-    options
+#[cfg(unix)]
+fn is_not_offered(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    // The last two are one on Linux.
+    let refusals = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|error| refusals.contains(&error))
+}
+
+#[cfg(not(unix))]
+fn is_not_offered(_error: &io::Error) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -291,6 +303,49 @@ mod tests {
         store.save_run(&example()).unwrap();
     }
 
+    #[test]
+    fn a_state_that_would_not_be_read_again_is_not_written() {
+        let (_folder, store) = store();
+        store.save_run(&example()).unwrap();
+        let before = std::fs::read(&store.path).unwrap();
+        let of_cursor = |length| RunState { cursor: Some("x".repeat(length)), ..example() };
+        let error = store.save_run(&of_cursor(1_200_000)).unwrap_err();
+        let StateError::TooLarge { size } = error else { panic!("{error:?}") };
+        assert_eq!(
+            error.to_string(),
+            format!("the state needs {size} bytes, more than the 1048576 that are read again")
+        );
+        assert_eq!(std::fs::read(&store.path).unwrap(), before);
+        // The limit is the same on both sides.
+        let largest = 1_200_000 - (size - 1_048_576);
+        assert!(matches!(
+            store.save_run(&of_cursor(largest + 1)),
+            Err(StateError::TooLarge { size: 1_048_577 })
+        ));
+        store.save_run(&of_cursor(largest)).unwrap();
+        assert_eq!(store.run().unwrap(), Some(of_cursor(largest)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_read_from_or_written_to_a_folder_of_everybody() {
+        let (_folder, store) = store();
+        store.save_run(&example()).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(&store.folder, mode).unwrap();
+        assert!(matches!(StateStore::open(&store.folder, &example().target), Err(StateError::Untrusted(_))));
+        assert!(matches!(StateStore::all(&store.folder), Err(StateError::Untrusted(_))));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_filesystem_that_cannot_sync_folders_is_no_obstacle() {
+        let folder = Path::new("/proc/self");
+        let error = File::open(folder).unwrap().sync_all().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "this kernel cannot sync /proc: {error}");
+        sync_folder(folder).unwrap();
+    }
+
     #[cfg(unix)]
     #[test]
     fn files_are_private_and_links_are_refused() {
@@ -303,7 +358,8 @@ mod tests {
         let elsewhere = folder.path().join("elsewhere");
         std::fs::rename(&store.path, &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &store.path).unwrap();
-        assert!(matches!(store.run(), Err(StateError::SymbolicLink { .. })));
-        assert!(matches!(store.save_run(&example()), Err(StateError::SymbolicLink { .. })));
+        assert!(matches!(store.run(), Err(StateError::Untrusted(_))));
+        assert!(matches!(store.save_run(&example()), Err(StateError::Untrusted(_))));
+        assert!(matches!(store.save_success(&success()), Err(StateError::Untrusted(_))));
     }
 }

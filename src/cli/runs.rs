@@ -20,8 +20,8 @@ use crate::config::{AccountSettings, NamedRun, SettingsError, state_folder_from_
 use crate::exit_status::ExitStatus;
 use crate::http::{CallError, NoRootCertificates, Trust};
 use crate::pipeline::{
-    AbandonSettings, LoadSettings, Orphan, OrphanKind, RunError, Services, Verdict, abandon, find_orphans,
-    marker_age, remove_orphan,
+    AbandonSettings, LoadSettings, Orphan, OrphanKind, RunError, STATE_FOLDER_HINT, Services, Verdict,
+    abandon, find_orphans, marker_age, remove_orphan,
 };
 use crate::signal::StopRequests;
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stderr, write_stdout};
@@ -97,8 +97,8 @@ impl RunsCommand<'_> {
                     }
                 }
                 (Err(error), _) | (_, Err(error)) => {
-                    let cause = error.source().map(ToString::to_string).unwrap_or_default();
-                    write_stderr(&format!("warning: {error}: {cause}\n"));
+                    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                    write_stderr(&format!("warning: {error}{cause}\n"));
                 }
             }
         }
@@ -328,11 +328,13 @@ impl From<StateError> for RunsFailure {
 
 impl From<LockError> for RunsFailure {
     fn from(error: LockError) -> Self {
-        let status = match error {
-            LockError::Held { .. } => ExitStatus::AlreadyRunning,
-            LockError::Io { .. } => ExitStatus::LocalFailed,
+        let (status, hint) = match error {
+            LockError::Held { .. } => {
+                (ExitStatus::AlreadyRunning, "stop that run with SIGTERM first; its checkpoint stays")
+            }
+            LockError::Untrusted(_) | LockError::Io { .. } => (ExitStatus::LocalFailed, STATE_FOLDER_HINT),
         };
-        let hint = Some("stop that run with SIGTERM first; its checkpoint stays".to_owned());
+        let hint = Some(hint.to_owned());
         Self { error: error.into(), hint, status }
     }
 }

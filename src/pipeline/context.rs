@@ -59,7 +59,11 @@ impl<'a> Run<'a> {
         resumed: bool,
     ) -> Self {
         let names = RunNames::of(&state);
-        let quarantine = Quarantine::new(state.run_id.as_str(), settings.quarantine_folder.as_deref(), services.clock.clone());
+        let quarantine = Quarantine::new(
+            state.run_id.as_str(),
+            settings.quarantine_folder.as_deref(),
+            services.clock.clone(),
+        );
         let journal = Journal::new(Arc::clone(store), services.clock.clone(), state, saved);
         Self { services, settings, store, progress, journal, quarantine, names, resumed }
     }

@@ -1,7 +1,7 @@
 //! Records that cannot be read, put aside for people.
 //!
 //! The only place where customer data is written to the local disk, and only when the user names a folder. Files are
-//! 0600 and never written through a symbolic link.
+//! opened as the state is: 0600, and never one that somebody else could have put there.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::fetch::RefusedCustomer;
-use crate::checkpoint::private_file;
+use crate::checkpoint::{PrivateFileError, open_private};
 use crate::clock::Clock;
 
 /// How many refused customers are named in the log, each on a line.
@@ -32,7 +32,7 @@ pub(super) struct Quarantine {
 #[error("could not write {}", path.display())]
 pub struct QuarantineError {
     path: PathBuf,
-    source: io::Error,
+    source: PrivateFileError,
 }
 
 #[derive(serde::Serialize)]
@@ -78,7 +78,7 @@ impl Quarantine {
         let path = folder.join(format!("{}.{suffix}", self.run_id));
         let told = path.clone();
         let work = self.clock.blocking(move || write(&path, &content, existing));
-        let result = work.await.unwrap_or_else(|_panicked| Err(io::Error::other("writing panicked")));
+        let result = work.await.unwrap_or_else(|_panicked| Err(io::Error::other("writing panicked").into()));
         result.map_err(|source| QuarantineError { path: told, source })
     }
 }
@@ -90,16 +90,15 @@ enum Existing {
     Replaced,
 }
 
-fn write(path: &Path, content: &[u8], existing: Existing) -> io::Result<()> {
-    let mut options: OpenOptions = private_file();
-    options.create(true);
-    match existing {
-        Existing::AppendedTo => options.append(true),
-        Existing::Replaced => options.write(true).truncate(true),
-    };
-    let mut file = options.open(path)?;
+fn write(path: &Path, content: &[u8], existing: Existing) -> Result<(), PrivateFileError> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(existing == Existing::AppendedTo).write(true);
+    let mut file = open_private(path, &mut options)?;
+    if existing == Existing::Replaced {
+        file.set_len(0)?;
+    }
     file.write_all(content)?;
-    file.sync_all()
+    Ok(file.sync_all()?)
 }
 
 #[cfg(test)]
@@ -131,16 +130,81 @@ mod tests {
         }
     }
 
+    /// What each kind of quarantine file is refused for, with `spoil` applied to its path beforehand.
+    #[cfg(unix)]
+    async fn refusals(spoil: impl Fn(&Path)) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        spoil(&folder.path().join("run.customers.jsonl"));
+        spoil(&folder.path().join("run.error-records.msgpack.gz"));
+        let quarantine = Quarantine::new("run", Some(folder.path()), Clock::machine());
+        let results = [
+            quarantine.put_aside(&refused(1)).await,
+            quarantine.put_error_records_aside(Bytes::from_static(b"records")).await,
+        ];
+        let place = folder.path().to_string_lossy();
+        let text = |result: Result<(), QuarantineError>| {
+            let error = result.unwrap_err();
+            let told = std::error::Error::source(&error).unwrap().to_string().replace(&*place, "[folder]");
+            told.split(':').next().unwrap().to_owned()
+        };
+        results.map(text).to_vec()
+    }
+
     #[cfg(unix)]
     #[tokio::test]
-    async fn a_symbolic_link_is_refused() {
+    async fn a_file_that_somebody_else_could_have_put_there_is_refused() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(elsewhere.path(), "before").unwrap();
+        let link = refusals(|path| symlink(elsewhere.path(), path).unwrap()).await;
+        assert_eq!(
+            link,
+            [
+                "[folder]/run.customers.jsonl is a symbolic link, which is never followed",
+                "[folder]/run.error-records.msgpack.gz is a symbolic link, which is never followed"
+            ]
+        );
+        assert_eq!(std::fs::read(elsewhere.path()).unwrap(), b"before");
+        // Somebody at their other ends: that an open does not wait for one is tested where files are opened.
+        let ends = std::cell::RefCell::new(Vec::new());
+        let fifo = refusals(|path| {
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+            ends.borrow_mut().push(OpenOptions::new().read(true).write(true).open(path).unwrap());
+        });
+        assert_eq!(
+            fifo.await,
+            [
+                "[folder]/run.customers.jsonl is not a regular file",
+                "[folder]/run.error-records.msgpack.gz is not a regular file"
+            ]
+        );
+        let open_to_all = refusals(|path| {
+            std::fs::write(path, "").unwrap();
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o666)).unwrap();
+        });
+        assert_eq!(
+            open_to_all.await,
+            [
+                "every user can write to [folder]/run.customers.jsonl (mode 0666)",
+                "every user can write to [folder]/run.error-records.msgpack.gz (mode 0666)"
+            ]
+        );
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn an_older_file_is_made_private_and_error_records_replace_it() {
+        use std::os::unix::fs::PermissionsExt;
+
         let folder = tempfile::tempdir().unwrap();
-        let elsewhere = folder.path().join("elsewhere");
-        std::fs::write(&elsewhere, "").unwrap();
-        std::os::unix::fs::symlink(&elsewhere, folder.path().join("run.customers.jsonl")).unwrap();
+        let path = folder.path().join("run.error-records.msgpack.gz");
+        std::fs::write(&path, "longer than what comes").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
         let quarantine = Quarantine::new("run", Some(folder.path()), Clock::machine());
-        assert!(quarantine.put_aside(&refused(1)).await.is_err());
-        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"");
+        quarantine.put_error_records_aside(Bytes::from_static(b"records")).await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"records");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[tokio::test]

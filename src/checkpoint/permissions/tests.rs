@@ -1,0 +1,178 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::*;
+
+const ME: u32 = 1000;
+const SOMEBODY: u32 = 1001;
+/// Far beyond what an open takes that does not wait.
+const WATCHDOG: Duration = Duration::from_secs(30);
+
+fn file(owner: u32, mode: u32) -> Result<Repair, Reason> {
+    decide(Kind::File, Found { kind: Some(Kind::File), owner, mode }, ME)
+}
+
+fn folder(owner: u32, mode: u32) -> Result<Repair, Reason> {
+    decide(Kind::Folder, Found { kind: Some(Kind::Folder), owner, mode }, ME)
+}
+
+#[test]
+fn files_are_trusted_by_owner_and_mode_and_set_back_to_0600() {
+    for owner in [ME, ROOT] {
+        for mode in [0o600, 0o400, 0o700] {
+            assert_eq!(file(owner, mode), Ok(Repair::Nothing), "{owner} {mode:o}");
+        }
+        for mode in [0o660, 0o620, 0o640, 0o644, 0o604] {
+            assert_eq!(file(owner, mode), Ok(Repair::Restrict(0o600)), "{owner} {mode:o}");
+        }
+        for mode in [0o666, 0o602, 0o777] {
+            assert_eq!(file(owner, mode), Err(Reason::WritableByAll { mode }), "{owner} {mode:o}");
+        }
+    }
+    assert_eq!(file(SOMEBODY, 0o600), Err(Reason::OtherOwner { owner: SOMEBODY, user: ME }));
+    // Root trusts nobody else either.
+    let found = Found { kind: Some(Kind::File), owner: ME, mode: 0o600 };
+    assert_eq!(decide(Kind::File, found, ROOT), Err(Reason::OtherOwner { owner: ME, user: ROOT }));
+}
+
+#[test]
+fn folders_are_closed_to_their_group_unless_root_opened_them() {
+    for mode in [0o700, 0o755, 0o2755] {
+        assert_eq!(folder(ME, mode), Ok(Repair::Nothing), "{mode:o}");
+    }
+    assert_eq!(folder(ME, 0o775), Ok(Repair::Restrict(0o755)));
+    assert_eq!(folder(ME, 0o2770), Ok(Repair::Restrict(0o2750)));
+    assert_eq!(folder(ROOT, 0o2775), Ok(Repair::Nothing));
+    for mode in [0o777, 0o1777, 0o702] {
+        assert_eq!(folder(ME, mode), Err(Reason::WritableByAll { mode }), "{mode:o}");
+    }
+    assert_eq!(folder(SOMEBODY, 0o700), Err(Reason::OtherOwner { owner: SOMEBODY, user: ME }));
+}
+
+#[test]
+fn another_kind_than_expected_is_refused() {
+    for (expected, kind) in
+        [(Kind::File, Some(Kind::Folder)), (Kind::File, None), (Kind::Folder, Some(Kind::File))]
+    {
+        let found = Found { kind, owner: ME, mode: 0o600 };
+        assert_eq!(decide(expected, found, ME), Err(Reason::WrongKind), "{expected:?} {kind:?}");
+    }
+}
+
+/// What opening gives, in each of the ways in which this program opens files. None of them may wait.
+fn refusals(path: &Path) -> Vec<Reason> {
+    let ways: [fn(&mut OpenOptions) -> &mut OpenOptions; 4] = [
+        |options| options.read(true),
+        |options| options.write(true).create(true),
+        |options| options.append(true).create(true),
+        |options| options.read(true).write(true).create(true),
+    ];
+    let mut reasons = Vec::new();
+    for way in ways {
+        let (sender, receiver) = mpsc::channel();
+        let opened = path.to_owned();
+        std::thread::spawn(move || sender.send(open_private(&opened, way(&mut OpenOptions::new()))));
+        match receiver.recv_timeout(WATCHDOG).expect("it does not wait") {
+            Err(PrivateFileError::Untrusted(error)) => reasons.push(error.reason),
+            other => panic!("{other:?}"),
+        }
+    }
+    reasons
+}
+
+#[test]
+fn links_and_special_files_are_refused_without_waiting() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::write(path("file"), "content").unwrap();
+    symlink(path("file"), path("link")).unwrap();
+    symlink(path("nothing"), path("dangling link")).unwrap();
+    assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+    fs::create_dir(path("folder")).unwrap();
+    let _listener = UnixListener::bind(path("socket")).unwrap();
+    for name in ["link", "dangling link"] {
+        assert_eq!(refusals(&path(name)), [Reason::SymbolicLink; 4], "{name}");
+    }
+    for name in ["fifo", "folder", "socket"] {
+        assert_eq!(refusals(&path(name)), [Reason::WrongKind; 4], "{name}");
+    }
+    // With somebody at its other end, a FIFO can be opened in every way.
+    let _reader = OpenOptions::new().read(true).write(true).open(path("fifo")).unwrap();
+    assert_eq!(refusals(&path("fifo")), [Reason::WrongKind; 4]);
+    assert_eq!(refusals(Path::new("/dev/null")), [Reason::WrongKind; 4]);
+    assert_eq!(fs::read(path("file")).unwrap(), b"content");
+    assert!(!path("nothing").exists());
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn modes_on_the_disk_are_restricted_or_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("file");
+    drop(open_private(&path, OpenOptions::new().write(true).create(true)).unwrap());
+    assert_eq!(mode(&path), 0o600);
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
+    drop(open_private(&path, OpenOptions::new().read(true)).unwrap());
+    assert_eq!(mode(&path), 0o600);
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    let error = open_private(&path, OpenOptions::new().read(true)).unwrap_err();
+    let shown = path.display();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "every user can write to {shown} (mode 0666): run `chmod 600 {shown}` if you trust its content, otherwise \
+             delete it"
+        )
+    );
+    assert_eq!(mode(&path), 0o666, "left for people to look at");
+
+    let folder = place.path().join("state of \"mine\"");
+    make_folder(&folder).unwrap();
+    assert_eq!(mode(&folder), 0o700);
+    fs::set_permissions(&folder, PermissionsExt::from_mode(0o775)).unwrap();
+    check_folder(&folder).unwrap();
+    assert_eq!(mode(&folder), 0o755);
+    fs::set_permissions(&folder, PermissionsExt::from_mode(0o1777)).unwrap();
+    let error = check_folder(&folder).unwrap_err();
+    let shown = folder.display();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "every user can write to {shown} (mode 1777): run `chmod 700 '{shown}'` or choose another folder"
+        )
+    );
+}
+
+#[test]
+fn owners_on_the_disk_are_refused() {
+    if !rustix::process::geteuid().is_root() {
+        // The decision itself is tested above.
+        println!("skipped: only root can give files away");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("file");
+    fs::write(&path, "content").unwrap();
+    chown(&path, Some(SOMEBODY), None).unwrap();
+    let error = open_private(&path, OpenOptions::new().read(true)).unwrap_err();
+    let shown = path.display();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{shown} belongs to user 1001, but this process runs as user 0: run `chown 0 {shown}` if you trust its \
+             content, otherwise delete it"
+        )
+    );
+    chown(place.path(), Some(SOMEBODY), None).unwrap();
+    let error = check_folder(place.path()).unwrap_err();
+    assert!(error.to_string().ends_with("or choose another folder"), "{error}");
+    chown(place.path(), Some(ROOT), None).unwrap();
+    check_folder(place.path()).unwrap();
+}
