@@ -254,6 +254,7 @@ fn is_not_offered(_error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::checkpoint::format::tests::{example, finished};
+    use crate::yotpo::{PageCursor, Position};
 
     fn store() -> (tempfile::TempDir, StateStore) {
         let folder = tempfile::tempdir().unwrap();
@@ -308,7 +309,10 @@ mod tests {
         let (_folder, store) = store();
         store.save_run(&example()).unwrap();
         let before = std::fs::read(&store.path).unwrap();
-        let of_cursor = |length| RunState { cursor: Some("x".repeat(length)), ..example() };
+        let of_cursor = |length| {
+            let cursor = PageCursor::from_plain(&"x".repeat(length));
+            RunState { position: Position::After { page: 1, cursor, query: None }, ..example() }
+        };
         let error = store.save_run(&of_cursor(1_200_000)).unwrap_err();
         let StateError::TooLarge { size } = error else { panic!("{error:?}") };
         assert_eq!(
@@ -360,6 +364,6 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, &store.path).unwrap();
         assert!(matches!(store.run(), Err(StateError::Untrusted(_))));
         assert!(matches!(store.save_run(&example()), Err(StateError::Untrusted(_))));
-        assert!(matches!(store.save_success(&success()), Err(StateError::Untrusted(_))));
+        assert!(matches!(store.save_finished(finished("earlier")), Err(StateError::Untrusted(_))));
     }
 }

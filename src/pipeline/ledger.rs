@@ -78,6 +78,7 @@ impl PageEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::yotpo::PageCursor;
     use proptest::prelude::*;
 
     fn after(page: u64) -> Position {

@@ -127,42 +127,28 @@ async fn timeouts_use_up_the_shared_budget_twice_as_fast() {
 }
 
 #[tokio::test]
-async fn an_ambiguous_failure_asks_before_it_repeats() {
-    let (retrier, _) = retrier(POLICY);
-    let sent = Cell::new(0);
-    let asked = Cell::new(0);
-    let result = retrier
-        .call_asking(
-            || {
-                sent.set(sent.get() + 1);
-                std::future::ready(Err(failure(502, Effect::AskFirst, None)))
-            },
-            || {
-                asked.set(asked.get() + 1);
-                std::future::ready(Ok((asked.get() == 2).then_some("taken")))
-            },
-        )
-        .await;
-    assert_eq!(result.unwrap(), "taken");
-    assert_eq!((sent.get(), asked.get()), (2, 2));
+async fn an_attempt_that_may_be_mended_waits_and_gives_the_word_back() {
+    let (retrier, clock) = retrier(POLICY);
+    let mut series = retrier.series();
+    let failed = |status, floor| std::future::ready(Err::<(), _>(failure(status, Effect::AskFirst, floor)));
+    assert_eq!(retrier.attempt_in(&mut series, failed(502, None)).await.unwrap(), None);
+    let floor = Duration::from_secs(5);
+    let before = clock.now();
+    assert_eq!(retrier.attempt_in(&mut series, failed(429, Some(floor))).await.unwrap(), None);
+    assert!(clock.now() >= before + floor, "the server's delay is waited for");
+    assert_eq!(retrier.attempt_in(&mut series, std::future::ready(Ok(7))).await.unwrap(), Some(7));
+    assert_eq!(retrier.counts(), RequestCounts { requests: 3, retries: 2, throttled: 1 });
 }
 
 #[tokio::test]
-async fn a_throttled_call_is_repeated_without_asking() {
-    let (retrier, _) = retrier(POLICY);
-    let sent = Cell::new(0);
-    let result = retrier
-        .call_asking(
-            || {
-                sent.set(sent.get() + 1);
-                std::future::ready(if sent.get() == 1 {
-                    Err(failure(429, Effect::AskFirst, Some(Duration::from_secs(1))))
-                } else {
-                    Ok(())
-                })
-            },
-            || -> std::future::Ready<Result<Option<()>, CallError>> { panic!("nothing is ambiguous here") },
-        )
-        .await;
-    assert!(result.is_ok());
+async fn a_series_ends_as_a_call_does_however_much_is_done_in_between() {
+    let (retrier, clock) = retrier(RetryPolicy { max_retries: 2, ..POLICY });
+    let mut series = retrier.series();
+    let failed = || std::future::ready(Err::<(), _>(failure(502, Effect::AskFirst, None)));
+    for _ in 0..2 {
+        assert_eq!(retrier.attempt_in(&mut series, failed()).await.unwrap(), None);
+        clock.advance(Duration::from_secs(1));
+    }
+    let error = retrier.attempt_in(&mut series, failed()).await.unwrap_err();
+    assert_eq!(error.to_string(), "could not try in 3 attempts (--max-retries 2 used up)");
 }

@@ -1,6 +1,6 @@
 //! Runs that are cut off where parts hold batches of several pages: nothing gathered is lost, nothing is loaded twice.
 
-use yotpo_td::pipeline::Aftermath;
+use yotpo_td::pipeline::RecoveryState;
 use yotpo_td::sandbox::{Control, Operation};
 
 use crate::harness::{Scenario, Verdict, World};
@@ -40,7 +40,7 @@ fn a_run_killed_behind_any_part_goes_on_there() {
                 if stored >= parts { Verdict::Kill } else { Verdict::GoOn }
             };
             assert!(world.watched_run(&world.settings(), look).await.is_none(), "it was to be killed");
-            let saved = world.saved().unwrap().pages;
+            let saved = world.saved().map_or(0, |state| state.position.page());
             let report = world.run().await.unwrap();
             world.assert_complete();
             world.assert_clean();
@@ -62,9 +62,9 @@ fn what_is_gathered_when_a_stop_comes_is_stored() {
                 if pages_fetched(control) >= page { Verdict::Stop } else { Verdict::GoOn }
             };
             let failure = world.watched_run(&world.settings(), look).await.unwrap().unwrap_err();
-            assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+            assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
             // But for the page that was on its way, and the one that was asked for ahead.
-            let (saved, fetched) = (world.saved().unwrap().pages, pages_fetched(world.control()));
+            let (saved, fetched) = (world.saved().unwrap().position.page(), pages_fetched(world.control()));
             assert!(saved + 3 >= fetched, "{saved} of {fetched} pages were stored");
             world.run().await.unwrap();
             world.assert_complete();

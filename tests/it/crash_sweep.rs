@@ -234,15 +234,19 @@ impl Point {
             return BTreeMap::new();
         }
         let mut fetches = self.surroundings.control().page_fetches();
-        fetches.retain(|first_customer, _| *first_customer < state.pages * PAGE_SIZE);
-        assert_eq!(fetches.len() as u64, state.pages, "{self}: stored pages that were never fetched");
+        fetches.retain(|first_customer, _| *first_customer < state.position.page() * PAGE_SIZE);
+        assert_eq!(
+            fetches.len() as u64,
+            state.position.page(),
+            "{self}: stored pages that were never fetched"
+        );
         fetches
     }
 
     /// The state says that the run succeeded; another machine has no state to look at.
     fn has_ended_well(&self) -> bool {
         let stores = StateStore::all(&self.surroundings.state_folder()).unwrap();
-        stores.first().is_some_and(|store| store.last_success().unwrap().is_some())
+        stores.first().is_some_and(|store| !store.history().unwrap().is_empty())
     }
 
     fn lose_state(&self) {

@@ -12,7 +12,7 @@ fn interrupted() -> Surroundings {
     surroundings.fault_from_page(7, &FaultKind::Status(503, None));
     surroundings.run(&[]).assert_code(4);
     surroundings.end_faults();
-    assert_eq!(surroundings.saved_run().unwrap().pages, 6);
+    assert_eq!(surroundings.saved_run().unwrap().position.page(), 6);
     surroundings
 }
 

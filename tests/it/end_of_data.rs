@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use yotpo_td::checkpoint::RunPhase;
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{Aftermath, RunError, RunReport};
+use yotpo_td::pipeline::{RecoveryState, RunError, RunReport};
 use yotpo_td::sandbox::{Glitch, GlitchKind, LastPage, Operation, SandboxSettings, YotpoBehaviour};
 use yotpo_td::yotpo::{EndedBy, YotpoError};
 
@@ -102,7 +102,7 @@ fn an_error_that_stays_fails_the_run_and_what_was_fetched_is_kept() {
             };
             let cause = source.cause().to_string();
             assert_eq!(cause, "the response reports an error beside or instead of customers");
-            let Aftermath::Resumable { customers: 40, .. } = failure.aftermath else { panic!("{failure:?}") };
+            let RecoveryState::Resumable { rows: 40, .. } = failure.recovery else { panic!("{failure:?}") };
             world.assert_untouched();
 
             let report = world.run().await.unwrap();
@@ -121,7 +121,7 @@ fn without_retries_a_doubtful_end_is_a_failure() {
             let world = World::start(store_that_ends_by(last_page, 100)).await;
             let failure = world.run_with(&[("max-retries", "0")]).await.unwrap_err();
             assert_eq!(failure.error.exit_status(), ExitStatus::YotpoFailed);
-            assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+            assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
             world.assert_untouched();
             // One repetition confirms it.
             let report = world.run_with(&[("max-retries", "1")]).await.unwrap();
@@ -153,7 +153,7 @@ fn every_way_to_end_has_its_name() {
             assert_eq!(end(&report), expected, "{last_page:?}");
             world.assert_complete();
             // And when another process sees it through.
-            let world = World::killed_when(&scenario, &[], |state| state.phase >= RunPhase::Frozen).await;
+            let world = World::killed_when(&scenario, &[], |state| state.phase >= RunPhase::Loading).await;
             let report = world.run().await.unwrap();
             assert!(report.resumed);
             assert_eq!(end(&report), expected, "resumed, {last_page:?}");

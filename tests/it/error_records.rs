@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{Aftermath, RunError};
+use yotpo_td::pipeline::{RecoveryState, RunError};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, Operation};
 use yotpo_td::treasure_data::{PartName, Session, Stage, TreasureDataError};
 
@@ -54,7 +54,7 @@ fn error_records_are_counted_and_nothing_is_committed() {
             panic!("{failure:?}")
         };
         assert_eq!((*expected, counts.valid_records, counts.error_records), (Some(100), 99, 1));
-        assert_eq!(failure.aftermath, Aftermath::Deleted);
+        assert_eq!(failure.recovery, RecoveryState::Deleted);
         assert_eq!(world.control().operation_requests(Operation::CommitSession), 0);
         world.assert_untouched();
         world.assert_clean();
@@ -133,7 +133,7 @@ fn a_load_job_that_fails_is_performed_again_by_the_next_run() {
             let failure = world.run().await.unwrap_err();
             assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
             assert!(failure.error.hint().unwrap().contains("td job:show"), "{failure:?}");
-            assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+            assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
             world.assert_untouched();
             let report = world.run().await.unwrap();
             assert!(report.resumed);
@@ -163,7 +163,7 @@ fn a_commit_that_always_falls_back_ends_the_run_and_the_next_goes_on() {
         let world = World::start(Scenario::append().faults((1..=3).map(fail).collect())).await;
         let failure = world.run().await.unwrap_err();
         assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
-        assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+        assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
         world.assert_untouched();
         assert!(world.run().await.unwrap().resumed);
         world.assert_complete();

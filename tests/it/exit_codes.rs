@@ -103,7 +103,7 @@ fn code_4_yotpo_fails_halfway_and_the_named_command_goes_on() {
     end.assert_code(4);
     assert_words!("code_4_halfway", told(&end));
     let fetched = surroundings.control().page_fetches();
-    assert_eq!(surroundings.saved_run().unwrap().pages, 5, "what was fetched is stored");
+    assert_eq!(surroundings.saved_run().unwrap().position.page(), 5, "what was fetched is stored");
     surroundings.end_faults();
     go_on(&surroundings, &end).assert_code(0);
     surroundings.assert_exact_and_clean();

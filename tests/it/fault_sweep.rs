@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{Aftermath, RunFailure};
+use yotpo_td::pipeline::{RecoveryState, RunFailure};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay, Service};
-use yotpo_td::treasure_data::{DatabaseName, PartName, Session, Stage, TableName};
+use yotpo_td::yotpo::Position;
 
 use crate::harness::{Scenario, TableContent, World};
 use crate::watchdog::{in_parallel, on_virtual_time};
 
 /// The part that somebody left behind the checkpoint of an interrupted run.
-const SURPLUS_PART: u64 = 9;
+const SURPLUS_PART: &str = "part_00000009_0123456789abcdef";
 
 /// What a run meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +70,9 @@ impl Situation {
         let world = World::start(scenario).await;
         if resumed {
             let failure = world.interrupted_run(1).await;
-            assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
-            assert!(world.saved().unwrap().cursor.is_some(), "pages are left to fetch");
+            assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
+            let position = world.saved().unwrap().position;
+            assert!(matches!(position, Position::After { .. }), "pages are left to fetch");
             leave_a_surplus_part(&world).await;
         }
         world.control().start_request_log();
@@ -80,14 +81,10 @@ impl Situation {
 }
 
 async fn leave_a_surplus_part(world: &World) {
-    let state = world.saved().unwrap();
+    let session = world.own_session().parse().unwrap();
+    let part = SURPLUS_PART.parse().unwrap();
     let services = world.services(&world.settings());
-    let database: DatabaseName = world.database().parse().unwrap();
-    let table: TableName = state.temporary_table.unwrap_or(state.target.table).parse().unwrap();
-    let session =
-        Session::new(Arc::clone(&services.treasure_data), state.session.parse().unwrap(), database, table);
-    let Stage::Open(open) = session.attach().await.unwrap() else { panic!("the session is open") };
-    open.upload(&PartName::at(SURPLUS_PART), "whatever".into()).await.unwrap();
+    assert!(services.treasure_data.upload_part(&session, &part, "whatever".into()).await.unwrap());
 }
 
 impl Case {
@@ -155,29 +152,31 @@ pub(crate) async fn check_aftermath(world: &World, failure: &RunFailure, context
     let content = world.content();
     let ours = world.leftovers();
     let told = format!("{context} {failure:?} {ours:?}");
-    match &failure.aftermath {
-        Aftermath::Committing(session) => {
+    match &failure.recovery {
+        RecoveryState::MaybeCommitted { ingestion_time } => {
             assert!(
                 matches!(content, TableContent::Untouched | TableContent::Complete),
                 "{content:?} {told}"
             );
-            assert!(content == TableContent::Complete || ours.contains(&session.to_string()), "{told}");
+            let saved = world.saved().and_then(|state| state.set).expect(&told);
+            assert_eq!(saved.nonce.time(), *ingestion_time, "{told}");
         }
         aftermath => {
             assert_eq!(content, TableContent::Untouched, "{told}");
             match aftermath {
-                Aftermath::NothingMade | Aftermath::Deleted => {
+                RecoveryState::NothingCreated | RecoveryState::Deleted => {
                     assert!(ours.is_empty(), "{told}");
                     assert_eq!(world.saved(), None, "{told}");
                 }
-                Aftermath::Resumable { session, parts, .. } => {
+                RecoveryState::Resumable { session, parts, .. } => {
                     let sessions = world.control().sessions();
                     let left = sessions.iter().find(|left| left.name == session.as_str()).expect(&told);
-                    let is_there = |at| left.parts.iter().any(|part| part == PartName::at(at).as_str());
+                    let is_there =
+                        |at: u64| left.parts.iter().any(|part| part.starts_with(&format!("part_{at:08}_")));
                     assert!(*parts > 0 && (0..*parts).all(is_there), "{told}");
                 }
-                Aftermath::Left(_) => {}
-                Aftermath::Committing(_) | Aftermath::Unknown(_) => panic!("{told}"),
+                RecoveryState::CleanupFailed(_) => {}
+                RecoveryState::MaybeCommitted { .. } | RecoveryState::Unknown => panic!("{told}"),
             }
         }
     }

@@ -1,7 +1,9 @@
 //! What `replace` refuses to publish: the table stays, nothing is left behind, and the flag lifts it.
 
+use yotpo_td::checkpoint::{FinishedAs, FinishedRun};
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{Aftermath, GuardError, Outcome, RunError};
+use yotpo_td::identity::Mode;
+use yotpo_td::pipeline::{GuardError, Outcome, RecoveryState, RunError};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
 
 use crate::harness::{BEGINNING, Scenario, TABLE, World};
@@ -36,7 +38,7 @@ fn replace_by_an_empty_store_is_refused_unless_it_is_allowed() {
         let failure = world.run().await.unwrap_err();
         assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
         assert!(matches!(failure.error, RunError::Guard(GuardError::Empty)), "{failure:?}");
-        assert_eq!(failure.aftermath, Aftermath::NothingMade);
+        assert_eq!(failure.recovery, RecoveryState::NothingCreated);
         world.assert_untouched();
         world.assert_clean();
         let report = world.run_with(&[("allow-empty", "on")]).await.unwrap();
@@ -54,7 +56,7 @@ fn emptying_a_table_whose_answer_is_lost_for_good_does_not_claim_that_it_is_unto
         let fault = Fault { service: Service::TreasureData, target, kind: FaultKind::ResetAfterAction };
         world.control().set_faults(FaultPlan { faults: vec![fault] });
         let failure = world.run_with(&[("allow-empty", "on")]).await.unwrap_err();
-        assert!(matches!(failure.aftermath, Aftermath::Committing(_)), "{failure:?}");
+        assert!(matches!(failure.recovery, RecoveryState::MaybeCommitted { .. }), "{failure:?}");
         world.control().set_faults(FaultPlan::none());
         world.run_with(&[("allow-empty", "on")]).await.unwrap();
         assert_eq!(world.control().row_count(world.database(), TABLE), Some(0));
@@ -74,7 +76,7 @@ fn far_fewer_rows_than_the_table_holds_are_refused() {
             "{told}"
         );
         assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
-        assert_eq!(failure.aftermath, Aftermath::Deleted);
+        assert_eq!(failure.recovery, RecoveryState::Deleted);
         world.assert_untouched();
         world.assert_clean();
         assert_eq!(world.control().import_jobs(), 0, "it is known before the load");
@@ -93,29 +95,43 @@ fn half_of_the_rows_is_enough() {
     });
 }
 
+/// A run that ended well the day before.
+fn yesterday(rows: u64) -> FinishedRun {
+    FinishedRun {
+        run_id: "yesterday".parse().unwrap(),
+        mode: Some(Mode::Replace),
+        outcome: FinishedAs::Committed,
+        joined: false,
+        ingestion_time: Some(BEGINNING - 86_400),
+        rows: Some(rows),
+        customers: rows,
+        customers_with_loyalty_data: 0,
+        pages: 10,
+        error_records: 0,
+        ended_by: None,
+        job_id: None,
+        started_at: BEGINNING - 86_400,
+        finished_at: BEGINNING - 86_400,
+    }
+}
+
 #[test]
 fn far_fewer_rows_than_the_last_success_loaded_are_refused() {
     on_virtual_time(async || {
         // The table holds less than the last run loaded: somebody deleted rows. What was loaded counts.
         let world = World::start(table_of(7)).await;
         let store = world.store();
-        let success = yotpo_td::checkpoint::LastSuccess {
-            run_id: "yesterday".to_owned(),
-            customers: 1_000,
-            pages: 10,
-            finished_at: BEGINNING - 86_400,
-        };
-        store.save_success(&success).unwrap();
+        let success = yesterday(1_000);
+        store.save_finished(success.clone()).unwrap();
         let failure = world.run().await.unwrap_err();
-        assert!(failure.error.to_string().contains("not put in the place"), "{failure:?}");
+        assert!(failure.error.to_string().contains("not loaded into the table"), "{failure:?}");
         let RunError::Guard(error) = &failure.error else { panic!("{failure:?}") };
         assert!(error.to_string().contains("last successful run"), "{error}");
         world.assert_untouched();
-        world.assert_clean();
-        assert_eq!(store.last_success().unwrap(), Some(success));
+        assert_eq!(store.history().unwrap(), [success]);
         world.run_with(&[("min-rows-ratio", "0.1")]).await.unwrap();
         world.assert_complete();
-        assert_eq!(store.last_success().unwrap().unwrap().customers, 100);
+        assert_eq!(store.history().unwrap()[0].rows, Some(100));
     });
 }
 

@@ -15,9 +15,10 @@ use tempfile::TempDir;
 use yotpo_td::checkpoint::{RunState, StateStore};
 use yotpo_td::cli::assemble;
 use yotpo_td::clock::Clock;
-use yotpo_td::config::{Layers, Mode, Settings};
+use yotpo_td::config::{Layers, Settings};
 use yotpo_td::http::Trust;
-use yotpo_td::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, Services, run};
+use yotpo_td::identity::{Mode, RunId};
+use yotpo_td::pipeline::{Progress, RecoveryState, RunFailure, RunReport, Services, run};
 use yotpo_td::sandbox::{
     Control, Fault, FaultPlan, Operation, Sandbox, SandboxSettings, Service, Verification,
 };
@@ -187,6 +188,17 @@ impl World {
         self.store().run().unwrap()
     }
 
+    /// The session of the saved run's set.
+    pub(crate) fn own_session(&self) -> String {
+        let nonce = self.saved().unwrap().set.unwrap().nonce.to_string();
+        let sessions = self.control().sessions();
+        sessions
+            .into_iter()
+            .find(|session| session.name.contains(&nonce))
+            .expect("the set's session is there")
+            .name
+    }
+
     /// One run to its end.
     pub(crate) async fn run(&self) -> Result<RunReport, RunFailure> {
         self.run_as(&self.settings()).await
@@ -213,7 +225,7 @@ impl World {
         let store =
             Arc::new(StateStore::open(&settings.load.resume.state_folder, &settings.load.target).unwrap());
         let id = RunId::generate(self.clock.unix_time(), u32::try_from(number).unwrap());
-        let progress = Progress::default();
+        let progress = Arc::new(Progress::default());
         let (sender, stop) = StopRequests::channel();
         let mut stopped = false;
         let result = {
@@ -312,7 +324,7 @@ impl World {
     /// A failed run has not touched the table, unless it says that its commit was asked for.
     #[track_caller]
     pub(crate) fn assert_untouched_or_committing(&self, failure: &RunFailure) {
-        if !matches!(failure.aftermath, Aftermath::Committing(_)) {
+        if !matches!(failure.recovery, RecoveryState::MaybeCommitted { .. }) {
             self.assert_untouched();
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::Aftermath;
+use yotpo_td::pipeline::RecoveryState;
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
 use yotpo_td::signal::Signal;
 
@@ -106,7 +106,7 @@ fn a_stop_before_anything_was_made_leaves_nothing() {
         let world = World::start(Scenario::append()).await;
         let settings = world.settings();
         let failure = world.watched_run(&settings, |_| Verdict::Stop).await.unwrap().unwrap_err();
-        assert_eq!(failure.aftermath, Aftermath::NothingMade);
+        assert_eq!(failure.recovery, RecoveryState::NothingCreated);
         world.assert_clean();
         assert_eq!(world.requests(), 0);
     });
@@ -122,7 +122,7 @@ fn a_stop_while_nothing_is_stored_deletes_the_session() {
             if opened { Verdict::Stop } else { Verdict::GoOn }
         };
         let failure = world.watched_run(&settings, look).await.unwrap().unwrap_err();
-        if failure.aftermath == Aftermath::Deleted {
+        if failure.recovery == RecoveryState::Deleted {
             world.assert_clean();
         }
         check_aftermath(&world, &failure, "nothing stored").await;
@@ -134,9 +134,9 @@ fn a_stop_saves_the_uploads_under_way() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
         let failure = world.interrupted_run(2).await;
-        let Aftermath::Resumable { parts, customers, .. } = failure.aftermath else { panic!("{failure:?}") };
+        let RecoveryState::Resumable { parts, rows, .. } = failure.recovery else { panic!("{failure:?}") };
         assert!(parts >= 2, "{parts}");
-        assert_eq!(customers, parts * 10);
+        assert_eq!(rows, parts * 10);
         let uploaded = world.control().sessions()[0].parts.len() as u64;
         assert_eq!(uploaded, parts, "what was uploaded is in the checkpoint");
     });

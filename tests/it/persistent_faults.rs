@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{Aftermath, RunFailure};
+use yotpo_td::pipeline::{RecoveryState, RunFailure};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay, Service};
 
 use crate::fault_sweep::{check_aftermath, every_kind};
@@ -119,7 +119,7 @@ fn a_server_that_asks_for_hours_is_not_waited_for() {
         let failure = world.run().await.unwrap_err();
         assert!(told(&failure).contains("longer than --retry-timeout"), "{}", told(&failure));
         assert_eq!(world.control().operation_requests(Operation::Customers), 1);
-        assert_eq!(failure.aftermath, Aftermath::NothingMade);
+        assert_eq!(failure.recovery, RecoveryState::NothingCreated);
     });
 }
 
@@ -139,7 +139,7 @@ fn wrong_credentials_are_refused_at_once_and_nothing_is_made() {
             let failure = world.run_as(&settings).await.unwrap_err();
             assert_eq!(failure.error.exit_status(), ExitStatus::Refused, "{failure:?}");
             assert!(failure.error.hint().unwrap().contains(variable), "{:?}", failure.error.hint());
-            assert_eq!(failure.aftermath, Aftermath::NothingMade);
+            assert_eq!(failure.recovery, RecoveryState::NothingCreated);
             assert_eq!(world.control().operation_requests(operation), 1);
             world.assert_untouched();
             world.assert_clean();
@@ -158,7 +158,7 @@ fn a_store_or_a_database_that_does_not_exist_is_named() {
         let failure = world.run_with(&[("database", "nowhere")]).await.unwrap_err();
         assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed, "{failure:?}");
         assert!(told(&failure).contains("database nowhere was not found"), "{}", told(&failure));
-        assert_eq!(failure.aftermath, Aftermath::NothingMade);
+        assert_eq!(failure.recovery, RecoveryState::NothingCreated);
     });
 }
 
@@ -171,7 +171,7 @@ fn a_new_token_that_is_refused_again_and_again_ends_the_run() {
         let failure = world.run().await.unwrap_err();
         assert_eq!(failure.error.exit_status(), ExitStatus::Refused, "{failure:?}");
         assert_eq!(world.control().operation_requests(Operation::AccessToken), 3);
-        assert_eq!(failure.aftermath, Aftermath::NothingMade);
+        assert_eq!(failure.recovery, RecoveryState::NothingCreated);
     });
 }
 

@@ -20,7 +20,7 @@ fn a_page_is_asked_for_while_nobody_takes_the_one_before() {
     on_virtual_time(|| async {
         let world = World::start(Scenario::append()).await;
         let services = world.services(&world.settings());
-        let mut pages = Pages::new(Arc::clone(&services.yotpo), IngestionTime::MAX, LoyaltyCheck::On);
+        let mut pages = Pages::new(services.yotpo.clone().unwrap(), IngestionTime::MAX, LoyaltyCheck::On);
         for _ in 0..3 {
             pages.next_page().await.unwrap().unwrap();
         }
@@ -35,7 +35,11 @@ fn a_page_is_asked_for_while_nobody_takes_the_one_before() {
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
         }
-        assert_eq!((asked(), services.yotpo.counts().requests), (4, 5), "a token and four pages");
+        assert_eq!(
+            (asked(), services.yotpo.as_ref().unwrap().counts().requests),
+            (4, 5),
+            "a token and four pages"
+        );
         let mut rest = 0;
         while pages.next_page().await.unwrap().is_some() {
             rest += 1;
@@ -104,7 +108,8 @@ fn a_page_that_was_asked_for_by_a_wrong_guess_is_dropped() {
     on_virtual_time(async move || {
         let world = World::start(Scenario::append()).await;
         let settings = world.settings_with(&[("yotpo-endpoint", &yotpo.endpoint())]);
-        let mut pages = Pages::new(world.services(&settings).yotpo, IngestionTime::MAX, LoyaltyCheck::On);
+        let mut pages =
+            Pages::new(world.services(&settings).yotpo.unwrap(), IngestionTime::MAX, LoyaltyCheck::On);
         let mut customers = Vec::new();
         while let Some(page) = pages.next_page().await.unwrap() {
             let (rows, refused) = page.into_rows();

@@ -47,7 +47,8 @@ async fn waits_behind(beside: Beside, headers: &'static str) -> [Duration; 2] {
     assert!(clock.set(world.clock.clone()).is_ok());
     let flags = [("yotpo-endpoint", yotpo.endpoint()), ("requests-per-second", "1".to_owned())];
     let settings = world.settings_with(&flags.each_ref().map(|(key, value)| (*key, value.as_str())));
-    let mut pages = Pages::new(world.services(&settings).yotpo, IngestionTime::MAX, LoyaltyCheck::Off);
+    let mut pages =
+        Pages::new(world.services(&settings).yotpo.unwrap(), IngestionTime::MAX, LoyaltyCheck::Off);
     let mut count = 0;
     while pages.next_page().await.unwrap().is_some() {
         count += 1;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use yotpo_td::checkpoint::{RunPhase, RunState};
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::Aftermath;
+use yotpo_td::pipeline::RecoveryState;
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
 use yotpo_td::treasure_data::{OpenSession, PartName, Session, Stage};
 
@@ -36,7 +36,7 @@ fn a_durable_page_is_never_fetched_twice() {
         on_virtual_time(async || {
             let world = World::start(scenario).await;
             let failure = world.interrupted_run(2).await;
-            assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+            assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
             assert_eq!(failure.error.exit_status().code(), 130);
             let durable = world.saved().unwrap().pages;
             assert!(durable >= 1);
@@ -241,7 +241,7 @@ fn rows_that_somebody_else_committed_are_not_taken_for_a_complete_load() {
         let rows = world.control().row_count(world.database(), crate::harness::TABLE);
         let failure = world.run().await.unwrap_err();
         assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
-        assert!(matches!(failure.aftermath, Aftermath::Unknown(_)), "{failure:?}");
+        assert!(matches!(failure.recovery, RecoveryState::Unknown), "{failure:?}");
         assert_eq!(world.control().row_count(world.database(), crate::harness::TABLE), rows);
         // The user decides.
         world.run_with(&[("fresh", "on")]).await.unwrap();
@@ -277,14 +277,14 @@ fn a_committing_session_that_is_gone_is_told_and_nothing_is_loaded() {
         let down = Fault { service: Service::TreasureData, target, kind: FaultKind::Status(503, None) };
         world.control().set_faults(FaultPlan { faults: vec![down] });
         let failure = world.run().await.unwrap_err();
-        assert!(matches!(failure.aftermath, Aftermath::Committing(_)), "{failure:?}");
+        assert!(matches!(failure.recovery, RecoveryState::MaybeCommitted { .. }), "{failure:?}");
         world.control().set_faults(FaultPlan::none());
         let name = world.saved().unwrap().session.parse().unwrap();
         world.services(&world.settings()).treasure_data.remove_session(&name).await.unwrap();
         for _ in 0..2 {
             let failure = world.run().await.unwrap_err();
             assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
-            assert!(matches!(failure.aftermath, Aftermath::Unknown(_)), "{failure:?}");
+            assert!(matches!(failure.recovery, RecoveryState::Unknown), "{failure:?}");
             world.assert_untouched();
         }
         world.run_with(&[("fresh", "on")]).await.unwrap();
@@ -302,7 +302,7 @@ fn going_on_while_treasure_data_is_down_keeps_what_is_saved() {
         let down = Fault { service: Service::TreasureData, target: FaultTarget::Every, kind };
         world.control().set_faults(FaultPlan { faults: vec![down] });
         let failure = world.run().await.unwrap_err();
-        assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+        assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
         assert_eq!(world.saved(), before);
         world.control().set_faults(FaultPlan::none());
         assert!(world.run().await.unwrap().resumed);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use yotpo_td::pipeline::Aftermath;
+use yotpo_td::pipeline::RecoveryState;
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay};
 use yotpo_td::treasure_data::{PartName, Session, Stage};
 
@@ -58,7 +58,7 @@ impl Before {
                 let fault = Fault::on(Operation::PerformSession, 1, FaultKind::FailImport);
                 world.control().set_faults(FaultPlan { faults: vec![fault] });
                 let failure = world.run().await.unwrap_err();
-                assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+                assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
             }
             Self::OldMarker => {
                 world.run_with(&[("run-id", "earlier")]).await.unwrap();
@@ -211,7 +211,7 @@ fn a_rename_whose_answers_are_always_lost_is_seen_in_the_list_of_tables_in_the_e
         world.control().set_faults(FaultPlan { faults: vec![fault] });
         let failure = world.run().await.unwrap_err();
         // It cannot know, and says so.
-        assert!(matches!(failure.aftermath, Aftermath::Committing(_)), "{failure:?}");
+        assert!(matches!(failure.recovery, RecoveryState::MaybeCommitted { .. }), "{failure:?}");
         world.assert_complete();
         world.control().set_faults(FaultPlan::none());
         world.run().await.unwrap();

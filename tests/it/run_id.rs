@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use yotpo_td::checkpoint::{RunPhase, RunState};
-use yotpo_td::pipeline::{Aftermath, Outcome};
+use yotpo_td::pipeline::{Outcome, RecoveryState};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, Operation};
 
 use crate::harness::{Scenario, World};
@@ -74,7 +74,7 @@ fn a_session_of_the_same_name_for_another_table_is_not_touched() {
         let sessions = world.control().sessions();
         fresh_container(&world);
         let failure = world.run_with(&[("run-id", "4f1c-uuid"), ("mode", "replace")]).await.unwrap_err();
-        assert_eq!(failure.aftermath, Aftermath::NothingMade, "{failure:?}");
+        assert_eq!(failure.recovery, RecoveryState::NothingCreated, "{failure:?}");
         assert_eq!(failure.error.exit_status().code(), 5);
         assert_eq!(world.control().sessions(), sessions);
         world.assert_untouched();

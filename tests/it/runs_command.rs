@@ -20,7 +20,7 @@ fn interrupted(surroundings: &Surroundings, arguments: &[&str]) -> String {
     surroundings.fault_from_page(8, &FaultKind::Status(500, None));
     surroundings.run(arguments).assert_code(4);
     surroundings.end_faults();
-    surroundings.saved_run().unwrap().run_id
+    surroundings.saved_run().unwrap().run_id.to_string()
 }
 
 /// Makes a session as another program would.
@@ -97,7 +97,7 @@ fn abandon_leaves_an_active_run_and_another_account_alone() {
     let id = interrupted(&surroundings, &[]);
     let other = runs(&surroundings, &["abandon", "--yes", &id, "--td-endpoint", "https://api.example.com"]);
     other.assert_code(2);
-    assert_eq!(surroundings.saved_run().unwrap().run_id, id);
+    assert_eq!(surroundings.saved_run().unwrap().run_id.as_str(), id);
 
     surroundings.fault_on(Operation::FreezeSession, 1, FaultKind::Hang);
     let active = Running::start(surroundings.sync(&[]));
@@ -117,7 +117,9 @@ fn clean_removes_what_dead_runs_left_and_never_anything_else() {
     let surroundings = Surroundings::with_customers(60);
     interrupted(&surroundings, &["--mode", "replace"]);
     make_foreign_session(&surroundings, "somebody_elses");
-    let session = surroundings.saved_run().unwrap().session;
+    let nonce = surroundings.saved_run().unwrap().set.unwrap().nonce.to_string();
+    let sessions = surroundings.control().sessions();
+    let session = sessions.into_iter().find(|session| session.name.contains(&nonce)).unwrap().name;
 
     let unfinished = runs(&surroundings, &["clean", "--older-than", "0s"]);
     unfinished.assert_code(0);

@@ -30,7 +30,7 @@ fn stop(running: Running, signal: Signal, within: Duration) -> Finished {
 #[track_caller]
 fn goes_on_exactly(surroundings: &Surroundings, arguments: &[&str]) {
     surroundings.end_faults();
-    let saved = surroundings.saved_run().map_or(0, |run| run.pages);
+    let saved = surroundings.saved_run().map_or(0, |run| run.position.page());
     let before = surroundings.control().page_fetches();
     surroundings.run(arguments).assert_code(0);
     surroundings.assert_exact_and_clean();
@@ -54,7 +54,7 @@ fn sigterm_while_fetching_saves_what_was_fetched() {
     let end = stop(running, Signal::TERM, AT_ONCE);
     end.assert_code(143);
     assert_eq!(surroundings.rows(), 0);
-    assert_eq!(surroundings.saved_run().unwrap().pages, 7);
+    assert_eq!(surroundings.saved_run().unwrap().position.page(), 7);
     assert_words!("sigterm_while_fetching", told(&end));
     assert_eq!(next_command(&end), "yotpo-td sync");
     goes_on_exactly(&surroundings, &[]);
@@ -83,7 +83,7 @@ fn an_upload_under_way_is_finished_and_saved() {
     // The last part may be the one that was slow: then all is stored, and the stop comes right behind it.
     end.assert_code(143);
     let saved = surroundings.saved_run().unwrap();
-    assert_eq!((saved.parts, saved.customers), (6, 60));
+    assert_eq!((saved.parts, saved.rows), (6, 60));
     goes_on_exactly(&surroundings, &[]);
 }
 

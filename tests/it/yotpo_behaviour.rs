@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{Aftermath, RunError};
+use yotpo_td::pipeline::{RecoveryState, RunError};
 use yotpo_td::sandbox::{
     CursorEncoding, CursorMemory, CustomerShapes, FiltersBesideCursor, LastPage, Operation, PageLayout,
     YotpoBehaviour,
@@ -29,7 +29,7 @@ fn loads_everything(scenario: Scenario) {
         // And again, from the middle on.
         let world = World::start(scenario.clone()).await;
         let failure = world.interrupted_run(2).await;
-        assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+        assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
         world.run().await.unwrap();
         assert_eq!(world.content(), TableContent::Complete, "resumed, {:?}", scenario.sandbox.yotpo);
     });
@@ -104,7 +104,7 @@ fn lost_loyalty_data_is_refused_and_nothing_is_loaded() {
             matches!(failure.error, RunError::Yotpo(YotpoError::LoyaltyLost { page: 2, .. })),
             "{failure:?}"
         );
-        assert!(matches!(failure.aftermath, Aftermath::Resumable { .. }), "{failure:?}");
+        assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
         world.assert_untouched();
     });
 }
@@ -117,7 +117,7 @@ fn a_cursor_that_repeats_is_an_error_and_nothing_is_loaded() {
         let failure = world.run().await.unwrap_err();
         assert_eq!(failure.error.exit_status(), ExitStatus::YotpoFailed);
         assert!(matches!(failure.error, RunError::Yotpo(YotpoError::RepeatedCursor { .. })), "{failure:?}");
-        assert_eq!(failure.aftermath, Aftermath::Deleted);
+        assert_eq!(failure.recovery, RecoveryState::Deleted);
         world.assert_untouched();
         world.assert_clean();
     });
@@ -132,7 +132,7 @@ fn a_repeated_cursor_right_behind_an_interruption_is_an_error_too() {
             let scenario = store_that(|yotpo| yotpo.repeated_cursor_at = NonZeroU64::new(page + 8));
             let world = World::start(scenario).await;
             let failure = world.interrupted_run(1).await;
-            let Aftermath::Resumable { .. } = failure.aftermath else { panic!("{failure:?}") };
+            let RecoveryState::Resumable { .. } = failure.recovery else { panic!("{failure:?}") };
             let failure = world.run().await.unwrap_err();
             assert!(
                 matches!(failure.error, RunError::Yotpo(YotpoError::RepeatedCursor { .. })),

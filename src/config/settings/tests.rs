@@ -26,7 +26,7 @@ fn defaults_are_the_published_ones() {
     let settings = read(&[], &COMPLETE).unwrap();
     assert_eq!(settings.yotpo.endpoint.as_str(), "https://api.yotpo.com/");
     assert_eq!(settings.treasure_data.endpoint.as_str(), "https://api.treasuredata.com/");
-    assert_eq!(settings.load.table.as_str(), "yotpo_customers");
+    assert_eq!(settings.load.target.table.as_str(), "yotpo_customers");
     assert_eq!(settings.load.mode, Mode::Append);
     assert!((settings.request_rate.per_second() - 4.5).abs() < f64::EPSILON);
     assert_eq!(settings.yotpo.page_size, 100);
