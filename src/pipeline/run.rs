@@ -41,7 +41,9 @@ pub async fn run(
         Ok(Start::LegacyDone(legacy)) => return Ok(report_of_legacy(services, progress, &legacy, started)),
         Err(error) => return Err(failed_to_start(error, store, is_shared)),
     };
-    progress.resume_from(&state);
+    if resumed {
+        progress.resume_from(&state);
+    }
     let mut run = Run::new(services, settings, store, progress, state, saved, resumed);
     let mut may_start_over = resumed;
     loop {

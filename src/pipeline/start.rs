@@ -11,11 +11,12 @@ use super::progress::Progress;
 use super::run::{remove_run, unsuccessful};
 use super::settings::{LoadSettings, ResumePolicy};
 use super::steps::{Executor, remove_set};
-use crate::checkpoint::{LegacyPhase, LegacyRun, RunPhase, RunState, StateError, StateStore};
+use crate::checkpoint::{LegacyPhase, LegacyRun, RunState, StateError, StateStore};
 use crate::identity::{Mode, RunId, RunSession};
 use crate::run::decide::{Attempt, Ending, Lifetime, OwnSet, Purpose};
 use crate::signal::StopRequests;
 use crate::treasure_data::SessionStatus;
+use crate::yotpo::{LoyaltyCheck, LoyaltyVerdict};
 
 /// Where a run starts.
 pub(super) enum Start {
@@ -58,7 +59,7 @@ pub(super) async fn decide_start(
                     rows = state.rows,
                     "resuming an interrupted run"
                 );
-                let resumed = state.has_stored_parts() || state.phase >= RunPhase::Proposed;
+                let resumed = is_usable(&state, settings);
                 let saved = Some(state.clone().into());
                 return Ok(Start::Attempt { state: state.into(), saved, resumed });
             }
@@ -84,10 +85,19 @@ pub(super) fn load_attempt(run: &Run<'_>) -> Attempt {
         attempt = attempt.accepting_unknown_tables();
     }
     match state.set {
-        Some(set) if state.has_stored_parts() || set.proposed => attempt.resuming(restored(&set)),
+        Some(set) if is_usable(&state, run.settings) => attempt.resuming(restored(&set)),
         Some(set) => attempt.discarding(restored(&set)),
         None => attempt,
     }
+}
+
+/// Whether anything of the saved set can be used.
+fn is_usable(state: &RunState, settings: &LoadSettings) -> bool {
+    let is_complete = state.set.is_some_and(|set| set.totals.is_some() || set.proposed);
+    // Had Yotpo been corrected since, the rows that are stored would still be without.
+    let is_lost =
+        state.loyalty.verdict() == LoyaltyVerdict::Lost && settings.loyalty_check == LoyaltyCheck::On;
+    is_complete || state.has_stored_parts() && !is_lost
 }
 
 /// A commit may come a fifth of the lifetime after the last proposal.
