@@ -277,6 +277,15 @@ pub const SETTINGS: &[Setting] = &[
         form: FlagForm::Value,
     },
     Setting {
+        key: "wait-for-active",
+        variable: "YOTPO_TD_WAIT_FOR_ACTIVE",
+        default: Some("0s"),
+        value_name: "DURATION",
+        help: "how long to wait for another run of the same target on this machine, instead of exiting with 8 at once",
+        expected: "a duration such as 0s, 30s or 10m",
+        form: FlagForm::Value,
+    },
+    Setting {
         key: "resume-within",
         variable: "YOTPO_TD_RESUME_WITHIN",
         default: Some("6h"),

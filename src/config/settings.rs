@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub yotpo_connections: ClientSettings,
     /// Connections to Treasure Data.
     pub treasure_data_connections: ClientSettings,
+    /// How long another run of the same target on this machine is waited for.
+    pub wait_for_active: Duration,
     /// The summary on stdout.
     pub summary: SummaryFormat,
 }
@@ -172,6 +175,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let max_error_records = reader.whole("max-error-records", 0..=u64::MAX);
     let quarantine_folder = quarantine_folder(reader);
     let resume = resume(reader);
+    let wait_for_active = reader.wait("wait-for-active");
     let summary = reader.parsed("summary");
     // Read by `telemetry` before everything else; checked here with the others.
     let _: Option<LogFormat> = reader.parsed("log-format");
@@ -210,6 +214,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
             resume: resume?,
         },
         retry: retry?,
+        wait_for_active: wait_for_active?,
         summary: summary?,
     })
 }
