@@ -308,7 +308,7 @@ pub const SETTINGS: &[Setting] = &[
         variable: "YOTPO_TD_RUN_ID",
         default: None,
         value_name: "ID",
-        help: "a name for the run, so that a retry on another machine never loads twice, such as Digdag's session_uuid",
+        help: "a name for the run, so that a retry on another machine never loads twice, such as Digdag's session_date_compact",
         expected: "1 to 64 letters, digits, - or _",
         form: FlagForm::Value,
     },
