@@ -142,9 +142,8 @@ impl<'a> Uploader<'a> {
             || self.builder.rows() + rows > max_rows
     }
 
-    /// Uploads the last part, which carries the totals, once all others are stored.
+    /// Uploads the last part, which carries the totals. All others are stored by then.
     pub(super) async fn finish(mut self) -> Result<Uploaded, RunError> {
-        self.drain().await?;
         if self.is_lost {
             return Ok(Uploaded::SessionLost);
         }

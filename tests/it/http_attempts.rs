@@ -70,7 +70,10 @@ fn serve_connection(
             Failing::Close => return Ok(()),
             Failing::Truncate => return writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"),
             Failing::Status(status) => {
-                write!(writer, "HTTP/1.1 {status} Failed\r\nRetry-After: 0\r\nContent-Length: 2\r\n\r\n{{}}")?
+                write!(
+                    writer,
+                    "HTTP/1.1 {status} Failed\r\nRetry-After: 0\r\nContent-Length: 2\r\n\r\n{{}}"
+                )?;
             }
         }
     }

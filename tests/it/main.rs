@@ -78,6 +78,9 @@ mod tls;
 #[expect(dead_code, reason = "the times are for the limiter's benchmark")]
 mod tls_relay;
 #[cfg(test)]
+#[cfg(unix)]
+mod waiting;
+#[cfg(test)]
 mod watchdog;
 #[cfg(test)]
 mod yotpo_behaviour;
