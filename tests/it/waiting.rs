@@ -15,13 +15,13 @@ const LONG: [&str; 2] = ["--wait-for-active", "1h"];
 /// Far beyond a poll of the lock, and far below the limit.
 const PROMPT: Duration = Duration::from_secs(15);
 
-/// A run that has stored five pages and hangs at the seventh.
+/// A run that has stored five pages and hangs at the seventh: the sixth waits for the rows of the next part.
 fn hanging(surroundings: &Surroundings) -> Running {
     surroundings.fault_on(Operation::Customers, 7, FaultKind::Hang);
     let first = Running::start(surroundings.sync(&["--batch-size", "5"]));
     surroundings.wait_for_fault();
-    crate::binary::wait_until("six parts are stored", || {
-        surroundings.saved_run().is_some_and(|run| run.parts == 6)
+    crate::binary::wait_until("five parts are stored", || {
+        surroundings.saved_run().is_some_and(|run| run.parts == 5)
     });
     first
 }
@@ -53,7 +53,7 @@ fn a_run_that_was_killed_is_resumed_by_the_one_that_waits() {
     first.kill();
     let end = second.finish();
     end.assert_code(0);
-    assert!(end.stdout.contains("(gone on with)"), "{}", end.stdout);
+    assert!(end.stdout.contains("(resumed)"), "{}", end.stdout);
     surroundings.assert_exact_and_clean();
 }
 
