@@ -117,14 +117,15 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
     let own = state.set.map(|set| restored(&set));
     let mut executor = Executor::new(run, attempt, stop);
     let ending = executor.run_to_end().await?;
-    let (generation, facts) = (executor.attempt().generation(), executor.winner_facts());
+    let facts = executor.winner_facts();
     match ending {
         Ending::Abandoned => {
             if let Some(own) = own {
                 remove_set(run, &own).await?;
             }
             if !state.keeps_marker {
-                remove_ballots(run, generation, executor.attempt().own()).await?;
+                remove_run(run).await?;
+                remove_abandonment(run, executor.attempt().own()).await?;
             }
             run.journal.forget().await?;
             tracing::info!(run_id = %state.run_id, "the run was abandoned: it loads nothing any more");
@@ -137,7 +138,7 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
                 "it was too late to abandon the run: its rows are in the table"
             );
             if !state.keeps_marker {
-                remove_run(run, generation, &winner).await?;
+                remove_run(run).await?;
             }
             run.journal.forget().await?;
             Ok(true)
@@ -146,11 +147,8 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
     }
 }
 
-/// What stands for the abandonment of a run that nobody else knows.
-async fn remove_ballots(run: &Run<'_>, generation: u8, own: Option<&OwnSet>) -> Result<(), RunError> {
-    for generation in 0..=generation {
-        run.client().delete_session(&run.names.ballot(generation)?).await?;
-    }
+/// `replace` has a table that stands for the abandonment.
+async fn remove_abandonment(run: &Run<'_>, own: Option<&OwnSet>) -> Result<(), RunError> {
     match own {
         Some(own) if run.names.mode == Mode::Replace => remove_set(run, own).await,
         _ => Ok(()),
@@ -169,12 +167,8 @@ async fn abandon_earlier_attempts(
     let names = RunNames::of(state);
     let sessions = services.treasure_data.sessions().await?;
     let is_of_run = |name: &str| match RunSession::parse(name) {
-        Some(RunSession::Own(own)) => own.fingerprint == names.fingerprint() && own.is_of(&names.run_id),
-        Some(RunSession::Ballot(ballot)) => {
-            ballot.fingerprint == names.fingerprint()
-                && ballot.run_id == names.run_id
-                && ballot.mode == names.mode
-        }
+        Some(RunSession::Own(own)) => names.is_set(&own),
+        Some(RunSession::Ballot(ballot)) => names.is_ballot(&ballot),
         _ => false,
     };
     if !sessions.iter().any(|session| is_of_run(&session.name)) {

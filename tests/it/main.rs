@@ -1,6 +1,9 @@
 //! What the program promises, tested from outside.
 
 #[cfg(test)]
+#[cfg(unix)]
+mod attempts;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod binary;
