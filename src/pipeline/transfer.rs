@@ -140,10 +140,9 @@ impl Transfer {
         if totals.rows + totals.rejected != self.before + fetched {
             return Err(RunError::Bug("customers were lost between the pages and the parts"));
         }
-        if let Err(error) = guard(run, totals.rows).await {
-            uploader.drain().await?;
-            return Err(error);
-        }
+        // Before the guard's own requests: nobody would look after uploads in flight meanwhile.
+        uploader.drain().await?;
+        guard(run, totals.rows).await?;
         let (totals, digest) = match uploader.finish().await? {
             Uploaded::Complete(totals, digest) => (totals, digest),
             Uploaded::NothingFurther => return Ok(UploadEnd::NothingFurther),
