@@ -127,7 +127,7 @@ fn without_cleanup(state: &RunState, error: &RunError, run: &Run<'_>) -> Option<
     if state.phase >= RunPhase::Proposed || set.proposed {
         return Some(RecoveryState::MaybeCommitted { ingestion_time: set.nonce.time() });
     }
-    if state.has_stored_parts() {
+    if state.has_stored_parts() && !error.condemns_set() {
         let session = run.names.session(&restored(&set).as_winner()).ok()?;
         return Some(RecoveryState::Resumable { session, rows: state.rows, parts: state.parts });
     }
