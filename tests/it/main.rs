@@ -19,7 +19,7 @@ mod crash_sweep;
 mod damaged_state;
 #[cfg(test)]
 mod end_of_data;
-#[cfg(any())]
+#[cfg(test)]
 mod error_records;
 #[cfg(test)]
 mod exit_codes;
@@ -42,6 +42,8 @@ mod loading;
 #[cfg(test)]
 mod loyalty;
 #[cfg(test)]
+mod own_set;
+#[cfg(test)]
 mod persistent_faults;
 #[cfg(test)]
 mod prefetch;
@@ -51,7 +53,7 @@ mod rate_headers;
 mod readme;
 #[cfg(any())]
 mod resume;
-#[cfg(any())]
+#[cfg(test)]
 mod retry_safety;
 mod row_corpus;
 mod row_properties;
