@@ -177,6 +177,16 @@ impl RunError {
         }
     }
 
+    /// Whether the set that it is about is of no use, whatever the settings are: its rows are not those that were sent.
+    pub(super) fn condemns_set(&self) -> bool {
+        match self {
+            Self::CountsDiffer { expected, valid_records, error_records, error_parts, .. } => {
+                *error_parts > 0 || *expected != valid_records.checked_add(*error_records)
+            }
+            _ => false,
+        }
+    }
+
     /// What the user can do next.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -11,7 +11,6 @@ use super::steps::remove_set;
 use crate::checkpoint::{RunPhase, RunState};
 use crate::identity::SessionName;
 use crate::run::decide::Ending;
-use crate::yotpo::YotpoError;
 
 /// Longest time for cleaning up behind a failed run.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(60);
@@ -128,23 +127,11 @@ fn without_cleanup(state: &RunState, error: &RunError, run: &Run<'_>) -> Option<
     if state.phase >= RunPhase::Proposed || set.proposed {
         return Some(RecoveryState::MaybeCommitted { ingestion_time: set.nonce.time() });
     }
-    if state.has_stored_parts() && !is_useless(error) {
+    if state.has_stored_parts() && !error.condemns_set() {
         let session = run.names.session(&restored(&set).as_winner()).ok()?;
         return Some(RecoveryState::Resumable { session, rows: state.rows, parts: state.parts });
     }
     None
-}
-
-/// Whether what was stored would only lead to the same failure, or may be wrong.
-fn is_useless(error: &RunError) -> bool {
-    matches!(
-        error,
-        RunError::Yotpo(YotpoError::RepeatedCursor { .. })
-            | RunError::Bug(_)
-            | RunError::Name(_)
-            | RunError::Clock(_)
-            | RunError::ClockOutOfRange
-    )
 }
 
 /// What is left by the saved run, when a run failed before it began.

@@ -20,7 +20,8 @@ use crate::identity::{
 use crate::retry::Series;
 use crate::row::IngestionTime;
 use crate::run::decide::{
-    Attempt, BallotSeen, Ending, JobSeen, OwnSet, PartsSeen, Seen, Sent, SetSeen, Step, UploadEnd, Winner,
+    Attempt, BallotSeen, CountsSeen, Ending, JobSeen, OwnSet, PartsSeen, Seen, Sent, SetSeen, Step,
+    UploadEnd, Winner,
 };
 use crate::signal::StopRequests;
 use crate::treasure_data::{Change, JobOutcome, Overwrite, SessionState, SessionStatus, TableLook};
@@ -280,7 +281,8 @@ impl<'a> Executor<'a> {
             self.run.journal.note(|saved| saved.job_id = Some(job));
         }
         let seen = self.set_seen(state.as_ref(), own.totals, Some(max_errors)).await?;
-        if let (SetSeen::Ready(crate::run::decide::CountsSeen::Wrong), Some(state)) = (seen, state) {
+        if let (SetSeen::Ready(CountsSeen::Wrong), Some(state)) = (seen, state) {
+            self.quarantine_error_records(&session, state.error_records).await?;
             return Err(RunError::CountsDiffer {
                 session,
                 expected: own.totals.map(|totals| totals.valid),
@@ -335,8 +337,8 @@ impl<'a> Executor<'a> {
     async fn job_seen(&self, job: Option<&str>) -> Result<JobSeen, RunError> {
         let Some(job) = job else { return Ok(JobSeen::None) };
         if self.job_before.as_deref() == Some(job) {
-            // The one that was started since is not shown yet.
-            return Ok(JobSeen::Working);
+            // The one that was started since is not shown yet, or none was.
+            return Ok(JobSeen::None);
         }
         Ok(match self.run.client().job_outcome(job).await? {
             JobOutcome::Failed => JobSeen::Failed,
@@ -389,19 +391,27 @@ impl<'a> Executor<'a> {
         let run = self.run;
         let session = run.names.session(&own.as_winner())?;
         let Some(state) = run.client().session(&session).await? else { return Ok(Seen::GuardsPassed) };
-        let (valid, errors) =
-            (state.valid_records.unwrap_or_default(), state.error_records.unwrap_or_default());
-        if errors > 0 {
-            tracing::warn!(error_records = errors, "Treasure Data could not read some records");
-            if run.quarantine.has_folder() {
-                run.quarantine.put_error_records_aside(run.client().error_records(&session).await?).await?;
-            }
-        }
-        guard(run, valid).await?;
+        self.quarantine_error_records(&session, state.error_records).await?;
+        guard(run, state.valid_records.unwrap_or_default()).await?;
         let table = run.names.loaded_table(&own.as_winner())?;
         run.client().declare_columns(&run.settings.target.database, &table).await?;
-        run.journal.note(|saved| saved.error_records = errors);
+        run.journal.note(|saved| saved.error_records = state.error_records.unwrap_or_default());
         Ok(Seen::GuardsPassed)
+    }
+
+    /// Keeps what Treasure Data could not read, where the user named a folder for it.
+    async fn quarantine_error_records(
+        &self,
+        session: &SessionName,
+        error_records: Option<u64>,
+    ) -> Result<(), RunError> {
+        let Some(error_records) = error_records.filter(|records| *records > 0) else { return Ok(()) };
+        tracing::warn!(error_records, "Treasure Data could not read some records");
+        let quarantine = &self.run.quarantine;
+        if quarantine.has_folder() {
+            quarantine.put_error_records_aside(self.run.client().error_records(session).await?).await?;
+        }
+        Ok(())
     }
 
     /// Removes a set of our own that nobody can have chosen.

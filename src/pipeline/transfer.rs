@@ -140,7 +140,7 @@ impl Transfer {
         if totals.rows + totals.rejected != self.before + fetched {
             return Err(RunError::Bug("customers were lost between the pages and the parts"));
         }
-        // What is stored then is known, whatever the guards say.
+        // Before the guard's own requests: nobody would look after uploads in flight meanwhile.
         uploader.drain().await?;
         guard(run, totals.rows).await?;
         let (totals, digest) = match uploader.finish().await? {

@@ -199,6 +199,13 @@ impl World {
             .name
     }
 
+    /// Puts a part into the session of the saved run's set, over one of the same name.
+    pub(crate) async fn upload_to_own_session(&self, part: &str, body: Vec<u8>) {
+        let client = self.services(&self.settings()).treasure_data;
+        let session = self.own_session().parse().unwrap();
+        assert!(client.upload_part(&session, &part.parse().unwrap(), body.into()).await.unwrap());
+    }
+
     /// One run to its end.
     pub(crate) async fn run(&self) -> Result<RunReport, RunFailure> {
         self.run_as(&self.settings()).await

@@ -22,7 +22,7 @@ mod crash_sweep;
 mod damaged_state;
 #[cfg(test)]
 mod end_of_data;
-#[cfg(any())]
+#[cfg(test)]
 mod error_records;
 #[cfg(test)]
 mod exit_codes;
@@ -45,6 +45,8 @@ mod loading;
 #[cfg(test)]
 mod loyalty;
 #[cfg(test)]
+mod own_set;
+#[cfg(test)]
 mod persistent_faults;
 #[cfg(test)]
 mod prefetch;
@@ -54,7 +56,7 @@ mod rate_headers;
 mod readme;
 #[cfg(any())]
 mod resume;
-#[cfg(any())]
+#[cfg(test)]
 mod retry_safety;
 mod row_corpus;
 mod row_properties;

@@ -4,6 +4,7 @@ mod bulk_import;
 mod dates;
 mod faults;
 mod keys;
+mod lag;
 mod retention;
 mod sessions;
 mod stores;

@@ -24,6 +24,10 @@ pub struct TreasureDataBehaviour {
     pub write_only_table_creation: WriteOnlyTableCreation,
     /// When sessions are removed.
     pub retention: Retention,
+    /// How many looks at a session (`show`) still see it as it was before its last `perform` or `commit`.
+    pub stale_looks: u32,
+    /// How many looks at a loaded session see `null` in place of its counters.
+    pub looks_without_counters: u32,
 }
 
 /// Which name `show` and `list` report for the table of a session, once that was renamed.

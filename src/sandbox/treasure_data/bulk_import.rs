@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::super::reply::{Call, CallBody, Reply};
 use super::super::spool::SpoolFile;
 use super::import::{Imported, UploadedPart, import};
+use super::lag::Lag;
 use super::state::{Job, JobStatus, Moment, Phase, Session, State};
 use super::tables::{missing_table, unknown_database, unknown_table};
 use super::{
@@ -86,22 +87,23 @@ impl TreasureData {
             job: None,
             parts: std::collections::BTreeMap::new(),
             imported: None,
+            lag: Lag::default(),
         };
         state.sessions.insert(name.to_owned(), session);
         acknowledged(name)
     }
 
     pub(super) fn show_session(&self, name: &str) -> Reply {
-        let (state, _) = self.lock();
-        match state.sessions.get(name) {
-            Some(session) => Reply::ok(&self.show(name, session, &state)),
-            None => unknown_session(name),
-        }
+        let (mut state, _) = self.lock();
+        let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
+        let now = self.show(name, session, state.is_valid(session));
+        let seen = state.sessions.get_mut(name).map(|session| session.lag.look(now));
+        seen.map_or_else(|| unknown_session(name), |seen| Reply::ok(&seen))
     }
 
     pub(super) fn list_sessions(&self) -> Reply {
         let (state, _) = self.lock();
-        let show = |(name, session): (&String, &Session)| self.show(name, session, &state);
+        let show = |(name, session): (&String, &Session)| self.show(name, session, state.is_valid(session));
         let sessions: Vec<_> = state.sessions.iter().map(show).collect();
         Reply::ok(&json!({"bulk_imports": sessions}))
     }
@@ -190,6 +192,8 @@ impl TreasureData {
                 return out_of_turn("committed", session);
             }
             let fails = sabotage == Sabotage::FailCommit;
+            let before = self.show(name, session, true);
+            session.lag.committed(before, &self.behaviour);
             session.phase = Phase::Committing { started: moment.now, fails };
             acknowledged(name)
         })
@@ -261,10 +265,10 @@ impl TreasureData {
         }
     }
 
-    fn show(&self, name: &str, session: &Session, state: &State) -> Value {
+    fn show(&self, name: &str, session: &Session, is_valid: bool) -> Value {
         let imported = session.imported.as_ref();
         let hides_status = self.behaviour.invalid_status == InvalidStatus::Unknown;
-        let status = if hides_status && !state.is_valid(session) { "unknown" } else { session.phase.name() };
+        let status = if hides_status && !is_valid { "unknown" } else { session.phase.name() };
         json!({
             "name": name,
             "database": session.database,
@@ -298,6 +302,8 @@ impl TreasureData {
         }
         let number = state.next_id();
         let session = state.sessions.get_mut(name).ok_or_else(|| unknown_session(name))?;
+        let before = self.show(name, session, true);
+        session.lag.performed(before, &self.behaviour);
         session.phase = Phase::Performing { started: moment.now };
         session.job = Some(number);
         session.imported = None;

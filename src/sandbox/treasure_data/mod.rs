@@ -7,6 +7,7 @@ mod behaviour;
 mod bulk_import;
 mod import;
 mod jobs;
+mod lag;
 mod state;
 mod tables;
 

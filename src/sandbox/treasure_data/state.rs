@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::super::spool::SpoolFile;
 use super::behaviour::Retention;
 use super::import::{Imported, UploadedPart};
+use super::lag::Lag;
 
 /// How long imports, commits and the counting of rows take on the clock.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +94,8 @@ pub(super) struct Session {
     pub(super) parts: BTreeMap<String, UploadedPart>,
     /// What the last import found; none before the first.
     pub(super) imported: Option<Imported>,
+    /// How far `show` lags behind all this.
+    pub(super) lag: Lag,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -57,6 +57,8 @@ pub enum GlitchKind {
     MissingPagination,
     /// An empty list of customers and nothing else.
     EmptyPage,
+    /// The page as usual, and before its first customer a number, of which no client can make a row.
+    NumberAmongCustomers,
 }
 
 /// What parameters other than `limit` beside `page_info` do.

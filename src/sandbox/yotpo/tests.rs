@@ -1,5 +1,6 @@
 //! Tokens, cursors and pages.
 
+use super::super::customer::PageLayout;
 use super::super::reply::CallBody;
 use super::*;
 
@@ -91,6 +92,20 @@ fn end_can_be_a_refusal_and_pages_can_be_empty() {
     let empty_page_after = NonZeroU64::new(1);
     let yotpo = store(250, YotpoBehaviour { empty_page_after, ..YotpoBehaviour::default() });
     assert_eq!(walk(&yotpo, "").0, [100, 0, 100, 0, 50]);
+}
+
+#[test]
+fn a_number_can_be_among_the_customers() {
+    let kind = GlitchKind::NumberAmongCustomers;
+    for page_layout in [PageLayout::Compact, PageLayout::Spaced, PageLayout::Pretty] {
+        let glitch = Some(Glitch { page: NonZeroU64::MIN, times: 1, kind });
+        let yotpo = store(2, YotpoBehaviour { glitch, page_layout, ..YotpoBehaviour::default() });
+        let token = token(&yotpo);
+        let customers = |body: Value| body["customers"].as_array().unwrap().clone();
+        let (with, without) = (customers(get(&yotpo, &token, "").1), customers(get(&yotpo, &token, "").1));
+        assert_eq!(with[0], 7);
+        assert_eq!(with[1..], without);
+    }
 }
 
 #[test]
