@@ -73,6 +73,11 @@ impl Control {
         self.store().generator().customers()
     }
 
+    /// The store has so many customers from now on: those behind the last one came or went.
+    pub fn set_customers(&self, customers: u64) {
+        self.store().generator().set_customers(customers);
+    }
+
     /// What the old job would have stored of customer `index` (from 0) as `json_response`.
     pub fn expected_json_response(&self, index: u64) -> String {
         let mut row = Vec::new();

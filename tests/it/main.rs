@@ -45,6 +45,10 @@ mod loading;
 #[cfg(test)]
 mod loyalty;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod own_set;
 #[cfg(test)]
 mod persistent_faults;
@@ -68,6 +72,8 @@ mod runs_command;
 mod scale;
 #[cfg(test)]
 mod scripted_server;
+#[cfg(test)]
+mod side_by_side;
 #[cfg(test)]
 #[cfg(unix)]
 mod signals;

@@ -13,6 +13,8 @@ mod template;
 mod tests;
 mod text;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use self::scalar::{write_number, write_one_of, write_padded, write_phone, write_timestamp};
 use self::template::{Skeleton, Slot, Style, Template};
 use self::text::Text;
@@ -55,7 +57,7 @@ pub(super) struct Expansion {
 #[derive(Debug)]
 pub(super) struct Generator {
     seed: u64,
-    customers: u64,
+    customers: AtomicU64,
     shapes: CustomerShapes,
     layout: PageLayout,
     compact: Templates,
@@ -116,7 +118,7 @@ impl Generator {
     pub(super) fn new(seed: u64, customers: u64, shapes: CustomerShapes, layout: PageLayout) -> Self {
         Self {
             seed: mix(seed),
-            customers,
+            customers: AtomicU64::new(customers),
             shapes,
             layout,
             compact: Templates::compile(Form::Wire, Style::Compact, 0),
@@ -126,8 +128,13 @@ impl Generator {
         }
     }
 
-    pub(super) const fn customers(&self) -> u64 {
-        self.customers
+    pub(super) fn customers(&self) -> u64 {
+        self.customers.load(Ordering::Relaxed)
+    }
+
+    /// The store has so many customers from now on.
+    pub(super) fn set_customers(&self, customers: u64) {
+        self.customers.store(customers, Ordering::Relaxed);
     }
 
     /// Appends the page of `count` customers from `first` on.
@@ -140,7 +147,7 @@ impl Generator {
         page: &mut Vec<u8>,
     ) {
         let (style, templates) = self.page_style(first);
-        let last = self.customers.min(first.saturating_add(count));
+        let last = self.customers().min(first.saturating_add(count));
         page.reserve(usize::try_from(last.saturating_sub(first)).unwrap_or(0).saturating_mul(1_400) + 256);
         let (open, between, close) = match style {
             Style::Compact => ("{\"customers\":[", ",", "]"),
@@ -174,7 +181,7 @@ impl Generator {
             Some(id) => leading_number(id)?.checked_sub(FIRST_EXTERNAL_ID)?,
             None => email_number(stored)?,
         };
-        (index < self.customers).then_some(index)
+        (index < self.customers()).then_some(index)
     }
 
     fn page_style(&self, first: u64) -> (Style, &Templates) {
