@@ -3,12 +3,13 @@
 //! Owns monotonic time, wall time, sleeping and deadlines, either of the machine or virtual. Everything that waits
 //! takes a [`Clock`], so that tests never wait on real time. It does not decide how long to wait.
 //!
-//! Virtual time is a series of discrete events ([`timeline`], docs/adr/0011): a sleep or a deadline ends only when it is
+//! Virtual time is a series of discrete events (docs/adr/0011): a sleep or a deadline ends only when it is
 //! the earliest one, nothing is in flight, and no task can still run. Then the clock jumps to its moment. What is in
 //! flight says so: [`Clock::flight`] around a request, [`Clock::arrive`] in the service that acts on it,
 //! [`Clock::blocking`] around work on another thread, [`Clock::busy`] around everything else. On the machine's clock all
 //! of these do nothing. Virtual time needs a current-thread runtime.
 
+mod driver;
 mod flight;
 mod timeline;
 
@@ -205,6 +206,14 @@ impl Clock {
         }
     }
 
+    /// Waits until the process that this clock belongs to is suspended; for ever when it cannot be.
+    pub async fn suspended(&self) {
+        match &self.0 {
+            Kind::Virtual(View { timeline, process: Some(process) }) => timeline.until(*process, true).await,
+            _ => std::future::pending().await,
+        }
+    }
+
     /// How many requests the process that this clock belongs to has sent.
     pub fn requests_sent(&self) -> u64 {
         match &self.0 {
@@ -238,7 +247,7 @@ impl View {
     /// Waits until the process is not suspended.
     async fn running(&self) {
         if let Some(process) = self.process {
-            self.timeline.running(process).await;
+            self.timeline.until(process, false).await;
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Virtual time as a series of discrete events.
 //!
 //! Owns the moment that virtual time stands at, the events to come (ends of sleeps, deadlines), and what keeps time from
-//! going on. One task, the driver, runs as long as there are events: it ends the earliest one when nothing is busy and
-//! [`QUIET_ROUNDS`] times in a row the runtime had nothing left to run and no socket was ready. It counts rounds of the
-//! runtime, never real time, so a loaded machine makes no difference. One event ends at a time: whatever it wakes has come
-//! to rest before the next one, even one of the same moment.
+//! going on. The [driver] ends the events, one at a time: whatever one wakes has come to rest before the next
+//! one ends, even one of the same moment.
 
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -15,15 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{SuspendAt, View};
-
-/// Rounds without any change before the next event. In a round the runtime runs every task that can run, and then looks
-/// at the sockets; so a task that hands over to another costs no round, and one that does so through the runtime's main
-/// future costs one. Nothing hands over more often without a request or blocking work.
-const QUIET_ROUNDS: u32 = 32;
-/// The same when a request whose sender is gone or suspended has not arrived yet. It may never have been sent; if it was,
-/// the loopback interface usually delivers it at once, but may leave it to another thread of the kernel.
-const PATIENT_ROUNDS: u32 = 1_000;
+use super::{SuspendAt, View, driver};
 
 pub(super) type ProcessId = u64;
 pub(super) type FlightId = u64;
@@ -34,13 +24,14 @@ type Moment = (Duration, u64);
 pub(super) struct Timeline {
     unix_origin: Duration,
     state: Mutex<State>,
-    resumed: Notify,
+    /// A process was suspended or resumed.
+    switched: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     now: Duration,
-    events: BTreeMap<Moment, Option<Waker>>,
+    pub(super) events: BTreeMap<Moment, Option<Waker>>,
     flights: BTreeMap<FlightId, InFlight>,
     /// Guards of nobody who could be suspended.
     busy: usize,
@@ -48,15 +39,15 @@ struct State {
     /// Numbers events, flights and processes.
     last_id: u64,
     /// Grows with everything that happens.
-    changes: u64,
-    driver: Driver,
+    pub(super) changes: u64,
+    pub(super) driver: Driver,
 }
 
 #[derive(Debug, Default)]
-struct Driver {
-    runs: bool,
+pub(super) struct Driver {
+    pub(super) runs: bool,
     /// There while it waits for what is busy.
-    waiting: Option<Waker>,
+    pub(super) waiting: Option<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +80,7 @@ enum Stage {
 
 /// What a flight does to time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Hold {
+pub(super) enum Hold {
     None,
     /// Time waits for it, but not for ever.
     Patient,
@@ -103,18 +94,9 @@ pub(super) struct Event {
     moment: Moment,
 }
 
-enum Step {
-    /// There is nothing to wait for.
-    End,
-    /// Something is busy.
-    Wait,
-    /// Nothing is, so far.
-    Look,
-}
-
 impl Timeline {
     pub(super) fn new(unix_origin: Duration) -> Arc<Self> {
-        Arc::new(Self { unix_origin, state: Mutex::default(), resumed: Notify::new() })
+        Arc::new(Self { unix_origin, state: Mutex::default(), switched: Notify::new() })
     }
 
     pub(super) fn view(self: &Arc<Self>, process: Option<ProcessId>) -> View {
@@ -154,6 +136,7 @@ impl Timeline {
 
     pub(super) fn suspend(&self, process: ProcessId) {
         self.on_process(process, |process| process.suspended = true);
+        self.switched.notify_waiters();
     }
 
     pub(super) fn suspend_at(&self, process: ProcessId, moment: SuspendAt) {
@@ -162,7 +145,7 @@ impl Timeline {
 
     pub(super) fn resume(&self, process: ProcessId) {
         self.on_process(process, |process| process.suspended = false);
-        self.resumed.notify_waiters();
+        self.switched.notify_waiters();
     }
 
     pub(super) fn is_suspended(&self, process: ProcessId) -> bool {
@@ -173,45 +156,41 @@ impl Timeline {
         self.lock().processes.get(&process).map_or(0, |process| process.requests)
     }
 
-    /// Waits until a process is not suspended.
-    pub(super) async fn running(&self, process: ProcessId) {
+    /// Waits until a process is suspended, or until it is not.
+    pub(super) async fn until(&self, process: ProcessId, suspended: bool) {
         loop {
-            let mut resumed = pin!(self.resumed.notified());
+            let mut switched = pin!(self.switched.notified());
             // Before the look, so that nothing is missed in between.
-            resumed.as_mut().enable();
-            if !self.is_suspended(process) {
+            switched.as_mut().enable();
+            if self.is_suspended(process) == suspended {
                 return;
             }
-            resumed.await;
+            switched.await;
         }
     }
 
     /// A request is about to be sent; none when that suspends the process.
     pub(super) fn take_off(&self, process: Option<ProcessId>) -> Option<FlightId> {
-        self.change(|state| {
+        let (flight, suspended) = self.change(|state| {
+            let mut at = None;
             if let Some(process) = process.and_then(|process| state.processes.get_mut(&process)) {
                 let next = process.requests + 1;
-                match process
-                    .suspend_at
-                    .filter(|at| [SuspendAt::Before(next), SuspendAt::Behind(next)].contains(at))
-                {
-                    Some(SuspendAt::Before(_)) => {
-                        process.suspended = true;
-                        process.suspend_at = None;
-                        return None;
-                    }
-                    Some(SuspendAt::Behind(_)) => {
-                        process.suspended = true;
-                        process.suspend_at = None;
-                    }
-                    None => {}
+                let named = [SuspendAt::Before(next), SuspendAt::Behind(next)];
+                at = process.suspend_at.take_if(|at| named.contains(at));
+                process.suspended |= at.is_some();
+                if matches!(at, Some(SuspendAt::Before(_))) {
+                    return (None, true);
                 }
                 process.requests = next;
             }
             let id = state.next_id();
             state.flights.insert(id, InFlight { process, stage: Stage::Sent, abandoned: false });
-            Some(id)
-        })
+            (Some(id), at.is_some())
+        });
+        if suspended {
+            self.switched.notify_waiters();
+        }
+        flight
     }
 
     pub(super) fn land(&self, flight: FlightId) {
@@ -268,76 +247,8 @@ impl Timeline {
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn start_driver(self: &Arc<Self>) {
-        if !std::mem::replace(&mut self.lock().driver.runs, true) {
-            tokio::spawn(Running(Arc::clone(self)).drive());
-        }
-    }
-}
-
-/// The driver runs; it may be started again when this is dropped, with its runtime.
-struct Running(Arc<Timeline>);
-
-impl Running {
-    async fn drive(self) {
-        let (mut quiet, mut seen) = (0, 0);
-        loop {
-            match self.step(&mut quiet, &mut seen) {
-                Step::End => return,
-                Step::Wait => poll_fn(|context| self.poll_free(context)).await,
-                // On a current-thread runtime this lasts until no task can run and the sockets were looked at.
-                Step::Look => tokio::task::yield_now().await,
-            }
-        }
-    }
-
-    fn step(&self, quiet: &mut u32, seen: &mut u64) -> Step {
-        let mut state = self.0.lock();
-        if state.events.is_empty() {
-            state.driver.runs = false;
-            return Step::End;
-        }
-        let hold = state.hold();
-        let changed = std::mem::replace(seen, state.changes) != state.changes;
-        if hold == Hold::Firm {
-            return Step::Wait;
-        }
-        *quiet = if changed { 0 } else { *quiet + 1 };
-        let patient = hold == Hold::Patient;
-        if *quiet < if patient { PATIENT_ROUNDS } else { QUIET_ROUNDS } {
-            if patient {
-                std::thread::yield_now();
-            }
-            return Step::Look;
-        }
-        if patient {
-            state.wait_no_more();
-        }
-        let ended = state.end_earliest();
-        drop(state);
-        if let Some(waker) = ended {
-            waker.wake();
-        }
-        Step::Look
-    }
-
-    fn poll_free(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.lock();
-        if state.hold() < Hold::Firm {
-            return Poll::Ready(());
-        }
-        state.driver.waiting = Some(context.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.lock().driver = Driver::default();
     }
 }
 
@@ -359,7 +270,7 @@ impl State {
     }
 
     /// What keeps time from going on.
-    fn hold(&self) -> Hold {
+    pub(super) fn hold(&self) -> Hold {
         if self.busy > 0 || self.processes.values().any(|process| process.busy > 0 && !process.suspended) {
             return Hold::Firm;
         }
@@ -377,14 +288,14 @@ impl State {
     }
 
     /// Requests that have not arrived by now were never sent.
-    fn wait_no_more(&mut self) {
+    pub(super) fn wait_no_more(&mut self) {
         self.flights.retain(|_, flight| !flight.abandoned);
         for flight in self.flights.values_mut().filter(|flight| flight.stage == Stage::Sent) {
             flight.stage = Stage::Overdue;
         }
     }
 
-    fn end_earliest(&mut self) -> Option<Waker> {
+    pub(super) fn end_earliest(&mut self) -> Option<Waker> {
         let ((moment, _), waker) = self.events.pop_first()?;
         self.now = self.now.max(moment);
         self.changes += 1;
@@ -400,7 +311,7 @@ impl Event {
             state.events.insert(moment, None);
             moment
         });
-        timeline.start_driver();
+        driver::start(timeline);
         Self { timeline: Arc::clone(timeline), moment }
     }
 }

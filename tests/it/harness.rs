@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,11 +18,11 @@ use yotpo_td::cli::assemble;
 use yotpo_td::clock::Clock;
 use yotpo_td::config::{Layers, Mode, Settings};
 use yotpo_td::http::Trust;
-use yotpo_td::pipeline::{Aftermath, Progress, RunFailure, RunId, RunReport, Services, run};
+use yotpo_td::pipeline::{Aftermath, LoadSettings, Progress, RunFailure, RunId, RunReport, Services, run};
 use yotpo_td::sandbox::{
     Control, Fault, FaultPlan, Operation, Sandbox, SandboxSettings, Service, Verification,
 };
-use yotpo_td::signal::{Signal, StopRequests};
+use yotpo_td::signal::{Signal, StopRequests, StopSender};
 
 /// When the worlds begin: 2026-11-23 04:00:00 UTC.
 pub(crate) const BEGINNING: u64 = 1_795_406_400;
@@ -53,6 +54,16 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) state_folder: TempDir,
     runs: std::cell::Cell<u64>,
+}
+
+/// One process of the program: its own clients and tokens, and whatever the state folder of its machine holds.
+pub(crate) struct Process {
+    services: Services,
+    settings: LoadSettings,
+    store: Arc<StateStore>,
+    /// Used when the settings name none and there is nothing to resume.
+    generated: RunId,
+    stop: StopRequests,
 }
 
 /// What a look at a run under way decides.
@@ -110,6 +121,14 @@ impl Scenario {
     }
 }
 
+impl Process {
+    pub(crate) async fn run(self) -> Result<RunReport, RunFailure> {
+        let Self { services, settings, store, generated, stop } = self;
+        // On the heap: it is large, and would be moved about.
+        Box::pin(run(&services, &settings, &store, generated, &Progress::default(), &stop)).await
+    }
+}
+
 impl World {
     pub(crate) async fn start(scenario: Scenario) -> Self {
         let clock = Clock::virtual_at(Duration::from_secs(BEGINNING));
@@ -137,6 +156,11 @@ impl World {
 
     /// The settings of a run, with `flags` on top of the scenario's.
     pub(crate) fn settings_with(&self, flags: &[(&'static str, &str)]) -> Settings {
+        self.settings_on(self.state_folder.path(), flags)
+    }
+
+    /// The settings of a run on the machine with this state folder.
+    pub(crate) fn settings_on(&self, state_folder: &Path, flags: &[(&'static str, &str)]) -> Settings {
         let credentials = self.sandbox.credentials();
         let environment = BTreeMap::from([
             ("YOTPO_CLIENT_SECRET".to_owned(), credentials.client_secret.clone()),
@@ -149,7 +173,7 @@ impl World {
             ("td-endpoint", self.sandbox.treasure_data_endpoint().as_str()),
             ("store-id", &credentials.store_id),
             ("database", &credentials.database),
-            ("state-dir", &self.state_folder.path().to_string_lossy()),
+            ("state-dir", &state_folder.to_string_lossy()),
             ("mode", mode),
             ("page-size", &self.scenario.page_size.to_string()),
             ("requests-per-second", "1000000"),
@@ -178,8 +202,7 @@ impl World {
     }
 
     pub(crate) fn store(&self) -> Arc<StateStore> {
-        let load = self.settings().load;
-        Arc::new(StateStore::open(&load.resume.state_folder, &load.target).unwrap())
+        open_store(&self.settings())
     }
 
     /// The saved state of a run.
@@ -207,17 +230,10 @@ impl World {
         settings: &Settings,
         mut look: impl FnMut(&Control) -> Verdict,
     ) -> Option<Result<RunReport, RunFailure>> {
-        self.runs.set(self.runs.get() + 1);
-        let number = self.runs.get();
-        let services = assemble(settings, &self.clock, &Trust::of_system(), number).unwrap();
-        let store =
-            Arc::new(StateStore::open(&settings.load.resume.state_folder, &settings.load.target).unwrap());
-        let id = RunId::generate(self.clock.unix_time(), u32::try_from(number).unwrap());
-        let progress = Progress::default();
-        let (sender, stop) = StopRequests::channel();
+        let (process, sender) = self.process(settings, &self.clock);
         let mut stopped = false;
         let result = {
-            let mut work = pin!(run(&services, &settings.load, &store, id, &progress, &stop));
+            let mut work = pin!(process.run());
             poll_fn(|context| match look(self.control()) {
                 Verdict::Kill => Poll::Ready(None),
                 verdict => {
@@ -229,10 +245,24 @@ impl World {
             })
             .await
         };
-        drop(services);
         // Everything that a killed run had sent or begun comes to its end, as it would between two processes.
         self.clock.settled().await;
         result
+    }
+
+    /// A new process with `settings`, on this clock; it only begins to run when it is polled.
+    pub(crate) fn process(&self, settings: &Settings, clock: &Clock) -> (Process, StopSender) {
+        self.runs.set(self.runs.get() + 1);
+        let number = self.runs.get();
+        let (sender, stop) = StopRequests::channel();
+        let process = Process {
+            services: assemble(settings, clock, &Trust::of_system(), number).unwrap(),
+            settings: settings.load.clone(),
+            store: open_store(settings),
+            generated: RunId::generate(clock.unix_time(), u32::try_from(number).unwrap()),
+            stop,
+        };
+        (process, sender)
     }
 
     /// A world whose first run was killed as soon as its saved state was as `wanted`. Between two looks the run may save
@@ -329,9 +359,14 @@ impl World {
     }
 }
 
+pub(crate) fn open_store(settings: &Settings) -> Arc<StateStore> {
+    let LoadSettings { resume, target, .. } = &settings.load;
+    Arc::new(StateStore::open(&resume.state_folder, target).unwrap())
+}
+
 /// In memory where that is offered: the runs sync their states to the disk thousands of times, and nobody pulls a plug.
-fn temporary_folder() -> TempDir {
-    let memory = std::path::Path::new("/dev/shm");
+pub(crate) fn temporary_folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
     let in_memory = memory.is_dir().then(|| tempfile::tempdir_in(memory).ok()).flatten();
     in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
 }

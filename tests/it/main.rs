@@ -36,6 +36,10 @@ mod interrupts;
 #[cfg(test)]
 mod loading;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod persistent_faults;
 #[cfg(test)]
 mod prefetch;
