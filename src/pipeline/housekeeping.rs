@@ -159,7 +159,7 @@ async fn ballot_time(
         return Ok(Some(own.nonce().time()));
     }
     let Ok(name) = ballot.name.parse() else { return Ok(None) };
-    let parts = client.parts(&name).await?;
+    let parts = client.parts(&name).await?.unwrap_or_default();
     Ok(parts.iter().filter_map(|part| Proposal::parse(part)).map(|proposal| proposal.nonce().time()).max())
 }
 

@@ -154,7 +154,11 @@ impl<'a> Executor<'a> {
             Step::ShowBallot(generation) => Ok(Seen::Ballot(self.ballot(generation).await?)),
             Step::ListBallot(generation) => {
                 let ballot = self.run.names.ballot(generation)?;
-                Ok(Seen::Proposals(smallest_proposal(&self.run.client().parts(&ballot).await?)))
+                Ok(match self.run.client().parts(&ballot).await? {
+                    Ok(parts) => Seen::Proposals(smallest_proposal(&parts)),
+                    Err(Change::TableGone) => Seen::Sent(Sent::TableGone),
+                    Err(_) => Seen::Sent(Sent::SessionGone),
+                })
             }
             Step::DrawNonce => self.draw_nonce(),
             Step::Fetch(own) => self.fetch(own).await,
@@ -256,20 +260,17 @@ impl<'a> Executor<'a> {
             let moved = match self.ballot(generation).await {
                 Ok(BallotSeen::Absent) | Err(_) => false,
                 Ok(BallotSeen::Frozen | BallotSeen::OnTable(_)) => true,
-                Ok(BallotSeen::Open) => match self.run.names.ballot(generation) {
-                    Ok(ballot) => self
-                        .run
-                        .client()
-                        .parts(&ballot)
-                        .await
-                        .is_ok_and(|parts| smallest_proposal(&parts).is_some()),
-                    Err(_) => false,
-                },
+                Ok(BallotSeen::Open) => self.is_proposed(generation).await.unwrap_or(false),
             };
             if moved {
                 return;
             }
         }
+    }
+
+    async fn is_proposed(&self, generation: u8) -> Result<bool, RunError> {
+        let parts = self.run.client().parts(&self.run.names.ballot(generation)?).await?;
+        Ok(smallest_proposal(&parts.unwrap_or_default()).is_some())
     }
 
     async fn show_own(&mut self, own: OwnSet) -> Result<Seen, RunError> {
@@ -350,7 +351,7 @@ impl<'a> Executor<'a> {
     async fn tidy_parts(&self, own: OwnSet) -> Result<Seen, RunError> {
         let session = self.run.names.session(&own.as_winner())?;
         let state = self.run.journal.state();
-        let names = self.run.client().parts(&session).await?;
+        let names = self.run.client().parts(&session).await?.unwrap_or_default();
         let (mut stored, surplus): (Vec<_>, Vec<_>) = names
             .iter()
             .map(|name| (OwnPart::parse(name), name))
@@ -370,7 +371,7 @@ impl<'a> Executor<'a> {
 
     async fn prove_parts(&mut self, own: OwnSet) -> Result<Seen, RunError> {
         let session = self.run.names.session(&own.as_winner())?;
-        let mut names = self.run.client().parts(&session).await?;
+        let mut names = self.run.client().parts(&session).await?.unwrap_or_default();
         let state = self.run.client().session(&session).await?;
         self.job_before = state.and_then(|state| state.job_id);
         names.sort();

@@ -1,10 +1,11 @@
 //! One attempt of a call that changes something, and what came of it.
 //!
 //! Owns the reading of refusals: which of them say that a table or a session is gone. A call that may have been acted on
-//! is not repeated here: whoever made it looks first ([`Change::Unclear`]), even after a refusal because of a rate limit,
+//! is not repeated by [`TreasureDataClient::change`]: whoever made it looks first ([`Change::Unclear`]), even after a refusal because of a rate limit,
 //! since time has passed. It does not know what the change is for.
 
 use http::{Method, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::client::{Call, TreasureDataClient};
@@ -40,6 +41,29 @@ impl TreasureDataClient {
     ) -> Result<(Change, Option<Response>), TreasureDataError> {
         let outcome = self.retrier().attempt_in(series, self.attempt_change(&call, names)).await?;
         Ok(outcome.unwrap_or((Change::Unclear, None)))
+    }
+
+    /// Makes a call that changes nothing until it succeeds. The inner error says what the service blames when it refuses:
+    /// [`Change::TableGone`], or [`Change::SessionGone`] for every other 404.
+    pub(super) async fn look<T: DeserializeOwned>(
+        &self,
+        call: (Method, Call<'_>),
+        names: &[&str],
+    ) -> Result<Result<T, Change>, TreasureDataError> {
+        let attempt = || async {
+            let (request, response) = self.exchange(&call).await?;
+            if response.status.is_success() {
+                self.retrier().heed(response.delay);
+                let problem = |problem| CallError::body(call.1.operation, call.1.effect, problem);
+                return Ok(Ok(response.json().map_err(problem)?));
+            }
+            match refusal(response.status, &response.body, names) {
+                Some(Change::TableGone) => Ok(Err(Change::TableGone)),
+                _ if response.status == StatusCode::NOT_FOUND => Ok(Err(Change::SessionGone)),
+                _ => Err(self.failure(&request, &response)),
+            }
+        };
+        Ok(self.retrier().call(attempt).await?)
     }
 
     async fn attempt_change(

@@ -70,17 +70,17 @@ impl TreasureDataClient {
         self.change(series, call, &names).await.map(|(change, _)| change)
     }
 
-    /// Names of the parts that a session holds; none when it is gone.
+    /// Names of the parts that a session holds. The inner error is [`Change::TableGone`] or [`Change::SessionGone`].
     ///
     /// # Errors
     /// When the call fails after all retries.
-    pub async fn parts(&self, session: &SessionName) -> Result<Vec<String>, TreasureDataError> {
+    pub async fn parts(
+        &self,
+        session: &SessionName,
+    ) -> Result<Result<Vec<String>, Change>, TreasureDataError> {
         let path = ["bulk_import", "list_parts", session.as_str()];
-        match self.fetch::<PartList>(Call::get("list the parts", &path)).await {
-            Ok(list) => Ok(list.parts),
-            Err(error) if is_gone(&error) => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
-        }
+        let list = self.look::<PartList>(Call::get("list the parts", &path), &[session.as_str()]).await?;
+        Ok(list.map(|list| list.parts))
     }
 
     /// Deletes a part of a session that takes parts; that it is gone already is fine.
