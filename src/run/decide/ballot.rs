@@ -66,6 +66,15 @@ impl Attempt {
         }
     }
 
+    /// The ballot went, or the table that it is bound to: of a session whose table is gone nothing can be listed.
+    pub(super) fn list_refused(self, sent: Sent) -> Next {
+        match sent {
+            // Whatever was proposed in it is for a table that is not the target any more.
+            Sent::TableGone => self.next_generation(),
+            _ => self.look_at_ballot_again(),
+        }
+    }
+
     /// The ballot names nobody yet.
     fn undecided(self) -> Next {
         match self.purpose {
@@ -118,6 +127,8 @@ impl Attempt {
 
     pub(super) fn ballot_created(self, sent: Sent) -> Next {
         match sent {
+            // Its name holds its id: nothing can ever have that name again.
+            Sent::TableGone if self.mode == Mode::Replace => self.give_up_set(),
             Sent::TableGone => match self.set_back() {
                 Some(attempt) => attempt.survey(SurveyFor::Start),
                 None => self.finish(Ending::NoProgress),
@@ -173,6 +184,7 @@ impl Attempt {
     pub(super) fn see_through(mut self, winner: Winner, by_ballot: bool) -> Next {
         self.note_attempt(winner.nonce);
         self.winner = Some(winner);
+        self.is_by_ballot = by_ballot;
         self.ballot_is_fresh = by_ballot;
         if winner.suffix == TableSuffix::Empty {
             self.read_target(TargetFor::Publish)
@@ -199,14 +211,25 @@ impl Attempt {
         self.next_generation()
     }
 
+    /// Nothing comes of the winner, and never will.
+    pub(super) fn winner_is_lost(mut self) -> Next {
+        let Some(winner) = self.winner else { return self.finish(Ending::Unanswerable) };
+        self.dead = Some(winner.nonce);
+        if self.own.is_some_and(|own| own.nonce == winner.nonce) {
+            self.own = None;
+        }
+        if self.is_by_ballot {
+            return self.next_generation();
+        }
+        // It was found by its session: which generation it is of is not known, and its ballot may be there or not.
+        self.winner = None;
+        self.read_target(TargetFor::Generation)
+    }
+
     /// Nothing can be committed by this generation.
     pub(super) fn next_generation(mut self) -> Next {
         if self.generation >= MAX_GENERATION {
             return self.finish(Ending::NoProgress);
-        }
-        // A set that won and came to nothing never will.
-        if self.own.is_some_and(|own| self.winner.is_some_and(|winner| winner.nonce == own.nonce)) {
-            self.own = None;
         }
         self.generation += 1;
         self.winner = None;

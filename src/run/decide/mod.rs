@@ -65,6 +65,10 @@ pub struct Attempt {
     /// A set of our own that was given up and must be removed.
     discarded: Option<OwnSet>,
     winner: Option<Winner>,
+    /// A ballot named it; else the list of sessions did.
+    is_by_ballot: bool,
+    /// A winner that nothing can come of any more, though it may still be listed as committed.
+    dead: Option<Nonce>,
     /// The ballot was looked at, and nothing was waited for since.
     ballot_is_fresh: bool,
     /// Only sets younger than this may be proposed.
@@ -193,6 +197,8 @@ impl Attempt {
             own: None,
             discarded: None,
             winner: None,
+            is_by_ballot: false,
+            dead: None,
             ballot_is_fresh: false,
             younger_than: None,
             started: false,
@@ -261,6 +267,7 @@ impl Attempt {
             (At::Target(wanted), Seen::Target(target)) => self.target_read(wanted, target),
             (At::Ballot(wanted), Seen::Ballot(ballot)) => self.ballot_shown(wanted, ballot),
             (At::List(wanted), Seen::Proposals(smallest)) => self.proposals_listed(wanted, smallest),
+            (At::List(_), Seen::Sent(sent)) => self.list_refused(sent),
             (At::CreateBallot, Seen::Sent(sent)) => self.ballot_created(sent),
             (At::Propose, Seen::Sent(sent)) => self.proposed(sent),
             (At::FreezeBallot, Seen::Sent(sent)) => self.ballot_frozen(sent),
@@ -336,7 +343,7 @@ impl Attempt {
         }
         self.target = Some(survey.target);
         self.oldest = self.oldest.into_iter().chain(survey.oldest).min();
-        match (survey.committed, wanted) {
+        match (survey.committed.filter(|set| self.dead != Some(set.nonce)), wanted) {
             (Some(winner), _) => self.see_through(winner, false),
             (None, SurveyFor::Start) => {
                 let is_blind = self.mode == Mode::Replace && survey.target == TargetSeen::Denied;

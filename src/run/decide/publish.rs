@@ -75,7 +75,7 @@ impl Attempt {
     pub(super) fn commit_unless_moved(self) -> Next {
         self.with_winner(|attempt, winner| {
             // Rows that nobody could see must not get into a table that is not the target any more.
-            if attempt.is_target_of(&winner) { attempt.commit() } else { attempt.next_generation() }
+            if attempt.is_target_of(&winner) { attempt.commit() } else { attempt.winner_is_lost() }
         })
     }
 
@@ -94,7 +94,7 @@ impl Attempt {
     /// Nothing can come of the winner any more.
     fn winner_is_dead(self) -> Next {
         match self.mode {
-            Mode::Append => self.next_generation(),
+            Mode::Append => self.winner_is_lost(),
             Mode::Replace => {
                 self.step(At::Target(TargetFor::PublishAgain { there: false, absent: 0 }), Step::ReadTarget)
             }
@@ -107,7 +107,7 @@ impl Attempt {
             if attempt.is_target_of(&winner) {
                 attempt.loaded_winner(winner)
             } else {
-                attempt.next_generation()
+                attempt.winner_is_lost()
             }
         })
     }
@@ -160,8 +160,8 @@ impl Attempt {
                 (Some(TargetSeen::Missing), false, 1) => {
                     attempt.read_target(TargetFor::PublishAgain { there, absent: 2 })
                 }
-                (Some(TargetSeen::Missing), false, _) => attempt.next_generation(),
-                _ if is_unchanged && absent == 0 && !there => attempt.next_generation(),
+                (Some(TargetSeen::Missing), false, _) => attempt.winner_is_lost(),
+                _ if is_unchanged && absent == 0 && !there => attempt.winner_is_lost(),
                 _ => match attempt.set_back() {
                     Some(attempt) => attempt.publish_by_target(),
                     None => attempt.finish(Ending::NoProgress),

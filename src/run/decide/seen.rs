@@ -188,3 +188,18 @@ pub enum Sent {
     /// The answer was lost: it may have been done, or may be done yet.
     Unclear,
 }
+
+impl Survey {
+    /// Which of the sets of this run that are listed as committed or committing counts, if any: the one whose table is the
+    /// target, else one that was made for the target. `sets`: what the names of their sessions say.
+    pub fn choose(target: TargetSeen, sets: impl Iterator<Item = Winner>) -> Option<Winner> {
+        let is_published = |set: &Winner| set.table.is_some_and(|table| target == TargetSeen::Is(table));
+        let is_for_target = |set: &Winner| match target {
+            TargetSeen::Missing => false,
+            TargetSeen::Denied => !set.target.is_known(),
+            TargetSeen::Is(id) => id == set.target || !set.target.is_known(),
+        };
+        let fits = |set: &Winner| is_published(set) || is_for_target(set);
+        sets.filter(fits).max_by_key(|set| (is_published(set), set.nonce))
+    }
+}

@@ -1,0 +1,260 @@
+//! What can go wrong, and how often: each search is a [`Scenario`] with a bound for each fault, so that it ends.
+//!
+//! Owns the faults themselves: what the environment does to the service without an attempt's doing.
+
+use yotpo_td::identity::Mode;
+use yotpo_td::run::decide::{Lifetime, Purpose};
+
+use crate::mutation::Mutation;
+use crate::properties::Broken;
+use crate::treasure_data::{Name, Service, Session, Status};
+
+/// Processes that can be alive at once.
+pub(crate) const ATTEMPTS: usize = 3;
+
+/// What is searched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) mode: Mode,
+    pub(crate) purposes: &'static [Purpose],
+    pub(crate) faults: Faults,
+    pub(crate) lifetime: Lifetime,
+    /// The content of the store that has no customers.
+    pub(crate) empty_store: Option<u8>,
+    pub(crate) target_exists: bool,
+    /// An older run left its temporary table, and may still publish it.
+    pub(crate) older_exists: bool,
+    /// `show` of a session tells the new name of a table that was renamed.
+    pub(crate) follows_renames: bool,
+    /// `show` of a session whose table is gone says that its status is unknown.
+    pub(crate) hides_invalid: bool,
+    /// A loaded session can be loaded again.
+    pub(crate) performs_again: bool,
+    /// The times that the clock can jump to.
+    pub(crate) ticks: &'static [u8],
+    /// Never-committed sessions are taken when they are this old.
+    pub(crate) retention: u8,
+    /// Steps that nobody can see are not interleaved.
+    pub(crate) reduced: bool,
+    pub(crate) mutation: Option<Mutation>,
+}
+
+/// How often each fault can happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Faults {
+    /// Kills, each followed by a restart or not.
+    pub(crate) crashes: u8,
+    /// Restarts behind a kill, or behind an end that is not final.
+    pub(crate) restarts: u8,
+    /// Calls whose answer is lost, that arrive late or never, or twice.
+    pub(crate) messages: u8,
+    pub(crate) failing_jobs: u8,
+    pub(crate) failing_commits: u8,
+    /// The target is deleted, or deleted and made anew; a temporary table is deleted.
+    pub(crate) strangers: u8,
+    /// A newer run publishes.
+    pub(crate) newer_runs: u8,
+    /// The store changes.
+    pub(crate) changes: u8,
+}
+
+/// Something that happens to the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    JobEnds(u8),
+    JobFails(u8),
+    JobIsKilled(u8),
+    CommitEnds(u8),
+    CommitFails(u8),
+    TargetDeleted,
+    TargetRecreated,
+    TemporaryDeleted(u8),
+    NewerRunPublishes,
+    OlderRunPublishes,
+    StoreChanges,
+    ClockMoves(u8),
+    BallotExpires(u8),
+    SetExpires(u8),
+}
+
+impl Event {
+    /// Whether it only goes on with what attempts began, or matters to uploads alone.
+    pub(crate) const fn is_of_attempts(self) -> bool {
+        matches!(
+            self,
+            Self::JobEnds(_)
+                | Self::JobFails(_)
+                | Self::JobIsKilled(_)
+                | Self::CommitEnds(_)
+                | Self::CommitFails(_)
+                | Self::StoreChanges
+        )
+    }
+}
+
+impl Scenario {
+    pub(crate) const fn new(mode: Mode, purposes: &'static [Purpose], faults: Faults) -> Self {
+        Self {
+            mode,
+            purposes,
+            faults,
+            lifetime: Lifetime { propose: 5, commit: 6 },
+            empty_store: None,
+            target_exists: true,
+            older_exists: false,
+            follows_renames: false,
+            hides_invalid: false,
+            performs_again: true,
+            ticks: &[],
+            retention: 7,
+            reduced: true,
+            mutation: None,
+        }
+    }
+
+    /// What can happen next. `may_expire`: no call waits to be made, or is in flight, that was decided before retention.
+    pub(crate) fn events(&self, service: &Service, left: &Faults, may_expire: bool, events: &mut Vec<Event>) {
+        for set in 0..7 {
+            let Some(session) = service.set(set) else { continue };
+            let is_gone = !service.is_valid(session);
+            match session.status {
+                Status::Performing => {
+                    events.push(Event::JobEnds(set));
+                    if left.failing_jobs > 0 {
+                        events.extend([Event::JobFails(set), Event::JobIsKilled(set)]);
+                    }
+                }
+                Status::Committing => {
+                    events.push(Event::CommitEnds(set));
+                    if left.failing_commits > 0 || is_gone {
+                        events.push(Event::CommitFails(set));
+                    }
+                }
+                _ => {}
+            }
+            if session.created + self.retention <= service.now && session.status != Status::Committed {
+                events.push(Event::SetExpires(set));
+            }
+        }
+        if left.strangers > 0 {
+            if service.find(Name::Target).is_some() {
+                events.extend([Event::TargetDeleted, Event::TargetRecreated]);
+            }
+            let temporary = |table: u8| match service.table(table).name {
+                Name::Temporary(_) if service.table(table).exists => Some(Event::TemporaryDeleted(table)),
+                _ => None,
+            };
+            events.extend((0..12).filter_map(temporary));
+        }
+        if left.newer_runs > 0 && service.find(Name::Target).is_some() {
+            events.push(Event::NewerRunPublishes);
+        }
+        if service.find(Name::Older).is_some() {
+            events.push(Event::OlderRunPublishes);
+        }
+        if left.changes > 0 {
+            events.push(Event::StoreChanges);
+        }
+        if let Some(tick) = self.ticks.iter().find(|tick| **tick > service.now)
+            && (may_expire || *tick < self.retention)
+        {
+            events.push(Event::ClockMoves(*tick));
+        }
+        for generation in 0..6 {
+            if service.ballot(generation).is_some_and(|ballot| ballot.created + self.retention <= service.now) {
+                events.push(Event::BallotExpires(generation));
+            }
+        }
+    }
+}
+
+impl Service {
+    pub(crate) fn happen(&mut self, event: Event, left: &mut Faults) -> Option<Broken> {
+        match event {
+            Event::JobEnds(set) => self.set_status(set, Status::Ready),
+            Event::JobFails(set) | Event::JobIsKilled(set) => {
+                left.failing_jobs -= 1;
+                self.history.job_failed = true;
+                let is_killed = event == Event::JobIsKilled(set);
+                self.set_status(set, if is_killed { Status::Stuck } else { Status::Frozen { job_failed: true } });
+            }
+            Event::CommitEnds(set) => return self.end_commit(set),
+            Event::CommitFails(set) => {
+                left.failing_commits = left.failing_commits.saturating_sub(1);
+                self.history.failed_commits += 1;
+                self.set_status(set, Status::Ready);
+            }
+            Event::TargetDeleted => {
+                self.outsider(&mut left.strangers);
+                self.delete_table(Name::Target);
+            }
+            Event::TargetRecreated => {
+                self.outsider(&mut left.strangers);
+                self.replace_target();
+            }
+            Event::TemporaryDeleted(table) => {
+                self.outsider(&mut left.strangers);
+                self.tables[usize::from(table)].exists = false;
+            }
+            Event::NewerRunPublishes => {
+                self.outsider(&mut left.newer_runs);
+                self.fence_of_newer_run();
+                self.replace_target();
+                self.history.newer = true;
+            }
+            Event::OlderRunPublishes => return self.older_run_publishes(),
+            Event::StoreChanges => {
+                left.changes -= 1;
+                self.store += 1;
+            }
+            Event::ClockMoves(now) => self.now = now,
+            Event::BallotExpires(generation) => {
+                self.history.expired = true;
+                self.ballots[usize::from(generation)] = None;
+            }
+            Event::SetExpires(set) => {
+                self.history.expired = true;
+                self.sets[usize::from(set)] = None;
+            }
+        }
+        None
+    }
+
+    pub(crate) fn set_status(&mut self, set: u8, status: Status) {
+        if let Some(session) = self.sets[usize::from(set)] {
+            self.sets[usize::from(set)] = Some(Session { status, ..session });
+        }
+    }
+
+    fn outsider(&mut self, left: &mut u8) {
+        *left -= 1;
+        self.history.outsiders = true;
+        self.history.newer = false;
+    }
+
+    fn replace_target(&mut self) {
+        self.delete_table(Name::Target);
+        self.create_table(Name::Target);
+    }
+
+    /// All that this run has made by now is older.
+    fn fence_of_newer_run(&mut self) {
+        for table in &mut self.tables {
+            table.exists &= !matches!(table.name, Name::Temporary(_) | Name::Older);
+        }
+    }
+
+    /// Its own check was long ago.
+    fn older_run_publishes(&mut self) -> Option<Broken> {
+        let target = self.find(Name::Target);
+        let older = self.find(Name::Older)?;
+        let broken = target.is_some_and(|target| self.table(target).is_own).then_some(Broken::OlderOverOwn);
+        if let Some(target) = target {
+            self.tables[usize::from(target)].exists = false;
+        }
+        self.tables[usize::from(older)].name = Name::Target;
+        self.history.outsiders = true;
+        self.history.newer = false;
+        broken
+    }
+}

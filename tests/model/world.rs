@@ -1,0 +1,282 @@
+//! Attempts and Treasure Data together: every order in which calls, deaths, restarts and faults can come.
+//!
+//! Owns the state that is searched and its transitions. A transition that breaks a property ends the search of its
+//! branch; [`World::broken`] says what it was.
+
+use std::hash::Hash;
+
+use stateright::{Model, Property};
+use yotpo_td::run::decide::{Ending, Sent};
+
+use crate::attempt::{Call, Live, Saved, Start, is_private};
+use crate::faults::{ATTEMPTS, Event, Faults, Scenario};
+use crate::properties::{Broken, LoneRuns};
+use crate::request::Request;
+use crate::treasure_data::Service;
+
+/// Calls that can be in flight at once.
+const IN_FLIGHT: usize = 2;
+
+/// A state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    pub(crate) service: Service,
+    pub(crate) processes: [Process; ATTEMPTS],
+    /// Calls that are still to arrive, or never do.
+    pub(crate) in_flight: [Option<Request>; IN_FLIGHT],
+    pub(crate) left: Faults,
+    pub(crate) broken: Option<Broken>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::large_enum_variant, reason = "copied as a whole, most of them alive")]
+pub(crate) enum Process {
+    /// Not started yet, or killed, or ended with an error: what the next one may find.
+    Idle { saved: Option<Saved>, is_new: bool },
+    Live(Live),
+    Ended,
+}
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Delivery {
+    Answered,
+    /// The answer is lost; the call arrives at any time, or never.
+    Late,
+    /// It is answered, and arrives once more at any time.
+    Doubled,
+    /// It is applied, its answer lost, sent again at once, and that is answered.
+    Repeated,
+}
+
+/// A transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    Start(usize, How),
+    Call(usize, Delivery),
+    SeeBallotMoved(usize),
+    /// `saves`: it had saved what it was about to do.
+    Crash { process: usize, saves: bool },
+    Arrive(usize),
+    Happen(Event),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum How {
+    Fresh,
+    Resuming,
+    Discarding,
+}
+
+/// A scenario, and which lone runs were tried already.
+pub(crate) struct Search {
+    pub(crate) scenario: Scenario,
+    pub(crate) lone_runs: LoneRuns,
+}
+
+impl Model for Search {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        let scenario = &self.scenario;
+        let mut processes = [Process::Ended; ATTEMPTS];
+        for process in processes.iter_mut().take(scenario.purposes.len()) {
+            *process = Process::Idle { saved: None, is_new: true };
+        }
+        let service = Service::new(scenario.mode, scenario.target_exists, scenario.older_exists);
+        let left = scenario.faults;
+        vec![World { service, processes, in_flight: [None; IN_FLIGHT], left, broken: None }]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if world.broken.is_some() {
+            return;
+        }
+        let may_expire = world.in_flight == [None; IN_FLIGHT] && !world.has_call_before_retention();
+        let mut events = Vec::new();
+        self.scenario.events(&world.service, &world.left, may_expire, &mut events);
+        for (slot, request) in world.in_flight.iter().enumerate() {
+            actions.extend(request.map(|_| Action::Arrive(slot)));
+        }
+        let private = self.private_process(world);
+        let commutes = |event: &Event| private.is_some() && event.is_of_attempts();
+        actions.extend(events.into_iter().filter(|event| !commutes(event)).map(Action::Happen));
+        if let Some(process) = private {
+            return world.actions_of(process, &self.scenario, actions);
+        }
+        (0..ATTEMPTS).for_each(|process| world.actions_of(process, &self.scenario, actions));
+    }
+
+    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+        let mut next = world.clone();
+        if let Err(broken) = next.act(action, &self.scenario) {
+            next.broken = Some(broken);
+        }
+        next.forget();
+        (next != *world).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("nothing is broken", |_, world: &World| world.broken.is_none()),
+            Property::always("a lone attempt ends well", |search: &Self, world: &World| {
+                world.broken.is_some() || search.lone_runs.end_well(world, &search.scenario)
+            }),
+        ]
+    }
+}
+
+impl Search {
+    fn private_process(&self, world: &World) -> Option<usize> {
+        if !self.scenario.reduced || !self.scenario.ticks.is_empty() {
+            return None;
+        }
+        let is_private = |process: &Process| match process {
+            Process::Live(live) => is_private(live, &world.service, &self.scenario),
+            _ => false,
+        };
+        world.processes.iter().position(is_private)
+    }
+}
+
+impl World {
+    /// Whether a process is about to change something by what it saw before sessions expire.
+    fn has_call_before_retention(&self) -> bool {
+        let changes = |process: &Process| match process {
+            Process::Live(live) => matches!(live.call(&self.service), Call::Change(_)),
+            _ => false,
+        };
+        self.processes.iter().any(changes)
+    }
+
+    fn actions_of(&self, process: usize, scenario: &Scenario, actions: &mut Vec<Action>) {
+        match &self.processes[process] {
+            Process::Ended => {}
+            Process::Idle { saved, is_new } => {
+                // Attempts of the same kind are alike: they start in their order.
+                let is_turn = process == 0
+                    || self.processes[process - 1] != (Process::Idle { saved: None, is_new: true })
+                    || scenario.purposes[process] != scenario.purposes[process - 1];
+                if *is_new && is_turn || !*is_new && self.left.restarts > 0 {
+                    actions.push(Action::Start(process, How::Fresh));
+                }
+                if saved.is_some() && self.left.restarts > 0 {
+                    actions.push(Action::Start(process, How::Resuming));
+                    actions.push(Action::Start(process, How::Discarding));
+                }
+            }
+            Process::Live(live) => {
+                actions.push(Action::Call(process, Delivery::Answered));
+                let changes = matches!(live.call(&self.service), Call::Change(_));
+                if changes && self.left.messages > 0 && self.in_flight.contains(&None) {
+                    for delivery in [Delivery::Late, Delivery::Doubled, Delivery::Repeated] {
+                        actions.push(Action::Call(process, delivery));
+                    }
+                }
+                if live.can_see_ballot_moved(&self.service) {
+                    actions.push(Action::SeeBallotMoved(process));
+                }
+                if self.left.crashes > 0 {
+                    actions.push(Action::Crash { process, saves: false });
+                    if changes {
+                        actions.push(Action::Crash { process, saves: true });
+                    }
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, scenario: &Scenario) -> Result<(), Broken> {
+        match action {
+            Action::Start(process, how) => {
+                let Process::Idle { saved, is_new } = self.processes[process] else { return Ok(()) };
+                self.left.restarts -= u8::from(!is_new);
+                let start = match (how, saved) {
+                    (How::Resuming, Some(saved)) => Start::Resuming(saved),
+                    (How::Discarding, Some(saved)) => Start::Discarding(saved),
+                    _ => Start::Fresh,
+                };
+                self.processes[process] = Process::Live(Live::start(scenario, process, scenario.purposes[process], start));
+                Ok(())
+            }
+            Action::Call(process, delivery) => self.call(process, delivery, scenario),
+            Action::SeeBallotMoved(process) => {
+                let Process::Live(live) = &mut self.processes[process] else { return Ok(()) };
+                live.see_ballot_moved(&mut self.service, scenario)
+            }
+            Action::Crash { process, saves } => {
+                self.left.crashes -= 1;
+                let Process::Live(live) = &mut self.processes[process] else { return Ok(()) };
+                if saves {
+                    live.save();
+                }
+                self.processes[process] = Process::Idle { saved: live.saved, is_new: false };
+                Ok(())
+            }
+            Action::Arrive(slot) => {
+                let Some(request) = self.in_flight[slot].take() else { return Ok(()) };
+                self.apply(request, scenario).map(|_answer| ())
+            }
+            Action::Happen(event) => self.service.happen(event, &mut self.left).map_or(Ok(()), Err),
+        }
+    }
+
+    fn apply(&mut self, request: Request, scenario: &Scenario) -> Result<Sent, Broken> {
+        match self.service.apply(request, scenario.performs_again) {
+            (sent, None) => Ok(sent),
+            (_, Some(broken)) => Err(broken),
+        }
+    }
+
+    fn call(&mut self, process: usize, delivery: Delivery, scenario: &Scenario) -> Result<(), Broken> {
+        let Process::Live(mut live) = self.processes[process] else { return Ok(()) };
+        match live.call(&self.service) {
+            Call::Look => live.look(&mut self.service, scenario)?,
+            Call::Change(request) => {
+                live.save();
+                live.note_sending(&self.service);
+                crate::properties::check_call(process, request, &self.service)?;
+                let sent = self.deliver(request, delivery, scenario)?;
+                live.answered(sent, &mut self.service, scenario)?;
+            }
+        }
+        self.processes[process] = match live.has_ended() {
+            None => Process::Live(live),
+            Some(Ending::Loaded { .. }) => Process::Ended,
+            Some(_) => Process::Idle { saved: live.saved, is_new: false },
+        };
+        Ok(())
+    }
+
+    fn deliver(&mut self, request: Request, delivery: Delivery, scenario: &Scenario) -> Result<Sent, Broken> {
+        self.left.messages -= u8::from(delivery != Delivery::Answered);
+        if matches!(delivery, Delivery::Late | Delivery::Doubled)
+            && let Some(slot) = self.in_flight.iter_mut().find(|slot| slot.is_none())
+        {
+            *slot = Some(request);
+        }
+        match delivery {
+            Delivery::Answered | Delivery::Doubled => self.apply(request, scenario),
+            Delivery::Late => Ok(Sent::Unclear),
+            Delivery::Repeated => {
+                self.apply(request, scenario)?;
+                self.apply(request, scenario)
+            }
+        }
+    }
+
+    /// Drops what nobody can use any more, so that states that are alike are one.
+    fn forget(&mut self) {
+        for process in &mut self.processes {
+            if let Process::Idle { is_new: false, .. } = process
+                && self.left.restarts == 0
+            {
+                *process = Process::Ended;
+            }
+        }
+        if self.in_flight[0].is_none() {
+            self.in_flight.swap(0, 1);
+        }
+    }
+}
