@@ -18,16 +18,14 @@ pub(super) const fn target_seen(look: TableLook) -> TargetSeen {
 /// What the sessions of the account say of this run. `target` was read after them.
 pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunNames) -> Survey {
     let mut survey = Survey { target, committed: None, oldest: None, other_protocol: None };
+    let mut committed = Vec::new();
     for session in sessions {
         match RunSession::parse(&session.name) {
             Some(RunSession::Own(own)) if names.is_set(&own) => {
                 let time = own.nonce.time();
                 survey.oldest = Some(survey.oldest.map_or(time, |oldest| oldest.min(time)));
-                let is_committed =
-                    matches!(session.status, SessionStatus::Committing | SessionStatus::Committed);
-                if is_committed && leads_to(&own, target) {
-                    let winner = as_winner(&own);
-                    survey.committed = Some(survey.committed.map_or(winner, |other| older(other, winner)));
+                if matches!(session.status, SessionStatus::Committing | SessionStatus::Committed) {
+                    committed.push(as_winner(&own));
                 }
             }
             Some(RunSession::OtherProtocol { version, fingerprint, rest })
@@ -38,25 +36,13 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
             _ => {}
         }
     }
+    survey.committed = Survey::choose(target, committed.into_iter());
     survey
-}
-
-/// Whether what is committed by that session is in the table that the target is now.
-fn leads_to(own: &OwnSessionName, target: TargetSeen) -> bool {
-    match target {
-        TargetSeen::Is(id) => own.target == id || own.table == Some(id) || !own.target.is_known(),
-        TargetSeen::Denied => !own.target.is_known(),
-        TargetSeen::Missing => false,
-    }
 }
 
 fn as_winner(own: &OwnSessionName) -> Winner {
     let OwnSessionName { nonce, target, table, .. } = *own;
     Winner { nonce, target, table, suffix: TableSuffix::Rows, totals: None }
-}
-
-fn older(one: Winner, other: Winner) -> Winner {
-    if one.nonce <= other.nonce { one } else { other }
 }
 
 /// What a ballot's session says.

@@ -5,8 +5,7 @@
 
 use yotpo_td::identity::{Mode, Proposal, TableSuffix};
 use yotpo_td::run::decide::{
-    Attempt, Ending, OwnSet, PartsSeen, Purpose, Seen, Sent, Step, Survey, TargetSeen,
-    UploadEnd, Winner,
+    Attempt, Ending, OwnSet, PartsSeen, Purpose, Seen, Sent, Step, Survey, TargetSeen, UploadEnd, Winner,
 };
 
 use crate::faults::Scenario;
@@ -182,11 +181,7 @@ impl Live {
     /// What must be in the state file before a call that changes something.
     pub(crate) fn save(&mut self) {
         let Fetched { first, last, stored } = self.set;
-        let set = Fetched {
-            first: first.filter(|_| stored > 0),
-            last: last.filter(|_| stored > 1),
-            stored,
-        };
+        let set = Fetched { first: first.filter(|_| stored > 0), last: last.filter(|_| stored > 1), stored };
         self.saved = self.attempt.own().filter(|_| self.keeps_state).map(|own| Saved { own: *own, set });
     }
 
@@ -302,7 +297,12 @@ impl Live {
         let sets = self.listed.iter().filter_map(|set| service.set(set));
         let sets = sets.map(|session| service.winner(session.name, None));
         let oldest = self.oldest.map(u64::from);
-        Survey { target: self.target, committed: Survey::choose(self.target, sets), oldest, other_protocol: None }
+        Survey {
+            target: self.target,
+            committed: Survey::choose(self.target, sets),
+            oldest,
+            other_protocol: None,
+        }
     }
 
     /// Lists the parts of the open session; `None` when surplus is to be deleted.

@@ -161,7 +161,8 @@ impl Scenario {
             events.push(Event::ClockMoves(*tick));
         }
         for generation in 0..6 {
-            if service.ballot(generation).is_some_and(|ballot| ballot.created + self.retention <= service.now) {
+            if service.ballot(generation).is_some_and(|ballot| ballot.created + self.retention <= service.now)
+            {
                 events.push(Event::BallotExpires(generation));
             }
         }
@@ -176,7 +177,10 @@ impl Service {
                 left.failing_jobs -= 1;
                 self.history.job_failed = true;
                 let is_killed = event == Event::JobIsKilled(set);
-                self.set_status(set, if is_killed { Status::Stuck } else { Status::Frozen { job_failed: true } });
+                self.set_status(
+                    set,
+                    if is_killed { Status::Stuck } else { Status::Frozen { job_failed: true } },
+                );
             }
             Event::CommitEnds(set) => return self.end_commit(set),
             Event::CommitFails(set) => {

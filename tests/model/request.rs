@@ -25,9 +25,15 @@ pub(crate) enum Request {
     ProposeAbandon(u8, u8),
     FreezeBallot(u8),
     /// `checked`: the target that the sender saw last is the one that the set is for.
-    Commit { set: u8, checked: bool },
+    Commit {
+        set: u8,
+        checked: bool,
+    },
     DeleteOlder,
-    Publish { name: SetName, checked: bool },
+    Publish {
+        name: SetName,
+        checked: bool,
+    },
     DeleteSession(u8),
     DeleteTable(Name),
     DeleteBallot(u8),
@@ -163,8 +169,7 @@ impl Service {
         let name = bound_to.map_or(Name::Target, Name::Temporary);
         let Some(table) = self.find(name) else { return Sent::TableGone };
         let (frozen, sets, abandons, created) = (false, Bits(0), Bits(0), self.now);
-        self.ballots[usize::from(generation)] =
-            Some(Ballot { table, name, frozen, sets, abandons, created });
+        self.ballots[usize::from(generation)] = Some(Ballot { table, name, frozen, sets, abandons, created });
         if let Some(name) = bound_to
             && name.suffix != TableSuffix::Abandon
         {
@@ -278,7 +283,9 @@ impl Service {
     fn delete_session(&mut self, set: u8) -> Sent {
         match self.set(set).copied() {
             None => Sent::SessionGone,
-            Some(session) if session.status == Status::Committing && self.is_valid(&session) => Sent::Conflict,
+            Some(session) if session.status == Status::Committing && self.is_valid(&session) => {
+                Sent::Conflict
+            }
             Some(_) => {
                 self.sets[usize::from(set)] = None;
                 Sent::Done

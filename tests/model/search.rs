@@ -10,14 +10,16 @@ use crate::world::{Action, Search, World};
 
 /// Searches everything; gives the number of states, or what is broken and the way to it.
 pub(crate) fn search(scenario: Scenario) -> Result<usize, (Broken, String)> {
-    let checker = model(scenario).checker().threads(1).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
+    let checker =
+        model(scenario).checker().threads(1).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
     let states = checker.unique_state_count();
     if checker.discoveries().is_empty() {
         println!("{states} states, {} transitions, depth {}", checker.state_count(), checker.max_depth());
         return Ok(states);
     }
     // The shortest way is the one that a person reads.
-    let checker = model(scenario).checker().threads(1).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker =
+        model(scenario).checker().threads(1).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let path = checker.discoveries().into_values().next().expect("found before");
     Err(describe(path, scenario))
 }
@@ -49,8 +51,19 @@ fn describe(path: Path<World, Action>, scenario: Scenario) -> (Broken, String) {
 /// A step without the words that say nothing.
 fn brief(step: &str) -> String {
     let words = [
-        "Nonce { time: ", "random: ", "TableId(", "PartTotals { parts: 2, valid: 2, rejected: 0 }", "OwnSet { ",
-        "Winner { ", "progress: ", "suffix: Rows, ", "table: None, ", "totals: None, ", "Some(", ")", " }",
+        "Nonce { time: ",
+        "random: ",
+        "TableId(",
+        "PartTotals { parts: 2, valid: 2, rejected: 0 }",
+        "OwnSet { ",
+        "Winner { ",
+        "progress: ",
+        "suffix: Rows, ",
+        "table: None, ",
+        "totals: None, ",
+        "Some(",
+        ")",
+        " }",
     ];
     words.into_iter().fold(step.to_owned(), |text, word| text.replace(word, ""))
 }

@@ -78,7 +78,9 @@ pub(crate) struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Status {
     Open,
-    Frozen { job_failed: bool },
+    Frozen {
+        job_failed: bool,
+    },
     Performing,
     /// Performing for ever: its job was killed.
     Stuck,
@@ -306,7 +308,9 @@ impl Service {
             Status::Performing => SetSeen::Performing { ended: false },
             Status::Stuck => SetSeen::Performing { ended: true },
             // Every part has one row.
-            Status::Ready if totals.is_none_or(|totals| totals.valid == u64::from(session.parts.0.count_ones())) => {
+            Status::Ready
+                if totals.is_none_or(|totals| totals.valid == u64::from(session.parts.0.count_ones())) =>
+            {
                 SetSeen::Ready(CountsSeen::Proven)
             }
             Status::Ready => SetSeen::Ready(CountsSeen::Wrong),
@@ -318,7 +322,8 @@ impl Service {
     /// `list`, as far as it counts: the sets that it calls committed or committing.
     pub(crate) fn list_committed(&self, hides: bool) -> Bits {
         let is_committed = |session: &Session| {
-            matches!(session.status, Status::Committing | Status::Committed) && !(hides && !self.is_valid(session))
+            matches!(session.status, Status::Committing | Status::Committed)
+                && !(hides && !self.is_valid(session))
         };
         (0..7).filter(|set| self.set(*set).is_some_and(is_committed)).fold(Bits(0), Bits::with)
     }

@@ -32,7 +32,10 @@ pub(crate) struct World {
 #[expect(clippy::large_enum_variant, reason = "copied as a whole, most of them alive")]
 pub(crate) enum Process {
     /// Not started yet, or killed, or ended with an error: what the next one may find.
-    Idle { saved: Option<Saved>, is_new: bool },
+    Idle {
+        saved: Option<Saved>,
+        is_new: bool,
+    },
     Live(Live),
     Ended,
 }
@@ -56,7 +59,10 @@ pub(crate) enum Action {
     Call(usize, Delivery),
     SeeBallotMoved(usize),
     /// `saves`: it had saved what it was about to do.
-    Crash { process: usize, saves: bool },
+    Crash {
+        process: usize,
+        saves: bool,
+    },
     Arrive(usize),
     Happen(Event),
 }
@@ -197,7 +203,8 @@ impl World {
                     (How::Discarding, Some(saved)) => Start::Discarding(saved),
                     _ => Start::Fresh,
                 };
-                self.processes[process] = Process::Live(Live::start(scenario, process, scenario.purposes[process], start));
+                self.processes[process] =
+                    Process::Live(Live::start(scenario, process, scenario.purposes[process], start));
                 Ok(())
             }
             Action::Call(process, delivery) => self.call(process, delivery, scenario),
