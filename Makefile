@@ -21,6 +21,8 @@ MAX_BINARY_BYTES ?= 15000000
 COVERAGE_FLOOR ?= 90
 # Mutated inputs for each fuzz target, of `fuzz-smoke`.
 FUZZ_INPUTS ?= 100000
+# Moments of `attempts`.
+ATTEMPT_MOMENTS ?= 60
 # What `fuzz` runs, and for how long each.
 FUZZ_TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 FUZZ_SECONDS ?= 60
@@ -42,7 +44,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # Not empty: `instructions` writes its numbers instead of comparing them. Only from the command line: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test fuzz fuzz-smoke interop deny bench instructions cov build release-build ci
+.PHONY: help dev tools demo fmt lint test attempts model fuzz fuzz-smoke interop deny bench instructions cov build release-build ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +87,12 @@ fuzz: ## look for inputs that break FUZZ_TARGETS, FUZZ_SECONDS each; needs cargo
 		$(CARGO) fuzz run --sanitizer none "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10; \
 	done
+
+attempts: ## two attempts of one run id at ATTEMPT_MOMENTS moments each, with the real program; `test` tries 24
+	YOTPO_TD_ATTEMPT_MOMENTS=$(ATTEMPT_MOMENTS) $(CARGO) test --locked --test it attempts -- --nocapture
+
+model: ## the protocol of attempts, searched with the large bounds; `test` searches the small ones
+	MODEL=full $(CARGO) test --locked --release --test model -- --nocapture
 
 interop: build ## clients that other people wrote, against `yotpo-td sandbox`
 	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run

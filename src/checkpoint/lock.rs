@@ -3,11 +3,16 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::permissions::{PrivateFileError, UntrustedPath, open_private};
 use super::store::StateStore;
+use crate::clock::Clock;
+
+/// How often a lock that another process has is tried again.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Largest lock file that is read.
 const LARGEST_LOCK: u64 = 64 * 1024;
@@ -77,6 +82,43 @@ impl TargetLock {
             .map_err(failed)?;
         Ok(Self { _file: file })
     }
+
+    /// Takes the lock as [`Self::take`] does, and tries again until `limit` has passed while another process has it. The
+    /// first refusal is logged. `holder.started_at` is set to the time at which the lock is taken.
+    ///
+    /// # Errors
+    /// As [`Self::take`]: when another process still has it at the end, or at once when the lock file cannot be used.
+    pub async fn take_within(
+        store: &StateStore,
+        holder: &Holder,
+        clock: &Clock,
+        limit: Duration,
+    ) -> Result<Self, LockError> {
+        let started = clock.now();
+        let mut is_logged = false;
+        loop {
+            let holder = Holder { started_at: clock.unix_time().as_secs(), ..holder.clone() };
+            let active = match Self::take(store, &holder) {
+                Err(LockError::Held { holder }) => holder,
+                result => return result,
+            };
+            let left = limit.saturating_sub(clock.now().saturating_sub(started));
+            if left.is_zero() {
+                return Err(LockError::Held { holder: active });
+            }
+            if !std::mem::replace(&mut is_logged, true) {
+                report_wait(active.as_ref(), limit);
+            }
+            clock.sleep(POLL_INTERVAL.min(left)).await;
+        }
+    }
+}
+
+fn report_wait(active: Option<&Holder>, limit: Duration) {
+    let pid = active.map(|holder| holder.pid);
+    let run_id = active.map(|holder| holder.run_id.as_str());
+    let limit = humantime::format_duration(limit).to_string();
+    tracing::info!(pid, run_id, limit, "waiting for another run of this target to end");
 }
 
 fn read_holder(file: &File) -> Option<Holder> {
@@ -108,5 +150,68 @@ mod tests {
         assert!(
             matches!(TargetLock::take(&store, &second), Err(LockError::Held { holder: Some(holder) }) if holder == first)
         );
+    }
+
+    fn holder(run_id: &str) -> Holder {
+        Holder { pid: 4711, run_id: run_id.to_owned(), started_at: 12 }
+    }
+
+    /// A store whose lock is taken, and virtual time.
+    fn taken() -> (tempfile::TempDir, StateStore, TargetLock, Clock) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = StateStore::open(folder.path(), &example().target).unwrap();
+        let lock = TargetLock::take(&store, &holder("first")).unwrap();
+        (folder, store, lock, Clock::virtual_at(Duration::from_secs(1_000)))
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_waited_for_until_the_limit_and_no_longer() {
+        for limit in [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(90_500)] {
+            let (_folder, store, _lock, clock) = taken();
+            let result = TargetLock::take_within(&store, &holder("second"), &clock, limit).await;
+            let Err(LockError::Held { holder: Some(active) }) = result else { panic!("{result:?}") };
+            assert_eq!(active, holder("first"));
+            assert_eq!(clock.now(), limit);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_becomes_free_is_taken_within_a_second() {
+        let (_folder, store, lock, clock) = taken();
+        let end_of_the_first = Duration::from_millis(20_500);
+        let first = async {
+            while clock.now() < end_of_the_first {
+                tokio::task::yield_now().await;
+            }
+            drop(lock);
+        };
+        let second = holder("second");
+        let limit = Duration::from_secs(3_600);
+        let (result, ()) = tokio::join!(TargetLock::take_within(&store, &second, &clock, limit), first);
+        let _lock = result.unwrap();
+        assert!(clock.now() <= end_of_the_first + 2 * POLL_INTERVAL, "{:?}", clock.now());
+        let third = TargetLock::take(&store, &holder("third"));
+        let Err(LockError::Held { holder: Some(active) }) = third else { panic!("{third:?}") };
+        assert_eq!(active.run_id, "second");
+        assert_eq!(active.started_at, 1_000 + clock.now().as_secs(), "when it took the lock");
+    }
+
+    #[tokio::test]
+    async fn a_wait_is_logged_once_with_who_and_how_long() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let file = log.reopen().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(std::sync::Mutex::new(file))
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (_folder, store, _lock, clock) = taken();
+        let limit = Duration::from_secs(90);
+        TargetLock::take_within(&store, &holder("second"), &clock, limit).await.unwrap_err();
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        let told = "waiting for another run of this target to end pid=4711 run_id=\"first\" limit=\"1m 30s\"";
+        assert!(log.contains("INFO") && log.contains(told), "{log}");
     }
 }

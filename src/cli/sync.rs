@@ -23,7 +23,7 @@ use crate::pipeline::{
     Outcome, Progress, RecoveryState, RunError, RunFailure, RunReport, STATE_FOLDER_HINT, run,
 };
 use crate::run::decide::Ending;
-use crate::signal;
+use crate::signal::{self, Signal};
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
 
 const NOTHING_STARTED: &str = "nothing was started";
@@ -91,19 +91,23 @@ impl SyncCommand<'_> {
         };
         let run_id = settings.load.resume.run_id.as_ref().unwrap_or(&generated).to_string();
         let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
-        let _lock = match TargetLock::take(&store, &holder) {
-            Ok(lock) => lock,
-            Err(LockError::Held { holder }) => return self.already_running(&store, holder.as_ref()),
-            Err(error) => return self.state_unusable(&error),
+        let stop = match signal::listen(clock.clone()) {
+            Ok(stop) => stop,
+            Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
+        };
+        let _lock = tokio::select! {
+            biased;
+            signal = stop.requested() => return self.stopped_before_start(signal),
+            lock = TargetLock::take_within(&store, &holder, &clock, settings.wait_for_active) => match lock {
+                Ok(lock) => lock,
+                Err(LockError::Held { holder }) => return self.already_running(&store, holder.as_ref()),
+                Err(error) => return self.state_unusable(&error),
+            },
         };
         let trust = Trust::of_system();
         let services = match assemble(settings, &clock, &trust, random.u64(..)) {
             Ok(services) => services,
             Err(error) => return self.failed_before_start(error.as_ref(), ExitStatus::LocalFailed),
-        };
-        let stop = match signal::listen(clock.clone()) {
-            Ok(stop) => stop,
-            Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
         };
         let progress = Arc::new(Progress::default());
         self.bar.show(Arc::clone(&progress));
@@ -175,8 +179,14 @@ impl SyncCommand<'_> {
             },
         );
         let error = AlreadyRunning { holder, progress };
-        let hint = Some("wait for it, or stop it with SIGTERM; its checkpoint stays".to_owned());
+        let hint =
+            Some("wait for it (--wait-for-active), or stop it with SIGTERM; its checkpoint stays".to_owned());
         self.close(&error, hint, NOTHING_STARTED.to_owned(), Some(self.again()), ExitStatus::AlreadyRunning)
+    }
+
+    fn stopped_before_start(&self, signal: Signal) -> ExitStatus {
+        let (next_command, status) = (Some(self.again()), ExitStatus::Interrupted(signal));
+        self.close(&StoppedWaiting(signal), None, NOTHING_STARTED.to_owned(), next_command, status)
     }
 
     fn left_at_once(&self, status: ExitStatus) -> ExitStatus {
@@ -219,6 +229,11 @@ struct AlreadyRunning {
     holder: String,
     progress: String,
 }
+
+/// A signal came before it was this run's turn.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by {} while waiting for another run to end", .0.name())]
+struct StoppedWaiting(Signal);
 
 /// A second signal came.
 #[derive(Debug, thiserror::Error)]

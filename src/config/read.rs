@@ -72,6 +72,11 @@ impl Reader {
         self.required(key, |text| humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero()))
     }
 
+    /// A duration that may be zero.
+    pub(super) fn wait(&mut self, key: &str) -> Option<Duration> {
+        self.required(key, |text| humantime::parse_duration(text).ok())
+    }
+
     pub(super) fn endpoint(&mut self, key: &str) -> Option<Url> {
         let setting = Setting::of(key)?;
         let value = self.layers.get(key)?.1.trim().to_owned();

@@ -60,6 +60,8 @@ pub struct Settings {
     pub yotpo_connections: ClientSettings,
     /// Connections to Treasure Data.
     pub treasure_data_connections: ClientSettings,
+    /// How long another run of the same target on this machine is waited for.
+    pub wait_for_active: Duration,
     /// The summary on stdout.
     pub summary: SummaryFormat,
 }
@@ -213,6 +215,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let resume = resume(reader);
     let run_lifetime = run_lifetime(reader);
     let without_table_ids = switch(reader, "without-table-ids");
+    let wait_for_active = reader.wait("wait-for-active");
     let summary = reader.parsed("summary");
     // Read by `telemetry` before everything else; checked here with the others.
     let _: Option<LogFormat> = reader.parsed("log-format");
@@ -251,6 +254,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
             without_table_ids: without_table_ids?,
         },
         retry: retry?,
+        wait_for_active: wait_for_active?,
         summary: summary?,
     })
 }

@@ -10,7 +10,7 @@ use super::quarantine::Quarantine;
 use crate::checkpoint::{RunState, SavedSet, StateStore};
 use crate::clock::Clock;
 use crate::identity::{
-    BallotName, Fingerprint, Mode, OwnSessionName, OwnTable, RunId, SessionName, TableName,
+    BallotName, Fingerprint, Mode, OwnSessionName, OwnTable, RunId, SessionName, TableName, TableSuffix,
 };
 use crate::run::decide::{OwnSet, Progress as SetProgress, Winner};
 use crate::treasure_data::TreasureDataClient;
@@ -112,6 +112,26 @@ impl RunNames {
             None => Ok(self.target.clone()),
             Some(table) => Ok(OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render()?),
         }
+    }
+
+    pub(super) fn is_ballot(&self, ballot: &BallotName) -> bool {
+        ballot.fingerprint == self.fingerprint && ballot.run_id == self.run_id && ballot.mode == self.mode
+    }
+
+    /// Whether it is a session of this run.
+    pub(super) fn is_set(&self, own: &OwnSessionName) -> bool {
+        own.fingerprint == self.fingerprint
+            && own.table.is_some() == (self.mode == Mode::Replace)
+            && own.is_of(&self.run_id)
+    }
+
+    /// The temporary table of a session. Its own id is in its name: it is never the target, whatever was renamed.
+    pub(super) fn temporary_table(&self, own: &OwnSessionName) -> Result<Option<TableName>, RunError> {
+        let OwnSessionName { fingerprint, nonce, target, .. } = *own;
+        let suffix = TableSuffix::Rows;
+        let name =
+            own.table.map(|table| OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render());
+        Ok(name.transpose()?)
     }
 
     pub(super) fn scratch_table(&self, set: &OwnSet) -> Result<TableName, RunError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::LoadSettings;
-use super::context::{Run, Services};
+use super::context::{Run, Services, restored};
 use super::error::RunError;
 use super::housekeeping::sweep_stale_runs;
 use super::outcome::{Outcome, RunReport};
@@ -14,7 +14,7 @@ use super::start::{Start, decide_start, load_attempt};
 use super::steps::{Executor, WinnerFacts, cancel_on_stop, remove_set};
 use super::transfer::with_shutdown_grace;
 use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun, RunPhase, StateStore};
-use crate::identity::RunId;
+use crate::identity::{RunId, RunSession};
 use crate::run::decide::{Attempt, Ending, OwnSet, Winner};
 use crate::signal::StopRequests;
 
@@ -41,7 +41,9 @@ pub async fn run(
         Ok(Start::LegacyDone(legacy)) => return Ok(report_of_legacy(services, progress, &legacy, started)),
         Err(error) => return Err(failed_to_start(error, store, is_shared)),
     };
-    progress.resume_from(&state);
+    if resumed {
+        progress.resume_from(&state);
+    }
     let mut run = Run::new(services, settings, store, progress, state, saved, resumed);
     let mut may_start_over = resumed;
     loop {
@@ -75,6 +77,10 @@ struct Ended {
 /// Makes the attempt, and what follows from its end.
 async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError> {
     let state = run.journal.state();
+    if let (RunPhase::Finished, false, Some(set)) = (state.phase, state.keeps_marker, state.set) {
+        // It was killed while it removed what is left: whatever is gone by now, the rows are in the table.
+        return finish_up(run, restored(&set).as_winner(), stop).await;
+    }
     let table = run.settings.target.label();
     tracing::info!(run_id = %state.run_id, table, mode = %state.mode, "started");
     let mut executor = Executor::new(run, load_attempt(run), stop);
@@ -84,8 +90,14 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
         Ending::Loaded { winner, joined } => {
             let ended = loaded(winner, joined, facts);
             let work = async {
-                run.journal.update(|state| state.phase = RunPhase::Finished).await?;
-                clean_up(run, executor.attempt(), &winner).await;
+                let saved = OwnSet::of_winner(&winner);
+                run.journal
+                    .update(|state| {
+                        state.phase = RunPhase::Finished;
+                        state.set = Some(super::context::saved(&saved));
+                    })
+                    .await?;
+                clean_up(run, executor.attempt()).await;
                 run.journal.finish(finished(run, &ended)).await
             };
             with_shutdown_grace(&run.services.clock, stop, work).await?;
@@ -116,15 +128,35 @@ pub(super) fn unsuccessful(run: &Run<'_>, attempt: &Attempt, ending: Ending, fac
     RunError::Ended { ending, session, job_id }
 }
 
+/// Does what is left of a run that nobody else knows and whose rows are in the table.
+async fn finish_up(run: &Run<'_>, winner: Winner, stop: &StopRequests) -> Result<Ended, RunError> {
+    let state = run.journal.state();
+    let facts = WinnerFacts {
+        rows: winner.totals.map(|totals| totals.valid.saturating_sub(state.error_records)),
+        error_records: state.error_records,
+        job_id: state.job_id,
+        was_done_before: false,
+    };
+    let ended = loaded(winner, false, facts);
+    let work = async {
+        if let Err(error) = remove_run(run).await {
+            tracing::warn!(%error, "everything is loaded, but not all that is left of the run could be removed");
+        }
+        run.journal.finish(finished(run, &ended)).await
+    };
+    with_shutdown_grace(&run.services.clock, stop, work).await?;
+    Ok(ended)
+}
+
 /// Removes what nobody needs any more. A failure costs nothing but what is left.
-async fn clean_up(run: &Run<'_>, attempt: &Attempt, winner: &Winner) {
+async fn clean_up(run: &Run<'_>, attempt: &Attempt) {
     let cleanup = attempt.cleanup(run.journal.state().keeps_marker);
     let removal = async {
         if let Some(own) = cleanup.own {
             remove_set(run, &own).await?;
         }
         if cleanup.run {
-            remove_run(run, attempt.generation(), winner).await?;
+            remove_run(run).await?;
         } else {
             sweep_stale_runs(run).await;
         }
@@ -135,12 +167,24 @@ async fn clean_up(run: &Run<'_>, attempt: &Attempt, winner: &Winner) {
     }
 }
 
-/// Removes the ballots of a run, then its winner.
-pub(super) async fn remove_run(run: &Run<'_>, generation: u8, winner: &Winner) -> Result<(), RunError> {
-    for generation in 0..=generation {
-        run.client().delete_session(&run.names.ballot(generation)?).await?;
+/// Removes everything of a run that nobody else knows: its ballots first, so that nothing can be decided any more.
+pub(super) async fn remove_run(run: &Run<'_>) -> Result<(), RunError> {
+    let mut sets = Vec::new();
+    for session in run.client().sessions().await? {
+        match RunSession::parse(&session.name) {
+            Some(RunSession::Ballot(ballot)) if run.names.is_ballot(&ballot) => {
+                run.client().delete_session(&ballot.render()?).await?;
+            }
+            Some(RunSession::Own(own)) if run.names.is_set(&own) => sets.push(own),
+            _ => {}
+        }
     }
-    run.client().delete_session(&run.names.session(winner)?).await?;
+    for own in sets {
+        run.client().delete_session(&own.render()?).await?;
+        if let Some(table) = run.names.temporary_table(&own)? {
+            run.client().delete_table(&run.settings.target.database, &table).await?;
+        }
+    }
     Ok(())
 }
 
@@ -239,7 +283,7 @@ fn lost_its_cursor(run: &Run<'_>, error: &RunError) -> bool {
 /// The set of an earlier process cannot be completed: it is removed, and another begun.
 async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
     if let Some(set) = run.journal.state().set {
-        remove_set(run, &super::context::restored(&set)).await?;
+        remove_set(run, &restored(&set)).await?;
     }
     run.journal.update(|state| state.begin_set()).await?;
     run.resumed = false;

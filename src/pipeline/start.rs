@@ -11,11 +11,12 @@ use super::progress::Progress;
 use super::run::{remove_run, unsuccessful};
 use super::settings::{LoadSettings, ResumePolicy};
 use super::steps::{Executor, remove_set};
-use crate::checkpoint::{LegacyPhase, LegacyRun, RunPhase, RunState, StateError, StateStore};
+use crate::checkpoint::{LegacyPhase, LegacyRun, RunState, StateError, StateStore};
 use crate::identity::{Mode, RunId, RunSession};
 use crate::run::decide::{Attempt, Ending, Lifetime, OwnSet, Purpose};
 use crate::signal::StopRequests;
 use crate::treasure_data::SessionStatus;
+use crate::yotpo::{LoyaltyCheck, LoyaltyVerdict};
 
 /// Where a run starts.
 pub(super) enum Start {
@@ -58,7 +59,7 @@ pub(super) async fn decide_start(
                     rows = state.rows,
                     "resuming an interrupted run"
                 );
-                let resumed = state.has_stored_parts() || state.phase >= RunPhase::Proposed;
+                let resumed = is_usable(&state, settings);
                 let saved = Some(state.clone().into());
                 return Ok(Start::Attempt { state: state.into(), saved, resumed });
             }
@@ -84,10 +85,19 @@ pub(super) fn load_attempt(run: &Run<'_>) -> Attempt {
         attempt = attempt.accepting_unknown_tables();
     }
     match state.set {
-        Some(set) if state.has_stored_parts() || set.proposed => attempt.resuming(restored(&set)),
+        Some(set) if is_usable(&state, run.settings) => attempt.resuming(restored(&set)),
         Some(set) => attempt.discarding(restored(&set)),
         None => attempt,
     }
+}
+
+/// Whether anything of the saved set can be used.
+fn is_usable(state: &RunState, settings: &LoadSettings) -> bool {
+    let is_complete = state.set.is_some_and(|set| set.totals.is_some() || set.proposed);
+    // Had Yotpo been corrected since, the rows that are stored would still be without.
+    let is_lost =
+        state.loyalty.verdict() == LoyaltyVerdict::Lost && settings.loyalty_check == LoyaltyCheck::On;
+    is_complete || state.has_stored_parts() && !is_lost
 }
 
 /// A commit may come a fifth of the lifetime after the last proposal.
@@ -107,14 +117,15 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
     let own = state.set.map(|set| restored(&set));
     let mut executor = Executor::new(run, attempt, stop);
     let ending = executor.run_to_end().await?;
-    let (generation, facts) = (executor.attempt().generation(), executor.winner_facts());
+    let facts = executor.winner_facts();
     match ending {
         Ending::Abandoned => {
             if let Some(own) = own {
                 remove_set(run, &own).await?;
             }
             if !state.keeps_marker {
-                remove_ballots(run, generation, executor.attempt().own()).await?;
+                remove_run(run).await?;
+                remove_abandonment(run, executor.attempt().own()).await?;
             }
             run.journal.forget().await?;
             tracing::info!(run_id = %state.run_id, "the run was abandoned: it loads nothing any more");
@@ -127,7 +138,7 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
                 "it was too late to abandon the run: its rows are in the table"
             );
             if !state.keeps_marker {
-                remove_run(run, generation, &winner).await?;
+                remove_run(run).await?;
             }
             run.journal.forget().await?;
             Ok(true)
@@ -136,11 +147,8 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
     }
 }
 
-/// What stands for the abandonment of a run that nobody else knows.
-async fn remove_ballots(run: &Run<'_>, generation: u8, own: Option<&OwnSet>) -> Result<(), RunError> {
-    for generation in 0..=generation {
-        run.client().delete_session(&run.names.ballot(generation)?).await?;
-    }
+/// `replace` has a table that stands for the abandonment.
+async fn remove_abandonment(run: &Run<'_>, own: Option<&OwnSet>) -> Result<(), RunError> {
     match own {
         Some(own) if run.names.mode == Mode::Replace => remove_set(run, own).await,
         _ => Ok(()),
@@ -159,12 +167,8 @@ async fn abandon_earlier_attempts(
     let names = RunNames::of(state);
     let sessions = services.treasure_data.sessions().await?;
     let is_of_run = |name: &str| match RunSession::parse(name) {
-        Some(RunSession::Own(own)) => own.fingerprint == names.fingerprint() && own.is_of(&names.run_id),
-        Some(RunSession::Ballot(ballot)) => {
-            ballot.fingerprint == names.fingerprint()
-                && ballot.run_id == names.run_id
-                && ballot.mode == names.mode
-        }
+        Some(RunSession::Own(own)) => names.is_set(&own),
+        Some(RunSession::Ballot(ballot)) => names.is_ballot(&ballot),
         _ => false,
     };
     if !sessions.iter().any(|session| is_of_run(&session.name)) {

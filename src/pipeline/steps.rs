@@ -44,6 +44,8 @@ pub(super) struct Executor<'a> {
     winner: WinnerFacts,
     /// Whether anything had to be done for the winner.
     has_changed_winner: bool,
+    /// Whether the API key was able to look at the target.
+    may_look: bool,
 }
 
 /// What was seen of the winner's session.
@@ -68,6 +70,7 @@ impl<'a> Executor<'a> {
             job_before: None,
             winner: WinnerFacts::default(),
             has_changed_winner: false,
+            may_look: false,
         }
     }
 
@@ -168,9 +171,18 @@ impl<'a> Executor<'a> {
         }
     }
 
-    async fn target(&self) -> Result<TableLook, RunError> {
+    /// The target. A key that could look at it once and is denied now says nothing about the table.
+    async fn target(&mut self) -> Result<TableLook, RunError> {
         let target = &self.run.settings.target;
-        Ok(self.run.client().table(&target.database, &target.table).await?)
+        let look = self.run.client().table(&target.database, &target.table).await?;
+        match look {
+            TableLook::Denied if self.may_look => Err(RunError::Denied),
+            TableLook::Denied => Ok(look),
+            TableLook::Missing | TableLook::Is(_) => {
+                self.may_look = true;
+                Ok(look)
+            }
+        }
     }
 
     /// A table of our own; where ids cannot be read, its name alone stands for it.
@@ -182,7 +194,7 @@ impl<'a> Executor<'a> {
         }))
     }
 
-    async fn survey(&self) -> Result<Seen, RunError> {
+    async fn survey(&mut self) -> Result<Seen, RunError> {
         let sessions = self.run.client().sessions().await?;
         let target = target_seen(self.target().await?);
         Ok(Seen::Surveyed(survey(&sessions, target, &self.run.names)))

@@ -20,7 +20,7 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
     let mut survey = Survey { target, committed: None, oldest: None, other_protocol: None };
     for session in sessions {
         match RunSession::parse(&session.name) {
-            Some(RunSession::Own(own)) if is_of_run(&own, names) => {
+            Some(RunSession::Own(own)) if names.is_set(&own) => {
                 let time = own.nonce.time();
                 survey.oldest = Some(survey.oldest.map_or(time, |oldest| oldest.min(time)));
                 let is_committed =
@@ -39,12 +39,6 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
         }
     }
     survey
-}
-
-fn is_of_run(own: &OwnSessionName, names: &RunNames) -> bool {
-    own.fingerprint == names.fingerprint()
-        && own.table.is_some() == (names.mode == Mode::Replace)
-        && own.is_of(&names.run_id)
 }
 
 /// Whether what is committed by that session is in the table that the target is now.

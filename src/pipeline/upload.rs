@@ -38,6 +38,8 @@ pub(super) struct Uploader<'a> {
     uploads: FuturesUnordered<BoxFuture<'a, Result<Option<Stored>, TreasureDataError>>>,
     /// The session takes no parts any more.
     is_lost: bool,
+    /// The last part was closed.
+    is_closed: bool,
 }
 
 /// What went through the uploader, and what went before it.
@@ -82,6 +84,7 @@ impl<'a> Uploader<'a> {
             ledger: Ledger::new(state.parts, state.rows, state.rejected_customers),
             uploads: FuturesUnordered::new(),
             is_lost: false,
+            is_closed: false,
         }
     }
 
@@ -142,9 +145,8 @@ impl<'a> Uploader<'a> {
             || self.builder.rows() + rows > max_rows
     }
 
-    /// Uploads the last part, which carries the totals, once all others are stored.
+    /// Uploads the last part, which carries the totals. All others are stored by then.
     pub(super) async fn finish(mut self) -> Result<Uploaded, RunError> {
-        self.drain().await?;
         if self.is_lost {
             return Ok(Uploaded::SessionLost);
         }
@@ -152,6 +154,7 @@ impl<'a> Uploader<'a> {
             return Ok(Uploaded::NothingFurther);
         }
         let Totals { rows: valid, rejected } = self.total;
+        self.is_closed = true;
         self.close_part(Some(self.total)).await?;
         self.drain().await?;
         if self.is_lost {
@@ -227,7 +230,10 @@ impl<'a> Uploader<'a> {
         self.builder.reuse(body);
         tracing::debug!(part = position, bytes = compressed, rows = part.rows, "part stored");
         self.run.progress.part_stored(compressed, row_bytes);
-        if let Some(prefix) = self.ledger.stored(position, part) {
+        // The last part is saved with its totals: without them a later process would take it for any other.
+        if let Some(prefix) = self.ledger.stored(position, part)
+            && !self.is_closed
+        {
             self.run
                 .journal
                 .update(|state| {

@@ -91,7 +91,13 @@ fn treasure_data_without_uploads() -> ScriptedServer {
             return (500, refusal(&asked.headers, ""));
         }
         if asked.line.contains("bulk_import/list") {
+            return (200, r#"{"bulk_imports":[]}"#.to_owned());
+        }
+        if asked.line.contains("/table/show") {
             return (403, refusal(&asked.headers, ""));
+        }
+        if asked.line.contains("/bulk_import/show") {
+            return (404, refusal(&asked.headers, ""));
         }
         (200, "{}".to_owned())
     })

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use yotpo_td::checkpoint::StateStore;
+use yotpo_td::identity::{OwnTable, RunSession};
 use yotpo_td::sandbox::{FaultKind, SandboxSettings, Service};
 
 use crate::binary::{DATABASE, Running, Surroundings, TABLE, wait_until};
@@ -255,15 +256,25 @@ impl Point {
         }
     }
 
-    /// Exactly the source's rows, and nothing left behind but the marker of a run that has an id.
+    /// Exactly the source's rows. Nothing is left behind, but of a run that has an id: its winner, its ballot, and what
+    /// the attempt that was killed made, since nobody can know that it is dead.
     fn assert_complete(&self) {
         let control = self.surroundings.control();
         let found = self.surroundings.verification().unwrap();
         assert!(found.is_exact(), "{self}: {found:?}");
-        let sessions: Vec<_> = control.sessions().iter().map(|session| session.status).collect();
-        let expected: &[&str] = if self.way.is_elsewhere() { &["committed"] } else { &[] };
-        assert_eq!(sessions, expected, "{self}: sessions");
-        assert_eq!(control.tables(), [(DATABASE.to_owned(), TABLE.to_owned())], "{self}: tables");
+        let sessions = control.sessions();
+        let mut tables = control.tables();
+        if self.way.is_elsewhere() {
+            let committed = sessions.iter().filter(|session| session.status == "committed").count();
+            assert_eq!(committed, 1, "{self}: {sessions:?}");
+            let foreign = |name: &str| RunSession::parse(name).is_none();
+            assert!(!sessions.iter().any(|session| foreign(&session.name)), "{self}: {sessions:?}");
+            assert!(sessions.len() <= 4, "{self}: {sessions:?}");
+            tables.retain(|(_, table)| OwnTable::parse(table).is_none());
+        } else {
+            assert_eq!(sessions, [], "{self}: sessions");
+        }
+        assert_eq!(tables, [(DATABASE.to_owned(), TABLE.to_owned())], "{self}: tables");
     }
 }
 

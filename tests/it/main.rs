@@ -1,6 +1,9 @@
 //! What the program promises, tested from outside.
 
 #[cfg(test)]
+#[cfg(unix)]
+mod attempts;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod binary;
@@ -79,6 +82,9 @@ mod tls;
 #[path = "../tls_relay/mod.rs"]
 #[expect(dead_code, reason = "the times are for the limiter's benchmark")]
 mod tls_relay;
+#[cfg(test)]
+#[cfg(unix)]
+mod waiting;
 #[cfg(test)]
 mod watchdog;
 #[cfg(test)]

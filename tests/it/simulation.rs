@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use yotpo_td::identity::Mode;
+use yotpo_td::identity::{Mode, RunSession};
+use yotpo_td::pipeline::Outcome;
 use yotpo_td::sandbox::{Control, FaultPlan, SandboxSettings};
 
 use crate::fault_sweep::check_aftermath;
@@ -182,7 +183,8 @@ fn later(mut plan: FaultPlan, world: &World) -> FaultPlan {
     plan
 }
 
-/// Nothing but the marker of a run with an id, and a committed session whose deletion failed.
+/// Nothing of a run without an id. Of one with an id: its ballots, its winner, and what attempts made that others must
+/// take for alive.
 async fn assert_what_is_left(world: &World, run_id: Option<&str>, seed: u64) {
     assert_eq!(world.saved(), None, "seed {seed}");
     let left = world.leftovers();
@@ -190,12 +192,21 @@ async fn assert_what_is_left(world: &World, run_id: Option<&str>, seed: u64) {
         None => assert_eq!(left, [""; 0], "seed {seed}"),
         Some(id) => {
             let sessions = world.control().sessions();
-            let [marker] = &sessions[..] else { panic!("seed {seed}: {sessions:?}") };
-            assert_eq!((left.len(), marker.status), (1, "committed"), "seed {seed}: {left:?}");
+            let committed = sessions.iter().filter(|session| session.status == "committed").count();
+            assert_eq!(committed, 1, "seed {seed}: {sessions:?}");
+            for session in &sessions {
+                let ours = RunSession::parse(&session.name);
+                assert!(
+                    matches!(ours, Some(RunSession::Ballot(_) | RunSession::Own(_))),
+                    "seed {seed}: {session:?}"
+                );
+            }
             // Whoever starts it again, and be it elsewhere, loads nothing.
             let before = world.control().import_jobs();
             std::fs::remove_file(world.store().path()).ok();
-            world.run_with(&[("run-id", id)]).await.unwrap();
+            let report = world.run_with(&[("run-id", id)]).await.unwrap();
+            assert_eq!(report.outcome, Outcome::AlreadyCommitted, "seed {seed}");
+            assert_eq!(report.rows, Some(world.control().customers()), "seed {seed}");
             assert_eq!(world.content(), TableContent::Complete, "seed {seed}");
             assert_eq!(world.control().import_jobs(), before, "seed {seed}");
         }

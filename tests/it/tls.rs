@@ -126,7 +126,7 @@ fn server_of_another_authority_is_refused_at_once() {
     let encrypted = Encrypted::new();
     let other = encrypted.file("other.pem", &Authority::named("another").pem());
     let end = encrypted.sync("SSL_CERT_FILE", &other);
-    end.assert_code(4);
+    end.assert_code(5);
     assert_words!("other_authority", told(&end));
     encrypted.assert_nothing_was_sent();
 }
@@ -139,7 +139,7 @@ fn without_ssl_cert_file_the_system_does_not_know_the_authority() {
     let (code, words) = if end.stderr.contains("no root certificates") {
         (6, "no server can be trusted")
     } else {
-        (4, "the server's certificate is not trusted")
+        (5, "the server's certificate is not trusted")
     };
     end.assert_code(code);
     assert!(end.closing().contains(words), "{}", end.stderr);

@@ -42,6 +42,7 @@ fn defaults_are_the_published_ones() {
     assert_eq!(settings.summary, SummaryFormat::Text);
     assert_eq!(settings.load.resume.state_folder.to_str(), Some("/somebody/.local/state/yotpo-td"));
     assert_eq!(settings.load.resume.policy, ResumePolicy::Within(Duration::from_secs(6 * 3_600)));
+    assert_eq!(settings.wait_for_active, Duration::ZERO);
     assert_eq!(settings.load.guards, ReplaceGuards { allow_empty: false, min_rows_ratio: 0.5 });
     assert_eq!((settings.load.max_error_records, settings.load.quarantine_folder), (0, None));
 }
@@ -75,6 +76,7 @@ fn every_bound_is_kept() {
         ("max-retries", &["0", "1000"], &["1001", "-1"]),
         ("requests-per-second", &["0.5", "4.5", "1000000"], &["0", "-1", "1000001", "NaN", "inf"]),
         ("request-timeout", &["1ms", "2h"], &["0s", "30", "1x"]),
+        ("wait-for-active", &["0s", "0", "1ms", "2h"], &["", "30", "-1s"]),
         ("mode", &["append", "replace"], &["Append", "truncate"]),
         ("log-level", &["debug", "yotpo_td::retry=trace,info"], &["a=b=c"]),
     ] {

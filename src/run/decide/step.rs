@@ -156,6 +156,12 @@ impl OwnSet {
         Self { nonce, target, table, suffix, totals, progress: Progress::Planned, proposed: false }
     }
 
+    /// A set that won, as far as a ballot tells.
+    pub const fn of_winner(winner: &Winner) -> Self {
+        let Winner { nonce, target, table, suffix, totals } = *winner;
+        Self { nonce, target, table, suffix, totals, progress: Progress::Created, proposed: true }
+    }
+
     /// The set as a ballot would name it.
     pub const fn as_winner(&self) -> Winner {
         let Self { nonce, target, table, suffix, totals, .. } = *self;
