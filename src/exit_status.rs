@@ -78,7 +78,7 @@ impl ExitStatus {
             Self::LocalFailed => "local disk or state failed",
             Self::DataRefused => "data refused (guard, error records)",
             Self::AlreadyRunning => "another run is active or has replaced the table",
-            Self::NeedsAttention => "a person must look: what happened cannot be known",
+            Self::NeedsAttention => "needs attention: what was loaded cannot be determined",
             Self::Interrupted(Signal::Interrupt) => "interrupted (Ctrl-C)",
             Self::Interrupted(Signal::Terminate) => "terminated (SIGTERM)",
         }

@@ -136,8 +136,8 @@ pub enum GuardError {
     NoRows,
     /// The store has far fewer customers than before.
     #[error(
-        "{} rows is {:.0} % of the {} that {} (minimum {:.0} %)",
-        thousands(*found), percentage(*found, *before), thousands(*before),
+        "{} rows is {} % of the {} that {} (minimum {:.0} %)",
+        thousands(*found), share(*found, *before, *ratio), thousands(*before),
         if *from_last_run { "the last successful run loaded" } else { "the table holds" },
         ratio * 100.0
     )]
@@ -314,9 +314,15 @@ fn hint(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>) -> 
     })
 }
 
+/// Percent of `whole`, rounded, unless that would look like the minimum that was missed.
 #[expect(clippy::cast_precision_loss, reason = "a share to show")]
-fn percentage(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+fn share(part: u64, whole: u64, minimum: f64) -> String {
+    let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    if percent.round() < (minimum * 100.0).round() {
+        format!("{percent:.0}")
+    } else {
+        format!("{}", (percent * 100.0).floor() / 100.0)
+    }
 }
 
 /// A number with separators.

@@ -71,13 +71,14 @@ impl RecoveryState {
             }
             Self::Resumable { session, rows, parts } => {
                 let parts = if *parts == 1 { "1 part".to_owned() } else { format!("{parts} parts") };
+                let rows = if *rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
                 format!(
-                    "{rows} rows in {parts} of session {session}, {untouched}; the next run resumes from there"
+                    "{rows} in {parts} of session {session}; {untouched}; the next run resumes from there"
                 )
             }
             Self::MaybeCommitted { ingestion_time } => format!(
-                "the rows with time {ingestion_time} may be in {target} now or soon; the next run of the same id sees \
-                 this through and loads nothing twice"
+                "the rows with time {ingestion_time} may be in {target} now or soon; the same command sees this through \
+                 and loads nothing twice"
             ),
             Self::Unknown => format!("what is in {target} cannot be known from here"),
         }

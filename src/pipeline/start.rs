@@ -53,13 +53,8 @@ pub(super) async fn decide_start(
         let now = services.clock.unix_time().as_secs();
         match why_not_resumable(&state, settings, now) {
             None => {
-                tracing::info!(
-                    run_id = %state.run_id,
-                    pages = state.position.page(),
-                    rows = state.rows,
-                    "resuming an interrupted run"
-                );
                 let resumed = is_usable(&state, settings);
+                report_start(&state, resumed);
                 let saved = Some(state.clone().into());
                 return Ok(Start::Attempt { state: state.into(), saved, resumed });
             }
@@ -98,6 +93,17 @@ fn is_usable(state: &RunState, settings: &LoadSettings) -> bool {
     let is_lost =
         state.loyalty.verdict() == LoyaltyVerdict::Lost && settings.loyalty_check == LoyaltyCheck::On;
     is_complete || state.has_stored_parts() && !is_lost
+}
+
+fn report_start(state: &RunState, resumed: bool) {
+    let RunState { run_id, rows, .. } = state;
+    if resumed {
+        tracing::info!(%run_id, pages = state.position.page(), rows, "resuming an interrupted run");
+    } else if state.has_stored_parts() {
+        tracing::info!(%run_id, "an interrupted run had stored customers without loyalty data, starting over");
+    } else {
+        tracing::info!(%run_id, "an interrupted run had stored nothing yet, starting over");
+    }
 }
 
 /// A commit may come a fifth of the lifetime after the last proposal.

@@ -33,7 +33,7 @@ impl TreasureDataError {
             }
             Self::Call(source) => source
                 .trust_hint()
-                .unwrap_or("Treasure Data or the network is unavailable or returned an error; run it again")
+                .unwrap_or("Treasure Data returned an error or could not be reached; run it again")
                 .to_owned(),
             Self::NoDatabase { database, .. } => {
                 format!(

@@ -260,7 +260,7 @@ fn files_that_the_group_can_write_are_set_back_and_the_run_resumes() {
     set_mode(&lock, 0o664);
     let end = surroundings.run(&[]);
     end.assert_code(0);
-    assert!(end.stdout.contains("(gone on with)"), "{}", end.stdout);
+    assert!(end.stdout.contains("(resumed)"), "{}", end.stdout);
     let warnings: Vec<_> = end
         .stderr
         .lines()
@@ -312,9 +312,11 @@ fn code_7_replace_refuses_a_result_that_shrank() {
     let end = surroundings.run(&["--mode", "replace"]);
     end.assert_code(7);
     assert_eq!(surroundings.rows(), 200);
-    assert_eq!(surroundings.control().tables().len(), 1, "the temporary table is left");
+    assert_eq!(surroundings.control().tables().len(), 2, "what is stored stays, with the temporary table");
     assert_words!("code_7_shrunk", told(&end));
-    surroundings.run(&["--mode", "replace", "--min-rows-ratio", "0.3"]).assert_code(0);
+    let resumed = surroundings.run(&["--mode", "replace", "--min-rows-ratio", "0.3"]);
+    resumed.assert_code(0);
+    assert!(resumed.stdout.contains("(resumed)"), "{}", resumed.stdout);
     surroundings.assert_exact_and_clean();
 }
 
@@ -340,7 +342,7 @@ fn code_8_names_the_run_that_is_active() {
     let first = Running::start(surroundings.sync(&["--batch-size", "5"]));
     surroundings.wait_for_fault();
     crate::binary::wait_until("five parts are stored", || {
-        surroundings.saved_run().is_some_and(|run| run.parts == 6)
+        surroundings.saved_run().is_some_and(|run| run.parts == 5)
     });
     let end = surroundings.run(&["--batch-size", "5"]);
     end.assert_code(8);
@@ -368,7 +370,7 @@ fn cut_off_and_gone_on_with(surroundings: &Surroundings, arguments: &[&str]) -> 
     surroundings.end_faults();
     let second = go_on(surroundings, &end);
     second.assert_code(0);
-    assert!(second.stdout.contains("(gone on with)"), "{}", second.stdout);
+    assert!(second.stdout.contains("(resumed)"), "{}", second.stdout);
     // What the first had stored is not this one's doing: about 35 of the 60.
     assert!((20.0..45.0).contains(&customers_by_rate(&second.stdout)), "{}", second.stdout);
     surroundings.assert_exact_and_clean();

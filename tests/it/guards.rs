@@ -1,12 +1,13 @@
-//! What `replace` refuses to publish: the table stays, nothing is left behind, and the flag lifts it.
+//! What `replace` refuses to publish: the table stays, what is stored stays, and a flag resumes from there.
 
 use yotpo_td::checkpoint::{FinishedAs, FinishedRun};
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::Mode;
 use yotpo_td::pipeline::{GuardError, Outcome, RecoveryState, RunError};
+use yotpo_td::run::decide::Ending;
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
 
-use crate::harness::{BEGINNING, Scenario, TABLE, World};
+use crate::harness::{BEGINNING, Scenario, TABLE, Verdict, World};
 use crate::watchdog::on_virtual_time;
 
 fn empty_store(mut scenario: Scenario) -> Scenario {
@@ -26,7 +27,14 @@ fn append_of_an_empty_store_makes_nothing() {
         let report = world.run().await.unwrap();
         assert_eq!(report.outcome, Outcome::NothingToLoad);
         assert_eq!(world.control().tables(), []);
-        assert_eq!(world.control().requests(Service::TreasureData), 0);
+        let asked: Vec<_> =
+            world.control().operations().into_keys().map(|(_, operation)| operation).collect();
+        let looks = [Operation::ShowTable, Operation::ShowSession, Operation::ListSessions];
+        assert_eq!(
+            asked,
+            [&[Operation::AccessToken, Operation::Customers][..], &looks].concat(),
+            "it only looks"
+        );
         world.assert_clean();
     });
 }
@@ -49,14 +57,37 @@ fn replace_by_an_empty_store_is_refused_unless_it_is_allowed() {
 }
 
 #[test]
-fn emptying_a_table_whose_answer_is_lost_for_good_does_not_claim_that_it_is_untouched() {
+fn emptying_a_table_whose_responses_are_lost_is_seen_by_the_id_of_the_target() {
     on_virtual_time(async || {
         let world = World::start(empty_store(Scenario::replace())).await;
         let target = FaultTarget::EveryOf(Operation::RenameTable);
         let fault = Fault { service: Service::TreasureData, target, kind: FaultKind::ResetAfterAction };
         world.control().set_faults(FaultPlan { faults: vec![fault] });
-        let failure = world.run_with(&[("allow-empty", "on")]).await.unwrap_err();
-        assert!(matches!(failure.recovery, RecoveryState::MaybeCommitted { .. }), "{failure:?}");
+        let report = world.run_with(&[("allow-empty", "on")]).await.unwrap();
+        assert_eq!((report.outcome, report.rows), (Outcome::Emptied, Some(0)));
+        assert_eq!(world.control().operation_requests(Operation::RenameTable), 2, "each was made once");
+        assert_eq!(world.control().row_count(world.database(), TABLE), Some(0));
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn emptying_a_table_behind_which_nothing_is_seen_does_not_claim_that_it_is_untouched() {
+    on_virtual_time(async || {
+        let world = World::start(empty_store(Scenario::replace())).await;
+        let settings = world.settings_with(&[("allow-empty", "on")]);
+        let result = world.watched_run(&settings, |control| {
+            // The rename is on its way: from now on nothing comes back.
+            if control.operation_requests(Operation::RenameTable) == 2 {
+                let (service, target) = (Service::TreasureData, FaultTarget::Every);
+                let fault = Fault { service, target, kind: FaultKind::ResetBeforeAction };
+                control.set_faults(FaultPlan { faults: vec![fault] });
+            }
+            Verdict::GoOn
+        });
+        let failure = result.await.unwrap().unwrap_err();
+        let recovery = RecoveryState::MaybeCommitted { ingestion_time: BEGINNING };
+        assert_eq!(failure.recovery, recovery, "{failure:?}");
         world.control().set_faults(FaultPlan::none());
         world.run_with(&[("allow-empty", "on")]).await.unwrap();
         assert_eq!(world.control().row_count(world.database(), TABLE), Some(0));
@@ -70,17 +101,19 @@ fn far_fewer_rows_than_the_table_holds_are_refused() {
         let world = World::start(table_of(201)).await;
         let failure = world.run().await.unwrap_err();
         let RunError::Guard(error) = &failure.error else { panic!("{failure:?}") };
-        let told = error.to_string();
-        assert!(
-            told.contains("100 rows") && told.contains("201") && told.contains("--min-rows-ratio"),
-            "{told}"
-        );
+        assert_eq!(error.to_string(), "100 rows is 49.75 % of the 201 that the table holds (minimum 50 %)");
+        assert!(failure.error.hint().unwrap().contains("--min-rows-ratio"), "{failure:?}");
         assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
-        assert_eq!(failure.recovery, RecoveryState::Deleted);
+        let RecoveryState::Resumable { parts, rows, .. } = failure.recovery else { panic!("{failure:?}") };
+        assert_eq!((parts, rows), (9, 90), "all but the part that would carry the totals");
         world.assert_untouched();
-        world.assert_clean();
         assert_eq!(world.control().import_jobs(), 0, "it is known before the load");
-        world.run_with(&[("min-rows-ratio", "0.4")]).await.unwrap();
+        let mut fetched = world.control().page_fetches();
+        fetched.retain(|customer, _| *customer < rows);
+        let report = world.run_with(&[("min-rows-ratio", "0.4")]).await.unwrap();
+        assert!(report.resumed);
+        let again = world.control().page_fetches();
+        assert!(fetched.iter().all(|(customer, fetches)| again[customer] == *fetches), "{again:?}");
         world.assert_complete();
         world.assert_clean();
     });
@@ -136,7 +169,7 @@ fn far_fewer_rows_than_the_last_success_loaded_are_refused() {
 }
 
 #[test]
-fn a_key_that_may_not_count_the_table_still_replaces_it() {
+fn a_key_that_may_not_look_at_tables_replaces_one_where_that_is_accepted() {
     on_virtual_time(async || {
         // A write-only key may not rename either; this one may do all but look.
         let denied = |operation| Fault {
@@ -146,7 +179,13 @@ fn a_key_that_may_not_count_the_table_still_replaces_it() {
         };
         let scenario = table_of(201).faults([Operation::ListTables, Operation::ShowTable].map(denied).into());
         let world = World::start(scenario).await;
-        world.run().await.unwrap();
+        let failure = world.run().await.unwrap_err();
+        let RunError::Ended { ending, .. } = &failure.error else { panic!("{failure:?}") };
+        assert_eq!(*ending, Ending::NoTableIds);
+        assert_eq!(failure.error.exit_status(), ExitStatus::Refused);
+        assert_eq!(world.control().requests(Service::Yotpo), 0, "it is known before the first page");
+        world.assert_untouched();
+        world.run_with(&[("without-table-ids", "on")]).await.unwrap();
         world.assert_complete();
         assert_eq!(world.leftovers(), [""; 0]);
     });

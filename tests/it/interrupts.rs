@@ -1,10 +1,12 @@
 //! Being asked to stop, at any point: what was said is true, and the next run makes it good.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::pipeline::RecoveryState;
-use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
+use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
 use yotpo_td::signal::Signal;
 
 use crate::fault_sweep::check_aftermath;
@@ -17,11 +19,18 @@ fn slow_service(mut scenario: Scenario) -> Scenario {
     scenario
 }
 
-/// Requests of a whole run.
-async fn length_of(scenario: &Scenario) -> u64 {
+/// Requests of a whole run, and how often it looks at the target: the last look says that it is loaded.
+async fn length_of(scenario: &Scenario) -> (u64, u64) {
     let world = World::start(scenario.clone()).await;
     world.run().await.unwrap();
-    world.requests()
+    (world.requests(), world.control().operation_requests(Operation::ShowTable))
+}
+
+/// Whether a run had seen the target loaded: the last of so many looks was answered, because something followed it.
+fn is_loaded(control: &Control, looks: u64) -> bool {
+    let log = control.request_log();
+    let last = log.iter().rposition(|request| request.operation == Operation::ShowTable);
+    control.operation_requests(Operation::ShowTable) == looks && last.is_some_and(|last| last + 1 < log.len())
 }
 
 #[test]
@@ -30,22 +39,34 @@ fn a_stop_behind_any_request_leaves_something_true_to_go_on_with() {
         let (sender, receiver) = std::sync::mpsc::channel();
         let measured = scenario.clone();
         on_virtual_time(async move || sender.send(length_of(&measured).await).unwrap());
-        let length = receiver.recv().unwrap();
+        let (length, looks) = receiver.recv().unwrap();
         assert!(length > 60, "{length}");
+        let (ended, expected) = (Arc::new(AtomicU64::new(0)), length + 1);
+        let counter = Arc::clone(&ended);
         in_parallel(Duration::from_secs(100), (0..=length).collect(), async move |after| {
             let world = World::start(scenario.clone()).await;
+            world.control().start_request_log();
             let settings = world.settings();
-            let look = |control: &_| if requests(control) >= *after { Verdict::Stop } else { Verdict::GoOn };
-            match world.watched_run(&settings, look).await.unwrap() {
-                // The commit was under way: there was nothing to gain by stopping.
-                Ok(_) => assert_eq!(world.content(), TableContent::Complete, "after {after}"),
-                Err(failure) => {
-                    let interrupted = ExitStatus::Interrupted(Signal::Interrupt);
-                    assert_eq!(failure.error.exit_status(), interrupted, "after {after}: {failure:?}");
-                    check_aftermath(&world, &failure, &format!("stopped after {after}")).await;
+            let mut was_loaded = None;
+            let result = world.watched_run(&settings, |control| {
+                if requests(control) < *after {
+                    return Verdict::GoOn;
                 }
+                was_loaded.get_or_insert_with(|| is_loaded(control, looks));
+                Verdict::Stop
+            });
+            let result = result.await.unwrap();
+            // Only behind its last look at the target there is nothing left to gain by stopping.
+            assert_eq!(Some(result.is_ok()), was_loaded, "after {after}: {result:?}");
+            if let Err(failure) = result {
+                let interrupted = ExitStatus::Interrupted(Signal::Interrupt);
+                assert_eq!(failure.error.exit_status(), interrupted, "after {after}: {failure:?}");
+                check_aftermath(&world, &failure, &format!("stopped after {after}")).await;
             }
+            assert_eq!(world.content(), TableContent::Complete, "after {after}");
+            counter.fetch_add(1, Ordering::Relaxed);
         });
+        assert_eq!(ended.load(Ordering::Relaxed), expected);
     }
 }
 
@@ -117,14 +138,14 @@ fn a_stop_while_nothing_is_stored_deletes_the_session() {
     on_virtual_time(async || {
         let world = World::start(Scenario { closing_size: 1 << 20, ..Scenario::append() }).await;
         let settings = world.settings();
-        let look = |control: &yotpo_td::sandbox::Control| {
+        let look = |control: &Control| {
             let opened = control.operation_requests(Operation::CreateSession) > 0;
             if opened { Verdict::Stop } else { Verdict::GoOn }
         };
         let failure = world.watched_run(&settings, look).await.unwrap().unwrap_err();
-        if failure.recovery == RecoveryState::Deleted {
-            world.assert_clean();
-        }
+        assert_eq!(failure.recovery, RecoveryState::Deleted, "{failure:?}");
+        assert_eq!(world.control().operation_requests(Operation::DeleteSession), 1);
+        world.assert_clean();
         check_aftermath(&world, &failure, "nothing stored").await;
     });
 }

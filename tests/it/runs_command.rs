@@ -1,9 +1,11 @@
-//! `yotpo-td runs`, through the real program: looking at interrupted runs, giving them up, cleaning up behind dead ones.
+//! `yotpo-td runs`, through the real program: looking at interrupted runs, abandoning them, removing what old ones left.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use serde_json::Value;
+use yotpo_td::clock::Clock;
+use yotpo_td::identity::{Nonce, OwnSessionName, OwnTable, TableId, TableSuffix};
 use yotpo_td::sandbox::{FaultKind, Operation};
 
 use crate::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program, wait_until};
@@ -44,6 +46,19 @@ fn session_names(surroundings: &Surroundings) -> Vec<String> {
     surroundings.control().sessions().into_iter().map(|session| session.name).collect()
 }
 
+/// The session and the temporary table of a run of nine days ago, of the same target as the saved run.
+fn old_names(surroundings: &Surroundings) -> [String; 2] {
+    let fingerprint = surroundings.saved_run().unwrap().target.fingerprint();
+    let time = Clock::machine().unix_time().as_secs() - 9 * 86_400;
+    let (nonce, target, table) =
+        (Nonce::new(time, 7).unwrap(), TableId::from_api("5"), TableId::from_api("6"));
+    let run_id = "nine-days-ago".parse().unwrap();
+    let session = OwnSessionName::new(fingerprint, &run_id, nonce, target, Some(table)).render().unwrap();
+    let suffix = TableSuffix::Rows;
+    let temporary = OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render().unwrap();
+    [session.to_string(), temporary.to_string()]
+}
+
 #[test]
 fn list_and_show_tell_of_unfinished_and_finished_runs() {
     let surroundings = Surroundings::with_customers(60);
@@ -59,11 +74,9 @@ fn list_and_show_tell_of_unfinished_and_finished_runs() {
     let show = runs(&surroundings, &["show", &id]);
     show.assert_code(0);
     let shown: Value = serde_json::from_str(&show.stdout).unwrap();
-    assert_eq!(
-        (&shown["pages"], &shown["phase"], &shown["has_cursor"]),
-        (&7.into(), &"uploading".into(), &true.into())
-    );
-    assert!(shown.get("cursor").is_none(), "a cursor is the service's and may say something of a customer");
+    let position = &shown["position"]["after"];
+    assert_eq!((&position["page"], &shown["phase"]), (&7.into(), &"uploading".into()));
+    assert_eq!(position["cursor"], "(kept in the state file)", "it may say something of a customer");
 
     surroundings.run(&[]).assert_code(0);
     let list = runs(&surroundings, &["list"]);
@@ -124,18 +137,33 @@ fn clean_removes_what_dead_runs_left_and_never_anything_else() {
     let unfinished = runs(&surroundings, &["clean", "--older-than", "0s"]);
     unfinished.assert_code(0);
     assert_eq!(unfinished.stdout.matches("of an unfinished run").count(), 2, "{}", unfinished.stdout);
-    // As on a machine that knows nothing of the run.
+    // As on a machine that knows nothing of the run, beside what one of nine days ago left.
+    let [old_session, old_table] = old_names(&surroundings);
     std::fs::remove_file(surroundings.state_file()).unwrap();
-    let young = runs(&surroundings, &["clean"]);
-    assert_eq!(young.stdout.matches("too young").count(), 2, "{}", young.stdout);
-    let dry = runs(&surroundings, &["clean", "--older-than", "0s", "--dry-run"]);
-    assert_eq!(dry.stdout.matches("would be removed").count(), 2, "{}", dry.stdout);
-    assert_eq!(session_names(&surroundings), ["somebody_elses".to_owned(), session]);
+    make_foreign_session(&surroundings, &old_session);
+    assert!(surroundings.control().create_table(DATABASE, &old_table));
+    let tables = surroundings.control().tables();
+    let before = session_names(&surroundings);
+    assert!(before.contains(&session) && before.contains(&old_session), "{before:?}");
+    for arguments in [&["clean", "--dry-run"][..], &["clean", "--older-than", "0s", "--dry-run"]] {
+        let dry = runs(&surroundings, arguments);
+        assert_eq!(dry.stdout.matches("too young").count(), 2, "{}", dry.stdout);
+        assert_eq!(dry.stdout.matches("would be removed").count(), 2, "{}", dry.stdout);
+    }
+    let later = runs(&surroundings, &["clean", "--older-than", "10d"]);
+    assert_eq!(later.stdout.matches("too young").count(), 4, "{}", later.stdout);
+    assert_eq!(
+        (session_names(&surroundings), surroundings.control().tables()),
+        (before.clone(), tables.clone())
+    );
 
+    // What an attempt may still need stays, whatever is asked for.
     let cleaned = runs(&surroundings, &["clean", "--older-than", "0s"]);
     cleaned.assert_code(0);
     assert_eq!(cleaned.stdout.matches(": removed").count(), 2, "{}", cleaned.stdout);
-    assert_eq!(session_names(&surroundings), ["somebody_elses"]);
-    assert_eq!(surroundings.control().tables(), [(DATABASE.to_owned(), TABLE.to_owned())]);
+    let without = |name: &str| before.iter().filter(|left| *left != name).cloned().collect::<Vec<_>>();
+    assert_eq!(session_names(&surroundings), without(&old_session));
+    let left: Vec<_> = tables.into_iter().filter(|(_, table)| *table != old_table).collect();
+    assert_eq!(surroundings.control().tables(), left);
     runs(&surroundings, &["clean", "--older-than", "soon"]).assert_code(2);
 }

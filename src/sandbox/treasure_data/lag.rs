@@ -43,11 +43,13 @@ impl Lag {
             self.stale_looks -= 1;
             return self.before.clone();
         }
-        if self.looks_without_counters > 0 && now["status"] == "ready" {
+        let is_ready = now.get("status").is_some_and(|status| status == "ready");
+        if self.looks_without_counters > 0
+            && is_ready
+            && let Some(fields) = now.as_object_mut()
+        {
             self.looks_without_counters -= 1;
-            for counter in COUNTERS {
-                now[counter] = Value::Null;
-            }
+            fields.extend(COUNTERS.map(|counter| (counter.to_owned(), Value::Null)));
         }
         now
     }

@@ -99,7 +99,7 @@ fn a_number_can_be_among_the_customers() {
     let kind = GlitchKind::NumberAmongCustomers;
     for page_layout in [PageLayout::Compact, PageLayout::Spaced, PageLayout::Pretty] {
         let glitch = Some(Glitch { page: NonZeroU64::MIN, times: 1, kind });
-        let yotpo = store(2, YotpoBehaviour { glitch, page_layout, ..YotpoBehaviour::default() });
+        let yotpo = store(2, YotpoBehaviour { page_layout, glitch, ..YotpoBehaviour::default() });
         let token = token(&yotpo);
         let customers = |body: Value| body["customers"].as_array().unwrap().clone();
         let (with, without) = (customers(get(&yotpo, &token, "").1), customers(get(&yotpo, &token, "").1));
