@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::LoadSettings;
-use super::context::{Run, Services};
+use super::context::{Run, Services, restored};
 use super::error::RunError;
 use super::housekeeping::sweep_stale_runs;
 use super::outcome::{Outcome, RunReport};
@@ -12,11 +12,14 @@ use super::progress::Progress;
 use super::recovery::{RunFailure, recover};
 use super::start::{Start, decide_start, load_attempt};
 use super::steps::{Executor, WinnerFacts, cancel_on_stop, remove_set};
+use super::survey::as_winner;
 use super::transfer::with_shutdown_grace;
-use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun, RunPhase, StateStore};
-use crate::identity::RunId;
+use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun, RunPhase, RunState, StateStore};
+use crate::identity::{RunId, RunSession};
 use crate::run::decide::{Attempt, Ending, OwnSet, Winner};
 use crate::signal::StopRequests;
+
+const NOT_ALL_REMOVED: &str = "everything is loaded, but not all that is left of the run could be removed";
 
 /// Loads every customer of the store, or nothing. The caller holds the target's lock.
 ///
@@ -35,7 +38,8 @@ pub async fn run(
     let started = services.clock.now();
     let is_shared = settings.resume.run_id.is_some();
     let start =
-        cancel_on_stop(stop, decide_start(services, settings, store, progress, generated, stop)).await;
+        cancel_on_stop(stop, Box::pin(decide_start(services, settings, store, progress, generated, stop)))
+            .await;
     let (state, saved, resumed) = match start {
         Ok(Start::Attempt { state, saved, resumed }) => (*state, saved.map(|saved| *saved), resumed),
         Ok(Start::LegacyDone(legacy)) => return Ok(report_of_legacy(services, progress, &legacy, started)),
@@ -77,6 +81,9 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
     let state = run.journal.state();
     let table = run.settings.target.label();
     tracing::info!(run_id = %state.run_id, table, mode = %state.mode, "started");
+    if let Some(winner) = finished_before(&state) {
+        return with_shutdown_grace(&run.services.clock, stop, end_finished(run, winner)).await;
+    }
     let mut executor = Executor::new(run, load_attempt(run), stop);
     let ending = executor.run_to_end().await?;
     let facts = executor.winner_facts();
@@ -124,24 +131,54 @@ async fn clean_up(run: &Run<'_>, attempt: &Attempt, winner: &Winner) {
             remove_set(run, &own).await?;
         }
         if cleanup.run {
-            remove_run(run, attempt.generation(), winner).await?;
+            remove_run(run, Some(winner)).await?;
         } else {
             sweep_stale_runs(run).await;
         }
         Ok::<(), RunError>(())
     };
     if let Err(error) = removal.await {
-        tracing::warn!(%error, "everything is loaded, but not all that is left of the run could be removed");
+        tracing::warn!(%error, "{NOT_ALL_REMOVED}");
     }
 }
 
-/// Removes the ballots of a run, then its winner.
-pub(super) async fn remove_run(run: &Run<'_>, generation: u8, winner: &Winner) -> Result<(), RunError> {
-    for generation in 0..=generation {
-        run.client().delete_session(&run.names.ballot(generation)?).await?;
+/// Removes the ballots of a run that nobody else knows, then all sets of it. `winner` has no temporary table any more.
+pub(super) async fn remove_run(run: &Run<'_>, winner: Option<&Winner>) -> Result<(), RunError> {
+    let mut sets = Vec::new();
+    for session in run.client().sessions().await? {
+        match RunSession::parse(&session.name).filter(|session| run.names.is_of_run(session)) {
+            Some(RunSession::Ballot(ballot)) => run.client().delete_session(&ballot.render()?).await?,
+            Some(RunSession::Own(own)) => sets.push(as_winner(&own)),
+            _ => {}
+        }
     }
-    run.client().delete_session(&run.names.session(winner)?).await?;
+    for set in sets {
+        run.client().delete_session(&run.names.session(&set)?).await?;
+        if set.table.is_some() && winner.is_none_or(|winner| winner.nonce != set.nonce) {
+            run.client().delete_table(&run.settings.target.database, &run.names.loaded_table(&set)?).await?;
+        }
+    }
     Ok(())
+}
+
+/// The winner of a run that an earlier process finished but for the cleanup: what it has removed tells nothing any more.
+/// A run with an id of the user's keeps what tells of it.
+pub(super) fn finished_before(state: &RunState) -> Option<Winner> {
+    let is_over = state.phase == RunPhase::Finished && !state.keeps_marker;
+    state.set.filter(|_| is_over).map(|set| restored(&set).as_winner())
+}
+
+/// Ends a run that an earlier process finished but for the cleanup.
+async fn end_finished(run: &Run<'_>, winner: Winner) -> Result<Ended, RunError> {
+    let RunState { error_records, job_id, .. } = run.journal.state();
+    let rows = winner.totals.map(|totals| totals.valid.saturating_sub(error_records));
+    let facts = WinnerFacts { rows, error_records, job_id, was_done_before: false };
+    if let Err(error) = remove_run(run, Some(&winner)).await {
+        tracing::warn!(%error, "{NOT_ALL_REMOVED}");
+    }
+    let ended = loaded(winner, false, facts);
+    run.journal.finish(finished(run, &ended)).await?;
+    Ok(ended)
 }
 
 fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
@@ -198,7 +235,8 @@ fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunReport {
         run_id: run.names.run_id.to_string(),
         session: session.map(|session| session.to_string()),
         ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
-        resumed: run.resumed,
+        // It may have come to nothing, and another set been begun, or another attempt's be joined.
+        resumed: run.resumed.is_some_and(|nonce| ended.winner.is_some_and(|winner| winner.nonce == nonce)),
         error_records: error_records(run, &ended),
         job_id: ended.facts.job_id,
         progress: run.progress.snapshot(),
@@ -239,10 +277,10 @@ fn lost_its_cursor(run: &Run<'_>, error: &RunError) -> bool {
 /// The set of an earlier process cannot be completed: it is removed, and another begun.
 async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
     if let Some(set) = run.journal.state().set {
-        remove_set(run, &super::context::restored(&set)).await?;
+        remove_set(run, &restored(&set)).await?;
     }
-    run.journal.update(|state| state.begin_set()).await?;
-    run.resumed = false;
+    run.journal.update(RunState::begin_set).await?;
+    run.resumed = None;
     Ok(())
 }
 

@@ -19,8 +19,10 @@ pub(super) const fn target_seen(look: TableLook) -> TargetSeen {
 pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunNames) -> Survey {
     let mut survey = Survey { target, committed: None, oldest: None, other_protocol: None };
     for session in sessions {
-        match RunSession::parse(&session.name) {
-            Some(RunSession::Own(own)) if is_of_run(&own, names) => {
+        let Some(parsed) = RunSession::parse(&session.name) else { continue };
+        let is_of_run = names.is_of_run(&parsed);
+        match parsed {
+            RunSession::Own(own) if is_of_run => {
                 let time = own.nonce.time();
                 survey.oldest = Some(survey.oldest.map_or(time, |oldest| oldest.min(time)));
                 let is_committed =
@@ -30,7 +32,7 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
                     survey.committed = Some(survey.committed.map_or(winner, |other| older(other, winner)));
                 }
             }
-            Some(RunSession::OtherProtocol { version, fingerprint, rest })
+            RunSession::OtherProtocol { version, fingerprint, rest }
                 if fingerprint == names.fingerprint() && rest.ends_with(names.run_id.as_str()) =>
             {
                 survey.other_protocol = Some(version);
@@ -39,12 +41,6 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
         }
     }
     survey
-}
-
-fn is_of_run(own: &OwnSessionName, names: &RunNames) -> bool {
-    own.fingerprint == names.fingerprint()
-        && own.table.is_some() == (names.mode == Mode::Replace)
-        && own.is_of(&names.run_id)
 }
 
 /// Whether what is committed by that session is in the table that the target is now.
@@ -56,7 +52,8 @@ fn leads_to(own: &OwnSessionName, target: TargetSeen) -> bool {
     }
 }
 
-fn as_winner(own: &OwnSessionName) -> Winner {
+/// The set that a session holds.
+pub(super) fn as_winner(own: &OwnSessionName) -> Winner {
     let OwnSessionName { nonce, target, table, .. } = *own;
     Winner { nonce, target, table, suffix: TableSuffix::Rows, totals: None }
 }
