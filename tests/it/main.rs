@@ -1,6 +1,8 @@
 //! What the program promises, tested from outside.
 
 #[cfg(test)]
+mod abandoning;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod binary;
@@ -38,6 +40,8 @@ mod http_limits;
 #[cfg(test)]
 mod interrupts;
 #[cfg(test)]
+mod legacy_state;
+#[cfg(test)]
 mod loading;
 #[cfg(test)]
 mod loyalty;
@@ -49,13 +53,15 @@ mod prefetch;
 mod rate_headers;
 #[cfg(test)]
 mod readme;
-#[cfg(any())]
+#[cfg(test)]
+mod recreated_tables;
+#[cfg(test)]
 mod resume;
 #[cfg(any())]
 mod retry_safety;
 mod row_corpus;
 mod row_properties;
-#[cfg(any())]
+#[cfg(test)]
 mod run_id;
 #[cfg(test)]
 mod runs_command;
@@ -68,6 +74,8 @@ mod scripted_server;
 mod signals;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod stored_parts;
 #[cfg(test)]
 #[cfg(unix)]
 mod streams;
