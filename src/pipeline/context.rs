@@ -10,7 +10,7 @@ use super::quarantine::Quarantine;
 use crate::checkpoint::{RunState, SavedSet, StateStore};
 use crate::clock::Clock;
 use crate::identity::{
-    BallotName, Fingerprint, Mode, OwnSessionName, OwnTable, RunId, SessionName, TableName, TableSuffix,
+    BallotName, Fingerprint, Mode, Nonce, OwnSessionName, OwnTable, RunId, RunSession, SessionName, TableName,
 };
 use crate::run::decide::{OwnSet, Progress as SetProgress, Winner};
 use crate::treasure_data::TreasureDataClient;
@@ -36,7 +36,8 @@ pub(super) struct Run<'a> {
     pub(super) journal: Journal,
     pub(super) quarantine: Quarantine,
     pub(super) names: RunNames,
-    pub(super) resumed: bool,
+    /// The set of an interrupted run that this one was started with.
+    pub(super) resumed: Option<Nonce>,
 }
 
 /// The names of everything that the attempts of one run make.
@@ -59,6 +60,7 @@ impl<'a> Run<'a> {
         resumed: bool,
     ) -> Self {
         let names = RunNames::of(&state);
+        let resumed = state.set.filter(|_| resumed).map(|set| set.nonce);
         let quarantine = Quarantine::new(
             state.run_id.as_str(),
             settings.quarantine_folder.as_deref(),
@@ -98,6 +100,21 @@ impl RunNames {
         Ok(BallotName { fingerprint, mode, generation, run_id }.render()?)
     }
 
+    /// Whether a session was made by an attempt of this run.
+    pub(super) fn is_of_run(&self, session: &RunSession) -> bool {
+        match session {
+            RunSession::Own(own) => {
+                own.fingerprint == self.fingerprint
+                    && own.table.is_some() == (self.mode == Mode::Replace)
+                    && own.is_of(&self.run_id)
+            }
+            RunSession::Ballot(BallotName { fingerprint, mode, run_id, .. }) => {
+                (*fingerprint, *mode, run_id) == (self.fingerprint, self.mode, &self.run_id)
+            }
+            RunSession::OtherProtocol { .. } | RunSession::Legacy => false,
+        }
+    }
+
     /// The session that holds a set.
     pub(super) fn session(&self, set: &Winner) -> Result<SessionName, RunError> {
         let Winner { nonce, target, table, .. } = *set;
@@ -112,26 +129,6 @@ impl RunNames {
             None => Ok(self.target.clone()),
             Some(table) => Ok(OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render()?),
         }
-    }
-
-    pub(super) fn is_ballot(&self, ballot: &BallotName) -> bool {
-        ballot.fingerprint == self.fingerprint && ballot.run_id == self.run_id && ballot.mode == self.mode
-    }
-
-    /// Whether it is a session of this run.
-    pub(super) fn is_set(&self, own: &OwnSessionName) -> bool {
-        own.fingerprint == self.fingerprint
-            && own.table.is_some() == (self.mode == Mode::Replace)
-            && own.is_of(&self.run_id)
-    }
-
-    /// The temporary table of a session. Its own id is in its name: it is never the target, whatever was renamed.
-    pub(super) fn temporary_table(&self, own: &OwnSessionName) -> Result<Option<TableName>, RunError> {
-        let OwnSessionName { fingerprint, nonce, target, .. } = *own;
-        let suffix = TableSuffix::Rows;
-        let name =
-            own.table.map(|table| OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render());
-        Ok(name.transpose()?)
     }
 
     pub(super) fn scratch_table(&self, set: &OwnSet) -> Result<TableName, RunError> {

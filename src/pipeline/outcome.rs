@@ -35,7 +35,7 @@ pub struct RunReport {
     pub job_id: Option<String>,
     /// The `time` of every row, Unix seconds; none when nothing was loaded.
     pub ingestion_time: Option<u64>,
-    /// Whether an interrupted run was resumed.
+    /// Whether the rows are those of an interrupted run that was resumed.
     pub resumed: bool,
     /// Records that were left out because they cannot be read.
     pub error_records: u64,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::context::{Run, RunNames, restored};
 use super::error::RunError;
+use super::run::remove_run;
 use super::steps::remove_set;
 use crate::checkpoint::{RunPhase, RunState};
 use crate::identity::SessionName;
@@ -88,6 +89,12 @@ impl RecoveryState {
 /// What is left behind by a run that failed with `error`: kept when a later run can use it, else removed.
 pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
     let state = run.journal.state();
+    if let RunError::Ended { ending: Ending::Superseded, .. } = error {
+        if let Err(error) = forget_superseded(run, &state).await {
+            tracing::warn!(%error, "what the run created could not all be removed");
+        }
+        return RecoveryState::Unknown;
+    }
     if let Some(known) = without_cleanup(&state, error, run) {
         return known;
     }
@@ -113,6 +120,14 @@ pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
             RecoveryState::CleanupFailed(session)
         }
     }
+}
+
+/// Another run's rows are in the table: there is nothing to resume. Who shares the run's id still finds what was decided.
+async fn forget_superseded(run: &Run<'_>, state: &RunState) -> Result<(), RunError> {
+    if !state.keeps_marker {
+        remove_run(run, None).await?;
+    }
+    run.journal.forget().await
 }
 
 fn without_cleanup(state: &RunState, error: &RunError, run: &Run<'_>) -> Option<RecoveryState> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::LoadSettings;
-use super::context::{Run, Services, restored};
+use super::context::{Run, Services, restored, saved};
 use super::error::RunError;
 use super::housekeeping::sweep_stale_runs;
 use super::outcome::{Outcome, RunReport};
@@ -12,11 +12,14 @@ use super::progress::Progress;
 use super::recovery::{RunFailure, recover};
 use super::start::{Start, decide_start, load_attempt};
 use super::steps::{Executor, WinnerFacts, cancel_on_stop, remove_set};
+use super::survey::as_winner;
 use super::transfer::with_shutdown_grace;
-use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun, RunPhase, StateStore};
+use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun, RunPhase, RunState, StateStore};
 use crate::identity::{RunId, RunSession};
 use crate::run::decide::{Attempt, Ending, OwnSet, Winner};
 use crate::signal::StopRequests;
+
+const NOT_ALL_REMOVED: &str = "everything is loaded, but not all that is left of the run could be removed";
 
 /// Loads every customer of the store, or nothing. The caller holds the target's lock.
 ///
@@ -35,7 +38,8 @@ pub async fn run(
     let started = services.clock.now();
     let is_shared = settings.resume.run_id.is_some();
     let start =
-        cancel_on_stop(stop, decide_start(services, settings, store, progress, generated, stop)).await;
+        cancel_on_stop(stop, Box::pin(decide_start(services, settings, store, progress, generated, stop)))
+            .await;
     let (state, saved, resumed) = match start {
         Ok(Start::Attempt { state, saved, resumed }) => (*state, saved.map(|saved| *saved), resumed),
         Ok(Start::LegacyDone(legacy)) => return Ok(report_of_legacy(services, progress, &legacy, started)),
@@ -77,12 +81,11 @@ struct Ended {
 /// Makes the attempt, and what follows from its end.
 async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError> {
     let state = run.journal.state();
-    if let (RunPhase::Finished, false, Some(set)) = (state.phase, state.keeps_marker, state.set) {
-        // It was killed while it removed what is left: whatever is gone by now, the rows are in the table.
-        return finish_up(run, restored(&set).as_winner(), stop).await;
-    }
     let table = run.settings.target.label();
     tracing::info!(run_id = %state.run_id, table, mode = %state.mode, "started");
+    if let Some(winner) = finished_before(&state) {
+        return with_shutdown_grace(&run.services.clock, stop, end_finished(run, winner)).await;
+    }
     let mut executor = Executor::new(run, load_attempt(run), stop);
     let ending = executor.run_to_end().await?;
     let facts = executor.winner_facts();
@@ -90,14 +93,14 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
         Ending::Loaded { winner, joined } => {
             let ended = loaded(winner, joined, facts);
             let work = async {
-                let saved = OwnSet::of_winner(&winner);
+                let set = OwnSet::of_winner(&winner);
                 run.journal
                     .update(|state| {
                         state.phase = RunPhase::Finished;
-                        state.set = Some(super::context::saved(&saved));
+                        state.set = Some(saved(&set));
                     })
                     .await?;
-                clean_up(run, executor.attempt()).await;
+                clean_up(run, executor.attempt(), &winner).await;
                 run.journal.finish(finished(run, &ended)).await
             };
             with_shutdown_grace(&run.services.clock, stop, work).await?;
@@ -128,64 +131,62 @@ pub(super) fn unsuccessful(run: &Run<'_>, attempt: &Attempt, ending: Ending, fac
     RunError::Ended { ending, session, job_id }
 }
 
-/// Does what is left of a run that nobody else knows and whose rows are in the table.
-async fn finish_up(run: &Run<'_>, winner: Winner, stop: &StopRequests) -> Result<Ended, RunError> {
-    let state = run.journal.state();
-    let facts = WinnerFacts {
-        rows: winner.totals.map(|totals| totals.valid.saturating_sub(state.error_records)),
-        error_records: state.error_records,
-        job_id: state.job_id,
-        was_done_before: false,
-    };
-    let ended = loaded(winner, false, facts);
-    let work = async {
-        if let Err(error) = remove_run(run).await {
-            tracing::warn!(%error, "everything is loaded, but not all that is left of the run could be removed");
-        }
-        run.journal.finish(finished(run, &ended)).await
-    };
-    with_shutdown_grace(&run.services.clock, stop, work).await?;
-    Ok(ended)
-}
-
 /// Removes what nobody needs any more. A failure costs nothing but what is left.
-async fn clean_up(run: &Run<'_>, attempt: &Attempt) {
+async fn clean_up(run: &Run<'_>, attempt: &Attempt, winner: &Winner) {
     let cleanup = attempt.cleanup(run.journal.state().keeps_marker);
     let removal = async {
         if let Some(own) = cleanup.own {
             remove_set(run, &own).await?;
         }
         if cleanup.run {
-            remove_run(run).await?;
+            remove_run(run, Some(winner)).await?;
         } else {
             sweep_stale_runs(run).await;
         }
         Ok::<(), RunError>(())
     };
     if let Err(error) = removal.await {
-        tracing::warn!(%error, "everything is loaded, but not all that is left of the run could be removed");
+        tracing::warn!(%error, "{NOT_ALL_REMOVED}");
     }
 }
 
-/// Removes everything of a run that nobody else knows: its ballots first, so that nothing can be decided any more.
-pub(super) async fn remove_run(run: &Run<'_>) -> Result<(), RunError> {
+/// Removes the ballots of a run that nobody else knows, then all sets of it. `winner` has no temporary table any more.
+pub(super) async fn remove_run(run: &Run<'_>, winner: Option<&Winner>) -> Result<(), RunError> {
     let mut sets = Vec::new();
     for session in run.client().sessions().await? {
-        match RunSession::parse(&session.name) {
-            Some(RunSession::Ballot(ballot)) if run.names.is_ballot(&ballot) => {
-                run.client().delete_session(&ballot.render()?).await?;
-            }
-            Some(RunSession::Own(own)) if run.names.is_set(&own) => sets.push(own),
+        match RunSession::parse(&session.name).filter(|session| run.names.is_of_run(session)) {
+            Some(RunSession::Ballot(ballot)) => run.client().delete_session(&ballot.render()?).await?,
+            Some(RunSession::Own(own)) => sets.push(as_winner(&own)),
             _ => {}
         }
     }
-    for own in sets {
-        run.client().delete_session(&own.render()?).await?;
-        if let Some(table) = run.names.temporary_table(&own)? {
-            run.client().delete_table(&run.settings.target.database, &table).await?;
+    for set in sets {
+        run.client().delete_session(&run.names.session(&set)?).await?;
+        if set.table.is_some() && winner.is_none_or(|winner| winner.nonce != set.nonce) {
+            run.client().delete_table(&run.settings.target.database, &run.names.loaded_table(&set)?).await?;
         }
     }
     Ok(())
+}
+
+/// The winner of a run that an earlier process finished but for the cleanup: what it has removed tells nothing any more.
+/// A run with an id of the user's keeps what tells of it.
+pub(super) fn finished_before(state: &RunState) -> Option<Winner> {
+    let is_over = state.phase == RunPhase::Finished && !state.keeps_marker;
+    state.set.filter(|_| is_over).map(|set| restored(&set).as_winner())
+}
+
+/// Ends a run that an earlier process finished but for the cleanup.
+async fn end_finished(run: &Run<'_>, winner: Winner) -> Result<Ended, RunError> {
+    let RunState { error_records, job_id, .. } = run.journal.state();
+    let rows = winner.totals.map(|totals| totals.valid.saturating_sub(error_records));
+    let facts = WinnerFacts { rows, error_records, job_id, was_done_before: false };
+    if let Err(error) = remove_run(run, Some(&winner)).await {
+        tracing::warn!(%error, "{NOT_ALL_REMOVED}");
+    }
+    let ended = loaded(winner, false, facts);
+    run.journal.finish(finished(run, &ended)).await?;
+    Ok(ended)
 }
 
 fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
@@ -242,7 +243,8 @@ fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunReport {
         run_id: run.names.run_id.to_string(),
         session: session.map(|session| session.to_string()),
         ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
-        resumed: run.resumed,
+        // It may have come to nothing, and another set been begun, or another attempt's be joined.
+        resumed: run.resumed.is_some_and(|nonce| ended.winner.is_some_and(|winner| winner.nonce == nonce)),
         error_records: error_records(run, &ended),
         job_id: ended.facts.job_id,
         progress: run.progress.snapshot(),
@@ -285,8 +287,8 @@ async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
     if let Some(set) = run.journal.state().set {
         remove_set(run, &restored(&set)).await?;
     }
-    run.journal.update(|state| state.begin_set()).await?;
-    run.resumed = false;
+    run.journal.update(RunState::begin_set).await?;
+    run.resumed = None;
     Ok(())
 }
 

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::context::{Run, RunNames, Services, restored};
 use super::error::RunError;
 use super::progress::Progress;
-use super::run::{remove_run, unsuccessful};
+use super::run::{finished_before, remove_run, unsuccessful};
 use super::settings::{LoadSettings, ResumePolicy};
 use super::steps::{Executor, remove_set};
 use crate::checkpoint::{LegacyPhase, LegacyRun, RunState, StateError, StateStore};
 use crate::identity::{Mode, RunId, RunSession};
-use crate::run::decide::{Attempt, Ending, Lifetime, OwnSet, Purpose};
+use crate::run::decide::{Attempt, Ending, Lifetime, Purpose};
 use crate::signal::StopRequests;
 use crate::treasure_data::SessionStatus;
 use crate::yotpo::{LoyaltyCheck, LoyaltyVerdict};
@@ -45,11 +45,12 @@ pub(super) async fn decide_start(
     let run_id = settings.resume.run_id.clone().unwrap_or(generated);
     if let Some(legacy) = legacy_run(store)?
         && leave_legacy_run(services, store, &legacy).await?
+        && is_wanted(&legacy, settings)
     {
         return Ok(Start::LegacyDone(legacy.into()));
     }
-    let saved = saved_run(store)?;
-    if let Some(state) = saved {
+    let mut abandoned = None;
+    if let Some(state) = saved_run(store)? {
         let now = services.clock.unix_time().as_secs();
         match why_not_resumable(&state, settings, now) {
             None => {
@@ -61,13 +62,20 @@ pub(super) async fn decide_start(
             Some(reason) => {
                 tracing::warn!(run_id = %state.run_id, reason, "an interrupted run is not resumed");
                 let run = Run::new(services, settings, store, progress, state.clone(), Some(state), false);
-                abandon(&run, stop).await?;
+                let was_loaded = abandon(&run, stop).await?;
+                abandoned = Some((run.names.run_id, was_loaded));
             }
         }
     }
     let state = new_state(services, settings, run_id);
-    if settings.resume.policy == ResumePolicy::Never && settings.resume.run_id.is_some() {
-        abandon_earlier_attempts(services, settings, store, progress, &state, stop).await?;
+    if settings.resume.policy == ResumePolicy::Never && state.keeps_marker {
+        let was_loaded = match abandoned {
+            Some((run_id, was_loaded)) if run_id == state.run_id => was_loaded,
+            _ => abandon_earlier_attempts(services, settings, store, progress, &state, stop).await?,
+        };
+        if was_loaded {
+            return Err(RunError::AlreadyLoaded { run_id: state.run_id });
+        }
     }
     Ok(Start::Attempt { state: state.into(), saved: None, resumed: false })
 }
@@ -116,26 +124,24 @@ fn lifetime(settings: &LoadSettings) -> Lifetime {
 /// state is forgotten. `true`: it was too late, its rows are in the table.
 pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, RunError> {
     let state = run.journal.state();
+    if let Some(winner) = finished_before(&state) {
+        remove_run(run, Some(&winner)).await?;
+        run.journal.forget().await?;
+        return Ok(true);
+    }
     let mut attempt = Attempt::new(state.mode, Purpose::Abandon, lifetime(run.settings));
     if run.settings.without_table_ids {
         attempt = attempt.accepting_unknown_tables();
     }
-    let own = state.set.map(|set| restored(&set));
     let mut executor = Executor::new(run, attempt, stop);
     let ending = executor.run_to_end().await?;
-    let facts = executor.winner_facts();
-    match ending {
+    let winner = match ending {
         Ending::Abandoned => {
-            if let Some(own) = own {
-                remove_set(run, &own).await?;
+            if let Some(set) = state.set {
+                remove_set(run, &restored(&set)).await?;
             }
-            if !state.keeps_marker {
-                remove_run(run).await?;
-                remove_abandonment(run, executor.attempt().own()).await?;
-            }
-            run.journal.forget().await?;
             tracing::info!(run_id = %state.run_id, "the run was abandoned: it loads nothing any more");
-            Ok(false)
+            None
         }
         Ending::Loaded { winner, .. } => {
             tracing::warn!(
@@ -143,25 +149,35 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
                 ingestion_time = winner.nonce.time(),
                 "it was too late to abandon the run: its rows are in the table"
             );
-            if !state.keeps_marker {
-                remove_run(run).await?;
-            }
-            run.journal.forget().await?;
-            Ok(true)
+            Some(winner)
         }
-        ending => Err(unsuccessful(run, executor.attempt(), ending, facts)),
+        // No attempt can load anything any more; an error only for whoever goes on using the run's id.
+        Ending::Superseded | Ending::RunTooOld | Ending::WinnerGone | Ending::WinnerChanged
+            if !is_id_in(&state, run.settings) =>
+        {
+            let ending = unsuccessful(run, executor.attempt(), ending, executor.winner_facts());
+            tracing::warn!(run_id = %state.run_id, reason = %ending, "the run is given up: it loads nothing any more");
+            None
+        }
+        ending => return Err(unsuccessful(run, executor.attempt(), ending, executor.winner_facts())),
+    };
+    if !state.keeps_marker {
+        remove_run(run, winner.as_ref()).await?;
+        if let Some(own) = executor.attempt().own().filter(|_| winner.is_none()) {
+            remove_set(run, own).await?;
+        }
     }
+    run.journal.forget().await?;
+    Ok(winner.is_some())
 }
 
-/// `replace` has a table that stands for the abandonment.
-async fn remove_abandonment(run: &Run<'_>, own: Option<&OwnSet>) -> Result<(), RunError> {
-    match own {
-        Some(own) if run.names.mode == Mode::Replace => remove_set(run, own).await,
-        _ => Ok(()),
-    }
+/// Whether the settings name this run: then other attempts of it can follow.
+fn is_id_in(state: &RunState, settings: &LoadSettings) -> bool {
+    settings.resume.run_id.as_ref() == Some(&state.run_id)
 }
 
-/// `--fresh` with a run id: what other attempts of it did is abandoned, if there is anything.
+/// `--fresh` with a run id: what other attempts of it did is abandoned, if there is anything. `true`: it is
+/// loaded.
 async fn abandon_earlier_attempts(
     services: &Services,
     settings: &LoadSettings,
@@ -169,22 +185,15 @@ async fn abandon_earlier_attempts(
     progress: &Arc<Progress>,
     state: &RunState,
     stop: &StopRequests,
-) -> Result<(), RunError> {
+) -> Result<bool, RunError> {
     let names = RunNames::of(state);
     let sessions = services.treasure_data.sessions().await?;
-    let is_of_run = |name: &str| match RunSession::parse(name) {
-        Some(RunSession::Own(own)) => names.is_set(&own),
-        Some(RunSession::Ballot(ballot)) => names.is_ballot(&ballot),
-        _ => false,
-    };
-    if !sessions.iter().any(|session| is_of_run(&session.name)) {
-        return Ok(());
+    let parsed = sessions.iter().filter_map(|session| RunSession::parse(&session.name));
+    if !parsed.into_iter().any(|session| names.is_of_run(&session)) {
+        return Ok(false);
     }
     let run = Run::new(services, settings, store, progress, state.clone(), None, false);
-    if abandon(&run, stop).await? {
-        return Err(RunError::AlreadyLoaded { run_id: state.run_id.clone() });
-    }
-    Ok(())
+    abandon(&run, stop).await
 }
 
 fn new_state(services: &Services, settings: &LoadSettings, run_id: RunId) -> RunState {
@@ -229,6 +238,13 @@ fn why_not_resumable(state: &RunState, settings: &LoadSettings, now: u64) -> Opt
         Some(id) if *id != state.run_id => return Some("it has another --run-id".to_owned()),
         _ => {}
     }
+    let lifetime = settings.run_lifetime;
+    // With an id of the user's, every attempt would say so.
+    if !is_id_in(state, settings)
+        && state.set.is_some_and(|set| now.saturating_sub(set.nonce.time()) > lifetime.as_secs())
+    {
+        return Some(format!("it is older than --run-lifetime {}", humantime::format_duration(lifetime)));
+    }
     // What is complete need not be fetched: neither its age nor the size of its pages matter.
     let is_complete = state.set.is_some_and(|set| set.totals.is_some() || set.proposed);
     if is_complete {
@@ -242,6 +258,12 @@ fn why_not_resumable(state: &RunState, settings: &LoadSettings, now: u64) -> Opt
         return Some("it has another --page-size".to_owned());
     }
     None
+}
+
+/// Whether the rows of an earlier release's run are what the settings ask for.
+fn is_wanted(legacy: &LegacyRun, settings: &LoadSettings) -> bool {
+    let is_named = settings.resume.run_id.as_ref().is_none_or(|id| *id == legacy.run_id);
+    is_named && legacy.mode == settings.mode && settings.resume.policy != ResumePolicy::Never
 }
 
 /// A run of a release before attempts agreed by ballots: nothing of it is resumed. Before its commit it is removed; from

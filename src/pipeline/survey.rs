@@ -20,15 +20,17 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
     let mut survey = Survey { target, committed: None, oldest: None, other_protocol: None };
     let mut committed = Vec::new();
     for session in sessions {
-        match RunSession::parse(&session.name) {
-            Some(RunSession::Own(own)) if names.is_set(&own) => {
+        let Some(parsed) = RunSession::parse(&session.name) else { continue };
+        let is_of_run = names.is_of_run(&parsed);
+        match parsed {
+            RunSession::Own(own) if is_of_run => {
                 let time = own.nonce.time();
                 survey.oldest = Some(survey.oldest.map_or(time, |oldest| oldest.min(time)));
                 if matches!(session.status, SessionStatus::Committing | SessionStatus::Committed) {
                     committed.push(as_winner(&own));
                 }
             }
-            Some(RunSession::OtherProtocol { version, fingerprint, rest })
+            RunSession::OtherProtocol { version, fingerprint, rest }
                 if fingerprint == names.fingerprint() && rest.ends_with(names.run_id.as_str()) =>
             {
                 survey.other_protocol = Some(version);
@@ -40,7 +42,8 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
     survey
 }
 
-fn as_winner(own: &OwnSessionName) -> Winner {
+/// The set that a session holds.
+pub(super) fn as_winner(own: &OwnSessionName) -> Winner {
     let OwnSessionName { nonce, target, table, .. } = *own;
     Winner { nonce, target, table, suffix: TableSuffix::Rows, totals: None }
 }

@@ -213,7 +213,8 @@ impl<'a> Uploader<'a> {
         let stored = StoredPart {
             rows: part.rows,
             refused: std::mem::take(&mut self.rejected),
-            end: self.end.take(),
+            // Behind the last part there is nothing to resume from: it is saved together with the totals, or not at all.
+            end: self.end.take().filter(|_| last.is_none()),
             digest: self.digest,
         };
         self.uploads.push(Box::pin(store(self.run, self.session.clone(), name, self.position, part, stored)));

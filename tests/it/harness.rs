@@ -229,6 +229,17 @@ impl World {
         assert!(client.upload_part(&session, &part.parse().unwrap(), body.into()).await.unwrap());
     }
 
+    /// The machine goes away with its state folder.
+    pub(crate) fn lose_state(&self) {
+        std::fs::remove_file(self.store().path()).unwrap();
+    }
+
+    /// Pages that were fetched more than once, by the number of their first customer.
+    pub(crate) fn fetched_twice(&self) -> Vec<u64> {
+        let fetches = self.control().page_fetches();
+        fetches.into_iter().filter(|(_, times)| *times > 1).map(|(first, _)| first).collect()
+    }
+
     /// One run to its end.
     pub(crate) async fn run(&self) -> Result<RunReport, RunFailure> {
         self.run_as(&self.settings()).await

@@ -1,6 +1,8 @@
 //! What the program promises, tested from outside.
 
 #[cfg(test)]
+mod abandoning;
+#[cfg(test)]
 #[cfg(unix)]
 mod attempts;
 #[cfg(test)]
@@ -41,6 +43,8 @@ mod http_limits;
 #[cfg(test)]
 mod interrupts;
 #[cfg(test)]
+mod legacy_state;
+#[cfg(test)]
 mod loading;
 #[cfg(test)]
 mod loyalty;
@@ -58,13 +62,15 @@ mod prefetch;
 mod rate_headers;
 #[cfg(test)]
 mod readme;
-#[cfg(any())]
+#[cfg(test)]
+mod recreated_tables;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod retry_safety;
 mod row_corpus;
 mod row_properties;
-#[cfg(any())]
+#[cfg(test)]
 mod run_id;
 #[cfg(test)]
 mod runs_command;
@@ -79,6 +85,8 @@ mod side_by_side;
 mod signals;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod stored_parts;
 #[cfg(test)]
 #[cfg(unix)]
 mod streams;
