@@ -1,0 +1,146 @@
+//! The steps of the own set that are more than one call: fetching, uploading, its parts, the guards, and removing it.
+
+use super::{BALLOT_INTERVAL, Executor, remove_set};
+use crate::identity::{Nonce, OwnPart, PartsDigest, SessionName, prove_complete};
+use crate::pipeline::error::RunError;
+use crate::pipeline::guards::{guard, guard_empty};
+use crate::pipeline::progress::Phase;
+use crate::pipeline::transfer::Transfer;
+use crate::row::IngestionTime;
+use crate::run::decide::{BallotSeen, OwnSet, PartsSeen, Seen, UploadEnd};
+
+impl Executor<'_> {
+    pub(super) fn draw_nonce(&self) -> Result<Seen, RunError> {
+        if self.run.client().server_time().is_none() {
+            tracing::warn!("Treasure Data's responses have no Date header, so this machine's clock is used");
+        }
+        let time = self.run.now();
+        // A row cannot have every time; this is where the clock of either side shows.
+        IngestionTime::from_unix_seconds(time)?;
+        let nonce = Nonce::new(time, fastrand::u64(..)).map_err(|_too_late| RunError::ClockOutOfRange)?;
+        Ok(Seen::Nonce(nonce))
+    }
+
+    pub(super) async fn fetch(&mut self, own: OwnSet) -> Result<Seen, RunError> {
+        let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
+        self.run.journal.note(|state| state.begin_set());
+        self.run.progress.begin();
+        let mut transfer = Transfer::start(self.run, time, self.stop)?;
+        if transfer.has_customers().await? {
+            self.transfer = Some(transfer);
+            return Ok(Seen::FirstRows);
+        }
+        guard_empty(self.run)?;
+        Ok(Seen::NoCustomers)
+    }
+
+    pub(super) async fn upload(&mut self, own: OwnSet) -> Result<Seen, RunError> {
+        let session = self.run.names.session(&own.as_winner())?;
+        let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
+        let transfer = match self.transfer.take() {
+            Some(transfer) => transfer,
+            None => Transfer::start(self.run, time, self.stop)?,
+        };
+        self.run.progress.enter(Phase::Fetching);
+        let generation = self.attempt.generation();
+        let end = tokio::select! {
+            biased;
+            end = transfer.upload(self.run, &session, self.stop) => end?,
+            () = self.ballot_moves(generation) => {
+                tracing::info!("another attempt of this run is further along, joining it");
+                UploadEnd::BallotMoved
+            }
+        };
+        Ok(Seen::Uploaded(end))
+    }
+
+    /// Comes to its end when the ballot is decided, or about to be. A look that fails is no reason to stop uploading.
+    pub(super) async fn ballot_moves(&self, generation: u8) {
+        loop {
+            self.run.services.clock.sleep(BALLOT_INTERVAL).await;
+            let moved = match self.ballot(generation).await {
+                Ok(BallotSeen::Absent) | Err(_) => false,
+                Ok(BallotSeen::Frozen | BallotSeen::OnTable(_)) => true,
+                Ok(BallotSeen::Open) => self.is_proposed(generation).await.unwrap_or(false),
+            };
+            if moved {
+                return;
+            }
+        }
+    }
+
+    /// Makes the open session hold what is known to be stored, and nothing else.
+    pub(super) async fn tidy_parts(&self, own: OwnSet) -> Result<Seen, RunError> {
+        let session = self.run.names.session(&own.as_winner())?;
+        let state = self.run.journal.state();
+        let names = self.run.client().parts(&session).await?.unwrap_or_default();
+        let (mut stored, surplus): (Vec<_>, Vec<_>) = names
+            .iter()
+            .map(|name| (OwnPart::parse(name), name))
+            .partition(|(part, _)| part.is_some_and(|part| part.position() < state.parts));
+        stored.sort_by_key(|(part, _)| part.map(|part| part.position()));
+        let digest = stored.iter().fold(PartsDigest::default(), |digest, (_, name)| digest.with(name));
+        if stored.len() as u64 != state.parts || digest != state.parts_digest {
+            return Ok(Seen::Parts(PartsSeen::Differ));
+        }
+        for (_, name) in surplus {
+            // A name that is none of ours cannot be ours to keep either, but it cannot be put into an address.
+            let Ok(part) = name.parse() else { return Ok(Seen::Parts(PartsSeen::Differ)) };
+            self.run.client().delete_part(&session, &part).await?;
+        }
+        Ok(Seen::Parts(PartsSeen::Stored))
+    }
+
+    pub(super) async fn prove_parts(&mut self, own: OwnSet) -> Result<Seen, RunError> {
+        let session = self.run.names.session(&own.as_winner())?;
+        let mut names = self.run.client().parts(&session).await?.unwrap_or_default();
+        let state = self.run.client().session(&session).await?;
+        self.job_before = state.and_then(|state| state.job_id);
+        names.sort();
+        let digest = names.iter().fold(PartsDigest::default(), |digest, name| digest.with(name));
+        let proven = prove_complete(names.iter().map(String::as_str));
+        Ok(Seen::Parts(match proven {
+            Ok(totals) if digest == self.run.journal.state().parts_digest => PartsSeen::Complete(totals),
+            Ok(_) => PartsSeen::Differ,
+            Err(error) => {
+                tracing::warn!(%session, %error, "the session does not hold what was uploaded");
+                PartsSeen::Differ
+            }
+        }))
+    }
+
+    /// The second look at the counts: what was loaded, against the guards.
+    pub(super) async fn guard(&mut self, own: OwnSet) -> Result<Seen, RunError> {
+        let run = self.run;
+        let session = run.names.session(&own.as_winner())?;
+        let Some(state) = run.client().session(&session).await? else { return Ok(Seen::GuardsPassed) };
+        self.quarantine_error_records(&session, state.error_records).await?;
+        guard(run, state.valid_records.unwrap_or_default()).await?;
+        let table = run.names.loaded_table(&own.as_winner())?;
+        run.client().declare_columns(&run.settings.target.database, &table).await?;
+        run.journal.note(|saved| saved.error_records = state.error_records.unwrap_or_default());
+        Ok(Seen::GuardsPassed)
+    }
+
+    /// Keeps what Treasure Data could not read, where the user named a folder for it.
+    pub(super) async fn quarantine_error_records(
+        &self,
+        session: &SessionName,
+        error_records: Option<u64>,
+    ) -> Result<(), RunError> {
+        let Some(error_records) = error_records.filter(|records| *records > 0) else { return Ok(()) };
+        tracing::warn!(error_records, "Treasure Data could not read some records");
+        let quarantine = &self.run.quarantine;
+        if quarantine.has_folder() {
+            quarantine.put_error_records_aside(self.run.client().error_records(session).await?).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a set of our own that nobody can have chosen.
+    pub(super) async fn discard(&self, own: OwnSet) -> Result<Seen, RunError> {
+        remove_set(self.run, &own).await?;
+        self.run.journal.update(|state| state.begin_set()).await?;
+        Ok(Seen::Done)
+    }
+}
