@@ -214,7 +214,7 @@ impl RunError {
                 "the records that could not be read: td import:error_records {session}; use --max-error-records to \
                  leave them out"
             )),
-            Self::Ended { ending, session, job_id } => hint(*ending, session.as_ref(), job_id.as_deref()),
+            Self::Ended { ending, session, job_id } => Some(hint(*ending, session.as_ref(), job_id.as_deref())),
             Self::TookTooLong { session, .. } => {
                 Some(format!("look at it with: td import:show {session}; --perform-timeout allows more time"))
             }
@@ -283,10 +283,10 @@ fn describe(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>)
     }
 }
 
-fn hint(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>) -> Option<String> {
+fn hint(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>) -> String {
     let look =
         session.map_or_else(String::new, |session| format!("look at it with: td import:show {session}"));
-    Some(match (ending, job_id) {
+    match (ending, job_id) {
         (Ending::LoadFailed, Some(job)) => {
             format!("the job's output in the console says why: td job:show {job}; then run again")
         }
@@ -311,7 +311,7 @@ fn hint(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>) -> 
             look
         }
         _ => "please report it, with the log at --log-level debug".to_owned(),
-    })
+    }
 }
 
 /// Percent of `whole`, rounded, unless that would look like the minimum that was missed.

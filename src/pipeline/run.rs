@@ -86,7 +86,7 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
     if let Some(winner) = finished_before(&state) {
         return with_shutdown_grace(&run.services.clock, stop, end_finished(run, winner)).await;
     }
-    let mut executor = Executor::new(run, load_attempt(run), stop);
+    let mut executor = Executor::new(run, &load_attempt(run), stop);
     let ending = executor.run_to_end().await?;
     let facts = executor.winner_facts();
     match ending {

@@ -133,7 +133,7 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
     if run.settings.without_table_ids {
         attempt = attempt.accepting_unknown_tables();
     }
-    let mut executor = Executor::new(run, attempt, stop);
+    let mut executor = Executor::new(run, &attempt, stop);
     let ending = executor.run_to_end().await?;
     let winner = match ending {
         Ending::Abandoned => {

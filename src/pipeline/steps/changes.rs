@@ -30,13 +30,13 @@ impl Executor<'_> {
             Change::Conflict => Sent::Conflict,
             Change::TableGone => Sent::TableGone,
             Change::SessionGone => Sent::SessionGone,
-            Change::Denied => self.denied(step)?,
+            Change::Denied => Self::denied(step)?,
             Change::Unclear => Sent::Unclear,
         }))
     }
 
     /// Only the creation of the target may be denied: a write-only key may load a table that exists.
-    pub(super) fn denied(&self, step: Step) -> Result<Sent, RunError> {
+    fn denied(step: Step) -> Result<Sent, RunError> {
         match step {
             Step::CreateTarget => Ok(Sent::Denied),
             _ => Err(RunError::Denied),

@@ -55,11 +55,11 @@ pub(super) struct WinnerFacts {
 }
 
 impl<'a> Executor<'a> {
-    pub(super) fn new(run: &'a Run<'a>, attempt: Attempt, stop: &'a StopRequests) -> Self {
+    pub(super) fn new(run: &'a Run<'a>, attempt: &Attempt, stop: &'a StopRequests) -> Self {
         Self {
             run,
             stop,
-            attempt,
+            attempt: *attempt,
             transfer: None,
             series: HashMap::new(),
             waiting_since: None,
@@ -105,8 +105,9 @@ impl<'a> Executor<'a> {
                 (Some(own), RunPhase::Uploading)
             }
             Step::CreateBallot(_, own) => (own, RunPhase::Proposed),
-            Step::Propose(_, Proposal::Set { .. }) => (self.attempt.own().copied(), RunPhase::Proposed),
-            Step::Commit(_) | Step::Publish(_) => (self.attempt.own().copied(), RunPhase::Proposed),
+            Step::Propose(_, Proposal::Set { .. }) | Step::Commit(_) | Step::Publish(_) => {
+                (self.attempt.own().copied(), RunPhase::Proposed)
+            }
             _ => return Ok(()),
         };
         self.run

@@ -1,6 +1,7 @@
 //! The steps of the own set that are more than one call: fetching, uploading, its parts, the guards, and removing it.
 
 use super::{BALLOT_INTERVAL, Executor, remove_set};
+use crate::checkpoint::RunState;
 use crate::identity::{Nonce, OwnPart, PartsDigest, SessionName, prove_complete};
 use crate::pipeline::error::RunError;
 use crate::pipeline::guards::{guard, guard_empty};
@@ -23,7 +24,7 @@ impl Executor<'_> {
 
     pub(super) async fn fetch(&mut self, own: OwnSet) -> Result<Seen, RunError> {
         let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
-        self.run.journal.note(|state| state.begin_set());
+        self.run.journal.note(RunState::begin_set);
         self.run.progress.begin();
         let mut transfer = Transfer::start(self.run, time, self.stop)?;
         if transfer.has_customers().await? {
@@ -140,7 +141,7 @@ impl Executor<'_> {
     /// Removes a set of our own that nobody can have chosen.
     pub(super) async fn discard(&self, own: OwnSet) -> Result<Seen, RunError> {
         remove_set(self.run, &own).await?;
-        self.run.journal.update(|state| state.begin_set()).await?;
+        self.run.journal.update(RunState::begin_set).await?;
         Ok(Seen::Done)
     }
 }
