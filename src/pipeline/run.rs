@@ -97,7 +97,10 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
                 run.journal
                     .update(|state| {
                         state.phase = RunPhase::Finished;
-                        state.set = Some(saved(&set));
+                        // A ballot tells less of a set than the machine that made it knows.
+                        if state.set.is_none_or(|own| own.nonce != winner.nonce) {
+                            state.set = Some(saved(&set));
+                        }
                     })
                     .await?;
                 clean_up(run, executor.attempt(), &winner).await;

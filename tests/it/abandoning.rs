@@ -46,7 +46,7 @@ fn own_sessions(world: &World) -> usize {
 
 /// `runs abandon`: of the saved run, or of one that is only known by its id.
 async fn abandon_run(world: &World, run_id: &str) -> Result<bool, RunError> {
-    abandon_as(world, &world.settings(), run_id).await
+    Box::pin(abandon_as(world, &world.settings(), run_id)).await
 }
 
 async fn abandon_as(world: &World, settings: &Settings, run_id: &str) -> Result<bool, RunError> {
@@ -68,7 +68,7 @@ async fn abandon_as(world: &World, settings: &Settings, run_id: &str) -> Result<
     let given = state.keeps_marker.then(|| state.run_id.clone());
     let to_abandon = LoadSettings::to_abandon(settings.target.clone(), world.scenario.mode, given, account);
     let (_sender, stop) = StopRequests::channel();
-    abandon(&services, &to_abandon, &store, state, &stop).await
+    Box::pin(abandon(&services, &to_abandon, &store, state, &stop)).await
 }
 
 #[test]

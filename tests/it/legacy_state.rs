@@ -65,7 +65,7 @@ impl Left {
         left
     }
 
-    fn session(&self) -> SessionName {
+    fn session() -> SessionName {
         SESSION.parse().unwrap()
     }
 
@@ -76,12 +76,12 @@ impl Left {
         self.world.control().create_table(database, table);
         let (database, table) = (database.parse().unwrap(), table.parse().unwrap());
         let mut series = self.client.series();
-        self.client.create_session(&mut series, &self.session(), &database, &table).await.unwrap();
+        self.client.create_session(&mut series, &Self::session(), &database, &table).await.unwrap();
     }
 
     /// Brings the session to its end, with a row that is in no store.
     async fn commit(&self) {
-        let session = self.session();
+        let session = Self::session();
         let name = "part_00000000".parse().unwrap();
         assert!(self.client.upload_part(&session, &name, part().into()).await.unwrap());
         self.client.freeze(&mut self.client.series(), &session).await.unwrap();

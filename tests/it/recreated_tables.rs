@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use yotpo_td::checkpoint::RunPhase;
 use yotpo_td::exit_status::ExitStatus;
+use yotpo_td::identity::Mode;
 use yotpo_td::pipeline::{RecoveryState, RunError, RunFailure};
 use yotpo_td::run::decide::Ending;
-use yotpo_td::sandbox::{Control, Operation, SessionSummary};
+use yotpo_td::sandbox::{
+    Control, InvalidSession, InvalidStatus, Operation, RenamedTable, Service, SessionSummary,
+};
 
 use crate::harness::{Scenario, TABLE, TableContent, Verdict, World};
-use crate::watchdog::on_virtual_time;
+use crate::watchdog::{in_parallel, on_virtual_time};
 
 /// What somebody does to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,4 +219,94 @@ fn with_a_run_id_a_superseded_run_stays_superseded_and_another_id_loads() {
         world.run_with(&[("run-id", "the-next-day")]).await.unwrap();
         world.assert_complete();
     });
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    scenario: Scenario,
+    change: Change,
+    /// Requests to Treasure Data behind which it is made.
+    after: u64,
+}
+
+impl Case {
+    async fn run(&self) {
+        let context = format!("{self:?}");
+        let world = World::start(self.scenario.clone()).await;
+        let database = world.database().to_owned();
+        let mut looks_before = None;
+        let mut was_performing = false;
+        let look = |control: &Control| {
+            if looks_before.is_none() && control.requests(Service::TreasureData) >= self.after {
+                self.change.make(control, &database);
+                looks_before = Some(control.operation_requests(Operation::ShowTable));
+                was_performing = control.sessions().iter().any(|session| session.status == "performing");
+            }
+            Verdict::GoOn
+        };
+        let result = world.watched_run(&world.settings(), look).await.unwrap();
+        let looks_after = world.control().operation_requests(Operation::ShowTable) - looks_before.unwrap();
+        match result {
+            Ok(report) => {
+                assert_eq!(report.rows, Some(100), "{context}");
+                // Behind the last look at the target nothing can be noticed.
+                let is_seen = looks_after > 0;
+                let expected = if is_seen { TableContent::Complete } else { TableContent::Untouched };
+                assert_eq!(world.content(), expected, "{context}: {report:?}");
+                assert_eq!(world.leftovers(), [""; 0], "{context}");
+                assert_eq!(world.saved(), None, "{context}");
+            }
+            // The load job into a table that is gone fails.
+            Err(RunFailure {
+                error: RunError::Ended { ending: Ending::LoadFailed, .. }, recovery, ..
+            }) => {
+                assert!(was_performing && self.scenario.mode == Mode::Append, "{context}");
+                assert!(matches!(recovery, RecoveryState::Resumable { .. }), "{context}: {recovery:?}");
+                assert_eq!(world.content(), TableContent::Untouched, "{context}");
+                ends_exact(&world, &context).await;
+            }
+            Err(failure) => {
+                assert_eq!(
+                    (self.scenario.mode, self.change),
+                    (Mode::Replace, Change::Recreate),
+                    "{failure:?}"
+                );
+                assert_superseded(&failure, &context);
+                assert_eq!(world.content(), TableContent::Untouched, "{context}");
+                assert_eq!(world.leftovers(), [""; 0], "{context}");
+                ends_exact(&world, &context).await;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_that_is_deleted_or_recreated_at_any_moment_ends_exact_or_the_run_says_so() {
+    let mut scenarios = both_modes().to_vec();
+    for mut other in both_modes() {
+        let behaviour = &mut other.sandbox.treasure_data;
+        behaviour.invalid_session = InvalidSession::Unprocessable;
+        behaviour.invalid_status = InvalidStatus::Unknown;
+        behaviour.renamed_table = RenamedTable::NewName;
+        scenarios.push(other);
+    }
+    for scenario in &mut scenarios {
+        scenario.sandbox.import_duration = Duration::from_secs(30);
+        scenario.sandbox.commit_duration = Duration::from_secs(30);
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    on_virtual_time(async move || {
+        let mut cases = Vec::new();
+        for scenario in scenarios {
+            let world = World::start(scenario.clone()).await;
+            world.run().await.unwrap();
+            for after in 1..=world.control().requests(Service::TreasureData) {
+                cases.extend(CHANGES.map(|change| Case { scenario: scenario.clone(), change, after }));
+            }
+        }
+        sender.send(cases).unwrap();
+    });
+    let cases = receiver.recv().unwrap();
+    assert!(cases.len() > 250, "{}", cases.len());
+    in_parallel(Duration::from_secs(100), cases, Case::run);
 }

@@ -332,7 +332,6 @@ fn a_winner_that_is_gone_before_its_commit_needs_attention() {
 }
 
 #[test]
-#[ignore = "run::decide takes the set that lost its table for the winner of every further generation"]
 fn a_temporary_table_that_is_gone_before_the_rename_is_loaded_anew() {
     on_virtual_time(async || {
         let world = World::start(scenario(Before::Nothing, Mode::Replace)).await;

@@ -275,7 +275,7 @@ fn a_run_that_is_young_enough_is_still_resumed() {
         on_virtual_time(async move || {
             let complete = |state: &RunState| state.phase == RunPhase::Loading;
             let world = World::killed_when(&scenario, ID, complete).await;
-            world.clock.advance(5 * DAY - Duration::from_secs(1));
+            world.clock.advance(Duration::from_secs(5 * 86_400 - 1));
             assert!(world.run_with(ID).await.unwrap().resumed);
             world.assert_complete();
             assert_markers(&world, 1);

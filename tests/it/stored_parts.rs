@@ -12,7 +12,7 @@ use yotpo_td::run::decide::Ending;
 use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, FaultTarget, KilledJob, Operation, Service};
 use yotpo_td::treasure_data::{Change, TreasureDataClient};
 
-use crate::harness::{Scenario, Verdict, World};
+use crate::harness::{Scenario, TABLE, Verdict, World};
 use crate::watchdog::on_virtual_time;
 
 fn both_modes() -> [Scenario; 2] {
@@ -46,6 +46,15 @@ impl Session {
 
     async fn freeze(&self) {
         assert_eq!(self.client.freeze(&mut self.client.series(), &self.name).await.unwrap(), Change::Done);
+    }
+
+    async fn perform(&self) {
+        let (change, _) = self.client.perform(&mut self.client.series(), &self.name).await.unwrap();
+        assert_eq!(change, Change::Done);
+    }
+
+    async fn commit(&self) {
+        assert_eq!(self.client.commit(&mut self.client.series(), &self.name).await.unwrap(), Change::Done);
     }
 
     async fn job(&self) -> String {
@@ -234,6 +243,31 @@ fn a_set_whose_load_job_was_killed_is_loaded_once_more_or_made_anew() {
             });
         }
     }
+}
+
+#[test]
+fn rows_that_somebody_else_committed_are_not_taken_for_a_complete_load() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario::append()).await;
+        world.interrupted_run(2).await;
+        let session = Session::of_saved_run(&world);
+        session.freeze().await;
+        session.perform().await;
+        world.clock.advance(Duration::from_secs(60));
+        session.commit().await;
+        world.clock.advance(Duration::from_secs(60));
+        let rows = world.control().row_count(world.database(), TABLE).unwrap();
+        assert!((1..100).contains(&rows), "{rows}");
+        for _ in 0..2 {
+            let failure = world.run().await.unwrap_err();
+            assert_eq!(failure.error.exit_status(), ExitStatus::NeedsAttention);
+            assert_eq!(failure.recovery, RecoveryState::Unknown, "{failure:?}");
+            assert_eq!(world.control().row_count(world.database(), TABLE), Some(rows));
+        }
+        // The user decides.
+        world.run_with(&[("fresh", "on")]).await.unwrap();
+        assert_eq!(world.verification().missing, 0);
+    });
 }
 
 #[test]

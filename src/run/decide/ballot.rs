@@ -183,6 +183,10 @@ impl Attempt {
     /// Sees a set through, whoever made it. `by_ballot`: the ballot was looked at just now.
     pub(super) fn see_through(mut self, winner: Winner, by_ballot: bool) -> Next {
         self.note_attempt(winner.nonce);
+        if self.winner.is_none_or(|before| before.nonce != winner.nonce) {
+            // What was done for another winner says nothing of this one.
+            (self.commits, self.renames, self.looks, self.acknowledged) = (0, 0, 0, false);
+        }
         self.winner = Some(winner);
         self.is_by_ballot = by_ballot;
         self.ballot_is_fresh = by_ballot;

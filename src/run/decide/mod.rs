@@ -344,6 +344,10 @@ impl Attempt {
         self.target = Some(survey.target);
         self.oldest = self.oldest.into_iter().chain(survey.oldest).min();
         match (survey.committed.filter(|set| self.dead != Some(set.nonce)), wanted) {
+            // It was never proposed, so no attempt committed it: it need not be complete.
+            (Some(winner), _) if self.own.is_some_and(|own| own.nonce == winner.nonce && !own.proposed) => {
+                self.finish(Ending::WinnerChanged)
+            }
             (Some(winner), _) => self.see_through(winner, false),
             (None, SurveyFor::Start) => {
                 let is_blind = self.mode == Mode::Replace && survey.target == TargetSeen::Denied;
