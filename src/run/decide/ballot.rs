@@ -10,7 +10,7 @@ impl Attempt {
     pub(super) fn show_ballot(self, wanted: BallotFor) -> Next {
         let generation = match wanted {
             BallotFor::NextGeneration => self.generation + 1,
-            BallotFor::Decide | BallotFor::NothingToLoad => self.generation,
+            BallotFor::Decide | BallotFor::NothingToLoad | BallotFor::FailedLoad => self.generation,
         };
         self.step(At::Ballot(wanted), Step::ShowBallot(generation))
     }
@@ -23,7 +23,8 @@ impl Attempt {
                 self.winner = None;
             }
             (BallotFor::NothingToLoad, BallotSeen::Absent) => return self.finish(Ending::NothingToLoad),
-            (BallotFor::Decide | BallotFor::NothingToLoad, _) => {}
+            (BallotFor::FailedLoad, BallotSeen::Absent) => return self.finish(Ending::LoadFailed),
+            (BallotFor::Decide | BallotFor::NothingToLoad | BallotFor::FailedLoad, _) => {}
         }
         match ballot {
             BallotSeen::Absent => self.undecided(),
@@ -56,6 +57,7 @@ impl Attempt {
         match (wanted, smallest) {
             (ListFor::Open(_), Some(_)) => self.freeze_ballot(),
             (ListFor::Open(BallotFor::NothingToLoad), None) => self.finish(Ending::NothingToLoad),
+            (ListFor::Open(BallotFor::FailedLoad), None) => self.finish(Ending::LoadFailed),
             (ListFor::Open(_), None) => self.undecided(),
             (ListFor::Frozen, Some(Proposal::Set { nonce, target, parts, valid, rejected })) => {
                 let totals = Some(crate::identity::PartTotals { parts, valid, rejected });

@@ -156,6 +156,8 @@ enum BallotFor {
     NextGeneration,
     /// The store has no customers.
     NothingToLoad,
+    /// The own load failed: perhaps because the run was decided, and the fence took its table.
+    FailedLoad,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

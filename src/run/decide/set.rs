@@ -272,7 +272,9 @@ impl Attempt {
             }
             SetSeen::Frozen(job) => self.frozen(job),
             SetSeen::Performing { ended: false } => self.wait(AfterWait::ShowOwn),
-            SetSeen::Performing { ended: true } if self.performs > 0 => self.finish(Ending::LoadFailed),
+            SetSeen::Performing { ended: true } if self.performs > 0 => {
+                self.show_ballot(BallotFor::FailedLoad)
+            }
             SetSeen::Ready(counts) => self.loaded(counts),
             // It won a ballot that is gone by now.
             SetSeen::Committing | SetSeen::Committed => {
@@ -288,7 +290,7 @@ impl Attempt {
 
     fn frozen(self, job: JobSeen) -> Next {
         match job {
-            JobSeen::Failed if self.performs > 0 => self.finish(Ending::LoadFailed),
+            JobSeen::Failed if self.performs > 0 => self.show_ballot(BallotFor::FailedLoad),
             // The job that was started is not shown yet, or what it came to.
             JobSeen::Working => self.wait_a_while(AfterWait::ShowOwn, MAX_STALE_LOOKS, Ending::LoadStuck),
             JobSeen::None if self.acknowledged => {
