@@ -18,7 +18,7 @@ pub(super) const fn target_seen(look: TableLook) -> TargetSeen {
 /// What the sessions of the account say of this run. `target` was read after them.
 pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunNames) -> Survey {
     let mut survey = Survey { target, committed: None, oldest: None, other_protocol: None };
-    let mut committed = Vec::new();
+    let mut sets = Vec::new();
     for session in sessions {
         let Some(parsed) = RunSession::parse(&session.name) else { continue };
         let is_of_run = names.is_of_run(&parsed);
@@ -26,9 +26,9 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
             RunSession::Own(own) if is_of_run => {
                 let time = own.nonce.time();
                 survey.oldest = Some(survey.oldest.map_or(time, |oldest| oldest.min(time)));
-                if matches!(session.status, SessionStatus::Committing | SessionStatus::Committed) {
-                    committed.push(as_winner(&own));
-                }
+                let is_committed =
+                    matches!(session.status, SessionStatus::Committing | SessionStatus::Committed);
+                sets.push((as_winner(&own), is_committed));
             }
             RunSession::OtherProtocol { version, fingerprint, rest }
                 if fingerprint == names.fingerprint() && rest.ends_with(names.run_id.as_str()) =>
@@ -38,7 +38,7 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
             _ => {}
         }
     }
-    survey.committed = Survey::choose(target, committed.into_iter());
+    survey.committed = Survey::choose(target, sets.into_iter());
     survey
 }
 

@@ -21,8 +21,9 @@ pub(crate) struct Live {
     pub(crate) step: Step,
     /// How many calls of the step are done.
     calls: u8,
-    /// What the first of them listed.
+    /// What the first of them listed, and which of it as committed.
     listed: Bits,
+    committed: Bits,
     oldest: Option<u8>,
     surplus: Parts,
     /// The target as it was seen last.
@@ -86,6 +87,7 @@ impl Live {
             step,
             calls: 0,
             listed: Bits(0),
+            committed: Bits(0),
             oldest: None,
             surplus: Parts(0),
             target: TargetSeen::Missing,
@@ -247,7 +249,8 @@ impl Live {
         let seen = match self.step {
             Step::Survey if self.calls == 0 => {
                 self.calls = 1;
-                self.listed = service.list_committed(scenario.hides_invalid);
+                self.listed = service.list_sets(scenario.hides_invalid);
+                self.committed = service.list_committed(scenario.hides_invalid);
                 self.oldest = service.list_oldest();
                 return Ok(());
             }
@@ -294,8 +297,9 @@ impl Live {
     }
 
     fn survey(&self, service: &Service) -> Survey {
-        let sets = self.listed.iter().filter_map(|set| service.set(set));
-        let sets = sets.map(|session| service.winner(session.name, None));
+        let winner =
+            |set: u8| Some((service.winner(service.listed_name(set)?, None), self.committed.has(set)));
+        let sets = self.listed.iter().filter_map(winner);
         let oldest = self.oldest.map(u64::from);
         Survey {
             target: self.target,
@@ -329,7 +333,8 @@ impl Live {
     fn decide(&mut self, seen: Seen, service: &mut Service, scenario: &Scenario) -> Outcome {
         (self.attempt, self.step) = self.attempt.decide(seen, u64::from(service.now));
         self.step = mutation::step(scenario.mutation, self, service);
-        (self.calls, self.listed, self.oldest, self.surplus) = (0, Bits(0), None, Parts(0));
+        (self.calls, self.listed, self.committed) = (0, Bits(0), Bits(0));
+        (self.oldest, self.surplus) = (None, Parts(0));
         let Step::Finish(ending) = self.step else { return Ok(()) };
         properties::check_ending(ending, self, service, scenario)?;
         if let Ending::Loaded { .. } = ending {
@@ -383,10 +388,12 @@ pub(crate) fn is_private(live: &Live, service: &Service, scenario: &Scenario) ->
         | Step::TidyParts(_)
         | Step::FreezeOwn(_)
         | Step::ProveParts(_)
-        | Step::Guard(_)
-        | Step::Wait => true,
+        | Step::Guard(_) => true,
+        Step::Wait => true,
         Step::Fetch(_) => scenario.faults.changes == 0,
         Step::ReadTemporary(_) | Step::Perform(_) => own.is_some(),
+        // The rest depends on the time, or on what only exists for a time.
+        _ if !scenario.ticks.is_empty() => false,
         Step::CreateSession(_) => service.target() != TargetSeen::Missing,
         // Only `replace` renames over it.
         Step::ReadTarget => service.mode == Mode::Append && service.target() != TargetSeen::Missing,

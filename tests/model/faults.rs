@@ -73,8 +73,9 @@ pub(crate) enum Event {
     OlderRunPublishes,
     StoreChanges,
     ClockMoves(u8),
-    BallotExpires(u8),
-    SetExpires(u8),
+    /// Retention takes every ballot that is old enough, or every set that is not committed.
+    BallotsExpire,
+    SetsExpire,
 }
 
 impl Event {
@@ -112,8 +113,8 @@ impl Scenario {
         }
     }
 
-    /// What can happen next. `may_expire`: no call waits to be made, or is in flight, that was decided before retention.
-    pub(crate) fn events(&self, service: &Service, left: &Faults, may_expire: bool, events: &mut Vec<Event>) {
+    /// What can happen next.
+    pub(crate) fn events(&self, service: &Service, left: &Faults, events: &mut Vec<Event>) {
         for set in 0..7 {
             let Some(session) = service.set(set) else { continue };
             let is_gone = !service.is_valid(session);
@@ -131,9 +132,6 @@ impl Scenario {
                     }
                 }
                 _ => {}
-            }
-            if session.created + self.retention <= service.now && session.status != Status::Committed {
-                events.push(Event::SetExpires(set));
             }
         }
         if left.strangers > 0 {
@@ -155,22 +153,44 @@ impl Scenario {
         if left.changes > 0 {
             events.push(Event::StoreChanges);
         }
-        if let Some(tick) = self.ticks.iter().find(|tick| **tick > service.now)
-            && (may_expire || *tick < self.retention)
-        {
+        if let Some(tick) = self.ticks.iter().find(|tick| **tick > service.now) {
             events.push(Event::ClockMoves(*tick));
         }
-        for generation in 0..6 {
-            if service.ballot(generation).is_some_and(|ballot| ballot.created + self.retention <= service.now)
-            {
-                events.push(Event::BallotExpires(generation));
+        if service.ballots.iter().flatten().any(|ballot| self.is_due(ballot.created, service)) {
+            events.push(Event::BallotsExpire);
+        }
+        if service.sets.iter().flatten().any(|set| self.is_set_due(set, service)) {
+            events.push(Event::SetsExpire);
+        }
+    }
+}
+
+impl Scenario {
+    fn is_due(&self, created: u8, service: &Service) -> bool {
+        created + self.retention <= service.now
+    }
+
+    fn is_set_due(&self, session: &Session, service: &Service) -> bool {
+        self.is_due(session.created, service) && session.status != Status::Committed
+    }
+
+    fn expire(&self, service: &mut Service, event: Event) {
+        service.history.expired = true;
+        let now = *service;
+        if event == Event::BallotsExpire {
+            for ballot in &mut service.ballots {
+                *ballot = ballot.filter(|ballot| !self.is_due(ballot.created, &now));
+            }
+        } else {
+            for set in &mut service.sets {
+                *set = set.filter(|set| !self.is_set_due(set, &now));
             }
         }
     }
 }
 
 impl Service {
-    pub(crate) fn happen(&mut self, event: Event, left: &mut Faults) -> Option<Broken> {
+    pub(crate) fn happen(&mut self, event: Event, left: &mut Faults, scenario: &Scenario) -> Option<Broken> {
         match event {
             Event::JobEnds(set) => self.set_status(set, Status::Ready),
             Event::JobFails(set) | Event::JobIsKilled(set) => {
@@ -212,14 +232,7 @@ impl Service {
                 self.store += 1;
             }
             Event::ClockMoves(now) => self.now = now,
-            Event::BallotExpires(generation) => {
-                self.history.expired = true;
-                self.ballots[usize::from(generation)] = None;
-            }
-            Event::SetExpires(set) => {
-                self.history.expired = true;
-                self.sets[usize::from(set)] = None;
-            }
+            Event::BallotsExpire | Event::SetsExpire => scenario.expire(self, event),
         }
         None
     }

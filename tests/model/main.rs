@@ -1,74 +1,25 @@
 //! A model of attempts and Treasure Data, searched exhaustively within bounds, that calls the program's own decisions.
+//!
+//! Each search allows some faults, each so often as its bound says, and ends when every state was seen. From every state a
+//! lone attempt is run to its end. `MODEL=full` searches larger bounds, too; `MODEL_SCENARIO` with the names in
+//! [`explore`] searches one of any bounds by hand.
 
+#[cfg(test)]
 mod attempt;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod mutation;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
 mod request;
+#[cfg(test)]
 mod search;
+#[cfg(test)]
 mod treasure_data;
+#[cfg(test)]
 mod world;
 
-use yotpo_td::identity::Mode;
-use yotpo_td::run::decide::Purpose;
-
-use crate::faults::{Faults, Scenario};
-use crate::search::search;
-
-const ONE: &[Purpose] = &[Purpose::Load];
-const TWO: &[Purpose] = &[Purpose::Load, Purpose::Load];
-const NONE: Faults = Faults {
-    crashes: 0,
-    restarts: 0,
-    messages: 0,
-    failing_jobs: 0,
-    failing_commits: 0,
-    strangers: 0,
-    newer_runs: 0,
-    changes: 0,
-};
-
-fn holds(scenario: Scenario) {
-    if let Err((broken, path)) = search(scenario) {
-        panic!("{broken:?}\n{path}");
-    }
-}
-
-#[test]
-fn explore() {
-    let get = |name: &str| std::env::var(name).ok().and_then(|x| x.parse::<u8>().ok()).unwrap_or(0);
-    let mode = if get("REPLACE") > 0 { Mode::Replace } else { Mode::Append };
-    let faults = Faults {
-        crashes: get("CRASHES"),
-        restarts: get("RESTARTS"),
-        messages: get("MESSAGES"),
-        failing_jobs: get("JOBS"),
-        failing_commits: get("COMMITS"),
-        strangers: get("STRANGERS"),
-        newer_runs: get("NEWER"),
-        changes: get("CHANGES"),
-    };
-    const T: &[Purpose] = &[Purpose::Load, Purpose::Load, Purpose::Load];
-    const A: &[Purpose] = &[Purpose::Load, Purpose::Load, Purpose::Abandon];
-    const B: &[Purpose] = &[Purpose::Load, Purpose::Abandon];
-    let purposes = match (get("N"), get("ABANDON")) {
-        (1, 0) => ONE,
-        (3, 0) => T,
-        (3, _) => A,
-        (_, 0) => TWO,
-        _ => B,
-    };
-    let mut scenario = Scenario::new(mode, purposes, faults);
-    scenario.follows_renames = get("FOLLOWS") > 0;
-    scenario.hides_invalid = get("HIDES") > 0;
-    scenario.target_exists = get("MISSING") == 0;
-    scenario.older_exists = get("OLDER") > 0;
-    scenario.reduced = get("FULL") == 0;
-    if get("EMPTY") > 0 {
-        scenario.empty_store = Some(get("EMPTY") - 1);
-    }
-    if get("TICKS") > 0 {
-        scenario.ticks = &[5, 6, 7, 12, 13];
-    }
-    holds(scenario);
-}
+#[cfg(test)]
+mod searches;

@@ -113,7 +113,8 @@ pub(crate) fn check_ending(
         }
         Ending::LoadFailed | Ending::LoadStuck => history.job_failed,
         Ending::CommitFailed => history.failed_commits > 2,
-        Ending::WinnerGone => history.expired,
+        // A creation that arrives when retention has taken the session makes an empty one.
+        Ending::WinnerGone | Ending::WinnerChanged => history.expired,
         _ => return Err(Broken::Impossible(ending)),
     };
     if is_true { Ok(()) } else { Err(Broken::EndedFalsely(ending)) }
@@ -204,7 +205,7 @@ fn check_lone_ending(ending: Ending, service: &Service, scenario: &Scenario) -> 
         Ending::Loaded { .. } => true,
         Ending::NothingToLoad => scenario.empty_store == Some(service.store),
         // Their truth was checked when they were said.
-        Ending::Superseded | Ending::RunTooOld | Ending::WinnerGone => true,
+        Ending::Superseded | Ending::RunTooOld | Ending::WinnerGone | Ending::WinnerChanged => true,
         _ => false,
     };
     if is_fair { Ok(()) } else { Err(Broken::LoneEnds(ending)) }

@@ -319,6 +319,18 @@ impl Service {
         }
     }
 
+    /// The own sessions in `list`, as far as they count: those that are committed, or can be published without.
+    pub(crate) fn list_sets(&self, hides: bool) -> Bits {
+        let is_empty = |session: &Session| session.name.suffix == TableSuffix::Empty;
+        let empty = (0..7).filter(|set| self.set(*set).is_some_and(is_empty));
+        empty.fold(self.list_committed(hides), Bits::with)
+    }
+
+    /// The name of a session that was listed.
+    pub(crate) fn listed_name(&self, set: u8) -> Option<SetName> {
+        self.set(set).map(|session| SetName { suffix: TableSuffix::Rows, ..session.name })
+    }
+
     /// `list`, as far as it counts: the sets that it calls committed or committing.
     pub(crate) fn list_committed(&self, hides: bool) -> Bits {
         let is_committed = |session: &Session| {

@@ -99,9 +99,8 @@ impl Model for Search {
         if world.broken.is_some() {
             return;
         }
-        let may_expire = world.in_flight == [None; IN_FLIGHT] && !world.has_call_before_retention();
         let mut events = Vec::new();
-        self.scenario.events(&world.service, &world.left, may_expire, &mut events);
+        self.scenario.events(&world.service, &world.left, &mut events);
         for (slot, request) in world.in_flight.iter().enumerate() {
             actions.extend(request.map(|_| Action::Arrive(slot)));
         }
@@ -135,7 +134,7 @@ impl Model for Search {
 
 impl Search {
     fn private_process(&self, world: &World) -> Option<usize> {
-        if !self.scenario.reduced || !self.scenario.ticks.is_empty() {
+        if !self.scenario.reduced {
             return None;
         }
         let is_private = |process: &Process| match process {
@@ -147,15 +146,6 @@ impl Search {
 }
 
 impl World {
-    /// Whether a process is about to change something by what it saw before sessions expire.
-    fn has_call_before_retention(&self) -> bool {
-        let changes = |process: &Process| match process {
-            Process::Live(live) => matches!(live.call(&self.service), Call::Change(_)),
-            _ => false,
-        };
-        self.processes.iter().any(changes)
-    }
-
     fn actions_of(&self, process: usize, scenario: &Scenario, actions: &mut Vec<Action>) {
         match &self.processes[process] {
             Process::Ended => {}
@@ -225,7 +215,7 @@ impl World {
                 let Some(request) = self.in_flight[slot].take() else { return Ok(()) };
                 self.apply(request, scenario).map(|_answer| ())
             }
-            Action::Happen(event) => self.service.happen(event, &mut self.left).map_or(Ok(()), Err),
+            Action::Happen(event) => self.service.happen(event, &mut self.left, scenario).map_or(Ok(()), Err),
         }
     }
 

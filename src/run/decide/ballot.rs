@@ -20,7 +20,7 @@ impl Attempt {
             (BallotFor::NextGeneration, BallotSeen::Absent) => return self.finish(Ending::Superseded),
             (BallotFor::NextGeneration, _) => {
                 self.generation += 1;
-                self.winner = None;
+                self.leave_winner();
             }
             (BallotFor::NothingToLoad, BallotSeen::Absent) => return self.finish(Ending::NothingToLoad),
             (BallotFor::FailedLoad, BallotSeen::Absent) => return self.finish(Ending::LoadFailed),
@@ -185,9 +185,8 @@ impl Attempt {
     /// Sees a set through, whoever made it. `by_ballot`: the ballot was looked at just now.
     pub(super) fn see_through(mut self, winner: Winner, by_ballot: bool) -> Next {
         self.note_attempt(winner.nonce);
-        if self.winner.is_none_or(|before| before.nonce != winner.nonce) {
-            // What was done for another winner says nothing of this one.
-            (self.commits, self.renames, self.looks, self.acknowledged) = (0, 0, 0, false);
+        if self.winner.is_none_or(|seen| seen.nonce != winner.nonce) {
+            self.leave_winner();
         }
         self.winner = Some(winner);
         self.is_by_ballot = by_ballot;
@@ -197,6 +196,15 @@ impl Attempt {
         } else {
             self.show_winner()
         }
+    }
+
+    /// What was counted and answered was about this winner, or about the own set while there was none.
+    fn leave_winner(&mut self) {
+        self.winner = None;
+        self.looks = 0;
+        self.commits = 0;
+        self.renames = 0;
+        self.acknowledged = false;
     }
 
     /// The ballot says that this generation loads nothing.
@@ -228,7 +236,7 @@ impl Attempt {
             return self.next_generation();
         }
         // It was found by its session: which generation it is of is not known, and its ballot may be there or not.
-        self.winner = None;
+        self.leave_winner();
         self.read_target(TargetFor::Generation)
     }
 
@@ -238,7 +246,7 @@ impl Attempt {
             return self.finish(Ending::NoProgress);
         }
         self.generation += 1;
-        self.winner = None;
+        self.leave_winner();
         self.read_target(TargetFor::Generation)
     }
 

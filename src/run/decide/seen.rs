@@ -42,7 +42,7 @@ pub enum Seen {
 pub struct Survey {
     /// The target, read after the list.
     pub target: TargetSeen,
-    /// A set of this run that is committed, or being committed, into the table that the target is now.
+    /// The set of this run that is in the target, or on its way into it, by [`Survey::choose`].
     pub committed: Option<Winner>,
     /// When the oldest known attempt of the run began, Unix seconds.
     pub oldest: Option<u64>,
@@ -190,16 +190,22 @@ pub enum Sent {
 }
 
 impl Survey {
-    /// Which of the sets of this run that are listed as committed or committing counts, if any: the one whose table is the
-    /// target, else one that was made for the target. `sets`: what the names of their sessions say.
-    pub fn choose(target: TargetSeen, sets: impl Iterator<Item = Winner>) -> Option<Winner> {
+    /// Which of the sets of this run counts, if any: the one whose table is the target, else one for this target that is
+    /// listed as committed or committing. `sets`: what the names of their sessions say, and whether that is so.
+    ///
+    /// A table gets to be the target only when it was proven: what is published and holds no committed rows is empty.
+    pub fn choose(target: TargetSeen, sets: impl Iterator<Item = (Winner, bool)>) -> Option<Winner> {
         let is_published = |set: &Winner| set.table.is_some_and(|table| target == TargetSeen::Is(table));
         let is_for_target = |set: &Winner| match target {
             TargetSeen::Missing => false,
             TargetSeen::Denied => !set.target.is_known(),
             TargetSeen::Is(id) => id == set.target || !set.target.is_known(),
         };
-        let fits = |set: &Winner| is_published(set) || is_for_target(set);
-        sets.filter(fits).max_by_key(|set| (is_published(set), set.nonce))
+        sets.filter(|(set, is_committed)| is_published(set) || *is_committed && is_for_target(set))
+            .map(|(set, is_committed)| match is_committed {
+                true => set,
+                false => Winner { suffix: TableSuffix::Empty, ..set },
+            })
+            .max_by_key(|set| (is_published(set), set.nonce))
     }
 }

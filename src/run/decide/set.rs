@@ -217,21 +217,29 @@ impl Attempt {
                 None => self.finish(Ending::NoProgress),
             };
         }
-        if own.suffix == TableSuffix::Rows {
-            let own = *own;
-            return self.step(At::CreateSession, Step::CreateSession(own));
+        if own.suffix == TableSuffix::Abandon {
+            return self.set_without_rows_is_ready();
         }
-        own.progress = Progress::Tidy;
-        own.totals = Some(PartTotals { parts: 0, valid: 0, rejected: 0 });
+        // One without rows has a session as well: its name tells whose table the target is when the table has lost its own.
+        let own = *own;
+        self.step(At::CreateSession, Step::CreateSession(own))
+    }
+
+    fn set_without_rows_is_ready(mut self) -> Next {
+        if let Some(own) = self.own.as_mut() {
+            own.progress = Progress::Tidy;
+            own.totals = Some(PartTotals { parts: 0, valid: 0, rejected: 0 });
+        }
         self.show_ballot(BallotFor::Decide)
     }
 
     fn session_created(mut self, sent: Sent) -> Next {
         match (sent, self.own.as_mut()) {
-            (Sent::Done, Some(own)) => {
+            (Sent::Done, Some(own)) if own.suffix == TableSuffix::Rows => {
                 own.progress = Progress::Tidy;
                 self.upload()
             }
+            (Sent::Done, Some(_)) => self.set_without_rows_is_ready(),
             (Sent::TableGone, _) => {
                 if self.target == Some(TargetSeen::Denied) {
                     return self.finish(Ending::NoTarget);
@@ -260,6 +268,7 @@ impl Attempt {
                 let own = *own;
                 self.step(At::CreateSession, Step::CreateSession(own))
             }
+            SetSeen::Open if own.suffix == TableSuffix::Empty => self.set_without_rows_is_ready(),
             SetSeen::Open if own.progress < Progress::Tidy => {
                 own.progress = Progress::Created;
                 let own = *own;
