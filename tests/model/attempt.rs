@@ -388,8 +388,8 @@ pub(crate) fn is_private(live: &Live, service: &Service, scenario: &Scenario) ->
         | Step::TidyParts(_)
         | Step::FreezeOwn(_)
         | Step::ProveParts(_)
-        | Step::Guard(_) => true,
-        Step::Wait => true,
+        | Step::Guard(_)
+        | Step::Wait => true,
         Step::Fetch(_) => scenario.faults.changes == 0,
         Step::ReadTemporary(_) | Step::Perform(_) => own.is_some(),
         // The rest depends on the time, or on what only exists for a time.

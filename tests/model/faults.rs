@@ -13,6 +13,7 @@ use crate::treasure_data::{Name, Service, Session, Status};
 pub(crate) const ATTEMPTS: usize = 3;
 
 /// What is searched.
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a scenario")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     pub(crate) mode: Mode,
@@ -114,7 +115,7 @@ impl Scenario {
     }
 
     /// What can happen next.
-    pub(crate) fn events(&self, service: &Service, left: &Faults, events: &mut Vec<Event>) {
+    pub(crate) fn events(&self, service: &Service, left: Faults, events: &mut Vec<Event>) {
         for set in 0..7 {
             let Some(session) = service.set(set) else { continue };
             let is_gone = !service.is_valid(session);

@@ -1,8 +1,7 @@
 //! A model of attempts and Treasure Data, searched exhaustively within bounds, that calls the program's own decisions.
 //!
 //! Each search allows some faults, each so often as its bound says, and ends when every state was seen. From every state a
-//! lone attempt is run to its end. `MODEL=full` searches larger bounds, too; `MODEL_SCENARIO` with the names in
-//! [`explore`] searches one of any bounds by hand.
+//! lone attempt is run to its end. `MODEL=full` searches larger bounds, too.
 
 #[cfg(test)]
 mod attempt;

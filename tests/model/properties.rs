@@ -202,10 +202,13 @@ fn end_all_work(service: &mut Service) -> Result<(), Broken> {
 /// Alone and without faults an attempt loads; or it must not, because of what others did.
 fn check_lone_ending(ending: Ending, service: &Service, scenario: &Scenario) -> Result<(), Broken> {
     let is_fair = match ending {
-        Ending::Loaded { .. } => true,
         Ending::NothingToLoad => scenario.empty_store == Some(service.store),
         // Their truth was checked when they were said.
-        Ending::Superseded | Ending::RunTooOld | Ending::WinnerGone | Ending::WinnerChanged => true,
+        Ending::Loaded { .. }
+        | Ending::Superseded
+        | Ending::RunTooOld
+        | Ending::WinnerGone
+        | Ending::WinnerChanged => true,
         _ => false,
     };
     if is_fair { Ok(()) } else { Err(Broken::LoneEnds(ending)) }

@@ -103,6 +103,7 @@ pub(crate) struct Ballot {
 }
 
 /// What observers note; nobody in the model decides by it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of the past")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct History {
     /// The set names that were proposed.
@@ -335,7 +336,7 @@ impl Service {
     pub(crate) fn list_committed(&self, hides: bool) -> Bits {
         let is_committed = |session: &Session| {
             matches!(session.status, Status::Committing | Status::Committed)
-                && !(hides && !self.is_valid(session))
+                && (!hides || self.is_valid(session))
         };
         (0..7).filter(|set| self.set(*set).is_some_and(is_committed)).fold(Bits(0), Bits::with)
     }

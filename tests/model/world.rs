@@ -100,7 +100,7 @@ impl Model for Search {
             return;
         }
         let mut events = Vec::new();
-        self.scenario.events(&world.service, &world.left, &mut events);
+        self.scenario.events(&world.service, world.left, &mut events);
         for (slot, request) in world.in_flight.iter().enumerate() {
             actions.extend(request.map(|_| Action::Arrive(slot)));
         }

@@ -256,6 +256,11 @@ impl Attempt {
         self.winner.as_ref()
     }
 
+    /// Whether this process has sent the rename of the winner's table.
+    pub const fn has_renamed(&self) -> bool {
+        self.renames > 0
+    }
+
     /// When the oldest known attempt of the run began, Unix seconds.
     pub const fn oldest(&self) -> Option<u64> {
         self.oldest

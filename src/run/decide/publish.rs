@@ -31,6 +31,11 @@ impl Attempt {
             SetSeen::Ready(CountsSeen::Unknown) => {
                 self.wait_a_while(AfterWait::ShowWinner, MAX_LOOKS, Ending::LoadStuck)
             }
+            // Its table is the target, and nothing was ever loaded into it: the set has no rows.
+            SetSeen::Open if !self.is_by_ballot => self.with_winner(|mut attempt, winner| {
+                attempt.winner = Some(Winner { suffix: TableSuffix::Empty, ..winner });
+                attempt.read_target(TargetFor::Publish)
+            }),
             SetSeen::Ready(CountsSeen::Wrong) | SetSeen::Open => self.finish(Ending::WinnerChanged),
             SetSeen::Ready(CountsSeen::Proven) => self.winner_is_ready(),
             SetSeen::Committing | SetSeen::Performing { ended: false } => self.wait(AfterWait::ShowWinner),

@@ -193,7 +193,7 @@ impl Survey {
     /// Which of the sets of this run counts, if any: the one whose table is the target, else one for this target that is
     /// listed as committed or committing. `sets`: what the names of their sessions say, and whether that is so.
     ///
-    /// A table gets to be the target only when it was proven: what is published and holds no committed rows is empty.
+    /// What is published may have been committed since the list was made, or be a set without rows: its session says which.
     pub fn choose(target: TargetSeen, sets: impl Iterator<Item = (Winner, bool)>) -> Option<Winner> {
         let is_published = |set: &Winner| set.table.is_some_and(|table| target == TargetSeen::Is(table));
         let is_for_target = |set: &Winner| match target {
@@ -202,10 +202,7 @@ impl Survey {
             TargetSeen::Is(id) => id == set.target || !set.target.is_known(),
         };
         sets.filter(|(set, is_committed)| is_published(set) || *is_committed && is_for_target(set))
-            .map(|(set, is_committed)| match is_committed {
-                true => set,
-                false => Winner { suffix: TableSuffix::Empty, ..set },
-            })
+            .map(|(set, _)| set)
             .max_by_key(|set| (is_published(set), set.nonce))
     }
 }
