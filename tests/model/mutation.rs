@@ -21,8 +21,6 @@ pub(crate) enum Mutation {
     TargetUnchecked,
     /// `replace`: a rename that was sent is taken for done, whatever came back.
     RenameBelieved,
-    /// `replace`: the rename is sent whatever the target is by now.
-    StaleRename,
 }
 
 /// What the mutated program sees.
@@ -45,9 +43,6 @@ pub(crate) fn seen(mutation: Option<Mutation>, live: &Live, seen: Seen, _service
         (Some(Mutation::RenameBelieved), Seen::Target(_), Step::ReadTarget) if live.attempt.has_renamed() => {
             let table = winner.and_then(|winner| winner.table);
             table.map_or(seen, |table| Seen::Target(TargetSeen::Is(table)))
-        }
-        (Some(Mutation::StaleRename), Seen::Target(_), Step::ReadTarget) if !live.attempt.has_renamed() => {
-            winner.map_or(seen, |winner| Seen::Target(TargetSeen::Is(winner.target)))
         }
         _ => seen,
     }

@@ -36,7 +36,6 @@ pub(crate) enum Request {
     },
     DeleteSession(u8),
     DeleteTable(Name),
-    DeleteBallot(u8),
 }
 
 /// What a call did, and what it broke.
@@ -80,10 +79,6 @@ impl Service {
             Request::Publish { name, checked } => self.publish(name, checked),
             Request::DeleteSession(set) => answer(self.delete_session(set)),
             Request::DeleteTable(name) => answer(self.delete_table(name)),
-            Request::DeleteBallot(generation) => {
-                let ballot = self.ballots[usize::from(generation)].take();
-                answer(if ballot.is_some() { Sent::Done } else { Sent::SessionGone })
-            }
         }
     }
 

@@ -213,11 +213,6 @@ fn a_rename_that_is_believed_is_found() {
 }
 
 #[test]
-fn a_stale_rename_is_found() {
-    finds(Mode::Replace, Faults { newer_runs: 1, ..NONE }, Mutation::StaleRename);
-}
-
-#[test]
 fn a_frozen_session_that_is_trusted_is_found() {
     finds(Mode::Append, Faults { crashes: 1, messages: 1, changes: 1, ..NONE }, Mutation::TrustFrozen);
 }
