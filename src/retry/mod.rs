@@ -3,7 +3,7 @@
 //! Owns the schedule (exponential with full jitter), the caps on attempts and time, the shared budget, and the
 //! counters. Every attempt, the first like the others, passes the service's [`Gate`]; a delay that a server asks for
 //! is a floor that holds back every request to that service. It does not judge failures: a [`CallError`] knows its
-//! [`Class`]. Ambiguous calls are never repeated blindly: [`Retrier::call_asking`] asks for the state first.
+//! [`Class`]. Ambiguous calls are never repeated blindly: [`Retrier::attempt_in`] makes one attempt, and the caller looks first.
 
 mod budget;
 mod schedule;
