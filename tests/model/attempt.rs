@@ -99,6 +99,11 @@ impl Live {
         }
     }
 
+    /// Whether it is the one that a state is tried with.
+    pub(crate) fn is_lone(&self) -> bool {
+        self.process == u8::MAX
+    }
+
     pub(crate) fn waits(&self) -> bool {
         self.step == Step::Wait
     }
@@ -293,7 +298,7 @@ impl Live {
             Step::Wait => Seen::Done,
             step => unreachable!("{step:?} changes something"),
         };
-        self.decide(mutation::seen(scenario.mutation, self, seen, service), service, scenario)
+        self.decide(mutation::seen(scenario.mutation, self, seen), service, scenario)
     }
 
     fn survey(&self, service: &Service) -> Survey {
@@ -332,14 +337,13 @@ impl Live {
 
     fn decide(&mut self, seen: Seen, service: &mut Service, scenario: &Scenario) -> Outcome {
         (self.attempt, self.step) = self.attempt.decide(seen, u64::from(service.now));
-        self.step = mutation::step(scenario.mutation, self, service);
         (self.calls, self.listed, self.committed) = (0, Bits(0), Bits(0));
         (self.oldest, self.surplus) = (None, Parts(0));
         let Step::Finish(ending) = self.step else { return Ok(()) };
         properties::check_ending(ending, self, service, scenario)?;
         if let Ending::Loaded { .. } = ending {
             self.saved = None;
-            if let Some(own) = mutation::cleanup(scenario.mutation, &self.attempt, service).own {
+            if let Some(own) = self.attempt.cleanup(true).own {
                 self.ending = Some(ending);
                 self.step = Step::Discard(own);
             }

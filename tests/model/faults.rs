@@ -5,7 +5,7 @@
 use yotpo_td::identity::Mode;
 use yotpo_td::run::decide::{Lifetime, Purpose};
 
-use crate::mutation::Mutation;
+use crate::mutation::{self, Mutation};
 use crate::properties::Broken;
 use crate::treasure_data::{Name, Service, Session, Status};
 
@@ -223,7 +223,9 @@ impl Service {
             }
             Event::NewerRunPublishes => {
                 self.outsider(&mut left.newer_runs);
-                self.fence_of_newer_run();
+                if mutation::newer_runs_have_fence(scenario.mutation) {
+                    self.fence_of_newer_run();
+                }
                 self.replace_target();
                 self.history.newer = true;
             }

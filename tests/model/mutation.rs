@@ -3,11 +3,10 @@
 //! Each is one of those that were found in the field (docs/guarantees.md, ADR 12), as a lie about what the attempt sees.
 
 use yotpo_td::identity::Proposal;
-use yotpo_td::run::decide::{
-    Attempt, BallotSeen, BallotTable, Cleanup, OwnSet, PartsSeen, Seen, Step, TargetSeen,
-};
+use yotpo_td::run::decide::{BallotSeen, BallotTable, OwnSet, PartsSeen, Seen, Step, TargetSeen, Winner};
 
 use crate::attempt::Live;
+use crate::request::Request;
 use crate::treasure_data::Service;
 
 /// A change of the protocol that breaks it.
@@ -21,10 +20,14 @@ pub(crate) enum Mutation {
     TargetUnchecked,
     /// `replace`: a rename that was sent is taken for done, whatever came back.
     RenameBelieved,
+    /// An attempt that begins its session removes those of the others, as it would one that a dead attempt left.
+    DeletesOthers,
+    /// `replace`: the target is taken for the table that it was when the run began, and newer runs have no fence.
+    StaleRename,
 }
 
 /// What the mutated program sees.
-pub(crate) fn seen(mutation: Option<Mutation>, live: &Live, seen: Seen, _service: &Service) -> Seen {
+pub(crate) fn seen(mutation: Option<Mutation>, live: &Live, seen: Seen) -> Seen {
     let winner = live.attempt.winner().copied();
     match (mutation, seen, live.step) {
         (Some(Mutation::TrustFrozen), Seen::Parts(PartsSeen::Differ), Step::ProveParts(own)) => {
@@ -39,6 +42,12 @@ pub(crate) fn seen(mutation: Option<Mutation>, live: &Live, seen: Seen, _service
         }
         (Some(Mutation::TargetUnchecked), Seen::Target(_), Step::ReadTarget) => {
             winner.map_or(seen, |winner| Seen::Target(TargetSeen::Is(winner.target)))
+        }
+        (Some(Mutation::StaleRename), Seen::Target(_), Step::ReadTarget)
+            if !live.attempt.has_renamed() && !live.is_lone() =>
+        {
+            let is_own = |winner: &Winner| own_winner(live).is_some_and(|own| own.nonce == winner.nonce);
+            winner.filter(is_own).map_or(seen, |winner| Seen::Target(TargetSeen::Is(winner.target)))
         }
         (Some(Mutation::RenameBelieved), Seen::Target(_), Step::ReadTarget) if live.attempt.has_renamed() => {
             let table = winner.and_then(|winner| winner.table);
@@ -59,12 +68,20 @@ fn proposal(own: OwnSet) -> Option<Proposal> {
     Some(Proposal::Set { nonce, target, parts: totals.parts, valid: totals.valid, rejected: totals.rejected })
 }
 
-/// What the mutated program does.
-pub(crate) fn step(_mutation: Option<Mutation>, live: &Live, _service: &Service) -> Step {
-    live.step
+/// What the mutated program does beside a call.
+pub(crate) fn beside(mutation: Option<Mutation>, process: usize, request: Request, service: &mut Service) {
+    let Request::CreateSession(name) = request else { return };
+    // One of them is enough: two that do so never end.
+    if mutation == Some(Mutation::DeletesOthers) && process == 1 {
+        for set in
+            (0..name.set).filter(|set| service.history.drawn_by[usize::from(*set)] == 0).collect::<Vec<_>>()
+        {
+            service.delete_session(set);
+        }
+    }
 }
 
-/// What the mutated program removes.
-pub(crate) fn cleanup(_mutation: Option<Mutation>, attempt: &Attempt, _service: &Service) -> Cleanup {
-    attempt.cleanup(true)
+/// Whether a newer run removes the tables of this one before it publishes.
+pub(crate) fn newer_runs_have_fence(mutation: Option<Mutation>) -> bool {
+    mutation != Some(Mutation::StaleRename)
 }

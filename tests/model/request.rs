@@ -275,7 +275,7 @@ impl Service {
         }
     }
 
-    fn delete_session(&mut self, set: u8) -> Sent {
+    pub(crate) fn delete_session(&mut self, set: u8) -> Sent {
         match self.set(set).copied() {
             None => Sent::SessionGone,
             Some(session) if session.status == Status::Committing && self.is_valid(&session) => {

@@ -191,7 +191,7 @@ fn finds(mode: Mode, faults: Faults, mutation: Mutation) {
     let mut scenario = two(mode, faults);
     scenario.mutation = Some(mutation);
     scenario.reduced = false;
-    let found = search(scenario).map_err(|(broken, _)| broken);
+    let found = search(scenario).map_err(|(broken, _)| println!("{mutation:?} in {mode}: {broken:?}"));
     assert!(found.is_err(), "{mutation:?} in {mode} is not found: {found:?} states");
 }
 
@@ -210,6 +210,18 @@ fn a_target_that_is_not_looked_at_is_found() {
 #[test]
 fn a_rename_that_is_believed_is_found() {
     finds(Mode::Replace, Faults { messages: 1, ..NONE }, Mutation::RenameBelieved);
+}
+
+#[test]
+fn an_attempt_that_removes_the_sessions_of_others_is_found() {
+    for mode in [Mode::Append, Mode::Replace] {
+        finds(mode, NONE, Mutation::DeletesOthers);
+    }
+}
+
+#[test]
+fn a_stale_rename_is_found() {
+    finds(Mode::Replace, Faults { newer_runs: 1, ..NONE }, Mutation::StaleRename);
 }
 
 #[test]

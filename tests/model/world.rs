@@ -10,6 +10,7 @@ use yotpo_td::run::decide::{Ending, Sent};
 
 use crate::attempt::{Call, Live, Saved, Start, is_private};
 use crate::faults::{ATTEMPTS, Event, Faults, Scenario};
+use crate::mutation;
 use crate::properties::{Broken, LoneRuns};
 use crate::request::Request;
 use crate::treasure_data::Service;
@@ -234,6 +235,7 @@ impl World {
                 live.save();
                 live.note_sending(&self.service);
                 crate::properties::check_call(process, request, &self.service)?;
+                mutation::beside(scenario.mutation, process, request, &mut self.service);
                 let sent = self.deliver(request, delivery, scenario)?;
                 live.answered(sent, &mut self.service, scenario)?;
             }
