@@ -61,11 +61,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let names = RunNames::of(&state);
         let resumed = state.set.filter(|_| resumed).map(|set| set.nonce);
-        let quarantine = Quarantine::new(
-            state.run_id.as_str(),
-            settings.quarantine_folder.as_deref(),
-            services.clock.clone(),
-        );
+        let quarantine = Quarantine::new(settings.quarantine_folder.as_deref(), services.clock.clone());
         let journal = Journal::new(Arc::clone(store), services.clock.clone(), state, saved);
         Self { services, settings, store, progress, journal, quarantine, names, resumed }
     }

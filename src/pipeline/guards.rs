@@ -43,6 +43,31 @@ pub(super) async fn guard(run: &Run<'_>, rows: u64) -> Result<(), RunError> {
     }
 }
 
+/// Says so when this attempt's own limits would have refused what another one loaded: the winner's decided.
+pub(super) fn warn_of_stricter_limits(run: &Run<'_>, rows: Option<u64>, error_records: u64) {
+    let max_error_records = run.settings.max_error_records;
+    if error_records > max_error_records {
+        tracing::warn!(
+            error_records,
+            max_error_records,
+            "the attempt that loaded the rows left out more records than this one allows"
+        );
+    }
+    let before = rows_of_last_run(run).ok().flatten();
+    let ratio = run.settings.guards.min_rows_ratio;
+    if run.settings.mode == Mode::Replace
+        && let (Some(rows), Some(before)) = (rows, before)
+        && is_shrunk(rows, before, ratio)
+    {
+        tracing::warn!(
+            rows,
+            before,
+            ratio,
+            "the attempt that loaded the rows loaded fewer than this one allows"
+        );
+    }
+}
+
 /// Rows that the last run of this target loaded, as far as this machine knows.
 fn rows_of_last_run(run: &Run<'_>) -> Result<Option<u64>, RunError> {
     let history = run.store.history()?;

@@ -14,15 +14,15 @@ use serde_json::value::RawValue;
 use super::fetch::RefusedCustomer;
 use crate::checkpoint::{PrivateFileError, open_private};
 use crate::clock::Clock;
+use crate::identity::SessionName;
 
 /// How many refused customers are named in the log, each on a line.
 const LOGGED: u64 = 10;
 
-/// Where records of one run are put aside.
+/// Where records are put aside: in a file of its own for each session, whose name names the attempt.
 #[derive(Clone, Debug)]
 pub(super) struct Quarantine {
     clock: Clock,
-    run_id: Arc<str>,
     folder: Option<Arc<Path>>,
     seen: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -44,12 +44,16 @@ struct Line<'a> {
 }
 
 impl Quarantine {
-    pub(super) fn new(run_id: &str, folder: Option<&Path>, clock: Clock) -> Self {
-        Self { clock, run_id: run_id.into(), folder: folder.map(Into::into), seen: Arc::default() }
+    pub(super) fn new(folder: Option<&Path>, clock: Clock) -> Self {
+        Self { clock, folder: folder.map(Into::into), seen: Arc::default() }
     }
 
     /// Tells of a refused customer, and writes it down when there is a folder.
-    pub(super) async fn put_aside(&self, refused: &RefusedCustomer) -> Result<(), QuarantineError> {
+    pub(super) async fn put_aside(
+        &self,
+        session: &SessionName,
+        refused: &RefusedCustomer,
+    ) -> Result<(), QuarantineError> {
         let RefusedCustomer { page, position, reason, customer } = refused;
         let seen = self.seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         if seen <= LOGGED {
@@ -60,12 +64,16 @@ impl Quarantine {
         // What was parsed can be written.
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
-        self.write("customers.jsonl", text, Existing::AppendedTo).await
+        self.write(session, "customers.jsonl", text, Existing::AppendedTo).await
     }
 
     /// Writes down the error records of Treasure Data, as they came.
-    pub(super) async fn put_error_records_aside(&self, records: Bytes) -> Result<(), QuarantineError> {
-        self.write("error-records.msgpack.gz", records.into(), Existing::Replaced).await
+    pub(super) async fn put_error_records_aside(
+        &self,
+        session: &SessionName,
+        records: Bytes,
+    ) -> Result<(), QuarantineError> {
+        self.write(session, "error-records.msgpack.gz", records.into(), Existing::Replaced).await
     }
 
     /// Whether records are written down at all.
@@ -73,9 +81,15 @@ impl Quarantine {
         self.folder.is_some()
     }
 
-    async fn write(&self, suffix: &str, content: Vec<u8>, existing: Existing) -> Result<(), QuarantineError> {
+    async fn write(
+        &self,
+        session: &SessionName,
+        suffix: &str,
+        content: Vec<u8>,
+        existing: Existing,
+    ) -> Result<(), QuarantineError> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let path = folder.join(format!("{}.{suffix}", self.run_id));
+        let path = folder.join(format!("{session}.{suffix}"));
         let told = path.clone();
         let work = self.clock.blocking(move || write(&path, &content, existing));
         let result = work.await.unwrap_or_else(|_panicked| Err(io::Error::other("writing panicked").into()));
@@ -106,6 +120,10 @@ mod tests {
     use super::*;
     use crate::row::RowError;
 
+    fn session() -> SessionName {
+        "run".parse().unwrap()
+    }
+
     fn refused(position: usize) -> RefusedCustomer {
         RefusedCustomer { page: 2, position, reason: RowError::NotAnObject, customer: "[1]".into() }
     }
@@ -113,9 +131,9 @@ mod tests {
     #[tokio::test]
     async fn refused_customers_are_written_one_a_line_and_private() {
         let folder = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::new("run", Some(folder.path()), Clock::machine());
-        quarantine.put_aside(&refused(1)).await.unwrap();
-        quarantine.put_aside(&refused(2)).await.unwrap();
+        let quarantine = Quarantine::new(Some(folder.path()), Clock::machine());
+        quarantine.put_aside(&session(), &refused(1)).await.unwrap();
+        quarantine.put_aside(&session(), &refused(2)).await.unwrap();
         let path = folder.path().join("run.customers.jsonl");
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(
@@ -136,10 +154,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         spoil(&folder.path().join("run.customers.jsonl"));
         spoil(&folder.path().join("run.error-records.msgpack.gz"));
-        let quarantine = Quarantine::new("run", Some(folder.path()), Clock::machine());
+        let quarantine = Quarantine::new(Some(folder.path()), Clock::machine());
         let results = [
-            quarantine.put_aside(&refused(1)).await,
-            quarantine.put_error_records_aside(Bytes::from_static(b"records")).await,
+            quarantine.put_aside(&session(), &refused(1)).await,
+            quarantine.put_error_records_aside(&session(), Bytes::from_static(b"records")).await,
         ];
         let place = folder.path().to_string_lossy();
         let text = |result: Result<(), QuarantineError>| {
@@ -201,16 +219,16 @@ mod tests {
         let path = folder.path().join("run.error-records.msgpack.gz");
         std::fs::write(&path, "longer than what comes").unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
-        let quarantine = Quarantine::new("run", Some(folder.path()), Clock::machine());
-        quarantine.put_error_records_aside(Bytes::from_static(b"records")).await.unwrap();
+        let quarantine = Quarantine::new(Some(folder.path()), Clock::machine());
+        quarantine.put_error_records_aside(&session(), Bytes::from_static(b"records")).await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"records");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[tokio::test]
     async fn without_a_folder_nothing_is_written() {
-        let quarantine = Quarantine::new("run", None, Clock::machine());
-        quarantine.put_aside(&refused(1)).await.unwrap();
+        let quarantine = Quarantine::new(None, Clock::machine());
+        quarantine.put_aside(&session(), &refused(1)).await.unwrap();
         assert!(!quarantine.has_folder());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::LoadSettings;
 use super::context::{Run, Services, restored, saved};
 use super::error::RunError;
+use super::guards::warn_of_stricter_limits;
 use super::housekeeping::sweep_stale_runs;
 use super::outcome::{Outcome, RunReport};
 use super::progress::Progress;
@@ -92,6 +93,9 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
     match ending {
         Ending::Loaded { winner, joined } => {
             let ended = loaded(winner, joined, facts);
+            if joined {
+                warn_of_stricter_limits(run, rows(&ended), error_records(run, &ended));
+            }
             let work = async {
                 let set = OwnSet::of_winner(&winner);
                 run.journal

@@ -120,7 +120,7 @@ impl<'a> Uploader<'a> {
         }
         for customer in &refused {
             self.total.rejected += 1;
-            self.run.quarantine.put_aside(customer).await?;
+            self.run.quarantine.put_aside(&self.session, customer).await?;
             if self.total.rejected > self.run.settings.max_error_records {
                 // What is in flight is stored: with the flag that lets this customer pass, the run is resumed from there.
                 self.drain().await?;

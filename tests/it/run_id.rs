@@ -1,5 +1,6 @@
 //! Runs with an id: started again, here or on a machine that knows nothing of it, they load nothing twice.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use yotpo_td::checkpoint::{RunPhase, RunState};
@@ -7,7 +8,9 @@ use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::{Mode, RunSession};
 use yotpo_td::pipeline::{Outcome, RecoveryState, RunError, RunReport};
 use yotpo_td::run::decide::Ending;
-use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, Operation};
+use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, Glitch, GlitchKind, Operation};
+
+use yotpo_td::treasure_data::Change;
 
 use crate::binary::Surroundings;
 use crate::harness::{Scenario, TABLE, Verdict, World};
@@ -403,4 +406,59 @@ fn a_table_that_only_looks_like_ours_is_left_alone() {
         left.sort();
         assert_eq!(left, names);
     });
+}
+
+/// Runs `work` with its log at WARN in a file; gives what is in it.
+async fn logged(work: impl Future<Output = ()>) -> String {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::sync::Mutex::new(log.reopen().unwrap()))
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    work.await;
+    std::fs::read_to_string(log.path()).unwrap()
+}
+
+#[test]
+fn an_attempt_that_joins_says_which_of_its_own_limits_the_rows_would_not_have_passed() {
+    for (allowed, warns) in [("0", true), ("1", false)] {
+        let mut scenario = Scenario::append().flag("max-error-records", "1");
+        let kind = GlitchKind::NumberAmongCustomers;
+        scenario.sandbox.yotpo.glitch = Some(Glitch { page: NonZeroU64::MIN, times: u32::MAX, kind });
+        on_virtual_time(async move || {
+            let world = killed_at(scenario, decided).await;
+            world.lose_state();
+            let log = logged(async {
+                let report = world.run_with(&[ID[0], ("max-error-records", allowed)]).await.unwrap();
+                assert!(report.joined && report.error_records == 1, "{report:?}");
+            });
+            let log = log.await;
+            assert_eq!(log.contains("left out more records than this one allows"), warns, "{allowed}: {log}");
+        });
+    }
+}
+
+#[test]
+fn an_account_that_holds_many_sessions_is_told_once() {
+    for (sessions, times) in [(1_499, 0), (1_500, 1)] {
+        on_virtual_time(async move || {
+            let world = World::start(Scenario::append()).await;
+            assert!(world.control().create_table(world.database(), TABLE));
+            let client = world.services(&world.settings()).treasure_data;
+            let (database, table) = (world.database().parse().unwrap(), TABLE.parse().unwrap());
+            for number in 0..sessions {
+                let name = format!("somebody_else_{number}").parse().unwrap();
+                let mut series = client.series();
+                let change = client.create_session(&mut series, &name, &database, &table).await.unwrap();
+                assert_eq!(change, Change::Done, "{number}");
+            }
+            let log = logged(async {
+                world.run().await.unwrap();
+            });
+            let log = log.await;
+            assert_eq!(log.matches("many bulk import sessions").count(), times, "{sessions}: {log}");
+        });
+    }
 }

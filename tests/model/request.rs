@@ -62,7 +62,8 @@ impl Service {
             })),
             Request::Perform(set) => answer(self.on_set(set, |session| match session.status {
                 Status::Frozen { .. } => Some(Status::Performing),
-                Status::Ready if performs_again => Some(Status::Performing),
+                // Where a job is started for a loaded session, it is for one whose job was killed, too.
+                Status::Ready | Status::Stuck if performs_again => Some(Status::Performing),
                 _ => None,
             })),
             Request::CreateBallot(generation, bound_to) => answer(self.create_ballot(generation, bound_to)),

@@ -8,6 +8,11 @@ use crate::pipeline::survey::{ballot_seen, counts_seen, smallest_proposal, surve
 use crate::run::decide::{BallotSeen, CountsSeen, JobSeen, OwnSet, Seen, SetSeen, Winner};
 use crate::treasure_data::{JobOutcome, SessionState, SessionStatus, TableLook};
 
+/// Sessions that an account may hold, about: other clients have met the limit there.
+const MAX_SESSIONS: usize = 2_448;
+/// From here on a person should look: each run with an id adds two or three.
+const MANY_SESSIONS: usize = 1_500;
+
 impl Executor<'_> {
     /// The target. A key that could look at it once and is denied now says nothing about the table.
     pub(super) async fn target(&mut self) -> Result<TableLook, RunError> {
@@ -34,6 +39,14 @@ impl Executor<'_> {
 
     pub(super) async fn survey(&mut self) -> Result<Seen, RunError> {
         let sessions = self.run.client().sessions().await?;
+        if sessions.len() >= MANY_SESSIONS && !self.has_listed {
+            tracing::warn!(
+                sessions = sessions.len(),
+                limit = MAX_SESSIONS,
+                "the account holds many bulk import sessions; remove what nobody needs: yotpo-td runs clean"
+            );
+        }
+        self.has_listed = true;
         let target = target_seen(self.target().await?);
         Ok(Seen::Surveyed(survey(&sessions, target, &self.run.names)))
     }

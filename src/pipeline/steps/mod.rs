@@ -42,6 +42,8 @@ pub(super) struct Executor<'a> {
     has_changed_winner: bool,
     /// Whether the API key was able to look at the target.
     may_look: bool,
+    /// Whether the sessions of the account were listed before.
+    has_listed: bool,
 }
 
 /// What was seen of the winner's session.
@@ -67,6 +69,7 @@ impl<'a> Executor<'a> {
             winner: WinnerFacts::default(),
             has_changed_winner: false,
             may_look: false,
+            has_listed: false,
         }
     }
 

@@ -133,7 +133,8 @@ impl Executor<'_> {
         tracing::warn!(error_records, "Treasure Data could not read some records");
         let quarantine = &self.run.quarantine;
         if quarantine.has_folder() {
-            quarantine.put_error_records_aside(self.run.client().error_records(session).await?).await?;
+            let records = self.run.client().error_records(session).await?;
+            quarantine.put_error_records_aside(session, records).await?;
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Attempt {
             SetSeen::Absent => self.finish(Ending::WinnerGone),
             SetSeen::Invalid => self.winner_is_dead(),
             // A late call started its job once more, and that failed: the parts are proven, so it is loaded again.
-            SetSeen::Frozen(_) if self.performs == 0 => {
+            SetSeen::Frozen(_) | SetSeen::Performing { ended: true } if self.performs == 0 => {
                 self.performs += 1;
                 self.ballot_is_fresh = false;
                 self.with_winner(|attempt, winner| attempt.step(At::PerformWinner, Step::Perform(winner)))
