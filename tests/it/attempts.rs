@@ -97,9 +97,15 @@ impl Case {
                 vec![first.finish(), second.finish()]
             }
             Way::Paused => {
-                first.signal(Signal::STOP);
+                // Behind its last request it may have ended by itself.
+                let is_paused = !first.has_ended();
+                if is_paused {
+                    first.signal(Signal::STOP);
+                }
                 let second = attempt(surroundings, mode, "second").finish();
-                first.signal(Signal::CONT);
+                if is_paused {
+                    first.signal(Signal::CONT);
+                }
                 vec![first.finish(), second]
             }
             Way::Killed => {
