@@ -29,8 +29,9 @@ pub fn assemble(
     let tls = trust.configuration()?;
     let redactor = Redactor::new();
     let gate = Arc::new(Gate::limited(settings.request_rate, clock.clone()));
-    let retrier = Retrier::new("Yotpo", settings.retry, gate, clock.clone(), seed);
-    let http = HttpClient::new(&settings.yotpo_connections, tls.clone(), clock.clone(), redactor.clone())?;
+    let retrier = Retrier::new("Yotpo", settings.retry, Arc::clone(&gate), clock.clone(), seed);
+    let http =
+        HttpClient::new(&settings.yotpo_connections, tls.clone(), clock.clone(), redactor.clone(), gate)?;
     let yotpo = Arc::new(YotpoClient::new(settings.yotpo.clone(), http, Arc::new(retrier)));
 
     let account = Account {
@@ -79,7 +80,7 @@ fn connect(
     seed: u64,
 ) -> Result<Arc<TreasureDataClient>, Box<dyn Error + Send + Sync>> {
     let gate = Arc::new(Gate::unlimited(clock.clone()));
-    let retrier = Retrier::new("Treasure Data", account.retry, gate, clock.clone(), seed);
-    let http = HttpClient::new(account.connections, tls, clock.clone(), redactor)?;
+    let retrier = Retrier::new("Treasure Data", account.retry, Arc::clone(&gate), clock.clone(), seed);
+    let http = HttpClient::new(account.connections, tls, clock.clone(), redactor, gate)?;
     Ok(Arc::new(TreasureDataClient::new(account.treasure_data.clone(), http, Arc::new(retrier))?))
 }

@@ -74,6 +74,15 @@ fn text(settings: &Settings, report: &RunReport) -> String {
         ),
     ));
     lines.push((
+        "rate limit",
+        format!(
+            "{:.1} requests/s at the end, {} waits for others or the service ({})",
+            report.rate.requests_per_second,
+            report.rate.waits,
+            human(report.rate.waited)
+        ),
+    ));
+    lines.push((
         "duration",
         format!(
             "{} ({})",
@@ -130,6 +139,11 @@ fn json(settings: &Settings, report: &RunReport) -> String {
         "uploaded_bytes": progress.uploaded_bytes,
         "row_bytes": progress.row_bytes,
         "yotpo": requests(yotpo),
+        "rate_limit": {
+            "requests_per_second": report.rate.requests_per_second,
+            "waits": report.rate.waits,
+            "waited_seconds": report.rate.waited.as_secs_f64(),
+        },
         "treasure_data": requests(treasure_data),
         "duration_seconds": duration.as_secs_f64(),
         "peak_resident_bytes": peak_resident_bytes(),

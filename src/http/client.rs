@@ -19,6 +19,7 @@ use super::delay::{DelayHint, delay_hint};
 use super::error::{BodyProblem, CallError, Effect, TransportError};
 use super::redaction::Redactor;
 use crate::clock::{Clock, FLIGHT_HEADER};
+use crate::rate_limit::{Admission, Gate};
 
 /// How connections to one service are made.
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ pub struct HttpClient {
     request_timeout: Duration,
     reach: Reach,
     redactor: Redactor,
+    gate: Arc<Gate>,
 }
 
 /// One request, repeatable as it stands.
@@ -81,14 +83,15 @@ pub struct Response {
 }
 
 impl HttpClient {
-    /// Makes the pool; nothing is sent. `tls` comes from [`Trust::configuration`](super::Trust::configuration). Fails
-    /// when the proxies of the environment cannot be set up.
+    /// Makes the pool; nothing is sent. `tls` comes from [`Trust::configuration`](super::Trust::configuration); every
+    /// request passes `gate`. Fails when the proxies of the environment cannot be set up.
     #[expect(clippy::disallowed_methods, reason = "this is the client the ban names")]
     pub fn new(
         settings: &ClientSettings,
         tls: ClientConfig,
         clock: Clock,
         redactor: Redactor,
+        gate: Arc<Gate>,
     ) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -103,7 +106,7 @@ impl HttpClient {
             builder = builder.no_proxy();
         }
         let ClientSettings { request_timeout, reach } = *settings;
-        Ok(Self { client: builder.build()?, clock, request_timeout, reach, redactor })
+        Ok(Self { client: builder.build()?, clock, request_timeout, reach, redactor, gate })
     }
 
     /// The clock that deadlines and dates are measured with.
@@ -116,16 +119,17 @@ impl HttpClient {
         &self.redactor
     }
 
-    /// Sends `request` once and reads the whole answer, whatever its status.
+    /// Sends `request` once, as soon as it may leave, and reads the whole answer, whatever its status.
     ///
     /// # Errors
     /// A classified [`CallError`] when there is no whole answer within time and size.
     pub async fn send(&self, request: &Request) -> Result<Response, CallError> {
         let Request { operation, effect, .. } = *request;
         let limit = self.request_timeout + upload_allowance(request.body.as_ref().map_or(0, Bytes::len));
+        let admission = self.gate.admit().await;
         let flight = self.clock.flight().await;
         let exchange = async move {
-            let outcome = self.exchange(request, flight.header()).await;
+            let outcome = self.exchange(request, admission, flight.header()).await;
             flight.land().await;
             outcome
         };
@@ -156,7 +160,12 @@ impl HttpClient {
         failure(request, response, None)
     }
 
-    async fn exchange(&self, request: &Request, flight: Option<u64>) -> Result<Response, Failed> {
+    async fn exchange(
+        &self,
+        request: &Request,
+        admission: Admission,
+        flight: Option<u64>,
+    ) -> Result<Response, Failed> {
         let mut builder =
             self.client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
         if self.reach == Reach::Network {
@@ -174,6 +183,7 @@ impl HttpClient {
         let status = answer.status();
         let headers = std::mem::take(answer.headers_mut());
         let delay = delay_hint(status, &headers, self.clock.unix_time());
+        admission.answered(status == StatusCode::TOO_MANY_REQUESTS, delay.allowance);
         let packed = read_whole(&mut answer, &headers, request.answer_limit).await;
         let body = match packed.and_then(|body| Ok(unpack(&headers, body, request.answer_limit)?)) {
             Ok(body) => body,

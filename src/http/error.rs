@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::clock::DeadlineElapsed;
 
 /// What a failed attempt means for trying again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// The server refused because of its limits; it did not act. Wait at least the floor it gave.
     Throttled,
@@ -107,6 +107,18 @@ pub enum Cause {
     /// The server answered success, but not with what we need.
     #[error(transparent)]
     Body(BodyProblem),
+    /// An earlier answer asks to send nothing for so long.
+    #[error(
+        "the server asks to wait {}, longer than --retry-timeout {}",
+        humantime::format_duration(Duration::from_secs(wait.as_secs())),
+        humantime::format_duration(*timeout)
+    )]
+    Held {
+        /// How long.
+        wait: Duration,
+        /// The longest wait that is set.
+        timeout: Duration,
+    },
 }
 
 /// A failed call: the last attempt's error with what is needed to decide and to tell.
@@ -192,7 +204,7 @@ impl CallError {
     pub fn status_code(&self) -> Option<StatusCode> {
         match self.0.cause {
             Cause::Status { status, .. } => Some(status),
-            Cause::Transport(_) | Cause::Body(_) => None,
+            Cause::Transport(_) | Cause::Body(_) | Cause::Held { .. } => None,
         }
     }
 

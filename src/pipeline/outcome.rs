@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::progress::ProgressSnapshot;
+use crate::rate_limit::RateUse;
 use crate::retry::RequestCounts;
 
 /// How a run succeeded.
@@ -19,7 +20,7 @@ pub enum Outcome {
 }
 
 /// Everything that a summary tells. What concerns the rows is that of the set that was committed, whoever made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunReport {
     /// How it ended.
     pub outcome: Outcome,
@@ -43,6 +44,8 @@ pub struct RunReport {
     pub progress: ProgressSnapshot,
     /// Requests to Yotpo.
     pub yotpo: RequestCounts,
+    /// How the store's rate limit was used.
+    pub rate: RateUse,
     /// Requests to Treasure Data.
     pub treasure_data: RequestCounts,
     /// Time of the whole run.

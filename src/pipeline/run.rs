@@ -256,6 +256,7 @@ fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunReport {
         job_id: ended.facts.job_id,
         progress: run.progress.snapshot(),
         yotpo: run.services.yotpo.as_ref().map(|yotpo| yotpo.counts()).unwrap_or_default(),
+        rate: run.services.yotpo.as_ref().map(|yotpo| yotpo.rate_use()).unwrap_or_default(),
         treasure_data: run.services.treasure_data.counts(),
         duration,
     }
@@ -279,6 +280,7 @@ fn report_of_legacy(
         job_id: None,
         progress: progress.snapshot(),
         yotpo: services.yotpo.as_ref().map(|yotpo| yotpo.counts()).unwrap_or_default(),
+        rate: services.yotpo.as_ref().map(|yotpo| yotpo.rate_use()).unwrap_or_default(),
         treasure_data: services.treasure_data.counts(),
         duration: services.clock.now().saturating_sub(started),
     }

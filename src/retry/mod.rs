@@ -1,12 +1,13 @@
 //! Trying again: the one loop around *send and read the whole body*.
 //!
 //! Owns the schedule (exponential with full jitter), the caps on attempts and time, the shared budget, and the
-//! counters. Every attempt, the first like the others, passes the service's [`Gate`]; a delay that a server asks for
-//! is a floor that holds back every request to that service. It does not judge failures: a [`CallError`] knows its
+//! counters. A delay that a server asks for is a floor that holds back every request to that service: its [`Gate`], which
+//! every attempt passes as it is sent. It does not judge failures: a [`CallError`] knows its
 //! [`Class`]. Ambiguous calls are never repeated blindly: [`Retrier::attempt_in`] makes one attempt, and the caller looks first.
 
 mod budget;
 mod schedule;
+mod warnings;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::http::{CallError, Class, DelayHint};
-use crate::rate_limit::Gate;
+use crate::http::{CallError, Cause, Class, DelayHint};
+use crate::rate_limit::{Gate, RateUse};
 
 pub use budget::RetryBudget;
 pub use schedule::Schedule;
+use warnings::Warnings;
 
 /// A wait that a successful answer asks for is told from here on: it is never shortened, and must not be a riddle.
 const WORTH_TELLING: Duration = Duration::from_secs(10);
@@ -62,6 +64,7 @@ pub struct Retrier {
     gate: Arc<Gate>,
     budget: RetryBudget,
     random: Mutex<fastrand::Rng>,
+    warnings: Mutex<Warnings<(&'static str, Class)>>,
     requests: AtomicU64,
     retries: AtomicU64,
     throttled: AtomicU64,
@@ -77,6 +80,7 @@ impl Retrier {
             gate,
             budget: RetryBudget::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            warnings: Mutex::default(),
             requests: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
@@ -86,6 +90,11 @@ impl Retrier {
     /// How long and how often a request is tried.
     pub fn policy(&self) -> &RetryPolicy {
         &self.policy
+    }
+
+    /// How the service's rate limit was used.
+    pub fn rate_use(&self) -> RateUse {
+        self.gate.rate_use()
     }
 
     /// What was sent so far.
@@ -105,8 +114,6 @@ impl Retrier {
                 tracing::warn!(service = self.service, wait, "asked to wait before the next request");
             }
             self.gate.hold(floor);
-        } else if delay.exhausted {
-            self.gate.slow_down();
         }
     }
 
@@ -142,7 +149,15 @@ impl Retrier {
         series: &mut Series,
         attempt: impl Future<Output = Result<T, CallError>>,
     ) -> Result<Option<T>, CallError> {
-        self.gate.admit().await;
+        let wait = self.gate.held_for();
+        if wait > self.policy.timeout {
+            let timeout = self.policy.timeout;
+            return Err(CallError::new(
+                "send the next request",
+                Class::Permanent,
+                Cause::Held { wait, timeout },
+            ));
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.retries.fetch_add(u64::from(series.made > 0), Ordering::Relaxed);
         series.made += 1;
@@ -202,15 +217,27 @@ impl Retrier {
         Ok(delay)
     }
 
+    /// Tells of a failure that is tried again: one of a kind a minute, all of them at debug.
     fn report(&self, error: &CallError, made: u32, delay: Duration) {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let (service, operation, class, cause) =
+            (self.service, error.operation(), error.class(), error.cause());
+        let due = {
+            let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            warnings.is_due((operation, class), self.clock.now())
+        };
+        let Some(untold) = due else {
+            tracing::debug!(service, operation, attempt = made, ?class, %cause, delay_ms, "request failed, trying again");
+            return;
+        };
         tracing::warn!(
-            service = self.service,
-            operation = error.operation(),
+            service,
+            operation,
             attempt = made,
-            class = ?error.class(),
-            cause = %error.cause(),
+            ?class,
+            %cause,
             delay_ms,
+            untold = (untold > 0).then_some(untold),
             "request failed, trying again"
         );
     }

@@ -73,7 +73,8 @@ pub use self::treasure_data::{
 };
 pub use self::verification::Verification;
 pub use self::yotpo::{
-    CursorEncoding, CursorMemory, FiltersBesideCursor, Glitch, GlitchKind, LastPage, YotpoBehaviour,
+    CursorEncoding, CursorMemory, FiltersBesideCursor, Glitch, GlitchKind, LastPage, RateHeaders,
+    YotpoBehaviour,
 };
 
 use self::fault::FaultInjector;

@@ -141,8 +141,8 @@ impl Exchange {
         }
         let compress =
             shared.compress_answers && request.method() == Method::GET && accepts_gzip(request.headers());
-        let remaining = match admission {
-            Ok(remaining) => remaining,
+        let admitted = match admission {
+            Ok(admitted) => admitted,
             Err(refusal) => {
                 drain(request.into_body()).await;
                 return Ok(respond(refusal, false));
@@ -152,8 +152,8 @@ impl Exchange {
             Err(refusal) => refusal,
             Ok(call) => self.deliver(&mut arrival, call, fault.as_ref()).await?,
         };
-        if let Some(remaining) = remaining {
-            reply = reply.with_number("ratelimit-remaining", remaining);
+        if let Some(admitted) = admitted {
+            reply = admitted.mark(reply);
         }
         match fault {
             Some(FaultKind::ResetAfterAction) => Err(self.sever()),

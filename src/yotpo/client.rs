@@ -18,6 +18,7 @@ use super::prefetch::Ahead;
 use super::query::{CursorQuery, add_query};
 use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request};
 use crate::identity::StoreId;
+use crate::rate_limit::RateUse;
 use crate::retry::{RequestCounts, Retrier};
 use crate::row::IngestionTime;
 
@@ -67,6 +68,11 @@ impl YotpoClient {
     /// What was sent so far.
     pub fn counts(&self) -> RequestCounts {
         self.retrier.counts()
+    }
+
+    /// How the store's rate limit was used so far.
+    pub fn rate_use(&self) -> RateUse {
+        self.retrier.rate_use()
     }
 
     /// Gets a page, with rows of `time`; `ahead` asks for the one behind it as soon as its cursor can be guessed. A token

@@ -86,12 +86,17 @@ impl Surroundings {
 
     /// TLS in front of one of the look-alikes, with a certificate of `authority`.
     pub(crate) fn relay(&self, service: Service, authority: &Authority) -> TlsRelay {
+        self.relay_over(service, authority, Delays::default())
+    }
+
+    /// The same, over a line that is long, or before a slow server.
+    pub(crate) fn relay_over(&self, service: Service, authority: &Authority, delays: Delays) -> TlsRelay {
         let endpoint = match service {
             Service::Yotpo => self.sandbox.yotpo_endpoint(),
             Service::TreasureData => self.sandbox.treasure_data_endpoint(),
         };
         let clock = Clock::machine();
-        self.runtime.block_on(TlsRelay::start(&endpoint, authority, Delays::default(), &clock))
+        self.runtime.block_on(TlsRelay::start(&endpoint, authority, delays, &clock))
     }
 
     /// What happens inside the look-alikes.

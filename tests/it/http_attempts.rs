@@ -12,6 +12,7 @@ use yotpo_td::clock::{Clock, DeadlineElapsed};
 use yotpo_td::http::{
     CallError, Cause, ClientSettings, Effect, HttpClient, Reach, Redactor, Request, TransportError, Trust,
 };
+use yotpo_td::rate_limit::Gate;
 
 use crate::watchdog::on_virtual_time;
 
@@ -101,7 +102,8 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> std::io::Result<()> {
 fn client(clock: &Clock) -> HttpClient {
     let settings = ClientSettings { request_timeout: REQUEST_TIMEOUT, reach: Reach::Loopback };
     let tls = Trust::of_system().configuration().unwrap();
-    HttpClient::new(&settings, tls, clock.clone(), Redactor::new()).unwrap()
+    HttpClient::new(&settings, tls, clock.clone(), Redactor::new(), Arc::new(Gate::unlimited(clock.clone())))
+        .unwrap()
 }
 
 fn request(address: SocketAddr, method: Method, body: Option<Bytes>) -> Request {

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io::{Read, Write};
 use std::iter::successors;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use yotpo_td::http::{
     BodyProblem, CallError, Cause, Class, ClientSettings, HttpClient, Reach, Redactor, Request, Response,
     TransportError, Trust,
 };
+use yotpo_td::rate_limit::Gate;
 
 /// Answers every connection with the same bytes, and tells what it was sent.
 fn serve(answer: Vec<u8>) -> (SocketAddr, mpsc::Receiver<String>) {
@@ -36,7 +38,14 @@ fn get(address: SocketAddr, answer_limit: usize) -> Result<Response, CallError> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let tls = Trust::of_system().configuration().unwrap();
-        let client = HttpClient::new(&settings, tls, Clock::machine(), Redactor::new()).unwrap();
+        let client = HttpClient::new(
+            &settings,
+            tls,
+            Clock::machine(),
+            Redactor::new(),
+            Arc::new(Gate::unlimited(Clock::machine())),
+        )
+        .unwrap();
         let url = format!("http://{address}/").parse().unwrap();
         let mut request = Request::get("try a server", url, answer_limit);
         request.sensitive_header(HeaderName::from_static("x-yotpo-token"), "canary-token").unwrap();

@@ -61,6 +61,8 @@ mod prefetch;
 #[cfg(test)]
 mod rate_headers;
 #[cfg(test)]
+mod rate_limit;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod recreated_tables;

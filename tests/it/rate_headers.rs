@@ -69,8 +69,9 @@ fn rate_headers_beside_a_success_hold_back_the_next_request() {
     let cases = [
         ("", PERIOD),
         ("RateLimit-Remaining: 4\r\nRateLimit-Reset: 30\r\n", PERIOD),
-        // Without a time: what a token bucket needs for one token more (ADR 7).
-        ("RateLimit-Remaining: 0\r\n", PERIOD * 2),
+        // Others used the limit: the next request waits until our own has left the second, which the period does anyway.
+        ("RateLimit-Remaining: 0\r\n", PERIOD),
+        ("RateLimit-Remaining: 0\r\nRateLimit-Reset: 1\r\n", PERIOD),
         ("RateLimit-Remaining: 0\r\nRateLimit-Reset: 30\r\n", asked),
         ("RateLimit-Remaining: 0\r\nRetry-After: 30\r\n", asked),
         ("Retry-After: 30\r\n", asked),

@@ -42,7 +42,14 @@ async fn exchange_gzip(reach: Reach) -> (Option<String>, Bytes) {
     // Built for the loopback interface, so that no proxy of the test's environment is asked.
     let settings = ClientSettings { request_timeout: Duration::from_secs(60), reach: Reach::Loopback };
     let tls = Trust::of_system().configuration().unwrap();
-    let mut client = HttpClient::new(&settings, tls, Clock::machine(), Redactor::new()).unwrap();
+    let mut client = HttpClient::new(
+        &settings,
+        tls,
+        Clock::machine(),
+        Redactor::new(),
+        Arc::new(Gate::unlimited(Clock::machine())),
+    )
+    .unwrap();
     client.reach = reach;
     let response = client.send(&Request::get("try a server", url, 1024)).await.unwrap();
     let head = server.join().unwrap().to_ascii_lowercase();

@@ -5,6 +5,7 @@
 use std::num::NonZeroU64;
 
 use super::super::customer::{CustomerShapes, PageLayout};
+use super::rate::RateHeaders;
 
 /// How Yotpo behaves where its documentation leaves it open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub struct YotpoBehaviour {
     pub glitch: Option<Glitch>,
     /// A token is good for so many requests.
     pub token_uses: Option<NonZeroU64>,
+    /// How the limit is counted, and what the headers say of it.
+    pub rate_headers: RateHeaders,
+    /// The connection is closed behind each so many-th response of the store.
+    pub closes_behind: Option<NonZeroU64>,
 }
 
 /// Something that goes wrong on one page without an error status that says so.

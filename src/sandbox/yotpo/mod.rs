@@ -23,6 +23,7 @@ pub use self::behaviour::{
 };
 use self::cursor::Cursor;
 pub(super) use self::cursor::shown_cursor;
+pub use self::rate::RateHeaders;
 use self::rate::{Admission, RateLimit};
 pub(super) use self::stores::Stores;
 use super::customer::{Expansion, Generator, Pagination};
@@ -49,9 +50,31 @@ pub(super) struct Yotpo {
     state: Mutex<State>,
 }
 
+/// What the response to an admitted request carries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted {
+    remaining: u64,
+    resets: bool,
+    closes: bool,
+}
+
+impl Admitted {
+    pub(super) fn mark(self, reply: Reply) -> Reply {
+        let mut reply = reply.with_number("ratelimit-remaining", self.remaining);
+        if self.resets {
+            reply = reply.with_number("ratelimit-reset", 1);
+        }
+        if self.closes {
+            reply = reply.with_text("connection", "close");
+        }
+        reply
+    }
+}
+
 #[derive(Debug)]
 struct State {
     limit: RateLimit,
+    admitted: u64,
     tokens: VecDeque<(String, Option<u64>)>,
     issued: u64,
     refusals: u64,
@@ -68,6 +91,7 @@ impl Yotpo {
         limit: Option<NonZeroU32>,
     ) -> Self {
         let StoreSettings { store_id, client_secret, customers, seed } = store;
+        let rate_headers = behaviour.rate_headers;
         Self {
             generator: Generator::new(*seed, *customers, behaviour.shapes, behaviour.page_layout),
             behaviour,
@@ -75,7 +99,8 @@ impl Yotpo {
             store_id: store_id.clone(),
             number,
             state: Mutex::new(State {
-                limit: RateLimit::new(limit),
+                limit: RateLimit::new(limit, rate_headers),
+                admitted: 0,
                 tokens: VecDeque::new(),
                 issued: 0,
                 refusals: 0,
@@ -108,11 +133,19 @@ impl Yotpo {
     }
 
     /// Counts a request against the limit; the answer is a refusal, or what an admitted request's answer must carry.
-    pub(super) fn admit(&self, clock: &Clock) -> Result<u64, Reply> {
+    pub(super) fn admit(&self, clock: &Clock) -> Result<Admitted, Reply> {
         let mut state = self.lock();
         // Read under the lock, so that arrivals are in order of time.
         match state.limit.arrive(clock.now()) {
-            Admission::Admitted { remaining } => Ok(remaining),
+            Admission::Admitted { remaining } => {
+                state.admitted += 1;
+                let nth = self.behaviour.closes_behind.map(NonZeroU64::get);
+                Ok(Admitted {
+                    remaining,
+                    resets: self.behaviour.rate_headers != RateHeaders::RollingSecond,
+                    closes: nth.is_some_and(|nth| state.admitted.is_multiple_of(nth)),
+                })
+            }
             Admission::Refused { reset_seconds } => {
                 let body = json!({"errors": [{"message": "Too many requests"}]});
                 Err(Reply::json(StatusCode::TOO_MANY_REQUESTS, &body)

@@ -3,7 +3,7 @@
 //! Owns which store a request is for. A request that names no known store is the first store's to refuse, and counts
 //! against its limit.
 
-use super::{Call, Clock, NonZeroU32, Reply, StoreSettings, Yotpo, YotpoBehaviour};
+use super::{Admitted, Call, Clock, NonZeroU32, Reply, StoreSettings, Yotpo, YotpoBehaviour};
 
 #[derive(Debug)]
 pub(in super::super) struct Stores {
@@ -33,7 +33,7 @@ impl Stores {
     }
 
     /// Counts a request for a store against its limit, as [`Yotpo::admit`].
-    pub(in super::super) fn admit(&self, store_id: Option<&str>, clock: &Clock) -> Result<u64, Reply> {
+    pub(in super::super) fn admit(&self, store_id: Option<&str>, clock: &Clock) -> Result<Admitted, Reply> {
         self.serving(store_id.unwrap_or_default()).admit(clock)
     }
 
