@@ -40,7 +40,13 @@ pub fn page_body(data: &[u8]) -> Verdict {
     let (rows, refused) = page.into_rows();
     for RefusedCustomer { position, reason, customer } in &refused {
         assert_eq!(Some(&&**customer), customers.get(position - 1), "another customer is refused");
-        let of_the_customer = matches!(reason, RowError::NotAnObject | RowError::TooDeep { .. });
+        let of_the_customer = matches!(
+            reason,
+            RowError::NotAnObject
+                | RowError::TooDeep { .. }
+                | RowError::TooManyKeys { .. }
+                | RowError::NotANumber
+        );
         assert!(of_the_customer, "a customer that a parser accepted is refused: {reason}");
     }
     let refused: BTreeSet<usize> = refused.iter().map(|refused| refused.position - 1).collect();

@@ -3,32 +3,74 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use flate2::read::GzDecoder;
-use http::HeaderMap;
+use flate2::read::MultiGzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 
 use super::error::BodyProblem;
 
-/// Undoes the body's `Content-Encoding`; the result is at most `limit` bytes.
-pub(super) fn unpack(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, BodyProblem> {
-    let encoding = headers.get(CONTENT_ENCODING).map_or(b"".as_slice(), http::HeaderValue::as_bytes);
-    if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") || body.is_empty() {
-        return Ok(body);
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// How the body is coded, as far as it matters.
+enum Coding {
+    Plain,
+    Gzip,
+    /// A coding that exists and is not ours: it was never asked for.
+    Other,
+}
+
+/// More codings than this, one around the other, are no answer of a service.
+const MOST_CODINGS: usize = 2;
+
+/// Undoes the body's `Content-Encoding`s; the result is at most `limit` bytes. Names that are no coding (a character set,
+/// mostly) say nothing, and neither does "gzip" before a body that is none: proxies unpack bodies and leave the header.
+pub(super) fn unpack(headers: &HeaderMap, mut body: Bytes, limit: usize) -> Result<Bytes, BodyProblem> {
+    let lines = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    let names: Vec<_> = lines.flat_map(|line| line.split(|byte| *byte == b',')).collect();
+    let mut undone = 0;
+    for name in names.into_iter().rev().map(<[u8]>::trim_ascii) {
+        let damaged =
+            || BodyProblem::Encoding { encoding: String::from_utf8_lossy(name).chars().take(20).collect() };
+        match coding(name) {
+            Coding::Plain => {}
+            Coding::Gzip if !body.starts_with(&GZIP_MAGIC) => {}
+            Coding::Gzip if undone < MOST_CODINGS => {
+                undone += 1;
+                body = gunzip(&body, limit)?.ok_or_else(damaged)?;
+            }
+            Coding::Gzip | Coding::Other if body.is_empty() => {}
+            Coding::Gzip | Coding::Other => return Err(damaged()),
+        }
     }
-    let damaged =
-        || BodyProblem::Encoding { encoding: String::from_utf8_lossy(encoding).chars().take(20).collect() };
-    if !encoding.eq_ignore_ascii_case(b"gzip") && !encoding.eq_ignore_ascii_case(b"x-gzip") {
-        return Err(damaged());
+    Ok(body)
+}
+
+fn coding(name: &[u8]) -> Coding {
+    match name.to_ascii_lowercase().as_slice() {
+        b"gzip" | b"x-gzip" => Coding::Gzip,
+        b"br" | b"deflate" | b"compress" | b"x-compress" | b"zstd" | b"dcb" | b"dcz" => Coding::Other,
+        _ => Coding::Plain,
     }
+}
+
+/// Unpacks all members of a gzip file; `None` when it is damaged.
+fn gunzip(body: &[u8], limit: usize) -> Result<Option<Bytes>, BodyProblem> {
     // Enough for what JSON usually shrinks to, so that the buffer seldom grows.
     let mut unpacked = Vec::with_capacity(body.len().saturating_mul(8).min(limit.saturating_add(1)));
-    let reader = GzDecoder::new(body.as_ref());
     let cap = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    reader.take(cap).read_to_end(&mut unpacked).map_err(|_unpacking| damaged())?;
+    if MultiGzDecoder::new(body).take(cap).read_to_end(&mut unpacked).is_err() {
+        return Ok(None);
+    }
     if unpacked.len() > limit {
         return Err(BodyProblem::TooLarge { limit });
     }
-    Ok(unpacked.into())
+    Ok(Some(unpacked.into()))
+}
+
+/// The body without a byte order mark.
+pub(super) fn without_mark(body: &Bytes) -> Bytes {
+    if body.starts_with(&BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body.clone() }
 }
 
 /// Recognises bodies that are no JSON at all, for a message better than a parser's.
@@ -79,6 +121,35 @@ mod tests {
             let result = unpack(&encoded(name), body, 1_000);
             assert!(matches!(result, Err(BodyProblem::Encoding { .. })), "{name} {result:?}");
         }
+    }
+
+    #[test]
+    fn every_member_of_a_gzip_file_is_unpacked() {
+        let members = [gzip(b"{\"a\""), gzip(b":1}")].concat();
+        assert_eq!(unpack(&encoded("gzip"), members.into(), 100).unwrap(), "{\"a\":1}");
+        let bomb = [gzip(&[b' '; 60]), gzip(&[b' '; 60])].concat();
+        let refused = unpack(&encoded("gzip"), bomb.into(), 100);
+        assert!(matches!(refused, Err(BodyProblem::TooLarge { limit: 100 })), "{refused:?}");
+    }
+
+    #[test]
+    fn what_is_no_coding_says_nothing() {
+        let plain = Bytes::from_static(b"{}");
+        for name in ["UTF-8", "identity", "", "none", "gzip", "gzip, gzip"] {
+            assert_eq!(unpack(&encoded(name), plain.clone(), 100).unwrap(), plain, "{name}");
+        }
+        for name in ["gzip, identity", "identity,gzip", "utf-8 , X-Gzip"] {
+            assert_eq!(unpack(&encoded(name), gzip(b"{}"), 100).unwrap(), plain, "{name}");
+        }
+        assert_eq!(unpack(&encoded("gzip, gzip"), gzip(&gzip(b"{}")), 100).unwrap(), plain);
+        let thrice = unpack(&encoded("gzip, gzip, gzip"), gzip(&gzip(&gzip(b"{}"))), 200);
+        assert!(matches!(thrice, Err(BodyProblem::Encoding { .. })), "{thrice:?}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_taken_off() {
+        assert_eq!(without_mark(&Bytes::from_static(b"\xef\xbb\xbf{}")), "{}");
+        assert_eq!(without_mark(&Bytes::from_static(b"{}")), "{}");
     }
 
     #[test]

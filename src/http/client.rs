@@ -14,12 +14,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::body::{look, unpack};
+use super::body::{look, unpack, without_mark};
 use super::delay::{DelayHint, delay_hint};
 use super::error::{BodyProblem, CallError, Effect, TransportError};
 use super::redaction::Redactor;
 use crate::clock::{Clock, FLIGHT_HEADER};
 use crate::rate_limit::{Admission, Gate};
+
+/// Headers that an answer may have; gateways add some, and a hundred have been passed.
+const MOST_HEADERS: usize = 1_000;
 
 /// How connections to one service are made.
 #[derive(Clone, Debug)]
@@ -101,6 +104,7 @@ impl HttpClient {
             // A redirect would carry the credentials elsewhere, and neither service documents one.
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(settings.request_timeout)
+            .http1_max_headers(MOST_HEADERS)
             .tcp_keepalive(Duration::from_secs(30));
         if settings.reach == Reach::Loopback {
             builder = builder.no_proxy();
@@ -243,8 +247,9 @@ impl Response {
     /// # Errors
     /// A [`BodyProblem`] that says what is wrong without quoting the body.
     pub fn text(&self) -> Result<ByteString, BodyProblem> {
-        look(&self.headers, &self.body)?;
-        ByteString::try_from(self.body.clone())
+        let body = without_mark(&self.body);
+        look(&self.headers, &body)?;
+        ByteString::try_from(body)
             .map_err(|error| BodyProblem::Malformed { what: format!("not UTF-8, {error}") })
     }
 
@@ -266,6 +271,12 @@ pub fn parse_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, BodyProble
 }
 
 fn failure(request: &Request, response: &Response, words: Option<String>) -> CallError {
+    // A firewall, a captcha or maintenance answers so, and not the service: it says nothing of the credentials.
+    let is_of_the_way = matches!(response.status, StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE);
+    if is_of_the_way && response.refuse_web_page().is_err() {
+        let problem = BodyProblem::WebPage { status: response.status };
+        return CallError::body(request.operation, request.effect, problem).with_floor(response.delay.floor);
+    }
     let message = if response.status.is_redirection() {
         Some("a redirect, which is never followed; is the endpoint right?".to_owned())
     } else {

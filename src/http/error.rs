@@ -58,6 +58,21 @@ pub enum BodyProblem {
     /// A web page, mostly of a proxy or a maintenance screen.
     #[error("the answer is HTML instead of JSON")]
     Html,
+    /// A web page with a status that a service's own answer would give another meaning.
+    #[error(
+        "{} came with a web page: a firewall, a captcha or maintenance answered, and not the service",
+        describe(*status)
+    )]
+    WebPage {
+        /// The status.
+        status: StatusCode,
+    },
+    /// The service says why it gives nothing.
+    #[error("the service refuses: {reason}")]
+    Refused {
+        /// Its words, redacted.
+        reason: String,
+    },
     /// It ends too early, is not JSON, or lacks what we need. `serde_json` messages are not kept: they may quote it.
     #[error("the answer is not the JSON that we need ({what})")]
     Malformed {
@@ -174,10 +189,17 @@ impl CallError {
     /// Classifies a success whose body is of no use: the server did act.
     pub fn body(operation: &'static str, effect: Effect, problem: BodyProblem) -> Self {
         let class = match problem {
-            BodyProblem::TooLarge { .. } => Class::Permanent,
+            BodyProblem::TooLarge { .. } | BodyProblem::Refused { .. } => Class::Permanent,
             _ => unsure(effect),
         };
         Self::new(operation, class, Cause::Body(problem))
+    }
+
+    /// Adds the least time to wait before trying again.
+    #[must_use]
+    pub fn with_floor(mut self, floor: Option<Duration>) -> Self {
+        self.0.floor = floor;
+        self
     }
 
     /// What the failure means for trying again.

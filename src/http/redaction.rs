@@ -92,6 +92,7 @@ impl Redactor {
             }
         }
         let mut shown = String::new();
+        let mut is_behind_bearer = false;
         for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
             if word.is_empty() {
                 continue;
@@ -99,7 +100,8 @@ impl Redactor {
             if !shown.is_empty() {
                 shown.push(' ');
             }
-            shown.push_str(if is_private(word) { MASK } else { word });
+            shown.push_str(if is_behind_bearer || is_private(word) { MASK } else { word });
+            is_behind_bearer = names_a_secret(word);
             if shown.chars().count() > LONGEST_MESSAGE {
                 shown = shown.chars().take(LONGEST_MESSAGE).collect();
                 shown.push('…');
@@ -145,7 +147,15 @@ fn message_of(value: &Value) -> Option<String> {
 fn is_private(word: &str) -> bool {
     let digits = word.chars().filter(char::is_ascii_digit).count();
     let telephone_or_number = digits >= LONGEST_NUMBER;
-    word.contains('@') || telephone_or_number || (word.chars().count() > LONGEST_WORD && word != MASK)
+    let lower = word.to_ascii_lowercase();
+    let has_address = lower.contains('@') || lower.contains("%40") || lower.contains("&#64;");
+    has_address || telephone_or_number || (word.chars().count() > LONGEST_WORD && word != MASK)
+}
+
+/// Whether what follows the word is a token.
+fn names_a_secret(word: &str) -> bool {
+    let name = word.trim_end_matches([':', '=']).trim_start_matches(['"', '\'', '(']);
+    ["bearer", "basic", "td1", "x-yotpo-token"].iter().any(|secret| name.eq_ignore_ascii_case(secret))
 }
 
 #[cfg(test)]
@@ -195,6 +205,10 @@ mod tests {
             redactor
                 .scrub("secret s3cret of ann@example.com, +1 555, +15551234567 or 5551234567 was\n refused"),
             "secret [redacted] of [redacted] +1 555, [redacted] or [redacted] was refused"
+        );
+        assert_eq!(
+            redactor.scrub("Authorization: Bearer abc, TD1 x/y, ann%40example.com and ann&#64;example.com"),
+            "Authorization: Bearer [redacted] TD1 [redacted] [redacted] and [redacted]"
         );
         assert_eq!(redactor.scrub(&"x".repeat(33)), "[redacted]");
         assert!(redactor.scrub(&"word ".repeat(500)).chars().count() <= LONGEST_MESSAGE + 1);

@@ -98,18 +98,21 @@ impl Compactor {
             copied: start,
         };
         let (end, too_deep, has_watched) = pass.run(start).ok_or(NotJson)?;
+        let mut unique = Ok(());
         if self.keys.duplicate_suspected() {
             self.scratch.clear();
-            remove_duplicates(output.get(before..).unwrap_or_default(), &mut self.scratch);
-            output.truncate(before);
-            output.extend_from_slice(&self.scratch);
+            unique = remove_duplicates(output.get(before..).unwrap_or_default(), &mut self.scratch);
+            if unique.is_ok() {
+                output.truncate(before);
+                output.extend_from_slice(&self.scratch);
+            }
         }
         let fit = if output.get(before) != Some(&b'{') {
             Err(RowError::NotAnObject)
         } else if too_deep {
             Err(RowError::TooDeep { limit: MAX_DEPTH })
         } else {
-            Ok(())
+            unique
         };
         // In a list the outermost object is one of its items.
         let has_watched = has_watched && fit != Err(RowError::NotAnObject);

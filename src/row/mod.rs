@@ -28,6 +28,9 @@ pub use rows::Rows;
 /// which many readers are built on, stops at 1,000 by default.
 pub const MAX_DEPTH: usize = 1_000;
 
+/// How many keys of a customer that repeats some are looked at: memory for them is bounded.
+pub const MAX_KEYS: usize = 100_000;
+
 /// The moment of ingestion, in whole Unix seconds: the row's `time`.
 ///
 /// Never after the year 9999, the last second that a bulk import part may carry.
@@ -56,6 +59,15 @@ pub enum RowError {
     /// The text is not one JSON value.
     #[error("customer is not well-formed JSON")]
     Malformed,
+    /// A number that JSON does not know: `NaN`, `Infinity` or `-Infinity`.
+    #[error("customer has a number that JSON does not know (NaN or Infinity)")]
+    NotANumber,
+    /// More keys than [`MAX_KEYS`] are open at once where some are repeated.
+    #[error("customer repeats keys and has more than {limit} of them")]
+    TooManyKeys {
+        /// The most that are accepted.
+        limit: usize,
+    },
     /// The compact text is longer than a `MessagePack` string can be (4 GiB).
     #[error("customer is longer than a MessagePack string can be")]
     TooLong,

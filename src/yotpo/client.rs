@@ -1,6 +1,7 @@
 //! The two calls: an access token and a page of customers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -12,19 +13,19 @@ use url::Url;
 use super::cursor::PageCursor;
 use super::end_of_data::{EndCheck, says_no_results};
 use super::error::YotpoError;
-use super::page::Page;
+use super::page::{LARGEST_PAGE, Page};
 use super::pagination::likely_next;
 use super::prefetch::Ahead;
 use super::query::{CursorQuery, add_query};
-use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request};
+use crate::http::{BodyProblem, CallError, Cause, Effect, HttpClient, Request};
 use crate::identity::StoreId;
 use crate::rate_limit::RateUse;
 use crate::retry::{RequestCounts, Retrier};
 use crate::row::IngestionTime;
 
-/// Largest page that is accepted; pages above 1 MB have been seen.
-const LARGEST_PAGE: usize = 64 * 1024 * 1024;
 const LARGEST_TOKEN_ANSWER: usize = 1024 * 1024;
+/// How often a token that was never accepted is tried again: a fresh one can be unknown for a moment.
+const FRESH_TOKEN_TRIALS: u32 = 2;
 /// How often in a row a refused token is replaced, as Yotpo's own Magento module does.
 const TOKEN_RENEWALS: u32 = 2;
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-yotpo-token");
@@ -51,10 +52,13 @@ pub struct YotpoClient {
     http: HttpClient,
     retrier: Arc<Retrier>,
     token: Mutex<Option<SecretString>>,
+    /// Whether the token was accepted once.
+    is_proven: AtomicBool,
 }
 
 #[derive(Deserialize)]
 struct TokenAnswer {
+    #[serde(default)]
     access_token: String,
 }
 
@@ -62,7 +66,7 @@ impl YotpoClient {
     /// A client that has sent nothing yet.
     pub fn new(settings: YotpoSettings, http: HttpClient, retrier: Arc<Retrier>) -> Self {
         http.redactor().learn(&settings.client_secret);
-        Self { settings, http, retrier, token: Mutex::new(None) }
+        Self { settings, http, retrier, token: Mutex::new(None), is_proven: AtomicBool::new(false) }
     }
 
     /// What was sent so far.
@@ -76,7 +80,8 @@ impl YotpoClient {
     }
 
     /// Gets a page, with rows of `time`; `ahead` asks for the one behind it as soon as its cursor can be guessed. A token
-    /// that is no longer accepted is replaced, at most twice in a row. A doubtful end of the data is requested again before
+    /// that is no longer accepted is replaced, at most twice in a row, and a fresh one tried again; a page that is refused is
+    /// requested once more unchanged. A doubtful end of the data is requested again before
     /// it is accepted.
     pub(super) async fn page(
         &self,
@@ -90,21 +95,31 @@ impl YotpoClient {
             self.http.redactor().learn_cursor(cursor.as_str());
         }
         let end = EndCheck::new(number, self.settings.page_size, self.retrier.policy().max_retries);
-        let mut renewals = 0;
+        let mut refusals = Refusals::default();
         loop {
             let token = self.token().await?;
             let result = self.retrier.call(|| self.attempt_page(&url, &token, time, ahead, &end)).await;
-            match result {
-                Ok(page) => return Ok(page),
-                Err(error) if error.is_refused() && renewals < TOKEN_RENEWALS => {
+            let error = match result {
+                Ok(page) => {
+                    self.is_proven.store(true, Ordering::Relaxed);
+                    return Ok(page);
+                }
+                Err(error) => error,
+            };
+            match refusals.answer_to(&error, self.is_proven.load(Ordering::Relaxed)) {
+                Answer::AskAgain(pause) => {
+                    let status = error.status_code().map(|status| status.as_u16());
+                    tracing::warn!(page = number, status, "the page was refused, requesting it again");
+                    self.http.clock().sleep(self.retrier.policy().base_delay * pause).await;
+                }
+                Answer::RenewToken => {
                     tracing::warn!(page = number, "the token is no longer accepted, getting a new one");
                     self.forget(&token).await;
-                    renewals += 1;
                 }
-                Err(source) if source.is_refused() => {
-                    return Err(YotpoError::TokenNotAccepted { page: number, source });
+                Answer::GiveUp if error.is_refused() => {
+                    return Err(YotpoError::TokenNotAccepted { page: number, source: error });
                 }
-                Err(source) => return Err(YotpoError::Page { page: number, source }),
+                Answer::GiveUp => return Err(YotpoError::Page { page: number, source: error }),
             }
         }
     }
@@ -146,11 +161,14 @@ impl YotpoClient {
             return Ok(token.clone());
         }
         let new = self.retrier.call(|| self.attempt_token()).await.map_err(|error| {
+            let is_refusal = matches!(error.cause(), Cause::Body(BodyProblem::Refused { .. }));
             match error.status_code().map(|status| status.as_u16()) {
                 Some(400..=404 | 422) => YotpoError::Refused(error),
+                _ if is_refusal => YotpoError::Refused(error),
                 _ => YotpoError::Token(error),
             }
         })?;
+        self.is_proven.store(false, Ordering::Relaxed);
         self.http.redactor().learn(&new);
         Ok(token.insert(new).clone())
     }
@@ -173,6 +191,11 @@ impl YotpoClient {
         let response = self.http.send_for_success(&request).await?;
         let unusable = |problem| CallError::body(GET_TOKEN, Effect::Repeatable, problem);
         let answer: TokenAnswer = response.json().map_err(unusable)?;
+        if answer.access_token.is_empty()
+            && let Some(reason) = self.http.redactor().server_message(&response.body)
+        {
+            return Err(unusable(BodyProblem::Refused { reason }));
+        }
         if answer.access_token.is_empty() || HeaderValue::from_str(&answer.access_token).is_err() {
             return Err(unusable(unusable_token()));
         }
@@ -186,6 +209,45 @@ impl YotpoClient {
         if token.as_ref().is_some_and(|token| token.expose_secret() == refused.expose_secret()) {
             *token = None;
         }
+    }
+}
+
+/// How a page was refused so far.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// It was requested again unchanged behind a 400 or 422.
+    has_asked_again: bool,
+    /// How often the present token was tried again.
+    trials: u32,
+    renewals: u32,
+}
+
+/// What follows from a refusal.
+enum Answer {
+    /// The same request again, after so many base delays.
+    AskAgain(u32),
+    RenewToken,
+    GiveUp,
+}
+
+impl Refusals {
+    fn answer_to(&mut self, error: &CallError, is_proven: bool) -> Answer {
+        let status = error.status_code();
+        // Single ones occur, whatever the request is.
+        let is_odd = matches!(status, Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY));
+        if is_odd && !std::mem::replace(&mut self.has_asked_again, true) {
+            return Answer::AskAgain(1);
+        }
+        if status == Some(StatusCode::UNAUTHORIZED) && !is_proven && self.trials < FRESH_TOKEN_TRIALS {
+            self.trials += 1;
+            return Answer::AskAgain(self.trials);
+        }
+        if error.is_refused() && self.renewals < TOKEN_RENEWALS {
+            self.renewals += 1;
+            self.trials = 0;
+            return Answer::RenewToken;
+        }
+        Answer::GiveUp
     }
 }
 

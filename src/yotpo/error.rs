@@ -37,16 +37,31 @@ pub enum YotpoError {
     /// Loyalty data is missing where the first page had it.
     #[error(
         "{} of {} customers on the first page have loyalty data, but none of the {} customers after it, up to page \
-         {page}: Yotpo seems to ignore expand=loyalty behind the cursor",
+         {page}: {}",
         counts.first_page.with_loyalty_data,
         counts.first_page.customers,
-        counts.later_pages.customers
+        counts.later_pages.customers,
+        if *without_filters {
+            "Yotpo refuses expand=loyalty behind the cursor, and its cursor does not remember it"
+        } else {
+            "Yotpo seems to ignore expand=loyalty behind the cursor"
+        }
     )]
     LoyaltyLost {
         /// Number of the page that decided it, from 1.
         page: u64,
         /// What was counted.
         counts: LoyaltyCounts,
+        /// Whether Yotpo refused the filters beside the cursor, so that only `limit` accompanies it.
+        without_filters: bool,
+    },
+    /// Page after page is empty and names another one.
+    #[error("{pages} pages in a row, up to page {page}, have no customers and name a next page")]
+    EndlessEmptyPages {
+        /// Number of the last of them, from 1.
+        page: u64,
+        /// How many there are.
+        pages: u32,
     },
 }
 
@@ -67,7 +82,7 @@ impl YotpoError {
             Self::Page { source, .. } | Self::Token(source) => source.trust_hint().unwrap_or(
                 "Yotpo or the network is at fault; run it again, or raise --max-retries and --retry-timeout",
             ),
-            Self::RepeatedCursor { .. } => {
+            Self::RepeatedCursor { .. } | Self::EndlessEmptyPages { .. } => {
                 "run it again; if it stays, report it to Yotpo's support with the page number"
             }
             Self::LoyaltyLost { .. } => {

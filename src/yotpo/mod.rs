@@ -15,6 +15,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod loyalty;
+mod not_a_number;
 mod page;
 mod pagination;
 mod paging;

@@ -11,16 +11,23 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::cursor::PageCursor;
+use super::not_a_number::{Unusual, read_unusual};
 use super::pagination::{Pagination, cursor_of, pagination};
 use super::position::EndedBy;
 use super::reported_error::reports_error;
 use crate::http::{BodyProblem, Response, parse_json};
-use crate::row::{Encoded, Encoder, IngestionTime, RowError, Rows};
+use crate::row::{Encoded, Encoder, IngestionTime, NotJson, RowError, Rows};
 
 /// The key of a customer's loyalty data.
 const LOYALTY_DATA: &str = "yotpo_loyalty";
 /// More customers than this are on no page, even of a service that forgets its limit of 100: memory for them is bounded.
 const MOST_CUSTOMERS: usize = 100_000;
+
+/// Largest page that is accepted, as an answer and as rows, in bytes. Pages above 1 MB have been seen; memory is bounded by
+/// what is accepted.
+pub(super) const LARGEST_PAGE: usize = 16 * 1024 * 1024;
+/// Longest cursor that is accepted: no server takes a longer address.
+const LONGEST_CURSOR: usize = 16 * 1024;
 
 /// A page of customers, as rows.
 pub struct Page {
@@ -57,6 +64,7 @@ struct Reader<'a> {
     refused: Vec<RefusedCustomer>,
     with_loyalty_data: usize,
     reports_error: bool,
+    has_long_cursor: bool,
 }
 
 /// The same answer for `serde_json`.
@@ -86,6 +94,14 @@ impl Page {
         }
         if reader.customers() > MOST_CUSTOMERS {
             return Err(BodyProblem::Malformed { what: format!("more than {MOST_CUSTOMERS} customers") });
+        }
+        if reader.rows.len() > LARGEST_PAGE {
+            return Err(BodyProblem::TooLarge { limit: LARGEST_PAGE });
+        }
+        if reader.has_long_cursor {
+            return Err(BodyProblem::Malformed {
+                what: format!("a cursor of more than {LONGEST_CURSOR} bytes"),
+            });
         }
         // What is wrong, and where, `serde_json` tells.
         match parse_json::<Body<'_>>(&text) {
@@ -150,6 +166,7 @@ impl<'a> Reader<'a> {
             refused: Vec::new(),
             with_loyalty_data: 0,
             reports_error: false,
+            has_long_cursor: false,
         }
     }
 
@@ -170,7 +187,13 @@ impl<'a> Reader<'a> {
                         let value = self.value()?;
                         let read = pagination(&mut serde_json::Deserializer::from_str(value)).ok()?;
                         let end = if read.is_some() { EndedBy::LastPage } else { EndedBy::ShortPage };
-                        next = Some(cursor_of(read).map_or(Next::End(end), Next::Page));
+                        let cursor = cursor_of(read);
+                        let length = cursor.as_ref().map_or(0, |cursor| cursor.as_str().len());
+                        if length > LONGEST_CURSOR {
+                            self.has_long_cursor = true;
+                            return None;
+                        }
+                        next = Some(cursor.map_or(Next::End(end), Next::Page));
                     }
                     // Twice: nobody can know which of them is meant.
                     "customers" | "pagination" => return None,
@@ -215,7 +238,13 @@ impl<'a> Reader<'a> {
 
     fn customer(&mut self) -> Option<()> {
         let Encoded { end, row, has_watched } =
-            self.encoder.encode_at(self.text, self.at, &mut self.rows).ok()?;
+            match self.encoder.encode_at(self.text, self.at, &mut self.rows) {
+                Ok(encoded) => encoded,
+                Err(NotJson) => {
+                    let Unusual { end, has_loyalty_data } = read_unusual(self.text, self.at)?;
+                    Encoded { end, row: Err(RowError::NotANumber), has_watched: has_loyalty_data }
+                }
+            };
         self.with_loyalty_data += usize::from(has_watched);
         match row {
             Ok(()) => self.row_ends.push(self.rows.len()),
@@ -226,7 +255,7 @@ impl<'a> Reader<'a> {
             }),
         }
         self.at = end;
-        (self.customers() <= MOST_CUSTOMERS).then_some(())
+        (self.customers() <= MOST_CUSTOMERS && self.rows.len() <= LARGEST_PAGE).then_some(())
     }
 
     /// The JSON value that begins here.

@@ -26,7 +26,12 @@ pub struct Pages {
     /// The request for the next page, by a cursor that is only a guess until it is that of `position`.
     ahead: Option<Fetching>,
     seen: SeenCursors,
+    /// Empty pages in a row.
+    empty_pages: u32,
 }
+
+/// Empty pages in a row that are believed: a store that filters behind paging sends some.
+const MOST_EMPTY_PAGES: u32 = 1_000;
 
 /// Hashes of all cursors seen: 8 bytes a page, so that ten million customers cost about two megabytes.
 #[derive(Debug, Default)]
@@ -46,6 +51,7 @@ impl Pages {
             position: Position::Start,
             ahead: None,
             seen: SeenCursors::default(),
+            empty_pages: 0,
         }
     }
 
@@ -105,6 +111,10 @@ impl Pages {
             }
             Some(_) => return Err(YotpoError::RepeatedCursor { page: number }),
         };
+        self.empty_pages = if page.customers() == 0 { self.empty_pages + 1 } else { 0 };
+        if self.empty_pages > MOST_EMPTY_PAGES {
+            return Err(YotpoError::EndlessEmptyPages { page: number, pages: self.empty_pages });
+        }
         self.loyalty.add_page(MemberCount {
             customers: page.customers() as u64,
             with_loyalty_data: page.customers_with_loyalty_data() as u64,
@@ -126,7 +136,10 @@ impl Pages {
     fn check_loyalty(&self) -> Result<(), YotpoError> {
         let is_lost = self.loyalty.verdict() == LoyaltyVerdict::Lost;
         if is_lost && self.loyalty_check == LoyaltyCheck::On {
-            return Err(YotpoError::LoyaltyLost { page: self.position.page(), counts: self.loyalty });
+            let without_filters =
+                matches!(self.position, Position::After { query: Some(CursorQuery::Limit), .. });
+            let (page, counts) = (self.position.page(), self.loyalty);
+            return Err(YotpoError::LoyaltyLost { page, counts, without_filters });
         }
         Ok(())
     }

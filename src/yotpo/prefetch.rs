@@ -121,26 +121,36 @@ impl Ahead {
         Ok(Fetched { page, query, ahead })
     }
 
-    /// Sends the filters beside the cursor; when the first such request is answered 400, once without them.
+    /// Sends filters and `limit` beside the cursor; where the first such request is refused, the other forms after it.
     async fn page(&self) -> Result<(Page, Option<CursorQuery>), YotpoError> {
         let Wanted { number, ref cursor, query: settled, time } = self.wanted;
         let Some(cursor) = cursor else {
             return Ok((self.client.page(number, None, time, self).await?, settled));
         };
-        let query = settled.unwrap_or(CursorQuery::Filters);
-        let result = self.client.page(number, Some((cursor, query)), time, self).await;
-        let refused = match &result {
-            // It may be the form of the request that has no results.
-            Ok(page) => page.ended_by() == Some(EndedBy::NoResults),
-            Err(YotpoError::Page { source, .. }) => source.status_code() == Some(StatusCode::BAD_REQUEST),
-            Err(_) => false,
-        };
-        if refused && settled.is_none() {
-            tracing::warn!(page = number, "filters beside the cursor are refused, trying with limit only");
-            let query = CursorQuery::Limit;
-            let page = self.client.page(number, Some((cursor, query)), time, self).await?;
-            return Ok((page, Some(query)));
+        let mut query = settled.unwrap_or(CursorQuery::FIRST);
+        loop {
+            let result = self.client.page(number, Some((cursor, query)), time, self).await;
+            let further = query.further().filter(|_| settled.is_none() && is_refused(&result));
+            let Some(further) = further else { return Ok((result?, Some(query))) };
+            tracing::warn!(
+                page = number,
+                refused = query.name(),
+                trying = further.name(),
+                "what accompanies the cursor is refused"
+            );
+            query = further;
         }
-        Ok((result?, Some(query)))
+    }
+}
+
+/// Whether the form of a request behind a cursor may be what is refused.
+fn is_refused(result: &Result<Page, YotpoError>) -> bool {
+    match result {
+        // It may be the form of the request that has no results.
+        Ok(page) => page.ended_by() == Some(EndedBy::NoResults),
+        Err(YotpoError::Page { source, .. }) => {
+            matches!(source.status_code(), Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY))
+        }
+        Err(_) => false,
     }
 }

@@ -24,6 +24,27 @@ pub enum CursorQuery {
 }
 
 impl CursorQuery {
+    /// What is tried first.
+    pub(super) const FIRST: Self = Self::FiltersAndLimit;
+
+    /// What is tried where this is refused.
+    pub(super) const fn further(self) -> Option<Self> {
+        match self {
+            Self::FiltersAndLimit => Some(Self::Filters),
+            Self::Filters => Some(Self::Limit),
+            Self::Limit => None,
+        }
+    }
+
+    /// Its name in logs, as in the state file.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::FiltersAndLimit => "filters_and_limit",
+            Self::Filters => "filters",
+            Self::Limit => "limit",
+        }
+    }
+
     const fn has_filters(self) -> bool {
         matches!(self, Self::FiltersAndLimit | Self::Filters)
     }
@@ -77,6 +98,7 @@ mod tests {
         ] {
             assert_eq!(query(Some((&cursor, form))), expected);
             assert_eq!(serde_json::to_value(form).unwrap(), name);
+            assert_eq!(form.name(), name);
         }
     }
 }

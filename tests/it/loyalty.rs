@@ -59,7 +59,8 @@ impl Store {
 #[track_caller]
 fn assert_lost(failure: &RunFailure, at_page: u64, expected: LoyaltyCounts) {
     assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
-    let RunError::Yotpo(YotpoError::LoyaltyLost { page, counts }) = failure.error else {
+    let RunError::Yotpo(YotpoError::LoyaltyLost { page, counts, without_filters: false }) = failure.error
+    else {
         panic!("{failure:?}")
     };
     assert_eq!((page, counts), (at_page, expected));
