@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::config::{Settings, SummaryFormat};
-use crate::identity::Mode;
+use crate::identity::{Mode, Target};
 use crate::pipeline::{Outcome, RunReport};
 use crate::telemetry::peak_resident_bytes;
 use crate::yotpo::EndedBy;
@@ -44,9 +44,18 @@ fn text(settings: &Settings, report: &RunReport) -> String {
     }
     if let Some(time) = report.ingestion_time {
         lines.push(("ingestion time", time.to_string()));
+        let query = counting_query(&settings.load.target, time);
+        lines.push(("count them", format!("{query} -- expected: {rows}")));
     }
     if report.error_records > 0 {
         lines.push(("left out", format!("{} records that cannot be read", report.error_records)));
+    }
+    if progress.seen_twice > 0 {
+        let about = if progress.is_estimate { "about " } else { "" };
+        lines.push((
+            "came twice",
+            format!("{about}{} customers, while the store changed", progress.seen_twice),
+        ));
     }
     let with_loyalty_data = progress.customers_with_loyalty_data;
     lines.push(("customers", format!("{}, {with_loyalty_data} with loyalty data", progress.customers)));
@@ -100,6 +109,12 @@ fn text(settings: &Settings, report: &RunReport) -> String {
     text
 }
 
+/// Counts the rows of one run, in Treasure Data's Trino.
+pub(super) fn counting_query(target: &Target, time: u64) -> String {
+    let Target { database, table, .. } = target;
+    format!("SELECT COUNT(1) FROM {database}.{table} WHERE time = {time}")
+}
+
 fn json(settings: &Settings, report: &RunReport) -> String {
     let RunReport { outcome, progress, yotpo, treasure_data, duration, .. } = report;
     let name = match outcome {
@@ -131,8 +146,11 @@ fn json(settings: &Settings, report: &RunReport) -> String {
         "session": report.session,
         "job_id": report.job_id,
         "ingestion_time": report.ingestion_time,
+        "counting_query": report.ingestion_time.map(|time| counting_query(&settings.load.target, time)),
         "customers": progress.customers,
         "customers_with_loyalty_data": progress.customers_with_loyalty_data,
+        "customers_seen_twice": progress.seen_twice,
+        "customers_seen_twice_is_estimate": progress.is_estimate,
         "pages": progress.pages,
         "ended_by": progress.ended_by,
         "parts": progress.parts,

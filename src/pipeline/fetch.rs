@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use super::encoding::{EncoderPool, PendingChunk};
 use super::ledger::PageEnd;
 use super::progress::Progress;
+use super::seen_customers::SeenCustomers;
 use super::settings::PartSettings;
 use crate::row::{RowError, Rows};
 use crate::yotpo::{self, Pages, YotpoError};
@@ -72,12 +73,16 @@ pub(super) async fn fetch(
     progress: &Progress,
 ) -> Result<(u64, PageEnd), YotpoError> {
     let mut customers = 0;
+    let mut seen = SeenCustomers::default();
     while let Some(page) = pages.next_page().await? {
         customers += page.customers() as u64;
         progress.page_fetched(&page);
         let end = PageEnd::reached_by(pages);
         let number = end.position.page();
         let (rows, refused) = page.into_rows();
+        for row in rows.iter() {
+            seen.note(row);
+        }
         let refused = refused.into_iter().map(|refused| RefusedCustomer::on(number, refused)).collect();
         if batches.add(rows, refused, end).await.is_err() {
             // The other side failed, and its error ends this too: what is not complete must never look so.
@@ -86,6 +91,7 @@ pub(super) async fn fetch(
     }
     let end = PageEnd::reached_by(pages);
     progress.pages_ended(end.position.ended_by());
+    progress.customers_came_twice(seen.twice(), seen.is_estimate());
     Ok((customers, end))
 }
 

@@ -24,6 +24,7 @@ mod progress;
 mod quarantine;
 mod recovery;
 mod run;
+mod seen_customers;
 mod settings;
 mod start;
 mod steps;

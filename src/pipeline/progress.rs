@@ -1,6 +1,6 @@
 //! How far a run is, for displays and logs.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::checkpoint::RunState;
@@ -30,6 +30,8 @@ pub struct Progress {
     parts: AtomicU64,
     uploaded_bytes: AtomicU64,
     row_bytes: AtomicU64,
+    seen_twice: AtomicU64,
+    is_estimate: AtomicBool,
 }
 
 /// The counters at one moment.
@@ -51,6 +53,10 @@ pub struct ProgressSnapshot {
     pub uploaded_bytes: u64,
     /// Size of the rows before compression.
     pub row_bytes: u64,
+    /// Customers that this process fetched twice, because the store changed meanwhile.
+    pub seen_twice: u64,
+    /// Whether that is an estimate.
+    pub is_estimate: bool,
 }
 
 impl Progress {
@@ -66,6 +72,8 @@ impl Progress {
             parts: read(&self.parts),
             uploaded_bytes: read(&self.uploaded_bytes),
             row_bytes: read(&self.row_bytes),
+            seen_twice: read(&self.seen_twice),
+            is_estimate: self.is_estimate.load(Ordering::Relaxed),
         }
     }
 
@@ -100,6 +108,7 @@ impl Progress {
             &self.parts,
             &self.uploaded_bytes,
             &self.row_bytes,
+            &self.seen_twice,
         ] {
             counter.store(0, Ordering::Relaxed);
         }
@@ -109,6 +118,19 @@ impl Progress {
     /// Notes what said that there is no further page.
     pub(super) fn pages_ended(&self, ended_by: Option<EndedBy>) {
         *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner) = ended_by;
+    }
+
+    /// Notes how many customers came twice.
+    pub(super) fn customers_came_twice(&self, times: u64, is_estimate: bool) {
+        self.seen_twice.store(times, Ordering::Relaxed);
+        self.is_estimate.store(is_estimate, Ordering::Relaxed);
+        if times > 0 {
+            tracing::warn!(
+                times,
+                is_estimate,
+                "customers came twice, because the store changed while it was paged through"
+            );
+        }
     }
 
     pub(super) fn enter(&self, phase: Phase) {

@@ -71,8 +71,8 @@ fn an_end_that_stays_is_believed_and_reported() {
         (GlitchKind::NoResultsFound, 5, (Some(EndedBy::NoResults), 4, 40), 8),
         (GlitchKind::MissingPagination, 5, (Some(EndedBy::MissingPagination), 5, 50), 8),
         (GlitchKind::EmptyPage, 5, (Some(EndedBy::MissingPagination), 5, 40), 8),
-        // The other form of the request is tried, too, before the first cursor is given up.
-        (GlitchKind::NoResultsFound, 2, (Some(EndedBy::NoResults), 1, 10), 9),
+        // The other forms of the request are tried, too, before the first cursor is given up.
+        (GlitchKind::NoResultsFound, 2, (Some(EndedBy::NoResults), 1, 10), 13),
     ] {
         on_virtual_time(async move || {
             let world = World::start(store_with_glitch(page, ALWAYS, kind)).await;

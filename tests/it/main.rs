@@ -53,6 +53,8 @@ mod machine;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod odd_responses;
+#[cfg(test)]
 mod own_set;
 #[cfg(test)]
 mod persistent_faults;

@@ -77,8 +77,8 @@ fn filters_refused_beside_the_cursor_are_left_out() {
     on_virtual_time(async || {
         let world = World::start(scenario).await;
         world.run().await.unwrap();
-        // Ten pages and the one request that was refused.
-        assert_eq!(world.control().operation_requests(Operation::Customers), 11);
+        // Ten pages, and two forms that were refused, each twice.
+        assert_eq!(world.control().operation_requests(Operation::Customers), 14);
     });
 }
 

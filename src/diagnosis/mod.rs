@@ -1,0 +1,94 @@
+//! What an error means for whoever started the program: a stable code, the exit status, whether the same command may
+//! succeed later, and what to do.
+//!
+//! Owns these four for every error of a run, in one match. It does not know what is saved or how it is printed. Codes are
+//! public: logs, alerts and retry rules are written for them.
+
+mod code;
+mod hint;
+
+pub use code::Code;
+
+use crate::exit_status::ExitStatus;
+use crate::pipeline::RunError;
+use crate::run::decide::Ending;
+use crate::treasure_data::TreasureDataError;
+use crate::yotpo::YotpoError;
+
+/// What an error means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Its name for programs.
+    pub code: Code,
+    /// The exit status.
+    pub status: ExitStatus,
+    /// What to do; none where nothing is wrong.
+    pub hint: Option<String>,
+}
+
+impl Diagnosis {
+    /// What an error means that came before a run was begun, or outside of one.
+    pub fn new(code: Code, hint: Option<String>) -> Self {
+        Self { code, status: code.status(), hint }
+    }
+}
+
+/// What a run's error means.
+pub fn diagnose(error: &RunError) -> Diagnosis {
+    let code = code(error);
+    let status = match error {
+        RunError::Interrupted(signal) => ExitStatus::Interrupted(*signal),
+        _ => code.status(),
+    };
+    Diagnosis { code, status, hint: hint::hint(error) }
+}
+
+fn code(error: &RunError) -> Code {
+    match error {
+        RunError::Yotpo(error) => match error {
+            YotpoError::Refused(_) => Code::YotpoCredentialsRefused,
+            YotpoError::TokenNotAccepted { .. } => Code::YotpoTokenNotAccepted,
+            YotpoError::Page { .. } => Code::YotpoPageFailed,
+            YotpoError::Token(_) => Code::YotpoTokenFailed,
+            YotpoError::RepeatedCursor { .. } | YotpoError::EndlessEmptyPages { .. } => Code::YotpoPagingEndless,
+            YotpoError::LoyaltyLost { .. } => Code::LoyaltyDataLost,
+        },
+        RunError::TreasureData(TreasureDataError::Denied(_)) | RunError::Denied => {
+            Code::TreasureDataPermissionDenied
+        }
+        RunError::TreasureData(TreasureDataError::WrongEndpoint(_)) => Code::TreasureDataWrongEndpoint,
+        RunError::TreasureData(TreasureDataError::NoDatabase { .. }) => Code::TreasureDataNoDatabase,
+        RunError::TreasureData(_) => Code::TreasureDataFailed,
+        RunError::Customer { .. } => Code::CustomerUnreadable,
+        RunError::Guard(_) => Code::GuardTripped,
+        RunError::CountsDiffer { .. } => Code::LoadedCountsDiffer,
+        RunError::Ended { ending, .. } => code_of_ending(*ending),
+        RunError::TookTooLong { .. } => Code::LoadTimedOut,
+        RunError::AlreadyLoaded { .. } => Code::RunAlreadyLoaded,
+        RunError::LegacyCommit { .. } => Code::CommitUnknown,
+        RunError::State(_) => Code::StateFailed,
+        RunError::Quarantine(_) => Code::QuarantineFailed,
+        RunError::Interrupted(_) => Code::Interrupted,
+        RunError::Clock(_) | RunError::ClockOutOfRange => Code::ClockWrong,
+        RunError::Name(_) | RunError::Bug(_) => Code::Bug,
+    }
+}
+
+fn code_of_ending(ending: Ending) -> Code {
+    match ending {
+        Ending::Loaded { .. } | Ending::NothingToLoad | Ending::Abandoned | Ending::Unanswerable => Code::Bug,
+        Ending::NoTableIds => Code::TreasureDataPermissionDenied,
+        Ending::NoTarget => Code::TreasureDataNoTable,
+        Ending::LoadFailed => Code::LoadJobFailed,
+        Ending::LoadStuck => Code::LoadTimedOut,
+        Ending::CommitFailed => Code::CommitFailed,
+        Ending::PublishFailed => Code::PublishFailed,
+        Ending::NoProgress => Code::NoProgress,
+        Ending::CountsDiffer => Code::LoadedCountsDiffer,
+        Ending::AbandonedByOthers => Code::RunAbandoned,
+        Ending::Superseded => Code::RunSuperseded,
+        Ending::RunTooOld => Code::RunTooOld,
+        Ending::WinnerGone | Ending::WinnerChanged => Code::CommitUnknown,
+        Ending::ForeignBallot | Ending::OtherProtocol(_) => Code::OtherProtocol,
+    }
+}
