@@ -71,7 +71,9 @@ impl ExitStatus {
         match self {
             Self::Success => "loaded and committed, or no customers to load",
             Self::Bug => "a bug in yotpo-td",
-            Self::Usage => "wrong usage or settings; nothing was started",
+            Self::Usage => {
+                "wrong usage or settings, such as a database that does not exist; nothing was loaded"
+            }
             Self::Refused => "credentials or permission refused",
             Self::YotpoFailed => "Yotpo failed",
             Self::TreasureDataFailed => "Treasure Data failed",

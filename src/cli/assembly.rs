@@ -31,12 +31,14 @@ pub fn assemble(
     let gate = Arc::new(Gate::limited(settings.request_rate, clock.clone()));
     let retrier = Retrier::new("Yotpo", settings.retry, Arc::clone(&gate), clock.clone(), seed);
     let http =
-        HttpClient::new(&settings.yotpo_connections, tls.clone(), clock.clone(), redactor.clone(), gate)?;
+        HttpClient::new(&settings.yotpo_connections, tls.clone(), clock.clone(), redactor.clone(), gate)?
+            .to_server(&settings.yotpo.endpoint, &settings.origins.yotpo);
     let yotpo = Arc::new(YotpoClient::new(settings.yotpo.clone(), http, Arc::new(retrier)));
 
     let account = Account {
         treasure_data: &settings.treasure_data,
         connections: &settings.treasure_data_connections,
+        origin: &settings.origins.treasure_data,
         retry: settings.retry,
     };
     let treasure_data = connect(&account, clock, tls, redactor, seed.rotate_left(1))?;
@@ -53,9 +55,9 @@ pub(super) fn assemble_account(
     trust: &Trust,
     seed: u64,
 ) -> Result<Arc<TreasureDataClient>, Box<dyn Error + Send + Sync>> {
-    let AccountSettings { treasure_data, connections, retry, .. } = settings;
+    let AccountSettings { treasure_data, connections, endpoint_origin, retry, .. } = settings;
     load_certificates_ahead(trust, &[&treasure_data.endpoint]);
-    let account = Account { treasure_data, connections, retry: *retry };
+    let account = Account { treasure_data, connections, origin: endpoint_origin, retry: *retry };
     connect(&account, clock, trust.configuration()?, Redactor::new(), seed)
 }
 
@@ -69,6 +71,7 @@ fn load_certificates_ahead(trust: &Trust, endpoints: &[&Url]) {
 struct Account<'a> {
     treasure_data: &'a TreasureDataSettings,
     connections: &'a ClientSettings,
+    origin: &'a str,
     retry: RetryPolicy,
 }
 
@@ -81,6 +84,7 @@ fn connect(
 ) -> Result<Arc<TreasureDataClient>, Box<dyn Error + Send + Sync>> {
     let gate = Arc::new(Gate::unlimited(clock.clone()));
     let retrier = Retrier::new("Treasure Data", account.retry, Arc::clone(&gate), clock.clone(), seed);
-    let http = HttpClient::new(account.connections, tls, clock.clone(), redactor, gate)?;
+    let http = HttpClient::new(account.connections, tls, clock.clone(), redactor, gate)?
+        .to_server(&account.treasure_data.endpoint, account.origin);
     Ok(Arc::new(TreasureDataClient::new(account.treasure_data.clone(), http, Arc::new(retrier))?))
 }

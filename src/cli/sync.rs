@@ -152,9 +152,9 @@ impl SyncCommand<'_> {
                 },
                 _,
             ) => None,
-            (_, RecoveryState::Resumable { .. } | RecoveryState::MaybeCommitted { .. }) => {
-                Some(self.invocation.command_line_that_goes_on())
-            }
+            (_, RecoveryState::MaybeCommitted { .. }) => Some(self.invocation.command_line_that_goes_on()),
+            (RunError::TreasureData(error), _) if error.is_permanent() => None,
+            (_, RecoveryState::Resumable { .. }) => Some(self.invocation.command_line_that_goes_on()),
             (_, RecoveryState::NothingCreated | RecoveryState::Deleted | RecoveryState::CleanupFailed(_)) => {
                 Some(self.again())
             }

@@ -4,6 +4,7 @@
 //! All problems are found before any is reported. Secrets come only from the environment or from files named there.
 //! It knows nothing of clap: `cli` makes its flags from the list.
 
+mod endpoints;
 /// For the fuzz targets only.
 #[doc(hidden)]
 pub mod fuzzing;
@@ -13,6 +14,7 @@ mod read;
 mod setting;
 mod settings;
 
+pub use endpoints::EndpointOrigins;
 pub use layers::{Layers, Source};
 pub use problem::{Problem, SettingsError};
 pub use setting::{FlagForm, SECRETS, SETTINGS, SecretSetting, Setting};

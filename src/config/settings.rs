@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use url::Url;
 
+use super::endpoints::{EndpointOrigins, origin_of, treasure_data_endpoint, treasure_data_origin};
 use super::layers::Layers;
 use super::problem::SettingsError;
-use super::read::{Reader, endpoint, reach};
-use super::setting::{SECRETS, Setting};
+use super::read::{Reader, reach};
+use super::setting::SECRETS;
 use crate::http::ClientSettings;
 use crate::identity::{DatabaseName, Mode, RunId, StoreId, TableName, Target};
 use crate::part::CompressionLevel;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub yotpo_connections: ClientSettings,
     /// Connections to Treasure Data.
     pub treasure_data_connections: ClientSettings,
+    /// Which settings both addresses are from.
+    pub origins: EndpointOrigins,
     /// How long another run of the same target on this machine is waited for.
     pub wait_for_active: Duration,
     /// The summary on stdout.
@@ -73,6 +76,8 @@ pub struct AccountSettings {
     pub treasure_data: TreasureDataSettings,
     /// Connections to it.
     pub connections: ClientSettings,
+    /// Which setting its address is from.
+    pub endpoint_origin: String,
     /// How often and how long one request is tried.
     pub retry: RetryPolicy,
     /// How a commit that is under way is waited for.
@@ -167,6 +172,7 @@ fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
         run_lifetime: run_lifetime?,
         without_table_ids: without_table_ids?,
         connections: ClientSettings { request_timeout: request_timeout?, reach: reach(&endpoint) },
+        endpoint_origin: treasure_data_origin(reader.layers()),
         treasure_data: TreasureDataSettings { endpoint, api_key: api_key? },
         retry: retry?,
         polling: polling?,
@@ -235,6 +241,10 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     Some(Settings {
         yotpo_connections: connections(&yotpo_endpoint),
         treasure_data_connections: connections(&td_endpoint),
+        origins: EndpointOrigins {
+            yotpo: origin_of("yotpo-endpoint", reader.layers()),
+            treasure_data: treasure_data_origin(reader.layers()),
+        },
         yotpo: YotpoSettings { endpoint: yotpo_endpoint, store, client_secret: client_secret?, page_size },
         request_rate: request_rate?,
         treasure_data: TreasureDataSettings { endpoint: td_endpoint, api_key: api_key? },
@@ -351,37 +361,6 @@ fn switch(reader: &mut Reader, key: &str) -> Option<bool> {
         "off" | "false" | "0" => Some(false),
         _ => None,
     })
-}
-
-/// The address that `--td-endpoint` or `--site` names: the stronger source wins, two of the same contradict.
-fn treasure_data_endpoint(reader: &mut Reader) -> Option<Url> {
-    let Some((site_source, _)) = reader.layers().get("site") else {
-        return reader.endpoint("td-endpoint");
-    };
-    let site = reader.required("site", site_endpoint);
-    let endpoint_source = reader.layers().get("td-endpoint").map(|(source, _)| source);
-    if endpoint_source > Some(site_source) {
-        return reader.endpoint("td-endpoint");
-    }
-    if endpoint_source == Some(site_source) {
-        let label = Setting::of("site").map(Setting::label).unwrap_or_default();
-        reader.report(label, "--td-endpoint (TD_API_SERVER) is set as well; expected one of them");
-        return None;
-    }
-    site
-}
-
-/// Addresses of the regions, from Treasure Data's documentation.
-fn site_endpoint(site: &str) -> Option<Url> {
-    let address = match site {
-        "us01" => "https://api.treasuredata.com",
-        "ap01" => "https://api.treasuredata.co.jp",
-        "eu01" => "https://api.eu01.treasuredata.com",
-        "ap02" => "https://api.ap02.treasuredata.com",
-        "ap03" => "https://api.ap03.treasuredata.com",
-        _ => return None,
-    };
-    endpoint(address).ok()
 }
 
 impl FromStr for LogFormat {

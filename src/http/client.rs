@@ -1,8 +1,7 @@
 //! One attempt: send a request, read and unpack the whole answer, within a deadline and a size.
 
-use std::error::Error;
-use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use self::classify::classify;
 use super::body::{look, unpack, without_mark};
 use super::delay::{DelayHint, delay_hint};
 use super::error::{BodyProblem, CallError, Effect, TransportError};
@@ -23,6 +23,9 @@ use crate::rate_limit::{Admission, Gate};
 
 /// Headers that an answer may have; gateways add some, and a hundred have been passed.
 const MOST_HEADERS: usize = 1_000;
+
+/// How often a server is asked for that never answered, and whose name has no address or that does not speak TLS.
+const DOUBTFUL_ATTEMPTS: u32 = 3;
 
 /// How connections to one service are made.
 #[derive(Clone, Debug)]
@@ -52,6 +55,10 @@ pub struct HttpClient {
     reach: Reach,
     redactor: Redactor,
     gate: Arc<Gate>,
+    /// The server of the service, for messages.
+    server: Option<Arc<str>>,
+    /// Whether the server ever answered.
+    has_answered: Arc<AtomicBool>,
 }
 
 /// One request, repeatable as it stands.
@@ -110,7 +117,24 @@ impl HttpClient {
             builder = builder.no_proxy();
         }
         let ClientSettings { request_timeout, reach } = *settings;
-        Ok(Self { client: builder.build()?, clock, request_timeout, reach, redactor, gate })
+        let client = builder.build()?;
+        Ok(Self {
+            client,
+            clock,
+            request_timeout,
+            reach,
+            redactor,
+            gate,
+            server: None,
+            has_answered: Arc::default(),
+        })
+    }
+
+    /// The same pool, whose errors name the server. `origin` says which setting the address is from.
+    #[must_use]
+    pub fn to_server(mut self, endpoint: &Url, origin: &str) -> Self {
+        self.server = Some(server(endpoint, origin).into());
+        self
     }
 
     /// The clock that deadlines and dates are measured with.
@@ -137,11 +161,25 @@ impl HttpClient {
             flight.land().await;
             outcome
         };
-        match self.clock.deadline(limit, exchange).await {
-            Err(elapsed) => Err(CallError::transport(operation, effect, TransportError::TimedOut(elapsed))),
-            Ok(Err(Failed::Transport(error))) => Err(CallError::transport(operation, effect, error)),
-            Ok(Err(Failed::Body(problem))) => Err(CallError::body(operation, effect, problem)),
-            Ok(Ok(response)) => Ok(response),
+        let error = match self.clock.deadline(limit, exchange).await {
+            Err(elapsed) => CallError::transport(operation, effect, TransportError::TimedOut(elapsed)),
+            Ok(Err(Failed::Transport(error))) => CallError::transport(operation, effect, error),
+            Ok(Err(Failed::Body(problem))) => CallError::body(operation, effect, problem),
+            Ok(Ok(response)) => {
+                self.has_answered.store(true, Ordering::Relaxed);
+                return Ok(response);
+            }
+        };
+        // A server that answered before is the right one: it will be reachable again.
+        let is_doubtful = error.is_wrong_server() && !self.has_answered.load(Ordering::Relaxed);
+        Err(self.locate(if is_doubtful { error.at_most(DOUBTFUL_ATTEMPTS) } else { error }))
+    }
+
+    /// The same error, which names the server.
+    pub fn locate(&self, error: CallError) -> CallError {
+        match &self.server {
+            Some(server) => error.at(server),
+            None => error,
         }
     }
 
@@ -156,12 +194,12 @@ impl HttpClient {
 
     /// The error that a failed answer means, with the server's redacted words.
     pub fn failure(&self, request: &Request, response: &Response) -> CallError {
-        failure(request, response, self.redactor.server_message(&response.body))
+        self.locate(failure(request, response, self.redactor.server_message(&response.body)))
     }
 
     /// The error that a failed answer means, without a word of the server's.
     pub fn wordless_failure(&self, request: &Request, response: &Response) -> CallError {
-        failure(request, response, None)
+        self.locate(failure(request, response, None))
     }
 
     async fn exchange(
@@ -344,31 +382,15 @@ fn upload_allowance(body: usize) -> Duration {
     Duration::from_secs(u64::try_from(body / (256 * 1024)).unwrap_or(u64::MAX))
 }
 
-/// The address may carry a cursor and is known anyway: it is taken out of the error.
-fn classify(error: reqwest::Error) -> TransportError {
-    let error = error.without_url();
-    if !error.is_connect() {
-        return TransportError::Interrupted(error);
+/// Such as `api.yotpo.com:443 (from --yotpo-endpoint)`.
+fn server(endpoint: &Url, origin: &str) -> String {
+    let host = endpoint.host_str().unwrap_or_default();
+    match endpoint.port_or_known_default() {
+        Some(port) => format!("{host}:{port} ({origin})"),
+        None => format!("{host} ({origin})"),
     }
-    let mut source: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(cause) = source {
-        if is_certificate_problem(cause) {
-            return TransportError::Certificate(error);
-        }
-        source = cause.source();
-    }
-    TransportError::Connect(error)
 }
 
-/// Each layer puts the error of the one below into one more `io::Error`, which is no source of it.
-fn is_certificate_problem(cause: &(dyn Error + 'static)) -> bool {
-    if let Some(inner) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        return is_certificate_problem(inner);
-    }
-    let shared = || cause.downcast_ref::<Arc<rustls::Error>>().map(AsRef::as_ref);
-    let tls = cause.downcast_ref::<rustls::Error>().or_else(shared);
-    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
-}
-
+mod classify;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -36,8 +37,14 @@ pub enum Effect {
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// No connection: the server cannot have acted.
-    #[error("no connection")]
+    #[error("could not connect")]
     Connect(#[source] reqwest::Error),
+    /// The server's name has no address.
+    #[error("the name of the server could not be resolved")]
+    NameNotResolved(#[source] reqwest::Error),
+    /// What answered does not speak TLS.
+    #[error("the server does not answer with TLS, as https needs")]
+    NotTls(#[source] reqwest::Error),
     /// The server's certificate was refused. Repeating cannot help.
     #[error("the server's certificate is not trusted")]
     Certificate(#[source] reqwest::Error),
@@ -45,7 +52,7 @@ pub enum TransportError {
     #[error("the connection broke")]
     Interrupted(#[source] reqwest::Error),
     /// No whole answer in time.
-    #[error("no whole answer")]
+    #[error("no complete response in time")]
     TimedOut(#[source] DeadlineElapsed),
 }
 
@@ -119,6 +126,12 @@ pub enum Cause {
         /// The server's own words, redacted and shortened.
         message: Option<String>,
     },
+    /// The server has nothing at this path (404): the address leads elsewhere. Says nothing of what was asked for.
+    #[error("the server answered 404 Not Found{}", message.as_ref().map_or_else(String::new, |text| format!(": {text}")))]
+    UnknownPath {
+        /// The server's own words, redacted and shortened.
+        message: Option<String>,
+    },
     /// The server answered success, but not with what we need.
     #[error(transparent)]
     Body(BodyProblem),
@@ -148,19 +161,36 @@ struct Failure {
     attempts: u32,
     gave_up: Option<String>,
     cause: Cause,
+    /// Host, port and the setting that names them.
+    server: Option<Arc<str>>,
+    /// How many attempts are worth making at most.
+    max_attempts: Option<u32>,
 }
 
 impl CallError {
     /// One failed attempt of `operation` (a phrase such as "fetch a page").
     pub fn new(operation: &'static str, class: Class, cause: Cause) -> Self {
-        Self(Box::new(Failure { operation, class, floor: None, attempts: 1, gave_up: None, cause }))
+        let failure = Failure {
+            operation,
+            class,
+            floor: None,
+            attempts: 1,
+            gave_up: None,
+            cause,
+            server: None,
+            max_attempts: None,
+        };
+        Self(Box::new(failure))
     }
 
     /// Classifies a transport error.
     pub fn transport(operation: &'static str, effect: Effect, error: TransportError) -> Self {
         let class = match (&error, effect) {
             (TransportError::Certificate(_), _) => Class::Permanent,
-            (TransportError::Connect(_), _) => Class::Transient,
+            (
+                TransportError::Connect(_) | TransportError::NameNotResolved(_) | TransportError::NotTls(_),
+                _,
+            ) => Class::Transient,
             (TransportError::Interrupted(_) | TransportError::TimedOut(_), effect) => unsure(effect),
         };
         Self::new(operation, class, Cause::Transport(error))
@@ -226,8 +256,58 @@ impl CallError {
     pub fn status_code(&self) -> Option<StatusCode> {
         match self.0.cause {
             Cause::Status { status, .. } => Some(status),
+            Cause::Transport(_) | Cause::UnknownPath { .. } | Cause::Body(_) | Cause::Held { .. } => None,
+        }
+    }
+
+    /// The same as [`Self::status`] says of a 404 that blames the path itself.
+    pub fn unknown_path(operation: &'static str, message: Option<String>) -> Self {
+        Self::new(operation, Class::Permanent, Cause::UnknownPath { message })
+    }
+
+    /// Whether the address leads to something that is not the service.
+    pub fn is_unknown_path(&self) -> bool {
+        matches!(self.0.cause, Cause::UnknownPath { .. })
+    }
+
+    /// Whether the server cannot be the one that is meant: its name has no address, or it does not speak TLS.
+    pub fn is_wrong_server(&self) -> bool {
+        matches!(
+            self.0.cause,
+            Cause::Transport(TransportError::NameNotResolved(_) | TransportError::NotTls(_))
+        )
+    }
+
+    /// The server's message, redacted and shortened.
+    pub fn message(&self) -> Option<&str> {
+        match &self.0.cause {
+            Cause::Status { message, .. } | Cause::UnknownPath { message } => message.as_deref(),
             Cause::Transport(_) | Cause::Body(_) | Cause::Held { .. } => None,
         }
+    }
+
+    /// Notes which server it was, unless that is known already: host, port and the setting that names them.
+    #[must_use]
+    pub fn at(mut self, server: &Arc<str>) -> Self {
+        self.0.server.get_or_insert_with(|| Arc::clone(server));
+        self
+    }
+
+    /// Notes that more attempts than `max` make no sense, whatever the retry settings allow.
+    #[must_use]
+    pub fn at_most(mut self, max: u32) -> Self {
+        self.0.max_attempts = Some(max);
+        self
+    }
+
+    /// How many attempts are worth making at most; `None` leaves it to the retry settings.
+    pub fn max_attempts(&self) -> Option<u32> {
+        self.0.max_attempts
+    }
+
+    /// Which server it was, when that is known.
+    pub fn server(&self) -> Option<&str> {
+        self.0.server.as_deref()
     }
 
     /// Whether the attempt ended by its deadline.
@@ -244,8 +324,8 @@ impl CallError {
     pub fn trust_hint(&self) -> Option<&'static str> {
         let untrusted = matches!(self.0.cause, Cause::Transport(TransportError::Certificate(_)));
         untrusted.then_some(
-            "check the endpoint and what is between; a certificate authority of your own goes into a file that \
-             SSL_CERT_FILE names",
+            "check the endpoint, what is between, and this machine's clock; a certificate authority of your own goes \
+             into a file that SSL_CERT_FILE names",
         )
     }
 
@@ -273,6 +353,9 @@ impl CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "could not {}", self.0.operation)?;
+        if let Some(server) = &self.0.server {
+            write!(formatter, " at {server}")?;
+        }
         if self.0.attempts > 1 {
             write!(formatter, " in {} attempts", self.0.attempts)?;
         }
@@ -304,55 +387,4 @@ fn describe(status: StatusCode) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class_of(status: u16, effect: Effect) -> Class {
-        let status = StatusCode::from_u16(status).unwrap();
-        CallError::status("try", effect, status, None, None).class()
-    }
-
-    #[test]
-    fn every_status_has_one_retry_decision() {
-        let decisions: Vec<String> = (300..600)
-            .map(|status| (class_of(status, Effect::Repeatable), class_of(status, Effect::AskFirst)))
-            .zip(300..)
-            .filter(|((repeat, _), _)| *repeat != Class::Permanent)
-            .filter(|(_, status)| *status <= 504)
-            .map(|((repeat, ask), status)| format!("{status} {repeat:?} {ask:?}"))
-            .collect();
-        assert_eq!(
-            decisions,
-            [
-                "401 ExpiredToken ExpiredToken",
-                "403 ExpiredToken ExpiredToken",
-                "406 Transient Transient",
-                "408 Transient Ambiguous",
-                "429 Throttled Throttled",
-                "500 Transient Ambiguous",
-                "501 Transient Ambiguous",
-                "502 Transient Ambiguous",
-                "503 Transient Ambiguous",
-                "504 Transient Ambiguous",
-            ]
-        );
-    }
-
-    #[test]
-    fn message_says_what_was_done_and_leaves_the_cause_to_the_source() {
-        let error = CallError::status(
-            "fetch a page of customers",
-            Effect::Repeatable,
-            StatusCode::BAD_GATEWAY,
-            Some("upstream gone".to_owned()),
-            None,
-        )
-        .after(9, Some("--max-retries 8 used up".to_owned()));
-        assert_eq!(
-            error.to_string(),
-            "could not fetch a page of customers in 9 attempts (--max-retries 8 used up)"
-        );
-        let source = Error::source(&error).unwrap().to_string();
-        assert_eq!(source, "the server answered 502 Bad Gateway: upstream gone");
-    }
-}
+mod tests;

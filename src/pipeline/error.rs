@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::quarantine::QuarantineError;
 use crate::checkpoint::StateError;
 use crate::exit_status::ExitStatus;
-use crate::identity::{NameError, RunId, SessionName};
+use crate::identity::{NameError, RunId, SessionName, Target};
 use crate::row::RowError;
 use crate::run::decide::Ending;
 use crate::signal::Signal;
@@ -64,7 +64,7 @@ pub enum RunError {
         max_error_records: u64,
     },
     /// The protocol between attempts came to an end that is no success.
-    #[error("{}", describe(*ending, session.as_ref(), job_id.as_deref()))]
+    #[error("{}", describe(*ending, session.as_ref(), job_id.as_deref(), target))]
     Ended {
         /// The end.
         ending: Ending,
@@ -72,6 +72,8 @@ pub enum RunError {
         session: Option<SessionName>,
         /// Its load job, when it is known.
         job_id: Option<String>,
+        /// The table of the run.
+        target: Box<Target>,
     },
     /// A wait took longer than allowed.
     #[error("session {session} did not get any further in {}", humantime::format_duration(*.waited))]
@@ -164,10 +166,13 @@ impl RunError {
             | Self::CountsDiffer { .. }
             | Self::Customer { .. }
             | Self::Guard(_) => ExitStatus::DataRefused,
+            Self::AlreadyLoaded { .. }
+            | Self::TreasureData(
+                TreasureDataError::WrongEndpoint(_) | TreasureDataError::NoDatabase { .. },
+            ) => ExitStatus::Usage,
             Self::Yotpo(_) => ExitStatus::YotpoFailed,
             Self::TreasureData(_) | Self::TookTooLong { .. } => ExitStatus::TreasureDataFailed,
             Self::Ended { ending, .. } => ended_as(*ending),
-            Self::AlreadyLoaded { .. } => ExitStatus::Usage,
             Self::LegacyCommit { .. } => ExitStatus::NeedsAttention,
             Self::State(_) | Self::Quarantine(_) | Self::Clock(_) | Self::ClockOutOfRange => {
                 ExitStatus::LocalFailed
@@ -214,7 +219,13 @@ impl RunError {
                 "the records that could not be read: td import:error_records {session}; use --max-error-records to \
                  leave them out"
             )),
-            Self::Ended { ending, session, job_id } => Some(hint(*ending, session.as_ref(), job_id.as_deref())),
+            Self::Ended { ending: Ending::NoTarget, target, .. } => {
+                let Target { database, table, .. } = &**target;
+                Some(format!("create it with a key that may: td table:create {database} {table}; then run again"))
+            }
+            Self::Ended { ending, session, job_id, .. } => {
+                Some(hint(*ending, session.as_ref(), job_id.as_deref()))
+            }
             Self::TookTooLong { session, .. } => {
                 Some(format!("look at it with: td import:show {session}; --perform-timeout allows more time"))
             }
@@ -257,7 +268,7 @@ fn ended_as(ending: Ending) -> ExitStatus {
     }
 }
 
-fn describe(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>) -> String {
+fn describe(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>, target: &Target) -> String {
     let session = session.map_or_else(|| "the session".to_owned(), |session| format!("session {session}"));
     match ending {
         Ending::LoadFailed => format!("the load job {} of {session} failed", job_id.unwrap_or("(unknown)")),
@@ -276,7 +287,7 @@ fn describe(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>)
             format!("another version of yotpo-td (protocol {version}) is at work on this run")
         }
         Ending::NoTableIds => "the API key may not read the ids of tables, which replace needs".to_owned(),
-        Ending::NoTarget => "the table is missing, and the API key may not create it".to_owned(),
+        Ending::NoTarget => format!("table {} is missing, and the API key may not create it", target.label()),
         Ending::Loaded { .. } | Ending::NothingToLoad | Ending::Abandoned | Ending::Unanswerable => {
             "a bug in yotpo-td: a step was answered with something that is no answer".to_owned()
         }
@@ -303,7 +314,6 @@ fn hint(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>) -> 
             "use a key with full access; --without-table-ids accepts that a recreated table is not noticed"
                 .to_owned()
         }
-        (Ending::NoTarget, _) => "create it with a key that may: td table:create".to_owned(),
         (Ending::OtherProtocol(_), _) => {
             "use the same version of yotpo-td for all attempts of a run".to_owned()
         }

@@ -110,6 +110,10 @@ pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
         run.journal.forget().await
     };
     match run.services.clock.deadline(limit, removal).await {
+        // The session was refused with the table.
+        Ok(Ok(())) if matches!(error, RunError::Ended { ending: Ending::NoTarget, .. }) => {
+            RecoveryState::NothingCreated
+        }
         Ok(Ok(())) => RecoveryState::Deleted,
         Ok(Err(error)) => {
             tracing::warn!(%session, %error, "what the run created could not all be removed");

@@ -135,7 +135,8 @@ pub(super) fn unsuccessful(run: &Run<'_>, attempt: &Attempt, ending: Ending, fac
     let set = attempt.winner().copied().or(attempt.own().map(OwnSet::as_winner));
     let session = set.and_then(|set| run.names.session(&set).ok());
     let job_id = facts.job_id.or(run.journal.state().job_id);
-    RunError::Ended { ending, session, job_id }
+    let target = Box::new(run.settings.target.clone());
+    RunError::Ended { ending, session, job_id, target }
 }
 
 /// Removes what nobody needs any more. A failure costs nothing but what is left.

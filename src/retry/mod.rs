@@ -168,6 +168,9 @@ impl Retrier {
             }
             Err(error) => error,
         };
+        if error.max_attempts().is_some_and(|max| series.made >= max) {
+            return Err(error.after(series.made, None));
+        }
         let delay = match self.next_delay(&error, &mut series.schedule, series.started) {
             Ok(delay) => delay,
             Err(reason) => return Err(error.after(series.made, reason)),
@@ -233,6 +236,7 @@ impl Retrier {
         tracing::warn!(
             service,
             operation,
+            server = error.server(),
             attempt = made,
             ?class,
             %cause,

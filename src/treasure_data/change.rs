@@ -39,8 +39,13 @@ impl TreasureDataClient {
         call: (Method, Call<'_>),
         names: &[&str],
     ) -> Result<(Change, Option<Response>), TreasureDataError> {
-        let outcome = self.retrier().attempt_in(series, self.attempt_change(&call, names)).await?;
-        Ok(outcome.unwrap_or((Change::Unclear, None)))
+        match self.retrier().attempt_in(series, self.attempt_change(&call, names)).await? {
+            Some(Attempted::Change(change, response)) => Ok((change, response)),
+            Some(Attempted::NoDatabase(source)) => {
+                Err(TreasureDataError::NoDatabase { database: None, source })
+            }
+            None => Ok((Change::Unclear, None)),
+        }
     }
 
     /// Makes a call that changes nothing until it succeeds. The inner error says what the service blames when it refuses:
@@ -54,12 +59,13 @@ impl TreasureDataClient {
             let (request, response) = self.exchange(&call).await?;
             if response.status.is_success() {
                 self.retrier().heed(response.delay);
-                let problem = |problem| CallError::body(call.1.operation, call.1.effect, problem);
-                return Ok(Ok(response.json().map_err(problem)?));
+                return Ok(Ok(response.json().map_err(|problem| self.unusable(&call.1, problem))?));
             }
             match refusal(response.status, &response.body, names) {
                 Some(Change::TableGone) => Ok(Err(Change::TableGone)),
-                _ if response.status == StatusCode::NOT_FOUND => Ok(Err(Change::SessionGone)),
+                _ if response.status == StatusCode::NOT_FOUND && !blames_path(&response.body) => {
+                    Ok(Err(Change::SessionGone))
+                }
                 _ => Err(self.failure(&request, &response)),
             }
         };
@@ -70,20 +76,32 @@ impl TreasureDataClient {
         &self,
         call: &(Method, Call<'_>),
         names: &[&str],
-    ) -> Result<(Change, Option<Response>), CallError> {
+    ) -> Result<Attempted, CallError> {
         let (request, response) = self.exchange(call).await?;
-        let problem = |problem| CallError::body(call.1.operation, call.1.effect, problem);
         if response.status.is_success() {
             // A proxy's page says nothing about what Treasure Data did, whatever its status.
-            response.refuse_web_page().map_err(problem)?;
+            response.refuse_web_page().map_err(|problem| self.unusable(&call.1, problem))?;
             self.retrier().heed(response.delay);
-            return Ok((Change::Done, Some(response)));
+            return Ok(Attempted::Change(Change::Done, Some(response)));
         }
         match refusal(response.status, &response.body, names) {
-            Some(change) => Ok((change, None)),
+            Some(change) => Ok(Attempted::Change(change, None)),
+            None if blames_database(&response, names) => {
+                Ok(Attempted::NoDatabase(self.failure(&request, &response)))
+            }
             None => Err(self.failure(&request, &response)),
         }
     }
+}
+
+/// What came of an attempt that needs no further one.
+enum Attempted {
+    Change(Change, Option<Response>),
+    NoDatabase(CallError),
+}
+
+fn blames_database(response: &Response, names: &[&str]) -> bool {
+    response.status == StatusCode::NOT_FOUND && blamed(&response.body, names) == Some(Blamed::Database)
 }
 
 /// What a refusal says; `None` when it is a failure like any other. Decided on what was received, not on what is shown.
@@ -109,25 +127,34 @@ fn refusal(status: StatusCode, body: &[u8], names: &[&str]) -> Option<Change> {
 enum Blamed {
     Session,
     Table,
+    Database,
     Other,
+}
+
+/// Whether a 404 says that there is nothing at the path itself, or comes from something that is not the service at all.
+pub(super) fn blames_path(body: &[u8]) -> bool {
+    match message(body) {
+        Some(text) => text.contains("any api endpoint"),
+        None => body.trim_ascii_start().starts_with(b"<"),
+    }
+}
+
+/// The message of an error, in lower case.
+fn message(body: &[u8]) -> Option<String> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(body) else { return None };
+    let texts =
+        ["message", "error", "text"].map(|key| fields.get(key).and_then(Value::as_str).unwrap_or_default());
+    Some(texts.join(" ").to_ascii_lowercase())
 }
 
 /// What the message says is missing. Names in it are not read as words: a table may be called `sessions`.
 fn blamed(body: &[u8], names: &[&str]) -> Option<Blamed> {
-    let text = match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Object(fields)) => {
-            let texts = ["message", "error", "text"]
-                .map(|key| fields.get(key).and_then(Value::as_str).unwrap_or_default());
-            texts.join(" ")
-        }
-        _ => return None,
-    };
-    let mut text = text.to_ascii_lowercase();
+    let mut text = message(body)?;
     for name in names {
         text = text.replace(&name.to_ascii_lowercase(), "");
     }
     Some(if text.contains("database") {
-        Blamed::Other
+        Blamed::Database
     } else if text.contains("table") {
         Blamed::Table
     } else if text.contains("bulk import") || text.contains("bulk_import") || text.contains("session") {
@@ -140,6 +167,16 @@ fn blamed(body: &[u8], names: &[&str]) -> Option<Blamed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_404_that_blames_the_path_says_nothing_of_a_session_or_a_table() {
+        let json = |message: &str| serde_json::json!({"error": message}).to_string();
+        assert!(blames_path(json("path and method do not match any API endpoint").as_bytes()));
+        assert!(blames_path(b"\n<!DOCTYPE html><html>"));
+        for other in [json("Table 'a.b' does not exist"), json("Resource not found"), String::new()] {
+            assert!(!blames_path(other.as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn a_refusal_blames_what_its_message_names() {

@@ -6,13 +6,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, InvalidHeaderValue};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::change::blames_path;
 use crate::clock::Clock;
-use crate::http::{CallError, Effect, HttpClient, Request, Response};
+use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
 use crate::retry::{RequestCounts, Retrier, Series};
 
 /// Largest JSON answer that is accepted.
@@ -140,7 +141,17 @@ impl TreasureDataClient {
 
     /// The error that a refusal means.
     pub(super) fn failure(&self, request: &Request, response: &Response) -> CallError {
-        self.http.failure(request, response)
+        let failure = self.http.failure(request, response);
+        if response.status == StatusCode::NOT_FOUND && blames_path(&response.body) {
+            let message = failure.message().map(str::to_owned);
+            return self.http.locate(CallError::unknown_path(request.operation, message));
+        }
+        failure
+    }
+
+    /// The error of a body that is not what the call needs.
+    pub(super) fn unusable(&self, call: &Call<'_>, problem: BodyProblem) -> CallError {
+        self.http.locate(CallError::body(call.operation, call.effect, problem))
     }
 
     pub(super) fn retrier(&self) -> &Retrier {
@@ -164,8 +175,7 @@ impl TreasureDataClient {
             return Err(self.failure(&request, &response));
         }
         // A proxy's page says nothing about what Treasure Data did, whatever its status.
-        let (operation, effect) = (call.1.operation, call.1.effect);
-        response.refuse_web_page().map_err(|problem| CallError::body(operation, effect, problem))?;
+        response.refuse_web_page().map_err(|problem| self.unusable(&call.1, problem))?;
         self.retrier.heed(response.delay);
         Ok(response)
     }
@@ -176,7 +186,7 @@ impl TreasureDataClient {
         call: &(Method, Call<'_>),
     ) -> Result<T, CallError> {
         let response = self.attempt(call).await?;
-        response.json().map_err(|problem| CallError::body(call.1.operation, call.1.effect, problem))
+        response.json().map_err(|problem| self.unusable(&call.1, problem))
     }
 
     fn request(&self, (method, call): &(Method, Call<'_>)) -> Request {

@@ -1,6 +1,8 @@
 //! Why a load into Treasure Data failed.
 
-use crate::http::CallError;
+use http::StatusCode;
+
+use crate::http::{BodyProblem, CallError, Cause};
 use crate::identity::DatabaseName;
 
 /// A call failed.
@@ -12,11 +14,14 @@ pub enum TreasureDataError {
     /// A call failed.
     #[error("a call to Treasure Data failed")]
     Call(#[source] CallError),
+    /// The address leads to something that is not Treasure Data's API.
+    #[error("there is no Treasure Data API at this address")]
+    WrongEndpoint(#[source] CallError),
     /// The database does not exist.
-    #[error("database {database} was not found")]
+    #[error("{} was not found", database.as_ref().map_or_else(|| "the database".to_owned(), |name| format!("database {name}")))]
     NoDatabase {
-        /// The database.
-        database: DatabaseName,
+        /// The database, when the call names it.
+        database: Option<DatabaseName>,
         /// The response.
         source: CallError,
     },
@@ -31,21 +36,144 @@ impl TreasureDataError {
                                 (TD_API_SERVER)"
                     .to_owned()
             }
-            Self::Call(source) => source
-                .trust_hint()
-                .unwrap_or("Treasure Data returned an error or could not be reached; run it again")
-                .to_owned(),
-            Self::NoDatabase { database, .. } => {
-                format!(
-                    "create it (td db:create {database}) or correct --database (TD_DATABASE); check --site"
-                )
+            Self::WrongEndpoint(_) => {
+                "correct --site or --td-endpoint (TD_API_SERVER): the address of the API, without a path"
+                    .to_owned()
             }
+            Self::Call(source) => source.trust_hint().unwrap_or_else(|| call_hint(source)).to_owned(),
+            Self::NoDatabase { database, .. } => {
+                let name = database.as_ref().map_or("NAME", DatabaseName::as_str);
+                format!("create it (td db:create {name}) or correct --database (TD_DATABASE); check --site")
+            }
+        }
+    }
+
+    /// Names the database that the call was about.
+    pub(super) fn in_database(self, name: &DatabaseName) -> Self {
+        match self {
+            Self::NoDatabase { source, .. } => Self::NoDatabase { database: Some(name.clone()), source },
+            error => error,
+        }
+    }
+
+    /// Whether the response was larger than any that is read.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::Call(source) if is_too_large(source))
+    }
+
+    /// Whether the same command would only fail again. One that was denied may succeed with another key.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Denied(_) => false,
+            Self::WrongEndpoint(_) | Self::NoDatabase { .. } => true,
+            Self::Call(source) => is_permanent(source),
         }
     }
 }
 
+/// A refusal of the request itself, which does not change by itself.
+fn is_permanent(source: &CallError) -> bool {
+    let refused = source.status_code().filter(StatusCode::is_client_error);
+    is_too_large(source) || refused.is_some_and(|status| !matches!(status.as_u16(), 406 | 408 | 425 | 429))
+}
+
+fn is_too_large(source: &CallError) -> bool {
+    matches!(source.cause(), Cause::Body(BodyProblem::TooLarge { .. }))
+}
+
+fn call_hint(source: &CallError) -> &'static str {
+    if source.is_wrong_server() {
+        return "check --site or --td-endpoint (TD_API_SERVER), the network and its name servers";
+    }
+    if is_too_large(source) {
+        return "the list is longer than this program reads, and running it again will not help: delete sessions that \
+                nobody needs in the console; for a list of parts use a larger --batch-size and --part-size";
+    }
+    match source.status_code() {
+        Some(StatusCode::PAYLOAD_TOO_LARGE) => {
+            "Treasure Data takes no parts of this size; use a smaller --part-size (and --batch-size, when it is larger \
+             still)"
+        }
+        Some(StatusCode::PAYMENT_REQUIRED) => {
+            "the account's plan does not allow it; running it again will not help before that is settled with Treasure \
+             Data"
+        }
+        Some(_) if is_about_number_of_sessions(source) => {
+            "the account holds as many bulk import sessions as it may; remove what nobody needs: yotpo-td runs clean"
+        }
+        Some(_) if is_permanent(source) => {
+            "Treasure Data refuses this request, and running it again will not help; check the settings that it names, or \
+             report it with the log at --log-level debug"
+        }
+        _ => "Treasure Data returned an error or could not be reached; run it again",
+    }
+}
+
+/// Only for the hint: no decision depends on these words.
+fn is_about_number_of_sessions(source: &CallError) -> bool {
+    let text = source.message().unwrap_or_default().to_ascii_lowercase();
+    let is_about_sessions =
+        text.contains("session") || text.contains("bulk import") || text.contains("bulk_import");
+    is_about_sessions && ["limit", "too many", "maximum", "exceed"].iter().any(|word| text.contains(word))
+}
+
 impl From<CallError> for TreasureDataError {
     fn from(error: CallError) -> Self {
-        if error.is_refused() { Self::Denied(error) } else { Self::Call(error) }
+        if error.is_unknown_path() {
+            Self::WrongEndpoint(error)
+        } else if error.is_refused() {
+            Self::Denied(error)
+        } else {
+            Self::Call(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Effect;
+
+    fn refused(status: u16, message: &str) -> TreasureDataError {
+        let status = StatusCode::from_u16(status).unwrap();
+        let message = Some(message.to_owned());
+        CallError::status("try", Effect::Repeatable, status, message, None).into()
+    }
+
+    #[test]
+    fn hint_helps_with_what_was_refused() {
+        for (status, message, hint) in [
+            (413, "Request Entity Too Large", "--part-size"),
+            (402, "upgrade", "the account's plan"),
+            (422, "Maximum number of bulk import sessions reached", "yotpo-td runs clean"),
+            (400, "bad", "running it again will not help"),
+            (404, "bad", "running it again will not help"),
+            (418, "bad", "running it again will not help"),
+            (422, "the name of a session is too short", "running it again will not help"),
+        ] {
+            let error = refused(status, message);
+            assert!(error.hint().contains(hint), "{status} {message}: {}", error.hint());
+            assert!(error.is_permanent(), "{status} {message}");
+        }
+        for status in [406, 408, 429, 500, 503] {
+            let error = refused(status, "try later");
+            assert!(error.hint().ends_with("; run it again"), "{status}: {}", error.hint());
+            assert!(!error.is_permanent(), "{status}");
+        }
+    }
+
+    #[test]
+    fn list_that_is_too_long_is_said_to_be() {
+        let problem = BodyProblem::TooLarge { limit: 1 };
+        let error = TreasureDataError::from(CallError::body("list", Effect::Repeatable, problem));
+        assert!(error.is_too_large() && error.is_permanent());
+        assert!(error.hint().starts_with("the list is longer than this program reads"), "{}", error.hint());
+    }
+
+    #[test]
+    fn path_that_is_unknown_blames_the_endpoint() {
+        let error = TreasureDataError::from(CallError::unknown_path("try", None));
+        let TreasureDataError::WrongEndpoint(_) = error else { panic!("{error:?}") };
+        assert!(error.hint().contains("--td-endpoint") && error.is_permanent(), "{}", error.hint());
     }
 }

@@ -67,7 +67,8 @@ impl TreasureDataClient {
         let names = [session.as_str(), database.as_str(), table.as_str()];
         let path = ["bulk_import", "create", names[0], names[1], names[2]];
         let call = Call::post("create the bulk import session", Effect::AskFirst, &path);
-        self.change(series, call, &names).await.map(|(change, _)| change)
+        let result = self.change(series, call, &names).await.map(|(change, _)| change);
+        result.map_err(|error| error.in_database(database))
     }
 
     /// Names of the parts that a session holds. The inner error is [`Change::TableGone`] or [`Change::SessionGone`].

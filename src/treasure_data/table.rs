@@ -50,13 +50,9 @@ impl TreasureDataClient {
     ) -> Result<Change, TreasureDataError> {
         let path = ["table", "create", database.as_str(), table.as_str(), "log"];
         let call = Call::post("create the table", Effect::AskFirst, &path);
-        let result = self.change(series, call, &[table.as_str()]).await.map(|(change, _)| change);
-        match result {
-            Err(TreasureDataError::Call(source)) if source.status_code() == Some(StatusCode::NOT_FOUND) => {
-                Err(TreasureDataError::NoDatabase { database: database.clone(), source })
-            }
-            result => result,
-        }
+        let result =
+            self.change(series, call, &[table.as_str(), database.as_str()]).await.map(|(change, _)| change);
+        result.map_err(|error| error.in_database(database))
     }
 
     /// The table object that has a name now.

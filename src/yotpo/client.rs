@@ -104,7 +104,7 @@ impl YotpoClient {
                     self.is_proven.store(true, Ordering::Relaxed);
                     return Ok(page);
                 }
-                Err(error) => error,
+                Err(error) => self.http.locate(error),
             };
             match refusals.answer_to(&error, self.is_proven.load(Ordering::Relaxed)) {
                 Answer::AskAgain(pause) => {
@@ -161,6 +161,7 @@ impl YotpoClient {
             return Ok(token.clone());
         }
         let new = self.retrier.call(|| self.attempt_token()).await.map_err(|error| {
+            let error = self.http.locate(error);
             let is_refusal = matches!(error.cause(), Cause::Body(BodyProblem::Refused { .. }));
             match error.status_code().map(|status| status.as_u16()) {
                 Some(400..=404 | 422) => YotpoError::Refused(error),

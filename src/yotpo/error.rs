@@ -1,6 +1,8 @@
 //! Why the customers of a store could not all be had.
 
 use super::loyalty::LoyaltyCounts;
+use http::StatusCode;
+
 use crate::http::CallError;
 
 /// The paging ended early: nothing of the run may be committed.
@@ -75,13 +77,17 @@ impl YotpoError {
     /// What the user can do next.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Refused(source) if source.status_code() == Some(StatusCode::NOT_FOUND) => {
+                "check --store-id (YOTPO_STORE_ID), YOTPO_CLIENT_SECRET, which must belong to the same store, and \
+                 --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT)"
+            }
             Self::Refused(_) => {
                 "check YOTPO_CLIENT_SECRET and --store-id (YOTPO_STORE_ID): they must belong to the same store"
             }
             Self::TokenNotAccepted { .. } => "check in Yotpo that the app may read this store's customers",
-            Self::Page { source, .. } | Self::Token(source) => source.trust_hint().unwrap_or(
-                "Yotpo or the network is at fault; run it again, or raise --max-retries and --retry-timeout",
-            ),
+            Self::Page { source, .. } | Self::Token(source) => {
+                source.trust_hint().unwrap_or_else(|| call_hint(source))
+            }
             Self::RepeatedCursor { .. } | Self::EndlessEmptyPages { .. } => {
                 "run it again; if it stays, report it to Yotpo's support with the page number"
             }
@@ -91,5 +97,22 @@ impl YotpoError {
                  resumes and loads them as they are"
             }
         }
+    }
+}
+
+fn call_hint(source: &CallError) -> &'static str {
+    if source.is_wrong_server() {
+        return "check --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT), the network and its name servers";
+    }
+    match source.status_code() {
+        Some(StatusCode::NOT_FOUND) => {
+            "running it again will not help; check --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT) and --store-id \
+             (YOTPO_STORE_ID)"
+        }
+        Some(status) if status.is_client_error() && !matches!(status.as_u16(), 406 | 408 | 425 | 429) => {
+            "Yotpo refuses this request, and running it again will not help; report it to Yotpo's support with the page \
+             number"
+        }
+        _ => "Yotpo or the network is at fault; run it again, or raise --max-retries and --retry-timeout",
     }
 }

@@ -1,5 +1,5 @@
 //! Every exit code through the real program, with its closing words: what happened, why, what to do, and last what was
-//! saved and the exact command that goes on. 2 is in `cli_settings`, 130 and 143 in `signals`.
+//! saved and the exact command that goes on. The rest of 2 is in `cli_settings`, 130 and 143 in `signals`.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::sandbox::{
-    CursorMemory, FaultKind, FiltersBesideCursor, Operation, SandboxSettings, YotpoBehaviour,
+    CursorMemory, FaultKind, FiltersBesideCursor, KeyKind, Operation, SandboxSettings, YotpoBehaviour,
 };
 
 use crate::binary::{DATABASE, Finished, PROGRAM, Running, Surroundings, TABLE, program};
@@ -121,11 +121,45 @@ fn code_5_treasure_data_is_not_there() {
 }
 
 #[test]
-fn code_5_there_is_no_such_database() {
+fn code_2_there_is_no_such_database() {
     let surroundings = Surroundings::with_customers(60);
     let end = run_with(&surroundings, &[("TD_DATABASE", "another")]);
-    end.assert_code(5);
-    assert_words!("code_5_database", told(&end));
+    end.assert_code(2);
+    assert_words!("code_2_database", told(&end));
+}
+
+#[test]
+fn code_3_the_table_is_missing_and_the_key_may_not_create_it() {
+    let settings =
+        SandboxSettings { customers: 60, key_kind: KeyKind::WriteOnly, ..SandboxSettings::default() };
+    let surroundings = Surroundings::new(settings);
+    let end = surroundings.run(&[]);
+    end.assert_code(3);
+    assert_words!("code_3_table", told(&end));
+    assert_eq!(surroundings.control().sessions(), []);
+    surroundings.control().create_table(DATABASE, TABLE);
+    surroundings.run(&[]).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn code_5_what_is_refused_permanently_is_not_run_again() {
+    for (status, hint) in [
+        (413, "use a smaller --part-size"),
+        (402, "the account's plan does not allow it"),
+        (400, "running it again will not help"),
+    ] {
+        let surroundings = Surroundings::with_customers(60);
+        surroundings.fault_on_every(Operation::UploadPart, FaultKind::Status(status, None));
+        let end = surroundings.run(&[]);
+        end.assert_code(5);
+        assert!(end.closing().contains(hint), "{}", end.closing());
+        let words = end.closing().to_lowercase();
+        assert!(!words.contains("; run it again") && !words.contains("to go on: "), "{words}");
+        surroundings.end_faults();
+        surroundings.run(&[]).assert_code(0);
+        surroundings.assert_exact_and_clean();
+    }
 }
 
 #[test]

@@ -106,4 +106,6 @@ mod waiting;
 #[cfg(test)]
 mod watchdog;
 #[cfg(test)]
+mod wrong_address;
+#[cfg(test)]
 mod yotpo_behaviour;

@@ -156,7 +156,7 @@ fn a_store_or_a_database_that_does_not_exist_is_named() {
         let failure = world.run_as(&settings).await.unwrap_err();
         assert_eq!(failure.error.exit_status(), ExitStatus::Refused, "{failure:?}");
         let failure = world.run_with(&[("database", "nowhere")]).await.unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed, "{failure:?}");
+        assert_eq!(failure.error.exit_status(), ExitStatus::Usage, "{failure:?}");
         assert!(told(&failure).contains("database nowhere was not found"), "{}", told(&failure));
         assert_eq!(failure.recovery, RecoveryState::NothingCreated);
     });

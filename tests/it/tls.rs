@@ -132,6 +132,28 @@ fn server_of_another_authority_is_refused_at_once() {
 }
 
 #[test]
+fn certificate_that_is_out_of_date_makes_one_think_of_the_clock() {
+    let surroundings = Surroundings::with_customers(60);
+    let authority = Authority::named("of the test").out_of_date();
+    let certificates = surroundings.folder().join("authority.pem");
+    fs::write(&certificates, authority.pem()).unwrap();
+    for (service, variable, code) in
+        [(Service::TreasureData, "TD_API_SERVER", 5), (Service::Yotpo, "YOTPO_TD_YOTPO_ENDPOINT", 4)]
+    {
+        let relay = surroundings.relay(service, &authority);
+        let mut command = surroundings.sync(&[]);
+        command.env(variable, relay.endpoint()).env("SSL_CERT_FILE", &certificates);
+        let end = Running::start(command).finish();
+        end.assert_code(code);
+        let said = end.closing();
+        for text in ["certificate expired", "and this machine's clock", &format!(" (from {variable})")] {
+            assert!(said.contains(text), "{text:?} in {said}");
+        }
+        assert_eq!(relay.connections(), 1, "it is not repeated");
+    }
+}
+
+#[test]
 fn without_ssl_cert_file_the_system_does_not_know_the_authority() {
     let encrypted = Encrypted::new();
     let end = Running::start(encrypted.lead(encrypted.surroundings.sync(&[]))).finish();

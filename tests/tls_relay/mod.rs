@@ -30,7 +30,10 @@ const CHUNK: usize = 16 * 1024;
 const LINE: usize = 4 * 1024;
 
 /// An authority that nobody knows.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    is_out_of_date: bool,
+}
 
 /// How long the way to the service is, and how slow the service.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,19 +84,28 @@ impl Authority {
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
         parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap())
+        let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer, is_out_of_date: false }
     }
 
     /// The certificate that makes a client believe it.
     pub(crate) fn pem(&self) -> String {
-        self.0.pem()
+        self.issuer.pem()
+    }
+
+    /// The same, but what it vouches for is out of date: as all certificates look where the clock is years off.
+    pub(crate) fn out_of_date(self) -> Self {
+        Self { is_out_of_date: true, ..self }
     }
 
     /// A server on this machine that it vouches for.
     fn identity(&self) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
-        let parameters = CertificateParams::new([Ipv4Addr::LOCALHOST.to_string()]).unwrap();
-        let certificate = parameters.signed_by(&key, &self.0).unwrap();
+        let mut parameters = CertificateParams::new([Ipv4Addr::LOCALHOST.to_string()]).unwrap();
+        if self.is_out_of_date {
+            parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let mut configuration = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()

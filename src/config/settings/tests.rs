@@ -124,3 +124,36 @@ fn secrets_come_from_variables_or_files_and_never_show() {
         [COMPLETE[0], COMPLETE[2], COMPLETE[3], COMPLETE[4], ("YOTPO_CLIENT_SECRET_FILE", "/nowhere/secret")];
     assert!(read(&[], &absent).unwrap_err()[0].contains("cannot read /nowhere/secret"));
 }
+
+#[test]
+fn origin_of_an_address_is_the_name_it_was_set_by() {
+    let origins = |flags, environment: &[(&str, &str)]| {
+        let origins = read(flags, &[&COMPLETE[..], environment].concat()).unwrap().origins;
+        (origins.yotpo, origins.treasure_data)
+    };
+    let owned = |yotpo: &str, treasure_data: &str| (yotpo.to_owned(), treasure_data.to_owned());
+    assert_eq!(origins(&[], &[]), owned("the default of --yotpo-endpoint", "the default of --td-endpoint"));
+    assert_eq!(
+        origins(&[("yotpo-endpoint", "x.com")], &[("TD_API_SERVER", "y.com")]),
+        owned("from --yotpo-endpoint", "from TD_API_SERVER")
+    );
+    let site = origins(&[("site", "ap01")], &[("TD_API_SERVER", "y.com")]);
+    assert_eq!(site.1, "from --site");
+    let endpoint = origins(&[("td-endpoint", "y.com")], &[("YOTPO_TD_SITE", "ap01")]);
+    assert_eq!(endpoint.1, "from --td-endpoint");
+}
+
+#[test]
+fn version_at_the_end_of_the_address_of_treasure_data_is_taken_off() {
+    for (set, taken) in [
+        ("https://x.com/v3", "https://x.com/"),
+        ("https://x.com/base/v3/", "https://x.com/base/"),
+        ("x.com//v3", "https://x.com/"),
+        ("https://x.com/base", "https://x.com/base"),
+        ("https://x.com/dev3", "https://x.com/dev3"),
+    ] {
+        let settings = read(&[("td-endpoint", set)], &COMPLETE).unwrap();
+        assert_eq!(settings.treasure_data.endpoint.as_str(), taken, "{set}");
+        assert_eq!(settings.load.target.treasure_data_endpoint, taken, "{set}");
+    }
+}

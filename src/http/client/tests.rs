@@ -4,17 +4,6 @@ use std::net::TcpListener;
 use super::super::tls::Trust;
 use super::*;
 
-#[test]
-fn refused_certificate_is_found_behind_the_layers_that_hide_it() {
-    let refused = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-    let layers = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, refused()));
-    assert!(is_certificate_problem(&layers));
-    assert!(is_certificate_problem(&refused()));
-    assert!(is_certificate_problem(&Arc::new(refused())));
-    assert!(!is_certificate_problem(&io::Error::other(rustls::Error::HandshakeNotComplete)));
-    assert!(!is_certificate_problem(&io::Error::from(io::ErrorKind::ConnectionReset)));
-}
-
 /// Sends one request to a server that answers with gzip; returns the `accept-encoding` it received and the body.
 async fn exchange_gzip(reach: Reach) -> (Option<String>, Bytes) {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

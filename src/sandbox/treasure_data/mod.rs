@@ -186,7 +186,7 @@ impl TreasureData {
             Operation::ShowJob => self.show_job(call.argument(0)),
             Operation::KillJob => self.kill_job(call.argument(0)),
             Operation::AccessToken | Operation::Customers | Operation::Unknown => {
-                not_found("Resource not found")
+                not_found("path and method do not match any API endpoint")
             }
         }
     }

@@ -1,0 +1,50 @@
+use super::*;
+
+fn class_of(status: u16, effect: Effect) -> Class {
+    let status = StatusCode::from_u16(status).unwrap();
+    CallError::status("try", effect, status, None, None).class()
+}
+
+#[test]
+fn every_status_has_one_retry_decision() {
+    let decisions: Vec<String> = (300..600)
+        .map(|status| (class_of(status, Effect::Repeatable), class_of(status, Effect::AskFirst)))
+        .zip(300..)
+        .filter(|((repeat, _), _)| *repeat != Class::Permanent)
+        .filter(|(_, status)| *status <= 504)
+        .map(|((repeat, ask), status)| format!("{status} {repeat:?} {ask:?}"))
+        .collect();
+    assert_eq!(
+        decisions,
+        [
+            "401 ExpiredToken ExpiredToken",
+            "403 ExpiredToken ExpiredToken",
+            "406 Transient Transient",
+            "408 Transient Ambiguous",
+            "429 Throttled Throttled",
+            "500 Transient Ambiguous",
+            "501 Transient Ambiguous",
+            "502 Transient Ambiguous",
+            "503 Transient Ambiguous",
+            "504 Transient Ambiguous",
+        ]
+    );
+}
+
+#[test]
+fn message_says_what_was_done_and_leaves_the_cause_to_the_source() {
+    let error = CallError::status(
+        "fetch a page of customers",
+        Effect::Repeatable,
+        StatusCode::BAD_GATEWAY,
+        Some("upstream gone".to_owned()),
+        None,
+    )
+    .after(9, Some("--max-retries 8 used up".to_owned()));
+    assert_eq!(
+        error.to_string(),
+        "could not fetch a page of customers in 9 attempts (--max-retries 8 used up)"
+    );
+    let source = Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "the server answered 502 Bad Gateway: upstream gone");
+}
