@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use self::classify::classify;
+pub use self::download::BodySink;
 use super::body::{look, unpack, without_mark};
 use super::delay::{DelayHint, delay_hint};
 use super::error::{BodyProblem, CallError, Effect, TransportError};
@@ -392,5 +393,6 @@ fn server(endpoint: &Url, origin: &str) -> String {
 }
 
 mod classify;
+mod download;
 #[cfg(test)]
 mod tests;

@@ -3,14 +3,16 @@
 //! The only place where customer data is written to the local disk, and only when the user names a folder. Files are
 //! opened as the state is: 0600, and never one that somebody else could have put there.
 
+mod error_records;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use self::error_records::ErrorRecordsFile;
 use super::fetch::RefusedCustomer;
 use crate::checkpoint::{PrivateFileError, open_private};
 use crate::clock::Clock;
@@ -64,64 +66,59 @@ impl Quarantine {
         // What was parsed can be written.
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
-        self.write(session, "customers.jsonl", text, Existing::AppendedTo).await
+        self.append(session, "customers.jsonl", text).await
     }
 
-    /// Writes down the error records of Treasure Data, as they came.
-    pub(super) async fn put_error_records_aside(
-        &self,
-        session: &SessionName,
-        records: Bytes,
-    ) -> Result<(), QuarantineError> {
-        self.write(session, "error-records.msgpack.gz", records.into(), Existing::Replaced).await
+    /// The file that the error records of a session go to, as they come; none without a folder. Nothing is opened yet.
+    pub(super) fn error_records(&self, session: &SessionName) -> Option<ErrorRecordsFile> {
+        let folder = self.folder.as_deref()?;
+        let path = folder.join(format!("{session}.error-records.msgpack.gz"));
+        Some(ErrorRecordsFile::new(path, self.clock.clone()))
     }
 
-    /// Whether records are written down at all.
-    pub(super) fn has_folder(&self) -> bool {
-        self.folder.is_some()
-    }
-
-    async fn write(
+    async fn append(
         &self,
         session: &SessionName,
         suffix: &str,
         content: Vec<u8>,
-        existing: Existing,
     ) -> Result<(), QuarantineError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let path = folder.join(format!("{session}.{suffix}"));
         let told = path.clone();
-        let work = self.clock.blocking(move || write(&path, &content, existing));
+        let work = self.clock.blocking(move || append(&path, &content));
         let result = work.await.unwrap_or_else(|_panicked| Err(io::Error::other("writing panicked").into()));
         result.map_err(|source| QuarantineError { path: told, source })
     }
 }
 
-/// What happens to a file that is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Existing {
-    AppendedTo,
-    Replaced,
-}
-
-fn write(path: &Path, content: &[u8], existing: Existing) -> Result<(), PrivateFileError> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(existing == Existing::AppendedTo).write(true);
-    let mut file = open_private(path, &mut options)?;
-    if existing == Existing::Replaced {
-        file.set_len(0)?;
-    }
+fn append(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
+    let mut file = open_private(path, OpenOptions::new().create(true).append(true))?;
     file.write_all(content)?;
     Ok(file.sync_all()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::http::BodySink as _;
     use crate::row::RowError;
+    use crate::treasure_data::ErrorRecordSink as _;
 
     fn session() -> SessionName {
         "run".parse().unwrap()
+    }
+
+    /// As two attempts of the download do, of which the first fails.
+    async fn put_error_records_aside(quarantine: &Quarantine) -> Result<(), QuarantineError> {
+        let mut file = quarantine.error_records(&session()).unwrap();
+        file.restart().await?;
+        file.take(Bytes::from_static(b"half of the rec")).await?;
+        file.restart().await?;
+        file.take(Bytes::from_static(b"rec")).await?;
+        file.take(Bytes::from_static(b"ords")).await?;
+        file.finish().await
     }
 
     fn refused(position: usize) -> RefusedCustomer {
@@ -155,10 +152,8 @@ mod tests {
         spoil(&folder.path().join("run.customers.jsonl"));
         spoil(&folder.path().join("run.error-records.msgpack.gz"));
         let quarantine = Quarantine::new(Some(folder.path()), Clock::machine());
-        let results = [
-            quarantine.put_aside(&session(), &refused(1)).await,
-            quarantine.put_error_records_aside(&session(), Bytes::from_static(b"records")).await,
-        ];
+        let results =
+            [quarantine.put_aside(&session(), &refused(1)).await, put_error_records_aside(&quarantine).await];
         let place = folder.path().to_string_lossy();
         let text = |result: Result<(), QuarantineError>| {
             let error = result.unwrap_err();
@@ -220,7 +215,7 @@ mod tests {
         std::fs::write(&path, "longer than what comes").unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
         let quarantine = Quarantine::new(Some(folder.path()), Clock::machine());
-        quarantine.put_error_records_aside(&session(), Bytes::from_static(b"records")).await.unwrap();
+        put_error_records_aside(&quarantine).await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"records");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -229,6 +224,6 @@ mod tests {
     async fn without_a_folder_nothing_is_written() {
         let quarantine = Quarantine::new(None, Clock::machine());
         quarantine.put_aside(&session(), &refused(1)).await.unwrap();
-        assert!(!quarantine.has_folder());
+        assert!(quarantine.error_records(&session()).is_none());
     }
 }

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::change::blames_path;
 use crate::clock::Clock;
-use crate::http::{BodyProblem, CallError, Effect, HttpClient, Request, Response};
+use crate::http::{BodyProblem, BodySink, CallError, Effect, HttpClient, Request, Response};
 use crate::retry::{RequestCounts, Retrier, Series};
 
 /// Largest JSON answer that is accepted.
@@ -137,6 +137,20 @@ impl TreasureDataClient {
         let response = self.http.send(&request).await?;
         self.note_date(&response.headers);
         Ok((request, response))
+    }
+
+    /// Sends a call once; the body of a success goes to `sink`.
+    pub(super) async fn download<S: BodySink>(
+        &self,
+        call: &(Method, Call<'_>),
+        sink: &mut S,
+    ) -> Result<(Request, Result<Response, S::Error>), CallError> {
+        let request = self.request(call);
+        let downloaded = self.http.download(&request, sink).await?;
+        if let Ok(response) = &downloaded {
+            self.note_date(&response.headers);
+        }
+        Ok((request, downloaded))
     }
 
     /// The error that a refusal means.

@@ -7,6 +7,7 @@
 mod change;
 mod client;
 mod error;
+mod error_records;
 mod response;
 mod session;
 mod table;
@@ -14,6 +15,7 @@ mod table;
 pub use change::Change;
 pub use client::{Polling, TreasureDataClient, TreasureDataSettings};
 pub use error::TreasureDataError;
+pub use error_records::ErrorRecordSink;
 pub use response::{SessionState, SessionStatus, TableState};
 pub use session::JobOutcome;
 pub use table::{Overwrite, TableLook};

@@ -196,16 +196,6 @@ impl TreasureDataClient {
         }
     }
 
-    /// The records that could not be read, as Treasure Data gives them: a gzip file of `MessagePack` values, which is
-    /// customer data.
-    ///
-    /// # Errors
-    /// When the call fails after all retries.
-    pub async fn error_records(&self, session: &SessionName) -> Result<Bytes, TreasureDataError> {
-        let path = ["bulk_import", "error_records", session.as_str()];
-        Ok(self.send(Call::get("fetch the error records", &path)).await.map(|response| response.body)?)
-    }
-
     /// The state of a job. A session can go on saying `performing` when its job was killed.
     ///
     /// # Errors

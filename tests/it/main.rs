@@ -23,6 +23,8 @@ mod crash_sweep;
 #[cfg(test)]
 mod damaged_state;
 #[cfg(test)]
+mod downloads;
+#[cfg(test)]
 mod end_of_data;
 #[cfg(test)]
 mod error_records;

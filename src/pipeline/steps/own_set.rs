@@ -131,10 +131,10 @@ impl Executor<'_> {
     ) -> Result<(), RunError> {
         let Some(error_records) = error_records.filter(|records| *records > 0) else { return Ok(()) };
         tracing::warn!(error_records, "Treasure Data could not read some records");
-        let quarantine = &self.run.quarantine;
-        if quarantine.has_folder() {
-            let records = self.run.client().error_records(session).await?;
-            quarantine.put_error_records_aside(session, records).await?;
+        if let Some(mut file) = self.run.quarantine.error_records(session) {
+            // On the heap: the future of a run is large already.
+            Box::pin(self.run.client().error_records(session, &mut file)).await??;
+            file.finish().await?;
         }
         Ok(())
     }

@@ -1,0 +1,61 @@
+//! The records that a load job could not read. They may be more than memory holds, so they are passed on as they come.
+
+use std::future::Future;
+
+use http::Method;
+
+use super::client::{Call, TreasureDataClient};
+use super::error::TreasureDataError;
+use crate::http::{BodySink, CallError};
+use crate::identity::SessionName;
+
+/// Where error records go.
+pub trait ErrorRecordSink: BodySink {
+    /// Begins anew: what was taken before is of an attempt that failed.
+    fn restart(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+impl TreasureDataClient {
+    /// Passes on the records that could not be read, as Treasure Data gives them: a gzip file of `MessagePack` values,
+    /// which is customer data. The inner error is the sink's.
+    ///
+    /// # Errors
+    /// When the call fails after all retries.
+    pub async fn error_records<S: ErrorRecordSink>(
+        &self,
+        session: &SessionName,
+        sink: &mut S,
+    ) -> Result<Result<(), S::Error>, TreasureDataError> {
+        let path = ["bulk_import", "error_records", session.as_str()];
+        let call = Call::get("fetch the error records", &path);
+        let mut series = self.series();
+        loop {
+            let attempt = self.attempt_error_records(&call, sink);
+            if let Some(result) = self.retrier().attempt_in(&mut series, attempt).await? {
+                return Ok(result);
+            }
+        }
+    }
+
+    async fn attempt_error_records<S: ErrorRecordSink>(
+        &self,
+        call: &(Method, Call<'_>),
+        sink: &mut S,
+    ) -> Result<Result<(), S::Error>, CallError> {
+        if let Err(error) = sink.restart().await {
+            return Ok(Err(error));
+        }
+        let (request, downloaded) = self.download(call, sink).await?;
+        let response = match downloaded {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
+        if !response.status.is_success() {
+            return Err(self.failure(&request, &response));
+        }
+        // A proxy's page is not what Treasure Data could not read, whatever its status.
+        response.refuse_web_page().map_err(|problem| self.unusable(&call.1, problem))?;
+        self.retrier().heed(response.delay);
+        Ok(Ok(()))
+    }
+}
