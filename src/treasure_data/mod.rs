@@ -18,4 +18,4 @@ pub use error::TreasureDataError;
 pub use error_records::ErrorRecordSink;
 pub use response::{SessionState, SessionStatus, TableState};
 pub use session::JobOutcome;
-pub use table::{Overwrite, TableLook};
+pub use table::{Declared, Overwrite, TableLook};

@@ -28,6 +28,17 @@ pub enum TableLook {
     Is(TableId),
 }
 
+/// What came of naming the type of the column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declared {
+    /// It has the type.
+    Done,
+    /// It keeps another one, or the key may not name it; a warning says so.
+    Refused,
+    /// The table is gone, or not to be seen yet.
+    TableMissing,
+}
+
 /// Whether a rename may replace another table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
@@ -76,7 +87,7 @@ impl TreasureDataClient {
     }
 
     /// Names the type of the one column that is ours, so that it is not guessed from the data. A table that has
-    /// another type for it already (422), or a key that may not, keeps what there is.
+    /// another type for it already, or a key that may not, keeps what there is.
     ///
     /// # Errors
     /// When the call fails for another reason.
@@ -84,24 +95,29 @@ impl TreasureDataClient {
         &self,
         database: &DatabaseName,
         table: &TableName,
-    ) -> Result<(), TreasureDataError> {
+    ) -> Result<Declared, TreasureDataError> {
         let path = ["table", "append-schema", database.as_str(), table.as_str()];
         let payload = Payload::Json(r#"{"schema":[["json_response","string"]]}"#.to_owned());
         let operation = "name the table's columns";
         let call = Call { operation, effect: Effect::Repeatable, path: &path, payload };
         match self.send((Method::POST, call)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Declared::Done),
             Err(error) => match error.status_code() {
-                Some(
-                    StatusCode::FORBIDDEN
-                    | StatusCode::CONFLICT
-                    | StatusCode::UNPROCESSABLE_ENTITY
-                    // The table is gone: what follows says so.
-                    | StatusCode::NOT_FOUND,
-                ) => {
-                    tracing::warn!(cause = %error.cause(), "the column's type could not be named, it stays as it is");
-                    Ok(())
+                Some(StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT) => {
+                    let cause = error.cause();
+                    tracing::warn!(
+                        %database, %table, %cause,
+                        "the column json_response is not a string in this table: rows are loaded as ever, but queries may \
+                         not read them; load another table, or delete that column"
+                    );
+                    Ok(Declared::Refused)
                 }
+                Some(StatusCode::FORBIDDEN) => {
+                    let cause = error.cause();
+                    tracing::warn!(%database, %table, %cause, "the column's type could not be named, it stays as it is");
+                    Ok(Declared::Refused)
+                }
+                Some(StatusCode::NOT_FOUND) => Ok(Declared::TableMissing),
                 _ => Err(error.into()),
             },
         }

@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use yotpo_td::pipeline::Outcome;
-use yotpo_td::sandbox::{FaultKind, FaultPlan, KeyKind, Operation, WriteOnlyTableCreation};
+use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, KeyKind, Operation, WriteOnlyTableCreation};
 
+use crate::binary::{DATABASE, Surroundings};
 use crate::harness::{BEGINNING, SMALLEST_PART, Scenario, TABLE, Verdict, World};
 use crate::watchdog::{in_parallel, on_virtual_time};
 
@@ -130,6 +131,38 @@ fn a_write_only_key_is_enough_to_append() {
         on_virtual_time(async || {
             let world = World::start(scenario).await;
             world.run().await.unwrap();
+            world.assert_complete();
+            world.assert_clean();
+        });
+    }
+}
+
+#[test]
+fn a_column_of_another_type_is_warned_of_before_the_first_upload() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.control().create_table(DATABASE, TABLE);
+    surroundings.fault_on_every(Operation::AppendSchema, FaultKind::Status(422, None));
+    surroundings.control().start_request_log();
+    let end = surroundings.run(&[]);
+    end.assert_code(0);
+    let warning = "the column json_response is not a string in this table";
+    assert_eq!(end.stderr.matches(warning).count(), 1, "{}", end.stderr);
+    let asked: Vec<_> =
+        surroundings.control().request_log().into_iter().map(|request| request.operation).collect();
+    let first = |operation| asked.iter().position(|asked| *asked == operation);
+    assert!(first(Operation::AppendSchema) < first(Operation::UploadPart), "{asked:?}");
+    assert_eq!(surroundings.control().operation_requests(Operation::AppendSchema), 1);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn the_column_is_declared_later_where_the_table_is_not_to_be_seen_yet() {
+    for scenario in [Scenario::append(), Scenario::replace()] {
+        on_virtual_time(async || {
+            let fault = Fault::on(Operation::AppendSchema, 1, FaultKind::Status(404, None));
+            let world = World::start(scenario.faults(vec![fault])).await;
+            world.run().await.unwrap();
+            assert_eq!(world.control().operation_requests(Operation::AppendSchema), 2);
             world.assert_complete();
             world.assert_clean();
         });

@@ -16,7 +16,7 @@ use super::error::RunError;
 use super::survey::{smallest_proposal, target_seen};
 use super::transfer::{Transfer, with_shutdown_grace};
 use crate::checkpoint::RunPhase;
-use crate::identity::{Proposal, SessionName};
+use crate::identity::{Nonce, Proposal, SessionName};
 use crate::retry::Series;
 use crate::run::decide::{Attempt, Ending, OwnSet, Seen, Sent, Step};
 use crate::signal::StopRequests;
@@ -44,6 +44,8 @@ pub(super) struct Executor<'a> {
     may_look: bool,
     /// Whether the sessions of the account were listed before.
     has_listed: bool,
+    /// The set for whose table it is settled which type the column has.
+    columns_declared_for: Option<Nonce>,
 }
 
 /// What was seen of the winner's session.
@@ -70,6 +72,7 @@ impl<'a> Executor<'a> {
             has_changed_winner: false,
             may_look: false,
             has_listed: false,
+            columns_declared_for: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The steps of the own set that are more than one call: fetching, uploading, its parts, the guards, and removing it.
 
-use super::{BALLOT_INTERVAL, Executor, remove_set};
+use super::{BALLOT_INTERVAL, Executor, cancel_on_stop, remove_set};
 use crate::checkpoint::RunState;
 use crate::identity::{Nonce, OwnPart, PartsDigest, SessionName, prove_complete};
 use crate::pipeline::error::RunError;
@@ -9,6 +9,7 @@ use crate::pipeline::progress::Phase;
 use crate::pipeline::transfer::Transfer;
 use crate::row::IngestionTime;
 use crate::run::decide::{BallotSeen, OwnSet, PartsSeen, Seen, UploadEnd};
+use crate::treasure_data::Declared;
 
 impl Executor<'_> {
     pub(super) fn draw_nonce(&self) -> Result<Seen, RunError> {
@@ -38,6 +39,8 @@ impl Executor<'_> {
     pub(super) async fn upload(&mut self, own: OwnSet) -> Result<Seen, RunError> {
         let session = self.run.names.session(&own.as_winner())?;
         let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
+        let stop = self.stop;
+        cancel_on_stop(stop, Box::pin(self.declare_columns(own))).await?;
         let transfer = match self.transfer.take() {
             Some(transfer) => transfer,
             None => Transfer::start(self.run, time, self.stop)?,
@@ -53,6 +56,18 @@ impl Executor<'_> {
             }
         };
         Ok(Seen::Uploaded(end))
+    }
+
+    /// Names the column's type, before anything is uploaded where that is possible: whoever has a table in which it is
+    /// another one should know it early.
+    async fn declare_columns(&mut self, own: OwnSet) -> Result<(), RunError> {
+        if self.columns_declared_for != Some(own.nonce) {
+            let table = self.run.names.loaded_table(&own.as_winner())?;
+            let database = &self.run.settings.target.database;
+            let declared = self.run.client().declare_columns(database, &table).await?;
+            self.columns_declared_for = (declared != Declared::TableMissing).then_some(own.nonce);
+        }
+        Ok(())
     }
 
     /// Comes to its end when the ballot is decided, or about to be. A look that fails is no reason to stop uploading.
@@ -117,8 +132,7 @@ impl Executor<'_> {
         let Some(state) = run.client().session(&session).await? else { return Ok(Seen::GuardsPassed) };
         self.quarantine_error_records(&session, state.error_records).await?;
         guard(run, state.valid_records.unwrap_or_default()).await?;
-        let table = run.names.loaded_table(&own.as_winner())?;
-        run.client().declare_columns(&run.settings.target.database, &table).await?;
+        self.declare_columns(own).await?;
         run.journal.note(|saved| saved.error_records = state.error_records.unwrap_or_default());
         Ok(Seen::GuardsPassed)
     }
