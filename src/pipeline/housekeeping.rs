@@ -17,6 +17,9 @@ use crate::identity::{DatabaseName, OwnTable, Proposal, RunSession};
 use crate::signal::StopRequests;
 use crate::treasure_data::{SessionState, TreasureDataClient, TreasureDataError};
 
+/// How many sessions of old runs are removed in passing at most.
+const MAX_SWEPT: usize = 100;
+
 /// What a run left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
@@ -192,12 +195,20 @@ pub(super) async fn sweep_stale_runs(run: &Run<'_>) {
     let fingerprint = run.names.fingerprint();
     let is_stale = |since: u64| run.now().saturating_sub(since) > run.settings.marker_age().as_secs();
     let sweep = async {
+        let mut swept = 0;
         for session in run.client().sessions().await? {
+            if swept == MAX_SWEPT {
+                tracing::warn!(
+                    "old runs left more sessions than one run removes: yotpo-td runs clean removes the rest"
+                );
+                break;
+            }
             if let Some(RunSession::Own(own)) = RunSession::parse(&session.name)
                 && own.fingerprint == fingerprint
                 && is_stale(own.nonce.time())
             {
                 run.client().delete_session(&own.render()?).await?;
+                swept += 1;
                 tracing::info!(session = session.name, "removed what an old run left");
             }
         }

@@ -1,7 +1,9 @@
 //! What the API answers, read leniently: numbers may come as texts, keys may be missing.
 
+use std::fmt;
+
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
 
 /// Status of a bulk import session. "Frozen" is not one of them: see [`SessionState::upload_frozen`].
@@ -77,17 +79,34 @@ pub(super) struct TableList {
     pub(super) tables: Vec<TableState>,
 }
 
-/// Answer of `bulk_import/list`.
+/// Answer of `bulk_import/list`, of which only the sessions are kept that can be read: one odd entry must not spoil it.
 #[derive(Debug, Deserialize)]
 pub(super) struct SessionList {
-    bulk_imports: Vec<Value>,
+    #[serde(deserialize_with = "readable_sessions")]
+    pub(super) bulk_imports: Vec<SessionState>,
 }
 
-impl SessionList {
-    /// The sessions that can be read: one odd entry must not spoil the list.
-    pub(super) fn into_readable(self) -> Vec<SessionState> {
-        self.bulk_imports.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect()
+/// Reads entry by entry, so that a long list is never held as a tree.
+fn readable_sessions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SessionState>, D::Error> {
+    struct Readable;
+
+    impl<'de> Visitor<'de> for Readable {
+        type Value = Vec<SessionState>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a list of sessions")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut sessions = Vec::new();
+            while let Some(entry) = entries.next_element::<Value>()? {
+                sessions.extend(serde_json::from_value::<SessionState>(entry));
+            }
+            Ok(sessions)
+        }
     }
+
+    deserializer.deserialize_seq(Readable)
 }
 
 /// Answer of `bulk_import/list_parts`.
@@ -212,8 +231,7 @@ mod tests {
         let text = r#"{"bulk_imports":[{"name":"one","status":"invalid"},{"name":"two","status":7},"three",
             {"name":"four","status":"ready","valid_records":-1},{"name":"five","status":"ready"}]}"#;
         let list: SessionList = serde_json::from_str(text).unwrap();
-        let found: Vec<_> =
-            list.into_readable().into_iter().map(|state| (state.name, state.status)).collect();
+        let found: Vec<_> = list.bulk_imports.into_iter().map(|state| (state.name, state.status)).collect();
         assert_eq!(
             found,
             [("one".to_owned(), SessionStatus::Unknown), ("five".to_owned(), SessionStatus::Ready)]

@@ -37,7 +37,7 @@ impl TreasureDataClient {
     pub async fn sessions(&self) -> Result<Vec<SessionState>, TreasureDataError> {
         let call = Call::get("list the bulk import sessions", &["bulk_import", "list"]);
         let list: SessionList = self.fetch(call).await?;
-        Ok(list.into_readable())
+        Ok(list.bulk_imports)
     }
 
     /// A session as it is now; `None` when there is none of this name.

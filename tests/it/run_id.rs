@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use yotpo_td::checkpoint::{RunPhase, RunState};
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::identity::{Mode, RunSession};
+use yotpo_td::identity::{Mode, Nonce, RunSession};
 use yotpo_td::pipeline::{Outcome, RecoveryState, RunError, RunReport};
 use yotpo_td::run::decide::Ending;
 use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, Glitch, GlitchKind, Operation};
@@ -350,6 +350,33 @@ fn the_marker_stays_for_eight_days() {
             assert_markers(&world, 2);
         });
     }
+}
+
+#[test]
+fn a_run_removes_a_hundred_sessions_of_old_runs_at_most() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario::append()).await;
+        let winner = world.run_with(ID).await.unwrap().session.unwrap();
+        let Some(RunSession::Own(own)) = RunSession::parse(&winner) else { panic!("{winner}") };
+        world.clock.advance(9 * DAY);
+        let client = world.services(&world.settings()).treasure_data;
+        let (database, table) = (world.database().parse().unwrap(), TABLE.parse().unwrap());
+        for attempt in 1..=104 {
+            let nonce = Nonce::new(own.nonce.time(), attempt).unwrap().to_string();
+            let name = winner.replace(&own.nonce.to_string(), &nonce).parse().unwrap();
+            let created = client.create_session(&mut client.series(), &name, &database, &table).await;
+            assert_eq!(created.unwrap(), Change::Done);
+        }
+        let old = || {
+            let sessions = world.control().sessions().into_iter();
+            sessions.filter(|session| session.name.contains(&own.nonce.time().to_string())).count()
+        };
+        assert_eq!(old(), 105);
+        world.run_with(&[("run-id", "second")]).await.unwrap();
+        assert_eq!(old(), 5);
+        world.run_with(&[("run-id", "third")]).await.unwrap();
+        assert_eq!(old(), 0);
+    });
 }
 
 #[test]

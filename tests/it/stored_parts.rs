@@ -96,6 +96,25 @@ fn surplus_parts_are_deleted() {
 }
 
 #[test]
+fn too_many_surplus_parts_are_not_deleted_one_by_one() {
+    for (parts, is_resumed) in [(100, true), (101, false)] {
+        on_virtual_time(async move || {
+            let world = World::start(Scenario::append()).await;
+            world.interrupted_run(2).await;
+            let session = Session::of_saved_run(&world);
+            for part in 0..parts {
+                session.upload(&format!("left_by_somebody_{part}")).await;
+            }
+            assert_eq!(world.run().await.unwrap().resumed, is_resumed, "{parts}");
+            let deletions = world.control().operation_requests(Operation::DeletePart);
+            assert_eq!(deletions, if is_resumed { parts } else { 0 });
+            world.assert_complete();
+            world.assert_clean();
+        });
+    }
+}
+
+#[test]
 fn an_open_session_that_somebody_else_changed_is_not_resumed() {
     for change in
         ["deleted", "frozen", "a part missing", "all parts missing", "a part twice", "a part exchanged"]

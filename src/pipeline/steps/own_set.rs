@@ -11,6 +11,9 @@ use crate::row::IngestionTime;
 use crate::run::decide::{BallotSeen, OwnSet, PartsSeen, Seen, UploadEnd};
 use crate::treasure_data::Declared;
 
+/// How many parts are deleted one by one at most. An attempt that died leaves fewer: those that were in flight.
+const MAX_SURPLUS: usize = 100;
+
 impl Executor<'_> {
     pub(super) fn draw_nonce(&self) -> Result<Seen, RunError> {
         if self.run.client().server_time().is_none() {
@@ -89,7 +92,13 @@ impl Executor<'_> {
     pub(super) async fn tidy_parts(&self, own: OwnSet) -> Result<Seen, RunError> {
         let session = self.run.names.session(&own.as_winner())?;
         let state = self.run.journal.state();
-        let names = self.run.client().parts(&session).await?.unwrap_or_default();
+        let names = match self.run.client().parts(&session).await {
+            Err(error) if error.is_too_large() => {
+                tracing::warn!(%session, %error, "the session holds more parts than can be listed, starting over");
+                return Ok(Seen::Parts(PartsSeen::Differ));
+            }
+            names => names?.unwrap_or_default(),
+        };
         let (mut stored, surplus): (Vec<_>, Vec<_>) = names
             .iter()
             .map(|name| (OwnPart::parse(name), name))
@@ -97,6 +106,14 @@ impl Executor<'_> {
         stored.sort_by_key(|(part, _)| part.map(|part| part.position()));
         let digest = stored.iter().fold(PartsDigest::default(), |digest, (_, name)| digest.with(name));
         if stored.len() as u64 != state.parts || digest != state.parts_digest {
+            return Ok(Seen::Parts(PartsSeen::Differ));
+        }
+        if surplus.len() > MAX_SURPLUS {
+            let parts = surplus.len();
+            tracing::warn!(
+                %session, parts, max = MAX_SURPLUS,
+                "the session holds more parts that are not this run's than are worth deleting one by one, starting over"
+            );
             return Ok(Seen::Parts(PartsSeen::Differ));
         }
         for (_, name) in surplus {
