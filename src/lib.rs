@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod diagnosis;
 pub mod exit_status;
 pub mod failpoint;
 pub mod http;

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
+use crate::clock::Clock;
 use crate::config::LogFormat;
-use crate::exit_status::ExitStatus;
+use crate::diagnosis::Diagnosis;
 use crate::telemetry::write_stderr;
 
 /// What was saved when nobody could look any more.
@@ -16,14 +17,25 @@ pub(super) const LAST_CHECKPOINT: &str =
 pub(super) struct Closing<'a> {
     /// What failed.
     pub(super) error: &'a dyn Error,
-    /// What to do about it.
-    pub(super) hint: Option<String>,
+    /// What that means.
+    pub(super) diagnosis: Diagnosis,
     /// What was saved.
     pub(super) saved: String,
     /// The command that goes on; `None` when the next step is not to run it again.
     pub(super) next_command: Option<String>,
-    /// The exit code.
-    pub(super) status: ExitStatus,
+    /// Which run it is about, where there is one.
+    pub(super) run: Option<RunLabels>,
+}
+
+/// What tells a run from others, in logs and summaries.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct RunLabels {
+    pub(super) run_id: String,
+    pub(super) store_id: String,
+    pub(super) database: String,
+    pub(super) table: String,
+    /// What the run was doing.
+    pub(super) phase: &'static str,
 }
 
 impl Closing<'_> {
@@ -42,9 +54,12 @@ impl Closing<'_> {
             // A String takes everything.
             let _ = writeln!(text, "  because: {cause}");
         }
-        if let Some(hint) = &self.hint {
+        let Diagnosis { code, status, hint } = &self.diagnosis;
+        if let Some(hint) = hint {
             let _ = writeln!(text, "hint: {hint}");
         }
+        let again = if code.is_retryable() { ", the same command may succeed later" } else { "" };
+        let _ = writeln!(text, "code: {} (exit code {}{again})", code.name(), status.code());
         let _ = match &self.next_command {
             Some(command) => writeln!(text, "saved: {}; to go on: {command}", self.saved),
             None => writeln!(text, "saved: {}", self.saved),
@@ -53,18 +68,33 @@ impl Closing<'_> {
     }
 
     fn json(&self) -> String {
-        let line = serde_json::json!({
+        let Diagnosis { code, status, hint } = &self.diagnosis;
+        let mut line = serde_json::json!({
+            "timestamp": timestamp(),
             "level": "ERROR",
             "message": "run failed",
             "error": self.error.to_string(),
             "causes": causes(self.error),
-            "hint": self.hint,
+            "hint": hint,
             "saved": self.saved,
             "next_command": self.next_command,
-            "exit_code": self.status.code(),
+            "code": code.name(),
+            "retryable": code.is_retryable(),
+            "exit_code": status.code(),
         });
+        if let (Some(line), Ok(serde_json::Value::Object(run))) =
+            (line.as_object_mut(), serde_json::to_value(&self.run))
+        {
+            line.extend(run);
+        }
         format!("{line}\n")
     }
+}
+
+/// Now, as log lines have it.
+fn timestamp() -> String {
+    let now = std::time::UNIX_EPOCH + Clock::machine().unix_time();
+    humantime::format_rfc3339_micros(now).to_string()
 }
 
 /// The chain behind an error. Links that say the same as the one before (transparent wrappers) are told once.

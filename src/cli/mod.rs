@@ -20,6 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::closing::Closing;
 use crate::config::LogFormat;
+use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::telemetry::{log_format, write_stderr, write_stdout};
 
@@ -86,13 +87,16 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
     result.unwrap_or_else(|_panic| {
         let closing = Closing {
             error: &Panicked,
-            hint: Some("please report it, with the place above and the log at --log-level debug".to_owned()),
+            diagnosis: Diagnosis::new(
+                Code::Bug,
+                Some("please report it, with the place above and the log at --log-level debug".to_owned()),
+            ),
             saved: closing::LAST_CHECKPOINT.to_owned(),
             next_command: Some(invocation.command_line()),
-            status: ExitStatus::Bug,
+            run: None,
         };
         closing.write(log_format());
-        closing.status
+        closing.diagnosis.status
     })
 }
 

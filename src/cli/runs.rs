@@ -17,6 +17,7 @@ use super::sync::layers;
 use crate::checkpoint::{FinishedRun, Holder, LockError, RunState, StateError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{AccountSettings, NamedRun, SettingsError, state_folder_from_layers};
+use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::http::{CallError, NoRootCertificates, Trust};
 use crate::pipeline::{
@@ -45,11 +46,12 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
             let untrusted = CallError::is_untrusted(failure.error.as_ref());
             let without_certificates =
                 command.trust.failure().filter(|_| untrusted).cloned().map(RunsFailure::from);
-            let RunsFailure { error, hint, status } = without_certificates.unwrap_or(failure);
+            let RunsFailure { error, diagnosis } = without_certificates.unwrap_or(failure);
+            let status = diagnosis.status;
             let saved = "all that was there, but for what the lines above say was removed".to_owned();
             // What was typed wrong is not typed again.
             let next_command = (status != ExitStatus::Usage).then(|| invocation.command_line());
-            Closing { error: error.as_ref(), hint, saved, next_command, status }.write(logs.format);
+            Closing { error: error.as_ref(), diagnosis, saved, next_command, run: None }.write(logs.format);
             status
         }
     }
@@ -64,8 +66,7 @@ struct RunsCommand<'a> {
 
 struct RunsFailure {
     error: Box<dyn Error>,
-    hint: Option<String>,
-    status: ExitStatus,
+    diagnosis: Diagnosis,
 }
 
 /// What went wrong on the command line of `runs`.
@@ -297,26 +298,26 @@ fn line(orphan: &Orphan, verdict: Verdict, now: u64, dry_run: bool) -> String {
 }
 
 fn local(error: Box<dyn Error + Send + Sync>) -> RunsFailure {
-    RunsFailure { error, hint: None, status: ExitStatus::LocalFailed }
+    RunsFailure { error, diagnosis: Diagnosis::new(Code::MachineDenied, None) }
 }
 
 impl From<SettingsError> for RunsFailure {
     fn from(error: SettingsError) -> Self {
-        Self { error: error.into(), hint: None, status: ExitStatus::Usage }
+        Self { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, None) }
     }
 }
 
 impl From<UsageError> for RunsFailure {
     fn from(error: UsageError) -> Self {
         let hint = Some("yotpo-td runs list shows what there is".to_owned());
-        Self { error: error.into(), hint, status: ExitStatus::Usage }
+        Self { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, hint) }
     }
 }
 
 impl From<NoRootCertificates> for RunsFailure {
     fn from(error: NoRootCertificates) -> Self {
         let hint = Some(NoRootCertificates::HINT.to_owned());
-        Self { error: error.into(), hint, status: ExitStatus::LocalFailed }
+        Self { error: error.into(), diagnosis: Diagnosis::new(Code::MachineDenied, hint) }
     }
 }
 
@@ -328,20 +329,20 @@ impl From<StateError> for RunsFailure {
 
 impl From<LockError> for RunsFailure {
     fn from(error: LockError) -> Self {
-        let (status, hint) = match error {
+        let (code, hint) = match error {
             LockError::Held { .. } => {
-                (ExitStatus::AlreadyRunning, "stop that run with SIGTERM first; its checkpoint stays")
+                (Code::RunActive, "stop that run with SIGTERM first; its checkpoint stays")
             }
-            LockError::Untrusted(_) | LockError::Io { .. } => (ExitStatus::LocalFailed, STATE_FOLDER_HINT),
+            LockError::Untrusted(_) | LockError::Io { .. } => (Code::StateFailed, STATE_FOLDER_HINT),
         };
-        let hint = Some(hint.to_owned());
-        Self { error: error.into(), hint, status }
+        let diagnosis = Diagnosis::new(code, Some(hint.to_owned()));
+        Self { error: error.into(), diagnosis }
     }
 }
 
 impl From<RunError> for RunsFailure {
     fn from(error: RunError) -> Self {
-        Self { hint: error.hint(), status: error.exit_status(), error: error.into() }
+        Self { diagnosis: error.diagnosis(), error: error.into() }
     }
 }
 

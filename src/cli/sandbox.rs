@@ -12,6 +12,7 @@ use super::closing::Closing;
 use super::runtime::serving_runtime;
 use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings, Source};
+use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::sandbox::{PageLayout, Sandbox, SandboxError, SandboxSettings, StoreSettings, YotpoBehaviour};
 use crate::signal;
@@ -121,29 +122,30 @@ pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus
     let layers = Layers::new(&std::collections::BTreeMap::new(), invocation.environment.clone(), None);
     let logs = LogSettings::from_layers(&layers);
     init_logs(&logs, &ProgressBar::hidden());
-    let failed = |error: &dyn std::error::Error, status| {
+    let failed = |error: &dyn std::error::Error, code: Code| {
         let saved = "nothing was started".to_owned();
         let next_command = Some(invocation.command_line());
-        Closing { error, hint: None, saved, next_command, status }.write(logs.format);
-        status
+        let diagnosis = Diagnosis::new(code, None);
+        Closing { error, diagnosis, saved, next_command, run: None }.write(logs.format);
+        code.status()
     };
     let settings = match settings(matches) {
         Ok(settings) => settings,
-        Err(error) => return failed(&error, ExitStatus::Usage),
+        Err(error) => return failed(&error, Code::SettingsInvalid),
     };
     let runtime = match serving_runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error, ExitStatus::LocalFailed),
+        Err(error) => return failed(&error, Code::MachineDenied),
     };
     let status = runtime.block_on(async {
         let stop = match signal::listen(Clock::machine()) {
             Ok(stop) => stop,
-            Err(error) => return failed(&error, ExitStatus::LocalFailed),
+            Err(error) => return failed(&error, Code::MachineDenied),
         };
         let sandbox = match Sandbox::start(settings).await {
             Ok(sandbox) => sandbox,
-            Err(error @ SandboxError::NotLoopback(_)) => return failed(&error, ExitStatus::Usage),
-            Err(error) => return failed(&error, ExitStatus::LocalFailed),
+            Err(error @ SandboxError::NotLoopback(_)) => return failed(&error, Code::SettingsInvalid),
+            Err(error) => return failed(&error, Code::MachineDenied),
         };
         write_stdout(&exports(&sandbox));
         if logs.format == LogFormat::Text {

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use super::closing::Closing;
+
 use crate::config::{Settings, SummaryFormat};
+use crate::diagnosis::Diagnosis;
 use crate::identity::{Mode, Target};
-use crate::pipeline::{Outcome, RunReport};
+use crate::pipeline::{Outcome, ProgressSnapshot, RunReport};
 use crate::telemetry::peak_resident_bytes;
 use crate::yotpo::EndedBy;
 
@@ -107,6 +110,28 @@ fn text(settings: &Settings, report: &RunReport) -> String {
         let _ = writeln!(text, "{name:<15} {value}");
     }
     text
+}
+
+/// The summary of a run that failed, as JSON.
+pub(super) fn of_failure(closing: &Closing<'_>, progress: &ProgressSnapshot) -> String {
+    let Diagnosis { code, status, .. } = &closing.diagnosis;
+    let mut summary = serde_json::json!({
+        "outcome": "failed",
+        "code": code.name(),
+        "exit_code": status.code(),
+        "retryable": code.is_retryable(),
+        "error": closing.error.to_string(),
+        "saved": closing.saved,
+        "customers": progress.customers,
+        "pages": progress.pages,
+        "parts": progress.parts,
+    });
+    if let (Some(summary), Ok(serde_json::Value::Object(run))) =
+        (summary.as_object_mut(), serde_json::to_value(&closing.run))
+    {
+        summary.extend(run);
+    }
+    format!("{summary}\n")
 }
 
 /// Counts the rows of one run, in Treasure Data's Trino.

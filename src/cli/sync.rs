@@ -8,7 +8,7 @@ use clap::ArgMatches;
 
 use super::Invocation;
 use super::assembly::assemble;
-use super::closing::{Closing, LAST_CHECKPOINT};
+use super::closing::{Closing, LAST_CHECKPOINT, RunLabels};
 use super::command::flags;
 use super::runtime::{client_runtime, serving_runtime};
 use super::sandbox::EmbeddedSandbox;
@@ -16,6 +16,7 @@ use super::summary;
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings, SummaryFormat};
+use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::http::{CallError, NoRootCertificates, Trust};
 use crate::identity::RunId;
@@ -43,7 +44,7 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
             runtime.shutdown_background();
             status
         }
-        Err(error) => command.failed_before_start(&error, ExitStatus::LocalFailed),
+        Err(error) => command.failed_before_start(&error, Code::MachineDenied),
     }
 }
 
@@ -67,14 +68,14 @@ impl SyncCommand<'_> {
         let sandbox = if self.matches.get_flag("sandbox") {
             match EmbeddedSandbox::start(self.matches, &mut layers, clock.clone()).await {
                 Ok(sandbox) => Some(sandbox),
-                Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
+                Err(error) => return self.failed_before_start(&error, Code::MachineDenied),
             }
         } else {
             None
         };
         let status = match Settings::from_layers(layers) {
             Ok(settings) => self.load(&settings, clock, sandbox.as_ref()).await,
-            Err(error) => self.failed_before_start(&error, ExitStatus::Usage),
+            Err(error) => self.failed_before_start(&error, Code::SettingsInvalid),
         };
         if let Some(sandbox) = sandbox {
             sandbox.shutdown().await;
@@ -93,7 +94,7 @@ impl SyncCommand<'_> {
         let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
         let stop = match signal::listen(clock.clone()) {
             Ok(stop) => stop,
-            Err(error) => return self.failed_before_start(&error, ExitStatus::LocalFailed),
+            Err(error) => return self.failed_before_start(&error, Code::MachineDenied),
         };
         let _lock = tokio::select! {
             biased;
@@ -107,7 +108,7 @@ impl SyncCommand<'_> {
         let trust = Trust::of_system();
         let services = match assemble(settings, &clock, &trust, random.u64(..)) {
             Ok(services) => services,
-            Err(error) => return self.failed_before_start(error.as_ref(), ExitStatus::LocalFailed),
+            Err(error) => return self.failed_before_start(error.as_ref(), Code::MachineDenied),
         };
         let progress = Arc::new(Progress::default());
         self.bar.show(Arc::clone(&progress));
@@ -116,28 +117,46 @@ impl SyncCommand<'_> {
             result = run(&services, &settings.load, &store, generated, &progress, &stop) => result,
             signal = stop.insisted() => {
                 self.bar.finish();
-                return self.left_at_once(ExitStatus::Interrupted(signal));
+                return self.left_at_once(signal);
             }
         };
         self.bar.finish();
         match result {
             Ok(report) => succeeded(settings, &report, sandbox),
-            Err(failure) => self.failed(&failure, &settings.load.target.label(), &trust),
+            Err(failure) => self.failed(&failure, settings, &progress, &trust),
         }
     }
 
-    fn failed(&self, failure: &RunFailure, target: &str, trust: &Trust) -> ExitStatus {
+    fn failed(
+        &self,
+        failure: &RunFailure,
+        settings: &Settings,
+        progress: &Progress,
+        trust: &Trust,
+    ) -> ExitStatus {
+        let run = Some(RunLabels {
+            run_id: failure.run_id.to_string(),
+            store_id: settings.yotpo.store.to_string(),
+            database: settings.load.target.database.to_string(),
+            table: settings.load.target.table.to_string(),
+            phase: progress.phase().name(),
+        });
         let next_command = self.next_command(failure);
-        let saved = failure.recovery.describe(target, failure.is_shared);
-        if CallError::is_untrusted(&failure.error)
-            && let Some(error) = trust.failure()
-        {
+        let saved = failure.recovery.describe(&settings.load.target.label(), failure.is_shared);
+        let without_certificates = trust.failure().filter(|_| CallError::is_untrusted(&failure.error));
+        let (error, diagnosis): (&dyn Error, _) = match without_certificates {
             // No service is at fault, whichever was asked first.
-            let hint = Some(NoRootCertificates::HINT.to_owned());
-            return self.close(error, hint, saved, next_command, ExitStatus::LocalFailed);
+            Some(error) => {
+                let hint = Some(NoRootCertificates::HINT.to_owned());
+                (error, Diagnosis::new(Code::MachineDenied, hint))
+            }
+            None => (&failure.error, failure.error.diagnosis()),
+        };
+        let closing = Closing { error, diagnosis, saved, next_command, run };
+        if settings.summary == SummaryFormat::Json {
+            write_stdout(&summary::of_failure(&closing, &progress.snapshot()));
         }
-        let status = failure.error.exit_status();
-        self.close(&failure.error, failure.error.hint(), saved, next_command, status)
+        self.close(&closing)
     }
 
     /// The command that helps; none where the same would only fail again.
@@ -181,44 +200,45 @@ impl SyncCommand<'_> {
         let error = AlreadyRunning { holder, progress };
         let hint =
             Some("wait for it (--wait-for-active), or stop it with SIGTERM; its checkpoint stays".to_owned());
-        self.close(&error, hint, NOTHING_STARTED.to_owned(), Some(self.again()), ExitStatus::AlreadyRunning)
+        self.not_started(&error, Diagnosis::new(Code::RunActive, hint))
     }
 
     fn stopped_before_start(&self, signal: Signal) -> ExitStatus {
-        let (next_command, status) = (Some(self.again()), ExitStatus::Interrupted(signal));
-        self.close(&StoppedWaiting(signal), None, NOTHING_STARTED.to_owned(), next_command, status)
+        self.not_started(&StoppedWaiting(signal), Diagnosis::interrupted(signal))
     }
 
-    fn left_at_once(&self, status: ExitStatus) -> ExitStatus {
-        let next_command = Some(self.invocation.command_line_that_goes_on());
-        self.close(&LeftAtOnce, None, LAST_CHECKPOINT.to_owned(), next_command, status)
+    fn left_at_once(&self, signal: Signal) -> ExitStatus {
+        self.close(&Closing {
+            error: &LeftAtOnce,
+            diagnosis: Diagnosis::interrupted(signal),
+            saved: LAST_CHECKPOINT.to_owned(),
+            next_command: Some(self.invocation.command_line_that_goes_on()),
+            run: None,
+        })
     }
 
-    fn failed_before_start(&self, error: &dyn Error, status: ExitStatus) -> ExitStatus {
+    fn failed_before_start(&self, error: &dyn Error, code: Code) -> ExitStatus {
         let hint =
-            (status == ExitStatus::Usage).then(|| "yotpo-td sync --help lists all settings".to_owned());
-        self.close(error, hint, NOTHING_STARTED.to_owned(), Some(self.again()), status)
+            (code == Code::SettingsInvalid).then(|| "yotpo-td sync --help lists all settings".to_owned());
+        self.not_started(error, Diagnosis::new(code, hint))
     }
 
     fn state_unusable(&self, error: &dyn Error) -> ExitStatus {
-        let hint = Some(STATE_FOLDER_HINT.to_owned());
-        self.close(error, hint, NOTHING_STARTED.to_owned(), Some(self.again()), ExitStatus::LocalFailed)
+        self.not_started(error, Diagnosis::new(Code::StateFailed, Some(STATE_FOLDER_HINT.to_owned())))
+    }
+
+    fn not_started(&self, error: &dyn Error, diagnosis: Diagnosis) -> ExitStatus {
+        let (saved, next_command) = (NOTHING_STARTED.to_owned(), Some(self.again()));
+        self.close(&Closing { error, diagnosis, saved, next_command, run: None })
     }
 
     fn again(&self) -> String {
         self.invocation.command_line()
     }
 
-    fn close(
-        &self,
-        error: &dyn Error,
-        hint: Option<String>,
-        saved: String,
-        next_command: Option<String>,
-        status: ExitStatus,
-    ) -> ExitStatus {
-        Closing { error, hint, saved, next_command, status }.write(self.format);
-        status
+    fn close(&self, closing: &Closing<'_>) -> ExitStatus {
+        closing.write(self.format);
+        closing.diagnosis.status
     }
 }
 

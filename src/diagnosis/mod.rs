@@ -12,6 +12,7 @@ pub use code::Code;
 use crate::exit_status::ExitStatus;
 use crate::pipeline::RunError;
 use crate::run::decide::Ending;
+use crate::signal::Signal;
 use crate::treasure_data::TreasureDataError;
 use crate::yotpo::YotpoError;
 
@@ -31,16 +32,23 @@ impl Diagnosis {
     pub fn new(code: Code, hint: Option<String>) -> Self {
         Self { code, status: code.status(), hint }
     }
+
+    /// A signal ended the program.
+    pub fn interrupted(signal: Signal) -> Self {
+        Self { code: Code::Interrupted, status: ExitStatus::Interrupted(signal), hint: None }
+    }
 }
 
-/// What a run's error means.
-pub fn diagnose(error: &RunError) -> Diagnosis {
-    let code = code(error);
-    let status = match error {
-        RunError::Interrupted(signal) => ExitStatus::Interrupted(*signal),
-        _ => code.status(),
-    };
-    Diagnosis { code, status, hint: hint::hint(error) }
+impl RunError {
+    /// What it means.
+    pub fn diagnosis(&self) -> Diagnosis {
+        let code = code(self);
+        let status = match self {
+            Self::Interrupted(signal) => ExitStatus::Interrupted(*signal),
+            _ => code.status(),
+        };
+        Diagnosis { code, status, hint: hint::hint(self) }
+    }
 }
 
 fn code(error: &RunError) -> Code {
@@ -50,7 +58,9 @@ fn code(error: &RunError) -> Code {
             YotpoError::TokenNotAccepted { .. } => Code::YotpoTokenNotAccepted,
             YotpoError::Page { .. } => Code::YotpoPageFailed,
             YotpoError::Token(_) => Code::YotpoTokenFailed,
-            YotpoError::RepeatedCursor { .. } | YotpoError::EndlessEmptyPages { .. } => Code::YotpoPagingEndless,
+            YotpoError::RepeatedCursor { .. } | YotpoError::EndlessEmptyPages { .. } => {
+                Code::YotpoPagingEndless
+            }
             YotpoError::LoyaltyLost { .. } => Code::LoyaltyDataLost,
         },
         RunError::TreasureData(TreasureDataError::Denied(_)) | RunError::Denied => {

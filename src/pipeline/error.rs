@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::quarantine::QuarantineError;
 use crate::checkpoint::StateError;
-use crate::exit_status::ExitStatus;
 use crate::identity::{NameError, RunId, SessionName, Target};
 use crate::row::RowError;
 use crate::run::decide::Ending;
@@ -156,32 +155,6 @@ pub enum GuardError {
 }
 
 impl RunError {
-    /// The exit code that it means.
-    pub fn exit_status(&self) -> ExitStatus {
-        match self {
-            Self::Yotpo(YotpoError::Refused(_) | YotpoError::TokenNotAccepted { .. })
-            | Self::TreasureData(TreasureDataError::Denied(_))
-            | Self::Denied => ExitStatus::Refused,
-            Self::Yotpo(YotpoError::LoyaltyLost { .. })
-            | Self::CountsDiffer { .. }
-            | Self::Customer { .. }
-            | Self::Guard(_) => ExitStatus::DataRefused,
-            Self::AlreadyLoaded { .. }
-            | Self::TreasureData(
-                TreasureDataError::WrongEndpoint(_) | TreasureDataError::NoDatabase { .. },
-            ) => ExitStatus::Usage,
-            Self::Yotpo(_) => ExitStatus::YotpoFailed,
-            Self::TreasureData(_) | Self::TookTooLong { .. } => ExitStatus::TreasureDataFailed,
-            Self::Ended { ending, .. } => ended_as(*ending),
-            Self::LegacyCommit { .. } => ExitStatus::NeedsAttention,
-            Self::State(_) | Self::Quarantine(_) | Self::Clock(_) | Self::ClockOutOfRange => {
-                ExitStatus::LocalFailed
-            }
-            Self::Interrupted(signal) => ExitStatus::Interrupted(*signal),
-            Self::Name(_) | Self::Bug(_) => ExitStatus::Bug,
-        }
-    }
-
     /// Whether the set that it is about is of no use, whatever the settings are: its rows are not those that were sent.
     pub(super) fn condemns_set(&self) -> bool {
         match self {
@@ -196,75 +169,6 @@ impl RunError {
             | Self::ClockOutOfRange => true,
             _ => false,
         }
-    }
-
-    /// What the user can do next.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Yotpo(error) => Some(error.hint().to_owned()),
-            Self::TreasureData(error) => Some(error.hint()),
-            Self::Denied => Some(
-                "check the permissions of TD_API_KEY: replace needs full access, append the right to import".to_owned(),
-            ),
-            Self::Customer { .. } => Some(
-                "look at that customer in Yotpo; --quarantine-dir keeps such customers, --max-error-records leaves \
-                 them out; what is stored is resumed"
-                    .to_owned(),
-            ),
-            Self::Guard(GuardError::Shrunk { .. }) => {
-                Some("look at the store in Yotpo; use a smaller --min-rows-ratio to override".to_owned())
-            }
-            Self::Guard(_) => Some("look at the store in Yotpo".to_owned()),
-            Self::CountsDiffer { session, .. } => Some(format!(
-                "the records that could not be read: td import:error_records {session}; use --max-error-records to \
-                 leave them out"
-            )),
-            Self::Ended { ending: Ending::NoTarget, target, .. } => {
-                let Target { database, table, .. } = &**target;
-                Some(format!("create it with a key that may: td table:create {database} {table}; then run again"))
-            }
-            Self::Ended { ending, session, job_id, .. } => {
-                Some(hint(*ending, session.as_ref(), job_id.as_deref()))
-            }
-            Self::TookTooLong { session, .. } => {
-                Some(format!("look at it with: td import:show {session}; --perform-timeout allows more time"))
-            }
-            Self::AlreadyLoaded { .. } => Some("use another --run-id to load the customers once more".to_owned()),
-            Self::LegacyCommit { session } => Some(format!(
-                "look at it with: td import:show {session}, and whether the table's newest `time` is that run's; then: \
-                 yotpo-td runs abandon, and sync again if the rows are not there"
-            )),
-            Self::State(_) => Some(STATE_FOLDER_HINT.to_owned()),
-            Self::Quarantine(_) => {
-                Some("check the folder --quarantine-dir (YOTPO_TD_QUARANTINE_DIR), its disk and permissions".to_owned())
-            }
-            Self::Clock(_) | Self::ClockOutOfRange => Some("correct the machine's clock".to_owned()),
-            Self::Interrupted(_) => None,
-            Self::Name(_) | Self::Bug(_) => {
-                Some("please report it, with the log at --log-level debug".to_owned())
-            }
-        }
-    }
-}
-
-fn ended_as(ending: Ending) -> ExitStatus {
-    match ending {
-        Ending::Loaded { .. } | Ending::NothingToLoad | Ending::Abandoned | Ending::Unanswerable => {
-            ExitStatus::Bug
-        }
-        Ending::NoTableIds | Ending::NoTarget => ExitStatus::Refused,
-        Ending::LoadFailed
-        | Ending::LoadStuck
-        | Ending::CommitFailed
-        | Ending::PublishFailed
-        | Ending::NoProgress => ExitStatus::TreasureDataFailed,
-        Ending::CountsDiffer => ExitStatus::DataRefused,
-        Ending::AbandonedByOthers | Ending::Superseded => ExitStatus::AlreadyRunning,
-        Ending::RunTooOld
-        | Ending::WinnerGone
-        | Ending::WinnerChanged
-        | Ending::ForeignBallot
-        | Ending::OtherProtocol(_) => ExitStatus::NeedsAttention,
     }
 }
 
@@ -291,36 +195,6 @@ fn describe(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>,
         Ending::Loaded { .. } | Ending::NothingToLoad | Ending::Abandoned | Ending::Unanswerable => {
             "a bug in yotpo-td: a step was answered with something that is no answer".to_owned()
         }
-    }
-}
-
-fn hint(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>) -> String {
-    let look =
-        session.map_or_else(String::new, |session| format!("look at it with: td import:show {session}"));
-    match (ending, job_id) {
-        (Ending::LoadFailed, Some(job)) => {
-            format!("the job's output in the console says why: td job:show {job}; then run again")
-        }
-        (Ending::LoadFailed | Ending::LoadStuck | Ending::CommitFailed, _) => {
-            "run it again; if it persists, ask Treasure Data's support with the session's name".to_owned()
-        }
-        (Ending::PublishFailed | Ending::NoProgress, _) => {
-            "run it again; if it persists, ask Treasure Data's support".to_owned()
-        }
-        (Ending::Superseded, _) => "to load the customers of now, use a new --run-id".to_owned(),
-        (Ending::AbandonedByOthers, _) => "to load the customers after all, start it again".to_owned(),
-        (Ending::RunTooOld, _) => "use a new --run-id".to_owned(),
-        (Ending::NoTableIds, _) => {
-            "use a key with full access; --without-table-ids accepts that a recreated table is not noticed"
-                .to_owned()
-        }
-        (Ending::OtherProtocol(_), _) => {
-            "use the same version of yotpo-td for all attempts of a run".to_owned()
-        }
-        (Ending::WinnerGone | Ending::WinnerChanged | Ending::ForeignBallot | Ending::CountsDiffer, _) => {
-            look
-        }
-        _ => "please report it, with the log at --log-level debug".to_owned(),
     }
 }
 

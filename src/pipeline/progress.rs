@@ -59,6 +59,17 @@ pub struct ProgressSnapshot {
     pub is_estimate: bool,
 }
 
+impl Phase {
+    /// Its name in logs and summaries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fetching => "fetching",
+            Self::Loading => "loading",
+            Self::Committing => "committing",
+        }
+    }
+}
+
 impl Progress {
     /// The counters now.
     pub fn snapshot(&self) -> ProgressSnapshot {

@@ -10,7 +10,7 @@ use super::error::RunError;
 use super::run::remove_run;
 use super::steps::remove_set;
 use crate::checkpoint::{RunPhase, RunState};
-use crate::identity::SessionName;
+use crate::identity::{RunId, SessionName};
 use crate::run::decide::Ending;
 
 /// Longest time for cleaning up behind a failed run.
@@ -48,6 +48,8 @@ pub enum RecoveryState {
 /// A run that failed, and what it leaves behind.
 #[derive(Debug)]
 pub struct RunFailure {
+    /// The run's id.
+    pub run_id: RunId,
     /// Why.
     pub error: RunError,
     /// What is left.

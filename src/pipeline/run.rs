@@ -38,13 +38,14 @@ pub async fn run(
 ) -> Result<RunReport, RunFailure> {
     let started = services.clock.now();
     let is_shared = settings.resume.run_id.is_some();
+    let run_id = settings.resume.run_id.clone().unwrap_or_else(|| generated.clone());
     let start =
         cancel_on_stop(stop, Box::pin(decide_start(services, settings, store, progress, generated, stop)))
             .await;
     let (state, saved, resumed) = match start {
         Ok(Start::Attempt { state, saved, resumed }) => (*state, saved.map(|saved| *saved), resumed),
         Ok(Start::LegacyDone(legacy)) => return Ok(report_of_legacy(services, progress, &legacy, started)),
-        Err(error) => return Err(failed_to_start(error, store, is_shared)),
+        Err(error) => return Err(failed_to_start(run_id, error, store, is_shared)),
     };
     if resumed {
         progress.resume_from(&state);
@@ -60,12 +61,14 @@ pub async fn run(
                 may_start_over = false;
                 if let Err(error) = start_over(&mut run).await {
                     let recovery = recover(&run, &error).await;
-                    return Err(RunFailure { error, recovery, is_shared });
+                    let run_id = run.names.run_id.clone();
+                    return Err(RunFailure { run_id, error, recovery, is_shared });
                 }
             }
             Err(error) => {
                 let recovery = recover(&run, &error).await;
-                return Err(RunFailure { error, recovery, is_shared });
+                let run_id = run.names.run_id.clone();
+                return Err(RunFailure { run_id, error, recovery, is_shared });
             }
         }
     }
@@ -303,8 +306,9 @@ async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
 }
 
 /// A run that failed before it began: what an earlier run left is as it was.
-fn failed_to_start(error: RunError, store: &StateStore, is_shared: bool) -> RunFailure {
+fn failed_to_start(run_id: RunId, error: RunError, store: &StateStore, is_shared: bool) -> RunFailure {
     let saved = store.run().ok().flatten();
     let recovery = super::recovery::of_saved(saved.as_ref(), &error);
-    RunFailure { error, recovery, is_shared }
+    let run_id = saved.map_or(run_id, |saved| saved.run_id);
+    RunFailure { run_id, error, recovery, is_shared }
 }

@@ -95,7 +95,7 @@ mod tests {
             r#"{"a":NaN"#,
             r#"{"a":NaN,}"#,
             r#"{"a":nan}"#,
-            r#"{NaN:1}"#,
+            "{NaN:1}",
             "NaN",
             r#"{"a":"NaN}"#,
             "",

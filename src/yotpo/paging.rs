@@ -27,7 +27,7 @@ pub struct Pages {
     ahead: Option<Fetching>,
     seen: SeenCursors,
     /// Empty pages in a row.
-    empty_pages: u32,
+    empty_in_a_row: u32,
 }
 
 /// Empty pages in a row that are believed: a store that filters behind paging sends some.
@@ -51,7 +51,7 @@ impl Pages {
             position: Position::Start,
             ahead: None,
             seen: SeenCursors::default(),
-            empty_pages: 0,
+            empty_in_a_row: 0,
         }
     }
 
@@ -111,9 +111,9 @@ impl Pages {
             }
             Some(_) => return Err(YotpoError::RepeatedCursor { page: number }),
         };
-        self.empty_pages = if page.customers() == 0 { self.empty_pages + 1 } else { 0 };
-        if self.empty_pages > MOST_EMPTY_PAGES {
-            return Err(YotpoError::EndlessEmptyPages { page: number, pages: self.empty_pages });
+        self.empty_in_a_row = if page.customers() == 0 { self.empty_in_a_row + 1 } else { 0 };
+        if self.empty_in_a_row > MOST_EMPTY_PAGES {
+            return Err(YotpoError::EndlessEmptyPages { page: number, pages: self.empty_in_a_row });
         }
         self.loyalty.add_page(MemberCount {
             customers: page.customers() as u64,

@@ -217,8 +217,8 @@ fn fresh_with_a_run_id_that_is_done_is_an_error_that_loads_nothing() {
                 let left = world.control().sessions();
                 let failure = world.run_with(ID_AND_FRESH).await.unwrap_err();
                 assert!(matches!(failure.error, RunError::AlreadyLoaded { .. }), "{failure:?}");
-                assert_eq!(failure.error.exit_status(), ExitStatus::Usage);
-                assert!(failure.error.hint().unwrap().contains("another --run-id"));
+                assert_eq!(failure.error.diagnosis().status, ExitStatus::Usage);
+                assert!(failure.error.diagnosis().hint.unwrap().contains("another --run-id"));
                 assert_eq!(world.control().sessions(), left);
                 assert_eq!(world.control().import_jobs(), 1);
                 world.assert_complete();
@@ -297,7 +297,7 @@ fn an_attempt_at_work_ends_when_somebody_abandons_its_run() {
                 matches!(failure.error, RunError::Ended { ending: Ending::AbandonedByOthers, .. }),
                 "{failure:?}"
             );
-            assert_eq!(failure.error.exit_status(), ExitStatus::AlreadyRunning);
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::AlreadyRunning);
             world.assert_untouched();
         });
     }

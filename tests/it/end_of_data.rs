@@ -96,7 +96,7 @@ fn an_error_that_stays_fails_the_run_and_what_was_fetched_is_kept() {
             // The first request and its eight retries.
             let world = World::start(store_with_glitch(5, 9, kind)).await;
             let failure = world.run().await.unwrap_err();
-            assert_eq!(failure.error.exit_status(), ExitStatus::YotpoFailed);
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::YotpoFailed);
             let RunError::Yotpo(YotpoError::Page { page: 5, source }) = &failure.error else {
                 panic!("{failure:?}")
             };
@@ -120,7 +120,7 @@ fn without_retries_a_doubtful_end_is_a_failure() {
         on_virtual_time(async move || {
             let world = World::start(store_that_ends_by(last_page, 100)).await;
             let failure = world.run_with(&[("max-retries", "0")]).await.unwrap_err();
-            assert_eq!(failure.error.exit_status(), ExitStatus::YotpoFailed);
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::YotpoFailed);
             assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
             world.assert_untouched();
             // One repetition confirms it.

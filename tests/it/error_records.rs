@@ -54,7 +54,7 @@ fn with_a_number_on_page(page: u64) -> Scenario {
 /// The data was refused, what is stored stays, and so does the state.
 #[track_caller]
 fn assert_kept(world: &World, failure: &RunFailure) {
-    assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused, "{failure:?}");
+    assert_eq!(failure.error.diagnosis().status, ExitStatus::DataRefused, "{failure:?}");
     let RecoveryState::Resumable { session, parts, .. } = &failure.recovery else { panic!("{failure:?}") };
     let left = world.control().sessions();
     let kept = left.iter().find(|left| left.name == session.as_str()).expect("the session is there");
@@ -199,7 +199,7 @@ fn error_records_are_quarantined_where_only_the_user_can_read_them() {
 async fn assert_condemned(content: Vec<u8>, expected: (Option<u64>, u64, u64, u64, u64)) {
     let world = spoiled(Scenario::append(), content).await;
     let failure = world.run_with(&[("max-error-records", "1000")]).await.unwrap_err();
-    assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
+    assert_eq!(failure.error.diagnosis().status, ExitStatus::DataRefused);
     assert_eq!(counts(&failure), expected);
     assert_eq!(failure.recovery, RecoveryState::Deleted);
     assert_eq!(world.control().operation_requests(Operation::CommitSession), 0);
@@ -240,8 +240,8 @@ fn a_load_job_that_fails_is_performed_again_by_the_next_run() {
             let fault = Fault::on(Operation::PerformSession, 1, FaultKind::FailImport);
             world.control().set_faults(FaultPlan { faults: vec![fault] });
             let failure = world.run().await.unwrap_err();
-            assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
-            assert!(failure.error.hint().unwrap().contains("td job:show"), "{failure:?}");
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed);
+            assert!(failure.error.diagnosis().hint.unwrap().contains("td job:show"), "{failure:?}");
             assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
             world.assert_untouched();
             let report = world.run().await.unwrap();
@@ -274,7 +274,7 @@ fn a_commit_that_always_falls_back_ends_the_run_and_the_next_resumes() {
         let failure = world.run().await.unwrap_err();
         let RunError::Ended { ending, .. } = &failure.error else { panic!("{failure:?}") };
         assert_eq!(*ending, Ending::CommitFailed);
-        assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed);
         // The set won the ballot: any attempt of the run may commit it.
         let time = world.saved().unwrap().set.unwrap().nonce.time();
         assert_eq!(failure.recovery, RecoveryState::MaybeCommitted { ingestion_time: time });

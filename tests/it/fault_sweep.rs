@@ -138,7 +138,7 @@ impl Case {
     }
 
     fn check_status(&self, failure: &RunFailure) {
-        let status = failure.error.exit_status();
+        let status = failure.error.diagnosis().status;
         let expected: &[ExitStatus] = match self.service {
             Service::Yotpo => &[ExitStatus::YotpoFailed, ExitStatus::Refused],
             Service::TreasureData => {

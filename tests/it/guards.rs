@@ -44,7 +44,7 @@ fn replace_by_an_empty_store_is_refused_unless_it_is_allowed() {
     on_virtual_time(async || {
         let world = World::start(empty_store(Scenario::replace())).await;
         let failure = world.run().await.unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::DataRefused);
         assert!(matches!(failure.error, RunError::Guard(GuardError::Empty)), "{failure:?}");
         assert_eq!(failure.recovery, RecoveryState::NothingCreated);
         world.assert_untouched();
@@ -102,8 +102,8 @@ fn far_fewer_rows_than_the_table_holds_are_refused() {
         let failure = world.run().await.unwrap_err();
         let RunError::Guard(error) = &failure.error else { panic!("{failure:?}") };
         assert_eq!(error.to_string(), "100 rows is 49.75 % of the 201 that the table holds (minimum 50 %)");
-        assert!(failure.error.hint().unwrap().contains("--min-rows-ratio"), "{failure:?}");
-        assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
+        assert!(failure.error.diagnosis().hint.unwrap().contains("--min-rows-ratio"), "{failure:?}");
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::DataRefused);
         let RecoveryState::Resumable { parts, rows, .. } = failure.recovery else { panic!("{failure:?}") };
         assert_eq!((parts, rows), (9, 90), "all but the part that would carry the totals");
         world.assert_untouched();
@@ -182,7 +182,7 @@ fn a_key_that_may_not_look_at_tables_replaces_one_where_that_is_accepted() {
         let failure = world.run().await.unwrap_err();
         let RunError::Ended { ending, .. } = &failure.error else { panic!("{failure:?}") };
         assert_eq!(*ending, Ending::NoTableIds);
-        assert_eq!(failure.error.exit_status(), ExitStatus::Refused);
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused);
         assert_eq!(world.control().requests(Service::Yotpo), 0, "it is known before the first page");
         world.assert_untouched();
         world.run_with(&[("without-table-ids", "on")]).await.unwrap();

@@ -60,7 +60,7 @@ fn a_stop_behind_any_request_leaves_something_true_to_go_on_with() {
             assert_eq!(Some(result.is_ok()), was_loaded, "after {after}: {result:?}");
             if let Err(failure) = result {
                 let interrupted = ExitStatus::Interrupted(Signal::Interrupt);
-                assert_eq!(failure.error.exit_status(), interrupted, "after {after}: {failure:?}");
+                assert_eq!(failure.error.diagnosis().status, interrupted, "after {after}: {failure:?}");
                 check_aftermath(&world, &failure, &format!("stopped after {after}")).await;
             }
             assert_eq!(world.content(), TableContent::Complete, "after {after}");
@@ -92,7 +92,10 @@ async fn requests_after_stop(scenario: Scenario, operation: Operation) -> u64 {
         })
         .await;
     let failure = result.unwrap().unwrap_err();
-    assert!(matches!(failure.error.exit_status(), ExitStatus::Interrupted(_)), "{operation:?}: {failure:?}");
+    assert!(
+        matches!(failure.error.diagnosis().status, ExitStatus::Interrupted(_)),
+        "{operation:?}: {failure:?}"
+    );
     world.assert_untouched_or_committing(&failure);
     let after = world.control().operation_requests(operation) - at_stop.unwrap();
     check_aftermath(&world, &failure, &format!("{operation:?}")).await;

@@ -195,9 +195,9 @@ fn a_commit_whose_end_is_unknown_needs_a_person() {
             for _ in 0..2 {
                 let failure = world.run().await.unwrap_err();
                 assert!(matches!(failure.error, RunError::LegacyCommit { .. }), "{context}: {failure:?}");
-                assert_eq!(failure.error.exit_status(), ExitStatus::NeedsAttention, "{context}");
+                assert_eq!(failure.error.diagnosis().status, ExitStatus::NeedsAttention, "{context}");
                 assert_eq!(failure.recovery, RecoveryState::Unknown, "{context}");
-                assert!(failure.error.hint().unwrap().contains(SESSION), "{context}");
+                assert!(failure.error.diagnosis().hint.unwrap().contains(SESSION), "{context}");
             }
             assert_eq!(world.control().row_count(world.database(), TABLE), rows, "{context}");
             assert_eq!(

@@ -58,7 +58,7 @@ impl Store {
 
 #[track_caller]
 fn assert_lost(failure: &RunFailure, at_page: u64, expected: LoyaltyCounts) {
-    assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
+    assert_eq!(failure.error.diagnosis().status, ExitStatus::DataRefused);
     let RunError::Yotpo(YotpoError::LoyaltyLost { page, counts, without_filters: false }) = failure.error
     else {
         panic!("{failure:?}")
@@ -128,7 +128,7 @@ fn without_the_check_what_was_stored_is_used_and_loaded_as_it_is() {
             panic!("{failure:?}")
         };
         assert_eq!(customers, 20, "page 2 is stored, too");
-        let words = failure.error.hint().unwrap();
+        let words = failure.error.diagnosis().hint.unwrap();
         let (first, last) =
             (words.find("check in Yotpo").unwrap(), words.find("--loyalty-check off").unwrap());
         assert!(first < last, "{words}");

@@ -151,7 +151,7 @@ fn an_attempt_can_be_interrupted() {
         attempt.interrupt();
         attempt.resume();
         let failure = attempt.end().await.unwrap().unwrap_err();
-        assert_eq!(failure.error.exit_status().code(), 130);
+        assert_eq!(failure.error.diagnosis().status.code(), 130);
         world.assert_untouched();
     });
 }

@@ -92,7 +92,7 @@ fn counters_that_never_come_end_the_run_before_its_ballot() {
     on_virtual_time(async move || {
         let world = World::start(scenario).await;
         let failure = world.run().await.unwrap_err();
-        assert_eq!(failure.error.exit_status().code(), 5, "{failure:?}");
+        assert_eq!(failure.error.diagnosis().status.code(), 5, "{failure:?}");
         assert_eq!(world.control().operation_requests(Operation::CreateSession), 1, "there is no ballot");
         world.assert_untouched();
     });

@@ -56,7 +56,7 @@ fn a_call_that_never_works_ends_the_run_with_a_true_aftermath() {
                 assert!(left.is_empty() || *operation == Operation::DeleteSession, "{context} {left:?}");
             }
             Err(failure) => {
-                assert_ne!(failure.error.exit_status(), ExitStatus::Bug, "{context} {failure:?}");
+                assert_ne!(failure.error.diagnosis().status, ExitStatus::Bug, "{context} {failure:?}");
                 check_aftermath(&world, &failure, &context).await;
             }
         }
@@ -75,7 +75,7 @@ fn a_service_that_is_down_ends_the_run_in_minutes() {
                 let world = World::start(Scenario::replace()).await;
                 world.control().set_faults(plan(service, FaultTarget::Every, kind.clone()));
                 let failure = world.run().await.unwrap_err();
-                assert_eq!(failure.error.exit_status(), status, "{kind:?} {failure:?}");
+                assert_eq!(failure.error.diagnosis().status, status, "{kind:?} {failure:?}");
                 world.assert_untouched();
                 assert!(told(&failure).contains("--max-retries 8 used up"), "{}", told(&failure));
                 assert!(world.clock.now() < Duration::from_secs(30 * 60), "{:?}", world.clock.now());
@@ -103,7 +103,7 @@ fn a_service_that_is_sick_uses_up_its_budget() {
         let faults = (1..4_000).filter(|ordinal| ordinal % 8 != 0).map(hit).collect();
         world.control().set_faults(FaultPlan { faults });
         let failure = world.run().await.unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::YotpoFailed);
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::YotpoFailed);
         assert!(told(&failure).contains("retry budget is used up"), "{}", told(&failure));
         assert!(world.control().requests(Service::Yotpo) < 400);
         world.assert_untouched();
@@ -137,8 +137,12 @@ fn wrong_credentials_are_refused_at_once_and_nothing_is_made() {
                 settings.yotpo.client_secret = "wrong".to_owned().into();
             }
             let failure = world.run_as(&settings).await.unwrap_err();
-            assert_eq!(failure.error.exit_status(), ExitStatus::Refused, "{failure:?}");
-            assert!(failure.error.hint().unwrap().contains(variable), "{:?}", failure.error.hint());
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused, "{failure:?}");
+            assert!(
+                failure.error.diagnosis().hint.unwrap().contains(variable),
+                "{:?}",
+                failure.error.diagnosis().hint
+            );
             assert_eq!(failure.recovery, RecoveryState::NothingCreated);
             assert_eq!(world.control().operation_requests(operation), 1);
             world.assert_untouched();
@@ -154,9 +158,9 @@ fn a_store_or_a_database_that_does_not_exist_is_named() {
         let mut settings = world.settings();
         settings.yotpo.store = "elsewhere".parse().unwrap();
         let failure = world.run_as(&settings).await.unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::Refused, "{failure:?}");
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused, "{failure:?}");
         let failure = world.run_with(&[("database", "nowhere")]).await.unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::Usage, "{failure:?}");
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::Usage, "{failure:?}");
         assert!(told(&failure).contains("database nowhere was not found"), "{}", told(&failure));
         assert_eq!(failure.recovery, RecoveryState::NothingCreated);
     });
@@ -169,7 +173,7 @@ fn a_new_token_that_is_refused_again_and_again_ends_the_run() {
         let kind = FaultKind::Status(401, None);
         world.control().set_faults(plan(Service::Yotpo, FaultTarget::EveryOf(Operation::Customers), kind));
         let failure = world.run().await.unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::Refused, "{failure:?}");
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused, "{failure:?}");
         assert_eq!(world.control().operation_requests(Operation::AccessToken), 3);
         assert_eq!(failure.recovery, RecoveryState::NothingCreated);
     });

@@ -43,7 +43,7 @@ fn both_modes() -> [Scenario; 2] {
 fn assert_superseded(failure: &RunFailure, context: &str) {
     let is_superseded = matches!(failure.error, RunError::Ended { ending: Ending::Superseded, .. });
     assert!(is_superseded, "{context}: {failure:?}");
-    assert_eq!(failure.error.exit_status(), ExitStatus::AlreadyRunning, "{context}");
+    assert_eq!(failure.error.diagnosis().status, ExitStatus::AlreadyRunning, "{context}");
     assert_eq!(failure.recovery, RecoveryState::Unknown, "{context}");
 }
 
@@ -213,7 +213,7 @@ fn with_a_run_id_a_superseded_run_stays_superseded_and_another_id_loads() {
             }
             let failure = world.run_with(&id).await.unwrap_err();
             assert_superseded(&failure, "the same id");
-            assert!(failure.error.hint().unwrap().contains("new --run-id"));
+            assert!(failure.error.diagnosis().hint.unwrap().contains("new --run-id"));
             assert_eq!(world.control().row_count(world.database(), TABLE), Some(0));
         }
         world.run_with(&[("run-id", "the-next-day")]).await.unwrap();

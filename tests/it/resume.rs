@@ -52,7 +52,7 @@ fn a_stored_page_is_never_fetched_twice() {
         on_virtual_time(async || {
             let world = World::start(scenario).await;
             let failure = world.interrupted_run(2).await;
-            assert_eq!(failure.error.exit_status().code(), 130);
+            assert_eq!(failure.error.diagnosis().status.code(), 130);
             let stored = world.saved().unwrap();
             let session = world.own_session();
             let pages = stored.position.page();
@@ -251,7 +251,7 @@ fn cursors_that_are_refused_again_and_again_are_an_error() {
         world.interrupted_run(2).await;
         world.control().invalidate_cursors();
         let failure = run_with_short_lived_cursors(&world).await;
-        assert_eq!(failure.error.exit_status(), ExitStatus::YotpoFailed, "{failure:?}");
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::YotpoFailed, "{failure:?}");
         world.assert_untouched();
         world.run().await.unwrap();
         world.assert_complete();
@@ -273,7 +273,7 @@ fn a_cursor_that_is_refused_in_the_middle_of_a_new_run_is_an_error() {
             Verdict::GoOn
         });
         let failure = result.await.unwrap().unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::YotpoFailed);
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::YotpoFailed);
         world.assert_untouched();
         world.run().await.unwrap();
         world.assert_complete();
@@ -312,7 +312,7 @@ fn resuming_while_treasure_data_is_down_keeps_what_is_saved() {
             let down = Fault { service: Service::TreasureData, target: FaultTarget::Every, kind };
             world.control().set_faults(FaultPlan { faults: vec![down] });
             let failure = world.run().await.unwrap_err();
-            assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed);
             assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
             assert_eq!(world.saved(), before);
             world.control().set_faults(FaultPlan::none());

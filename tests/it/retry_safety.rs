@@ -253,7 +253,11 @@ fn a_change_that_is_answered_with_404_is_not_taken_for_done() {
             world.control().set_faults(FaultPlan { faults: vec![fault] });
             // It does not say what is missing, so that nothing can be concluded from it.
             let failure = world.run().await.expect_err(&context);
-            assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed, "{context} {failure:?}");
+            assert_eq!(
+                failure.error.diagnosis().status,
+                ExitStatus::TreasureDataFailed,
+                "{context} {failure:?}"
+            );
             world.assert_untouched();
             check_aftermath(&world, &failure, &context).await;
         });
@@ -324,7 +328,7 @@ fn a_winner_that_is_gone_before_its_commit_needs_attention() {
             .unwrap_err();
             let RunError::Ended { ending, .. } = &failure.error else { panic!("{failure:?}") };
             assert_eq!(*ending, Ending::WinnerGone);
-            assert_eq!(failure.error.exit_status(), ExitStatus::NeedsAttention);
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::NeedsAttention);
             assert_eq!(failure.recovery, RecoveryState::Unknown);
             world.assert_untouched();
         });

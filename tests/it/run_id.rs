@@ -221,7 +221,7 @@ fn a_run_whose_load_failed_is_loaded_by_a_machine_that_knows_nothing_of_it() {
                 let fault = Fault::on(Operation::PerformSession, 1, FaultKind::FailImport);
                 world.control().set_faults(FaultPlan { faults: vec![fault] });
                 let failure = world.run_with(ID).await.unwrap_err();
-                assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
+                assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed);
                 assert!(failure.is_shared);
                 if lost {
                     world.lose_state();
@@ -259,8 +259,8 @@ fn a_run_id_that_is_too_old_is_refused_whether_the_state_is_there_or_not() {
                     matches!(failure.error, RunError::Ended { ending: Ending::RunTooOld, .. }),
                     "{failure:?}"
                 );
-                assert_eq!(failure.error.exit_status(), ExitStatus::NeedsAttention);
-                assert!(failure.error.hint().unwrap().contains("new --run-id"));
+                assert_eq!(failure.error.diagnosis().status, ExitStatus::NeedsAttention);
+                assert!(failure.error.diagnosis().hint.unwrap().contains("new --run-id"));
                 world.assert_untouched();
                 let left = world.control().sessions();
                 assert_eq!(left.len(), 1, "nothing was begun: {left:?}");
@@ -302,7 +302,7 @@ fn a_run_that_a_newer_one_replaced_says_so_and_changes_nothing() {
                 matches!(failure.error, RunError::Ended { ending: Ending::Superseded, .. }),
                 "{failure:?}"
             );
-            assert_eq!(failure.error.exit_status(), ExitStatus::AlreadyRunning);
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::AlreadyRunning);
             assert_eq!(failure.recovery, RecoveryState::Unknown);
             let time = i64::try_from(newer.ingestion_time.unwrap()).unwrap();
             let table = world.control().verify_table(world.database(), TABLE, time..=time).unwrap();
@@ -327,7 +327,7 @@ fn a_paused_run_does_not_put_its_rows_over_those_of_a_newer_one() {
         let newer = world.run_with(&[("run-id", "the-next-day")]).await.unwrap();
         world.store().save_run(&paused).unwrap();
         let failure = world.run_with(ID).await.unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::AlreadyRunning, "{failure:?}");
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::AlreadyRunning, "{failure:?}");
         let time = i64::try_from(newer.ingestion_time.unwrap()).unwrap();
         let table = world.control().verify_table(world.database(), TABLE, time..=time).unwrap();
         assert!(table.is_exact(), "{table:?}");

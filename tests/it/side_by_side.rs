@@ -94,7 +94,9 @@ async fn lives(world: &World, reader: Reader, seed: u64) -> Option<RunReport> {
         let attempt = machine.start_watched(&machine.settings(&[("run-id", "one")]), look);
         match troubled(world, &mut random, attempt).await {
             Some(Ok(report)) => return Some(report),
-            Some(Err(failure)) => assert_ne!(failure.error.exit_status(), ExitStatus::Bug, "{failure:?}"),
+            Some(Err(failure)) => {
+                assert_ne!(failure.error.diagnosis().status, ExitStatus::Bug, "{failure:?}")
+            }
             None => {
                 if random.bool() {
                     machine.lose_state();

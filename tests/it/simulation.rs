@@ -233,7 +233,7 @@ fn five_random_faults_load_exactly_the_source_or_leave_the_table_untouched() {
         match world.run().await {
             Ok(_) => assert_eq!(world.content(), TableContent::Complete, "seed {seed}"),
             Err(failure) => {
-                assert_ne!(failure.error.exit_status().code(), 0);
+                assert_ne!(failure.error.diagnosis().status.code(), 0);
                 check_aftermath(&world, &failure, &format!("seed {seed}")).await;
             }
         }

@@ -196,7 +196,7 @@ fn a_failed_load_is_tried_once_a_process() {
             world.control().set_faults(FaultPlan { faults: vec![fail(1), fail(2)] });
             for jobs in [1, 2] {
                 let failure = world.run().await.unwrap_err();
-                assert_eq!(failure.error.exit_status(), ExitStatus::TreasureDataFailed);
+                assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed);
                 assert!(
                     matches!(failure.error, RunError::Ended { ending: Ending::LoadFailed, .. }),
                     "{failure:?}"
@@ -279,7 +279,7 @@ fn rows_that_somebody_else_committed_are_not_taken_for_a_complete_load() {
         assert!((1..100).contains(&rows), "{rows}");
         for _ in 0..2 {
             let failure = world.run().await.unwrap_err();
-            assert_eq!(failure.error.exit_status(), ExitStatus::NeedsAttention);
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::NeedsAttention);
             assert_eq!(failure.recovery, RecoveryState::Unknown, "{failure:?}");
             assert_eq!(world.control().row_count(world.database(), TABLE), Some(rows));
         }
@@ -303,7 +303,7 @@ fn a_winner_that_is_gone_is_reported_and_nothing_is_loaded() {
             assert!(world.control().remove_session(&world.own_session()));
             for _ in 0..2 {
                 let failure = world.run().await.unwrap_err();
-                assert_eq!(failure.error.exit_status(), ExitStatus::NeedsAttention);
+                assert_eq!(failure.error.diagnosis().status, ExitStatus::NeedsAttention);
                 assert!(
                     matches!(failure.error, RunError::Ended { ending: Ending::WinnerGone, .. }),
                     "{failure:?}"

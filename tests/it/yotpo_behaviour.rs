@@ -99,7 +99,7 @@ fn lost_loyalty_data_is_refused_and_nothing_is_loaded() {
     on_virtual_time(async || {
         let world = World::start(scenario).await;
         let failure = world.run().await.unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::DataRefused);
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::DataRefused);
         assert!(
             matches!(failure.error, RunError::Yotpo(YotpoError::LoyaltyLost { page: 2, .. })),
             "{failure:?}"
@@ -115,7 +115,7 @@ fn a_cursor_that_repeats_is_an_error_and_nothing_is_loaded() {
     on_virtual_time(async || {
         let world = World::start(scenario).await;
         let failure = world.run().await.unwrap_err();
-        assert_eq!(failure.error.exit_status(), ExitStatus::YotpoFailed);
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::YotpoFailed);
         assert!(matches!(failure.error, RunError::Yotpo(YotpoError::RepeatedCursor { .. })), "{failure:?}");
         assert_eq!(failure.recovery, RecoveryState::Deleted);
         world.assert_untouched();

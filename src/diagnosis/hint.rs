@@ -1,0 +1,83 @@
+//! What to do about an error of a run, in words.
+
+use crate::identity::{SessionName, Target};
+use crate::pipeline::{GuardError, RunError, STATE_FOLDER_HINT};
+use crate::run::decide::Ending;
+
+/// What the user can do next.
+pub(super) fn hint(error: &RunError) -> Option<String> {
+    match error {
+        RunError::Yotpo(error) => Some(error.hint().to_owned()),
+        RunError::TreasureData(error) => Some(error.hint()),
+        RunError::Denied => Some(
+            "check the permissions of TD_API_KEY: replace needs full access, append the right to import".to_owned(),
+        ),
+        RunError::Customer { .. } => Some(
+            "look at that customer in Yotpo; --quarantine-dir keeps such customers, --max-error-records leaves \
+             them out; what is stored is resumed"
+                .to_owned(),
+        ),
+        RunError::Guard(GuardError::Shrunk { .. }) => {
+            Some("look at the store in Yotpo; use a smaller --min-rows-ratio to override".to_owned())
+        }
+        RunError::Guard(_) => Some("look at the store in Yotpo".to_owned()),
+        RunError::CountsDiffer { session, .. } => Some(format!(
+            "the records that could not be read: td import:error_records {session}; use --max-error-records to \
+             leave them out"
+        )),
+        RunError::Ended { ending: Ending::NoTarget, target, .. } => {
+            let Target { database, table, .. } = &**target;
+            Some(format!("create it with a key that may: td table:create {database} {table}; then run again"))
+        }
+        RunError::Ended { ending, session, job_id, .. } => {
+            Some(hint_of_ending(*ending, session.as_ref(), job_id.as_deref()))
+        }
+        RunError::TookTooLong { session, .. } => {
+            Some(format!("look at it with: td import:show {session}; --perform-timeout allows more time"))
+        }
+        RunError::AlreadyLoaded { .. } => Some("use another --run-id to load the customers once more".to_owned()),
+        RunError::LegacyCommit { session } => Some(format!(
+            "look at it with: td import:show {session}, and whether the table's newest `time` is that run's; then: \
+             yotpo-td runs abandon, and sync again if the rows are not there"
+        )),
+        RunError::State(_) => Some(STATE_FOLDER_HINT.to_owned()),
+        RunError::Quarantine(_) => {
+            Some("check the folder --quarantine-dir (YOTPO_TD_QUARANTINE_DIR), its disk and permissions".to_owned())
+        }
+        RunError::Clock(_) | RunError::ClockOutOfRange => Some("correct the machine's clock".to_owned()),
+        RunError::Interrupted(_) => None,
+        RunError::Name(_) | RunError::Bug(_) => {
+            Some("please report it, with the log at --log-level debug".to_owned())
+        }
+    }
+}
+
+fn hint_of_ending(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>) -> String {
+    let look =
+        session.map_or_else(String::new, |session| format!("look at it with: td import:show {session}"));
+    match (ending, job_id) {
+        (Ending::LoadFailed, Some(job)) => {
+            format!("the job's output in the console says why: td job:show {job}; then run again")
+        }
+        (Ending::LoadFailed | Ending::LoadStuck | Ending::CommitFailed, _) => {
+            "run it again; if it persists, ask Treasure Data's support with the session's name".to_owned()
+        }
+        (Ending::PublishFailed | Ending::NoProgress, _) => {
+            "run it again; if it persists, ask Treasure Data's support".to_owned()
+        }
+        (Ending::Superseded, _) => "to load the customers of now, use a new --run-id".to_owned(),
+        (Ending::AbandonedByOthers, _) => "to load the customers after all, start it again".to_owned(),
+        (Ending::RunTooOld, _) => "use a new --run-id".to_owned(),
+        (Ending::NoTableIds, _) => {
+            "use a key with full access; --without-table-ids accepts that a recreated table is not noticed"
+                .to_owned()
+        }
+        (Ending::OtherProtocol(_), _) => {
+            "use the same version of yotpo-td for all attempts of a run".to_owned()
+        }
+        (Ending::WinnerGone | Ending::WinnerChanged | Ending::ForeignBallot | Ending::CountsDiffer, _) => {
+            look
+        }
+        _ => "please report it, with the log at --log-level debug".to_owned(),
+    }
+}

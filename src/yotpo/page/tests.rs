@@ -1,0 +1,204 @@
+use super::*;
+use crate::http::DelayHint;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+fn read(body: &str) -> Result<Page, BodyProblem> {
+    read_bytes(body.as_bytes())
+}
+
+fn read_bytes(body: &[u8]) -> Result<Page, BodyProblem> {
+    let response = Response {
+        status: StatusCode::OK,
+        headers: HeaderMap::new(),
+        body: Bytes::copy_from_slice(body),
+        delay: DelayHint::default(),
+    };
+    Page::read(&response, IngestionTime::MAX)
+}
+
+/// The rows of customers that are on their own.
+fn rows(customers: &[&str]) -> Rows {
+    let row = |customer: &&str| {
+        let mut row = Vec::new();
+        Encoder::new(IngestionTime::MAX).encode(customer, &mut row).unwrap();
+        row
+    };
+    customers.iter().map(row).collect()
+}
+
+fn next(body: &str) -> Option<String> {
+    read(body).unwrap().next().map(|cursor| cursor.as_str().to_owned())
+}
+
+#[test]
+fn each_customer_is_a_row_or_refused_at_its_place() {
+    let body = r#" {"x" :[{"customers":1}], "customers" : [ {"a" : 1.10} , null,{"b":"\u00e9"},[{}] , {} ] , "y":2} "#;
+    let page = read(body).unwrap();
+    assert_eq!(page.customers(), 5);
+    let (found, refused) = page.into_rows();
+    assert_eq!(found, rows(&[r#"{"a":1.10}"#, r#"{"b":"\u00e9"}"#, "{}"]));
+    let refused: Vec<_> =
+        refused.iter().map(|refused| (refused.position, refused.reason, &*refused.customer)).collect();
+    let reason = RowError::NotAnObject;
+    assert_eq!(refused, [(2, reason, "null"), (4, reason, "[{}]")]);
+}
+
+#[test]
+fn keys_are_known_however_they_are_spelled_and_never_twice() {
+    let page = read(r#"{"\u0063ustomers":[{}],"paginatio\u006e":{"next_page_info":"a"}}"#).unwrap();
+    assert_eq!((page.customers(), page.next().map(PageCursor::as_str)), (1, Some("a")));
+    for twice in [
+        r#"{"customers":[],"customers":[]}"#,
+        r#"{"customers":[],"\u0063ustomers":[]}"#,
+        r#"{"pagination":null,"customers":[],"pagination":null}"#,
+    ] {
+        assert!(read(twice).is_err(), "{twice}");
+    }
+}
+
+#[test]
+fn every_form_of_no_cursor_is_the_last_page() {
+    for tail in [
+        "",
+        r#","pagination":null"#,
+        r#","pagination":{}"#,
+        r#","pagination":{"next_page_info":null}"#,
+        r#","pagination":{"next_page_info":""}"#,
+    ] {
+        assert_eq!(next(&format!(r#"{{"customers":[]{tail}}}"#)), None, "{tail}");
+    }
+}
+
+#[test]
+fn an_end_with_pagination_is_told_from_one_without() {
+    for (tail, expected) in [
+        ("", Some(EndedBy::ShortPage)),
+        (r#","pagination":null"#, Some(EndedBy::ShortPage)),
+        (r#","pagination":{}"#, Some(EndedBy::LastPage)),
+        (r#","pagination":{"next_page_info":null}"#, Some(EndedBy::LastPage)),
+        (r#","pagination":{"next_page_info":""}"#, Some(EndedBy::LastPage)),
+        (r#","pagination":{"next_page_info":"a"}"#, None),
+    ] {
+        assert_eq!(read(&format!(r#"{{"customers":[{{}}]{tail}}}"#)).unwrap().ended_by(), expected, "{tail}");
+    }
+}
+
+#[test]
+fn a_page_that_reports_an_error_is_none_and_its_words_are_not_kept() {
+    for body in [
+        r#"{"customers":[],"errors":[{"message":"ann@example.com"}]}"#,
+        r#"{"error":"ann@example.com","customers":[{}],"pagination":{"next_page_info":"a"}}"#,
+        r#"{"customers":[{}],"status":{"code":500,"message":"ann@example.com"},"pagination":null}"#,
+        r#"{"\u0065rror":"ann@example.com","customers":[{}]}"#,
+        r#"{"errors":[{"message":"ann@example.com"}]}"#,
+    ] {
+        let problem = read(body).unwrap_err();
+        assert!(matches!(problem, BodyProblem::ReportsError), "{body} {problem:?}");
+    }
+    let fine =
+        r#"{"error":null,"errors":[],"status":{"code":200},"customers":[{"error":"x"}],"pagination":null}"#;
+    assert_eq!(read(fine).unwrap().customers(), 1);
+}
+
+#[test]
+fn a_cursor_is_found_wherever_the_pagination_stands() {
+    assert_eq!(next(r#"{"pagination":{"next_page_info":"a%3D"},"customers":[]}"#).as_deref(), Some("a="));
+    assert_eq!(next(r#"{"customers":[{}],"pagination":{"next_page_info":"a\/b"}}"#).as_deref(), Some("a/b"));
+    assert_eq!(next(r#"{"customers":[],"pagination":{"next_page_info":12}}"#).as_deref(), Some("12"));
+}
+
+#[test]
+fn room_for_rows_is_an_eighth_more_and_never_wasteful() {
+    for answer in [0, 1, 7, 100, 1_000, 97_800, 116_508, 116_509, 1_000_000, 64 << 20] {
+        let (room, least) = (room_for_rows(answer), answer + answer / 8);
+        assert!((least..=least + least / 2 + 1).contains(&room), "{room} for {answer}");
+    }
+    assert_eq!((room_for_rows(90_000), room_for_rows(116_000)), (128 << 10, 128 << 10));
+}
+
+#[test]
+fn debug_output_hides_the_customers() {
+    let page = read(r#"{"customers":[{"email":"ann@example.com"}],"pagination":null}"#).unwrap();
+    assert_eq!(format!("{page:?}"), "Page(1 customers, None)");
+}
+
+#[test]
+fn text_that_is_no_utf8_is_refused_without_being_quoted() {
+    let problem = read_bytes(b"{\"customers\":[{\"a\":\"\xff\"}]}").unwrap_err().to_string();
+    assert!(problem.contains("not UTF-8") && problem.contains("index 20"), "{problem}");
+}
+
+#[test]
+fn bodies_that_are_not_a_page_are_refused_without_being_quoted() {
+    for body in [
+        "",
+        "<html>",
+        "rate limit exceeded",
+        r#"{"errors":[{"message":"ann@example.com"}]}"#,
+        r#"{"customers":null}"#,
+        r#"{"customers":{}}"#,
+        r#"{"customers":[],"pagination":{"next_page_info":{"a":1}}}"#,
+        r#"{"customers":[],"pagination":7}"#,
+        r#"{"customers":[],"pagination":["cursor"]}"#,
+        "[[],null]",
+        r#"{"customers":[{"email":"ann@example.com"#,
+        r#"{"customers":[]} trailing"#,
+        r#"{"customers":[]}}"#,
+        r#"{"customers":[{}}"#,
+        r#"{"customers":[{},]}"#,
+        r#"{"customers":[{} {}]}"#,
+        r#"{"customers":[{"id":?}],"pagination":null}"#,
+        r#"{"customers":[],}"#,
+        r#"{"customers":[] "pagination":null}"#,
+        r#"{"customers" []}"#,
+        r#"{"customers":[],"x":nul}"#,
+        r#"{"customers":[],1:2}"#,
+        "{}",
+    ] {
+        let problem = read(body).unwrap_err().to_string();
+        assert!(!problem.contains("ann@"), "{problem}");
+        assert!(!problem.contains("nested too deeply"), "serde takes {body}");
+    }
+}
+
+#[test]
+fn nesting_without_end_is_no_danger() {
+    let deep = 1_000_000;
+    let body = format!(r#"{{"customers":[{}{}]}}"#, "[".repeat(deep), "]".repeat(deep));
+    let page = read(&body).unwrap();
+    assert_eq!(page.customers_with_loyalty_data(), 0);
+    let (rows, refused) = page.into_rows();
+    assert!(rows.is_empty());
+    assert_eq!(refused.iter().map(|refused| refused.customer.len()).collect::<Vec<_>>(), [2 * deep]);
+    assert!(read(&format!(r#"{{"customers":[{}"#, "[".repeat(deep))).is_err());
+    let deep = 2 * deep;
+    let problem =
+        read(&format!(r#"{{"customers":[{}{}]}}"#, "[".repeat(deep), "]".repeat(deep))).unwrap_err();
+    assert!(problem.to_string().contains("nested too deeply"), "{problem}");
+    // What nobody looks at may be as deep as it likes.
+    let page = read(&format!(r#"{{"x":{}{},"customers":[]}}"#, "[".repeat(deep), "]".repeat(deep)));
+    assert_eq!(page.unwrap().customers(), 0);
+}
+
+#[test]
+fn customers_without_end_are_no_page() {
+    let body = |count: usize| format!(r#"{{"customers":[{}]}}"#, vec!["1"; count].join(","));
+    assert_eq!(read(&body(MOST_CUSTOMERS)).unwrap().customers(), MOST_CUSTOMERS);
+    let problem = read(&body(MOST_CUSTOMERS + 1)).unwrap_err().to_string();
+    assert!(problem.contains("more than 100000 customers"), "{problem}");
+}
+
+#[test]
+fn customers_with_loyalty_data_are_counted() {
+    for (customers, expected) in [
+        ("", 0),
+        (r#"{"yotpo_loyalty":null},{"email":"yotpo_loyalty"}"#, 0),
+        (r#"null,7,{"a":{"yotpo_loyalty":{}}}"#, 0),
+        (r#"[{"yotpo_loyalty":{"points":1}}]"#, 0),
+        (r#"{"a":1},{"yotpo_loyalty":{"points":0}}, { "yotpo_loyalty" : {} }"#, 2),
+    ] {
+        let page = read(&format!(r#"{{"customers":[{customers}]}}"#)).unwrap();
+        assert_eq!(page.customers_with_loyalty_data(), expected, "{customers}");
+    }
+}
