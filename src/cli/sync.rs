@@ -12,16 +12,16 @@ use super::closing::{Closing, LAST_CHECKPOINT, RunLabels};
 use super::command::flags;
 use super::runtime::{client_runtime, serving_runtime};
 use super::sandbox::EmbeddedSandbox;
-use super::summary;
+use super::summary::{self, counting_query};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{Layers, LogFormat, Settings, SummaryFormat};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::http::{CallError, NoRootCertificates, Trust};
-use crate::identity::RunId;
+use crate::identity::{RunId, Target};
 use crate::pipeline::{
-    Outcome, Progress, RecoveryState, RunError, RunFailure, RunReport, STATE_FOLDER_HINT, run,
+    Outcome, Progress, RecoveryState, RowsInQuestion, RunError, RunFailure, RunReport, STATE_FOLDER_HINT, run,
 };
 use crate::run::decide::Ending;
 use crate::signal::{self, Signal};
@@ -152,6 +152,12 @@ impl SyncCommand<'_> {
             }
             None => (&failure.error, failure.error.diagnosis()),
         };
+        let diagnosis = match failure.rows_in_question {
+            Some(rows) if diagnosis.status == ExitStatus::NeedsAttention => {
+                diagnosis.with_hint(&how_to_count(&settings.load.target, rows))
+            }
+            _ => diagnosis,
+        };
         let closing = Closing { error, diagnosis, saved, next_command, run };
         if settings.summary == SummaryFormat::Json {
             write_stdout(&summary::of_failure(&closing, &progress.snapshot()));
@@ -240,6 +246,12 @@ impl SyncCommand<'_> {
         closing.write(self.format);
         closing.diagnosis.status
     }
+}
+
+/// How to find out whether the run's rows are in the table.
+fn how_to_count(target: &Target, rows: RowsInQuestion) -> String {
+    let expected = rows.expected.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
+    format!("{} -- {expected} when they are there", counting_query(target, rows.ingestion_time))
 }
 
 /// Another process loads the same target.

@@ -183,6 +183,27 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_every_code_as_it_is() {
+        let documented: Vec<_> = include_str!("../../docs/errors.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(name, rest)| (name, rest.split('|').map(str::trim).skip(1).take(2).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(documented.len(), Code::ALL.len());
+        for code in Code::ALL {
+            let status = match code.status() {
+                ExitStatus::Interrupted(_) => "130, 143".to_owned(),
+                status => status.code().to_string(),
+            };
+            let again = if code.is_retryable() { "yes" } else { "no" };
+            assert!(
+                documented.contains(&(code.name(), vec![status.as_str(), again])),
+                "{code:?}: {documented:?}"
+            );
+        }
+    }
+
+    #[test]
     fn what_a_person_must_change_is_not_tried_again() {
         let retryable: Vec<_> =
             Code::ALL.iter().filter(|code| code.is_retryable()).map(|code| code.name()).collect();

@@ -33,6 +33,16 @@ impl Diagnosis {
         Self { code, status: code.status(), hint }
     }
 
+    /// Adds something to do.
+    #[must_use]
+    pub fn with_hint(mut self, further: &str) -> Self {
+        self.hint = Some(match self.hint {
+            Some(hint) => format!("{hint}; {further}"),
+            None => further.to_owned(),
+        });
+        self
+    }
+
     /// A signal ended the program.
     pub fn interrupted(signal: Signal) -> Self {
         Self { code: Code::Interrupted, status: ExitStatus::Interrupted(signal), hint: None }

@@ -38,7 +38,7 @@ pub use housekeeping::{Orphan, OrphanKind, Verdict, abandon, find_orphans, marke
 pub use outcome::{Outcome, RunReport};
 pub use progress::{Phase, Progress, ProgressSnapshot};
 pub use quarantine::QuarantineError;
-pub use recovery::{RecoveryState, RunFailure};
+pub use recovery::{RecoveryState, RowsInQuestion, RunFailure};
 pub use run::run;
 pub use settings::{
     AbandonSettings, LoadSettings, PartSettings, ReplaceGuards, ResumePolicy, ResumeSettings,

@@ -54,8 +54,28 @@ pub struct RunFailure {
     pub error: RunError,
     /// What is left.
     pub recovery: RecoveryState,
+    /// The rows of which it may have to be found out whether they are in the table.
+    pub rows_in_question: Option<RowsInQuestion>,
     /// Whether other attempts of the run may be at work, or have loaded it: then nothing can be said of the table.
     pub is_shared: bool,
+}
+
+/// Rows that can be counted in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsInQuestion {
+    /// Their `time`.
+    pub ingestion_time: u64,
+    /// How many there should be, where that is known.
+    pub expected: Option<u64>,
+}
+
+impl RowsInQuestion {
+    /// Those of a run's set, when it has one.
+    pub(super) fn of(state: &RunState) -> Option<Self> {
+        let set = state.set?;
+        let expected = set.totals.map(|totals| totals.valid.saturating_sub(state.error_records));
+        Some(Self { ingestion_time: set.nonce.time(), expected })
+    }
 }
 
 impl RecoveryState {

@@ -10,7 +10,7 @@ use super::guards::warn_of_stricter_limits;
 use super::housekeeping::sweep_stale_runs;
 use super::outcome::{Outcome, RunReport};
 use super::progress::Progress;
-use super::recovery::{RunFailure, recover};
+use super::recovery::{RowsInQuestion, RunFailure, recover};
 use super::start::{Start, decide_start, load_attempt};
 use super::steps::{Executor, WinnerFacts, cancel_on_stop, remove_set};
 use super::survey::as_winner;
@@ -60,18 +60,19 @@ pub async fn run(
                 tracing::warn!(run_id = %run.names.run_id, "Yotpo no longer accepts the saved cursor, starting over");
                 may_start_over = false;
                 if let Err(error) = start_over(&mut run).await {
-                    let recovery = recover(&run, &error).await;
-                    let run_id = run.names.run_id.clone();
-                    return Err(RunFailure { run_id, error, recovery, is_shared });
+                    return Err(failed(&run, error, is_shared).await);
                 }
             }
-            Err(error) => {
-                let recovery = recover(&run, &error).await;
-                let run_id = run.names.run_id.clone();
-                return Err(RunFailure { run_id, error, recovery, is_shared });
-            }
+            Err(error) => return Err(failed(&run, error, is_shared).await),
         }
     }
+}
+
+/// Cleans up behind a run that failed, or keeps what the next one can use.
+async fn failed(run: &Run<'_>, error: RunError, is_shared: bool) -> RunFailure {
+    let rows_in_question = RowsInQuestion::of(&run.journal.state());
+    let recovery = recover(run, &error).await;
+    RunFailure { run_id: run.names.run_id.clone(), error, recovery, rows_in_question, is_shared }
 }
 
 /// How a run ended well.
@@ -309,6 +310,7 @@ async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
 fn failed_to_start(run_id: RunId, error: RunError, store: &StateStore, is_shared: bool) -> RunFailure {
     let saved = store.run().ok().flatten();
     let recovery = super::recovery::of_saved(saved.as_ref(), &error);
+    let rows_in_question = saved.as_ref().and_then(RowsInQuestion::of);
     let run_id = saved.map_or(run_id, |saved| saved.run_id);
-    RunFailure { run_id, error, recovery, is_shared }
+    RunFailure { run_id, error, recovery, rows_in_question, is_shared }
 }

@@ -95,7 +95,7 @@ async fn lives(world: &World, reader: Reader, seed: u64) -> Option<RunReport> {
         match troubled(world, &mut random, attempt).await {
             Some(Ok(report)) => return Some(report),
             Some(Err(failure)) => {
-                assert_ne!(failure.error.diagnosis().status, ExitStatus::Bug, "{failure:?}")
+                assert_ne!(failure.error.diagnosis().status, ExitStatus::Bug, "{failure:?}");
             }
             None => {
                 if random.bool() {
