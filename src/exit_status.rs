@@ -33,7 +33,7 @@ pub enum ExitStatus {
 
 impl ExitStatus {
     /// Every status, in the order of its code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Success,
         Self::Bug,
         Self::Usage,
@@ -44,6 +44,7 @@ impl ExitStatus {
         Self::DataRefused,
         Self::AlreadyRunning,
         Self::NeedsAttention,
+        Self::Interrupted(Signal::HangUp),
         Self::Interrupted(Signal::Interrupt),
         Self::Interrupted(Signal::Terminate),
     ];
@@ -61,6 +62,7 @@ impl ExitStatus {
             Self::DataRefused => 7,
             Self::AlreadyRunning => 8,
             Self::NeedsAttention => 9,
+            Self::Interrupted(Signal::HangUp) => 129,
             Self::Interrupted(Signal::Interrupt) => 130,
             Self::Interrupted(Signal::Terminate) => 143,
         }
@@ -81,6 +83,7 @@ impl ExitStatus {
             Self::DataRefused => "data refused (guard, error records)",
             Self::AlreadyRunning => "another run is active or has replaced the table",
             Self::NeedsAttention => "needs attention: what was loaded cannot be determined",
+            Self::Interrupted(Signal::HangUp) => "hung up (SIGHUP)",
             Self::Interrupted(Signal::Interrupt) => "interrupted (Ctrl-C)",
             Self::Interrupted(Signal::Terminate) => "terminated (SIGTERM)",
         }
@@ -100,6 +103,6 @@ mod tests {
     #[test]
     fn codes_are_the_published_contract() {
         let codes = ExitStatus::ALL.map(ExitStatus::code);
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130, 143]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 129, 130, 143]);
     }
 }

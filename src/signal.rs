@@ -1,6 +1,6 @@
 //! Signals: being asked to stop.
 //!
-//! Owns the listening for SIGINT and SIGTERM and the one-way "stop was asked for" that everything long-running looks
+//! Owns the listening for SIGINT, SIGTERM and SIGHUP and the one-way "stop was asked for" that everything long-running looks
 //! at. The first request asks for an orderly stop, the second for leaving at once. It does not decide what stopping
 //! means.
 
@@ -21,6 +21,8 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM: sent by schedulers and `kill`.
     Terminate,
+    /// SIGHUP: the terminal or the ssh session went away.
+    HangUp,
 }
 
 impl Signal {
@@ -29,6 +31,7 @@ impl Signal {
         match self {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
+            Self::HangUp => "SIGHUP",
         }
     }
 }
@@ -85,7 +88,7 @@ impl StopSender {
     }
 }
 
-/// Listens for SIGINT and SIGTERM from now on, instead of dying of them.
+/// Listens for SIGINT, SIGTERM and SIGHUP from now on, instead of dying of them.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
@@ -95,6 +98,7 @@ pub fn listen(clock: Clock) -> io::Result<StopRequests> {
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let (sender, requests) = StopRequests::channel();
     tokio::spawn(async move {
         let mut last = None;
@@ -102,6 +106,7 @@ pub fn listen(clock: Clock) -> io::Result<StopRequests> {
             let signal = tokio::select! {
                 Some(()) = interrupt.recv() => Signal::Interrupt,
                 Some(()) = terminate.recv() => Signal::Terminate,
+                Some(()) = hang_up.recv() => Signal::HangUp,
                 else => return,
             };
             // timeout(1) and shells signal a process and its group, which is one request and not two.

@@ -28,13 +28,8 @@ pub(super) fn command() -> Command {
 
 /// The settings that were given as flags.
 pub(super) fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
-    let given = |setting: &Setting| match setting.form {
-        // A command that has not this flag has not its value either.
-        FlagForm::Value => matches.try_get_one::<String>(setting.key).ok()?.cloned(),
-        FlagForm::Switch => {
-            matches.try_get_one::<bool>(setting.key).ok()?.filter(|set| **set).map(|_| "on".to_owned())
-        }
-    };
+    // A command that has not this flag has not its value either.
+    let given = |setting: &Setting| matches.try_get_one::<String>(setting.key).ok()?.cloned();
     SETTINGS.iter().filter_map(|setting| Some((setting.key, given(setting)?))).collect()
 }
 
@@ -66,7 +61,11 @@ fn setting_flag(setting: &Setting) -> Arg {
         .long(setting.key)
         .help(format!("{} [env: {}{default}]", setting.help, setting.variable));
     match setting.form {
-        FlagForm::Switch => flag.action(ArgAction::SetTrue),
+        FlagForm::Switch => flag
+            .value_name(setting.value_name)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("on"),
         // A value may start with a dash; whether it is right is told with all other settings.
         FlagForm::Value => flag.value_name(setting.value_name).allow_hyphen_values(true),
     }
@@ -93,7 +92,7 @@ fn runs_command() -> Command {
     let state_only = |command: Command| settings_of(command, &["state-dir", "log-level"]).arg(config_flag());
     let account = |command: Command| settings_of(command, &RUNS_SETTINGS).arg(config_flag());
     let run = || Arg::new("run").value_name("RUN").help("the run's id, as runs list shows it");
-    let yes = Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("do not ask");
+    let yes = || Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("do not ask");
     let older_than = Arg::new("older-than")
         .long("older-than")
         .value_name("DURATION")
@@ -117,7 +116,7 @@ fn runs_command() -> Command {
                  its sync: --store-id, --database, --table and --mode.",
             )
             .arg(run().required_unless_present("run-id").conflicts_with("run-id"))
-            .arg(yes),
+            .arg(yes()),
         )
         .subcommand(
             account(
@@ -126,6 +125,7 @@ fn runs_command() -> Command {
                     .after_help("Only what this program made is ever touched; temporary tables are looked for in --database."),
             )
             .arg(older_than)
+            .arg(yes())
             .arg(dry_run),
         )
 }

@@ -30,14 +30,14 @@ pub struct Invocation {
     /// The words of the command line, the program's name first.
     pub arguments: Vec<OsString>,
     /// The environment.
-    pub environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, OsString>,
 }
 
 impl Invocation {
-    /// Of this process. Variables that are no Unicode are none of ours.
+    /// Of this process. Variables whose names are no Unicode are none of ours.
     pub fn of_process() -> Self {
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         Self { arguments: std::env::args_os().collect(), environment: environment.collect() }
     }
 
@@ -46,9 +46,12 @@ impl Invocation {
         command_line(self.arguments.iter())
     }
 
-    /// The command line that goes on with what is saved: `--fresh` would give it up.
-    fn command_line_that_goes_on(&self) -> String {
-        command_line(self.arguments.iter().filter(|word| *word != "--fresh"))
+    /// The command line that goes on with what is saved: `--fresh` would give it up, wherever it is set.
+    fn command_line_that_goes_on(&self, is_fresh_elsewhere: bool) -> String {
+        let is_fresh =
+            |word: &OsString| word.to_str().is_some_and(|word| word == "--fresh" || word == "--fresh=on");
+        let opposite = is_fresh_elsewhere.then(|| OsString::from("--fresh=off"));
+        command_line(self.arguments.iter().filter(|word| !is_fresh(word)).chain(&opposite))
     }
 }
 
@@ -75,6 +78,9 @@ fn without_user_information(word: &str) -> String {
 /// Runs the program and says how it ended. Never panics: a panic below is a bug and becomes exit code 1.
 pub fn main(invocation: &Invocation) -> ExitStatus {
     std::panic::set_hook(Box::new(|info| {
+        if MachineDenied::from_panic(info.payload()).is_some() {
+            return;
+        }
         // The payload may quote data; the place is enough to find the defect.
         let place = info.location().map_or_else(String::new, |location| format!(" at {location}"));
         let text = format!("a bug in yotpo-td: it panicked{place}");
@@ -84,7 +90,21 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
         });
     }));
     let result = catch_unwind(AssertUnwindSafe(|| dispatch(invocation)));
-    result.unwrap_or_else(|_panic| {
+    result.unwrap_or_else(|panic| {
+        if let Some(error) = MachineDenied::from_panic(panic.as_ref()) {
+            let closing = Closing {
+                error: &error,
+                diagnosis: Diagnosis::new(
+                    Code::MachineDenied,
+                    Some("raise the limit on threads and open files (ulimit -u, ulimit -n, or the container's)".to_owned()),
+                ),
+                saved: closing::LAST_CHECKPOINT.to_owned(),
+                next_command: None,
+                run: None,
+            };
+            closing.write(log_format());
+            return closing.diagnosis.status;
+        }
         let closing = Closing {
             error: &Panicked,
             diagnosis: Diagnosis::new(
@@ -100,13 +120,32 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
     })
 }
 
+/// The machine has no thread or no file descriptor to give. tokio panics then, and only its words say why.
+#[derive(Debug, thiserror::Error)]
+#[error("the machine denies yotpo-td {0}")]
+struct MachineDenied(&'static str);
+
+impl MachineDenied {
+    fn from_panic(payload: &(dyn std::any::Any + Send)) -> Option<Self> {
+        let text = payload.downcast_ref::<String>()?;
+        if text.starts_with("OS can't spawn worker thread") || text.starts_with("failed to spawn thread") {
+            Some(Self("another thread"))
+        } else if text.starts_with("failed to create UnixStream") {
+            Some(Self("another file descriptor"))
+        } else {
+            None
+        }
+    }
+}
+
 /// A panic that ended the program.
 #[derive(Debug, thiserror::Error)]
 #[error("a bug in yotpo-td ended it")]
 struct Panicked;
 
 fn dispatch(invocation: &Invocation) -> ExitStatus {
-    if let Some(failpoint) = invocation.environment.get("YOTPO_TD_FAILPOINT") {
+    if let Some(failpoint) = invocation.environment.get("YOTPO_TD_FAILPOINT").and_then(|value| value.to_str())
+    {
         crate::failpoint::arm(failpoint);
     }
     let matches = match command::command().try_get_matches_from(&invocation.arguments) {

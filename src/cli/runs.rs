@@ -76,6 +76,11 @@ enum UsageError {
     NoSuchRun(String),
     #[error("run {0} is not abandoned without an answer: say --yes, or answer y on a terminal")]
     NotConfirmed(String),
+    #[error(
+        "--older-than {0} is shorter than the 8 days at the default --run-lifetime for which other machines may need what is \
+             there; nothing was removed: say --yes, or answer y on a terminal"
+    )]
+    NotConfirmedAge(String),
     #[error("--older-than: {0:?} is no time such as 7d, 12h or 0s")]
     OlderThan(String),
     #[error("the run was made at {saved}, but the settings lead to {settings}")]
@@ -135,7 +140,7 @@ impl RunsCommand<'_> {
             started_at: self.clock.unix_time().as_secs(),
         };
         let _lock = TargetLock::take(&store, &holder)?;
-        self.confirm(&run)?;
+        self.confirm_abandoning(&run)?;
         let treasure_data =
             assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
         let runtime = client_runtime().map_err(|error| local(error.into()))?;
@@ -178,7 +183,7 @@ impl RunsCommand<'_> {
     fn clean(&self) -> Result<(), RunsFailure> {
         let account = self.account()?;
         let text = self.matches.get_one::<String>("older-than").cloned().unwrap_or_default();
-        let age = humantime::parse_duration(&text).map_err(|_| UsageError::OlderThan(text))?;
+        let age = humantime::parse_duration(&text).map_err(|_| UsageError::OlderThan(text.clone()))?;
         let folder = self.state_folder()?;
         let mut unfinished = Vec::new();
         for store in StateStore::all(&folder)? {
@@ -188,6 +193,10 @@ impl RunsCommand<'_> {
             assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
         let runtime = client_runtime().map_err(|error| local(error.into()))?;
         let keep = marker_age(account.run_lifetime);
+        if age < keep && !self.matches.get_flag("dry-run") {
+            let question = format!("remove what earlier releases left as soon as it is {text} old? [y/N] ");
+            self.confirm(&question, UsageError::NotConfirmedAge(text))?;
+        }
         let databases: Vec<_> = account.database.into_iter().collect();
         let now = self.clock.unix_time().as_secs();
         runtime.block_on(async {
@@ -203,26 +212,29 @@ impl RunsCommand<'_> {
         Ok(())
     }
 
-    /// stdin is only read here, and only when it is a terminal.
-    fn confirm(&self, run: &RunState) -> Result<(), UsageError> {
-        if self.matches.get_flag("yes") {
-            return Ok(());
-        }
-        let refused = || UsageError::NotConfirmed(run.run_id.to_string());
-        if !std::io::stdin().is_terminal() {
-            return Err(refused());
-        }
+    fn confirm_abandoning(&self, run: &RunState) -> Result<(), UsageError> {
         let RunState { run_id, rows, parts, .. } = run;
         let question = format!(
             "abandon run {run_id} of {} with {rows} rows in {parts} stored parts on this machine? [y/N] ",
             run.target.label()
         );
-        write_stderr(&question);
+        self.confirm(&question, UsageError::NotConfirmed(run_id.to_string()))
+    }
+
+    /// stdin is only read here, and only when it is a terminal.
+    fn confirm(&self, question: &str, refused: UsageError) -> Result<(), UsageError> {
+        if self.matches.get_flag("yes") {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(refused);
+        }
+        write_stderr(question);
         // What cannot be flushed was not seen, and then nobody answers.
         let _ = std::io::stderr().flush();
         let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map_err(|_| refused())?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused()) }
+        let read = std::io::stdin().read_line(&mut answer);
+        if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused) }
     }
 
     fn find(&self) -> Result<(StateStore, RunState), RunsFailure> {

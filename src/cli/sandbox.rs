@@ -16,7 +16,7 @@ use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::sandbox::{PageLayout, Sandbox, SandboxError, SandboxSettings, StoreSettings, YotpoBehaviour};
 use crate::signal;
-use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
+use crate::telemetry::{LogSettings, ProgressBar, SANDBOX_PREFIX, init_logs, mark_sandbox, write_stdout};
 
 /// Rows that `sync --sandbox` shows.
 const SAMPLE_ROWS: usize = 3;
@@ -68,8 +68,17 @@ impl EmbeddedSandbox {
         if rate.is_some_and(|rate| rate > YOTPO_LIMIT) {
             settings.requests_per_second = None;
         }
+        mark_sandbox();
+        for key in ["database", "table"] {
+            let name = own_name(layers.get(key).map_or("yotpo", |(_, name)| name));
+            layers.set_flag(key, &name);
+        }
         if let Some((_, database)) = layers.get("database") {
             settings.databases = vec![database.to_owned()];
+        }
+        // Only what is asked for here and now is written to a folder that stays.
+        if matches!(layers.get("quarantine-dir"), Some((source, _)) if source != Source::Flag) {
+            layers.unset("quarantine-dir");
         }
         let sandbox = Sandbox::start(settings).await?;
         let credentials = sandbox.credentials();
@@ -115,6 +124,12 @@ impl EmbeddedSandbox {
     pub(super) async fn shutdown(self) {
         self.sandbox.shutdown().await;
     }
+}
+
+/// A name that no real table has by chance; a name that is wrong stays wrong.
+fn own_name(name: &str) -> String {
+    let name = name.trim();
+    if name.starts_with(SANDBOX_PREFIX) { name.to_owned() } else { format!("{SANDBOX_PREFIX}{name}") }
 }
 
 /// Runs `yotpo-td sandbox`.

@@ -1,5 +1,6 @@
 //! `yotpo-td sync`.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::sandbox::EmbeddedSandbox;
 use super::summary::{self, counting_query};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
-use crate::config::{Layers, LogFormat, Settings, SummaryFormat};
+use crate::config::{Layers, LogFormat, Settings, Source, SummaryFormat};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::http::{CallError, NoRootCertificates, Trust};
@@ -28,6 +29,7 @@ use crate::signal::{self, Signal};
 use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
 
 const NOTHING_STARTED: &str = "nothing was started";
+const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next one starts over";
 
 /// Runs the command.
 pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus {
@@ -35,7 +37,12 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
     let logs = LogSettings::from_layers(&layers);
     let bar = ProgressBar::hidden();
     init_logs(&logs, &bar);
-    let command = SyncCommand { invocation, matches, format: logs.format, bar };
+    let is_fresh = |(source, value): (Source, &str)| {
+        source != Source::Flag && matches!(value.trim(), "on" | "true" | "1")
+    };
+    let is_fresh_elsewhere = flags(matches).get("fresh").is_none_or(|value| value != "off")
+        && layers_without_flags(invocation, matches).get("fresh").is_some_and(is_fresh);
+    let command = SyncCommand { invocation, matches, format: logs.format, bar, is_fresh_elsewhere };
     let runtime = if matches.get_flag("sandbox") { serving_runtime() } else { client_runtime() };
     match runtime {
         Ok(runtime) => {
@@ -50,9 +57,23 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
 
 /// Flags, environment and the settings file that one of them names.
 pub(super) fn layers(invocation: &Invocation, matches: &ArgMatches) -> Layers {
+    layers_of(invocation, matches, &flags(matches))
+}
+
+/// What holds when the flags are taken away.
+fn layers_without_flags(invocation: &Invocation, matches: &ArgMatches) -> Layers {
+    layers_of(invocation, matches, &BTreeMap::new())
+}
+
+fn layers_of(
+    invocation: &Invocation,
+    matches: &ArgMatches,
+    flags: &BTreeMap<&'static str, String>,
+) -> Layers {
     let variable = || invocation.environment.get("YOTPO_TD_CONFIG").filter(|path| !path.is_empty());
-    let config = matches.get_one::<String>("config").or_else(variable).map(PathBuf::from);
-    Layers::new(&flags(matches), invocation.environment.clone(), config.as_deref())
+    let flag = matches.get_one::<String>("config").map(PathBuf::from);
+    let config = flag.or_else(|| variable().map(PathBuf::from));
+    Layers::new(flags, invocation.environment.clone(), config.as_deref())
 }
 
 struct SyncCommand<'a> {
@@ -60,6 +81,8 @@ struct SyncCommand<'a> {
     matches: &'a ArgMatches,
     format: LogFormat,
     bar: ProgressBar,
+    /// Whether the environment or the settings file says `fresh`.
+    is_fresh_elsewhere: bool,
 }
 
 impl SyncCommand<'_> {
@@ -177,9 +200,9 @@ impl SyncCommand<'_> {
                 },
                 _,
             ) => None,
-            (_, RecoveryState::MaybeCommitted { .. }) => Some(self.invocation.command_line_that_goes_on()),
+            (_, RecoveryState::MaybeCommitted { .. }) => Some(self.going_on()),
             (RunError::TreasureData(error), _) if error.is_permanent() => None,
-            (_, RecoveryState::Resumable { .. }) => Some(self.invocation.command_line_that_goes_on()),
+            (_, RecoveryState::Resumable { .. }) => Some(self.going_on()),
             (_, RecoveryState::NothingCreated | RecoveryState::Deleted | RecoveryState::CleanupFailed(_)) => {
                 Some(self.again())
             }
@@ -218,7 +241,7 @@ impl SyncCommand<'_> {
             error: &LeftAtOnce,
             diagnosis: Diagnosis::interrupted(signal),
             saved: LAST_CHECKPOINT.to_owned(),
-            next_command: Some(self.invocation.command_line_that_goes_on()),
+            next_command: Some(self.going_on()),
             run: None,
         })
     }
@@ -238,12 +261,24 @@ impl SyncCommand<'_> {
         self.close(&Closing { error, diagnosis, saved, next_command, run: None })
     }
 
+    /// The command that keeps what is saved.
+    fn going_on(&self) -> String {
+        self.invocation.command_line_that_goes_on(self.is_fresh_elsewhere)
+    }
+
     fn again(&self) -> String {
         self.invocation.command_line()
     }
 
     fn close(&self, closing: &Closing<'_>) -> ExitStatus {
-        closing.write(self.format);
+        // The sandbox ends with the process.
+        if self.matches.get_flag("sandbox") && closing.saved != NOTHING_STARTED {
+            let (diagnosis, run) = (closing.diagnosis.clone(), closing.run.clone());
+            let saved = NOTHING_KEPT.to_owned();
+            Closing { error: closing.error, diagnosis, saved, next_command: None, run }.write(self.format);
+        } else {
+            closing.write(self.format);
+        }
         closing.diagnosis.status
     }
 }

@@ -1,10 +1,12 @@
 //! Where a value comes from: flag before environment before file before default.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use config::{FileFormat, Format, ValueKind};
 
+use super::environment;
 use super::problem::Problem;
 use super::setting::{SECRETS, SETTINGS, Setting};
 
@@ -28,7 +30,7 @@ pub enum Source {
 #[derive(Debug, Default)]
 pub struct Layers {
     values: HashMap<&'static str, (Source, String)>,
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, OsString>,
     problems: Vec<Problem>,
 }
 
@@ -36,7 +38,7 @@ impl Layers {
     /// Puts the layers together. A variable that is empty counts as not set.
     pub fn new(
         flags: &BTreeMap<&'static str, String>,
-        environment: BTreeMap<String, String>,
+        environment: BTreeMap<String, impl Into<OsString>>,
         file: Option<&Path>,
     ) -> Self {
         Self::with_file(flags, environment, file.map(|path| (path, read_text(path))))
@@ -45,10 +47,13 @@ impl Layers {
     /// As [`Self::new`], with a file that was read already, or could not be.
     pub(super) fn with_file(
         flags: &BTreeMap<&'static str, String>,
-        environment: BTreeMap<String, String>,
+        environment: BTreeMap<String, impl Into<OsString>>,
         file: Option<(&Path, Result<String, String>)>,
     ) -> Self {
-        let mut layers = Self { environment, ..Self::default() };
+        let environment: BTreeMap<String, OsString> =
+            environment.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let problems = environment::problems(&environment);
+        let mut layers = Self { environment, problems, ..Self::default() };
         for setting in SETTINGS {
             if let Some(default) = setting.default {
                 layers.set(setting, Source::Default, default.to_owned());
@@ -75,7 +80,17 @@ impl Layers {
 
     /// A variable of the environment, unless it is empty.
     pub fn variable(&self, name: &str) -> Option<String> {
-        self.environment.get(name).filter(|value| !value.is_empty()).cloned()
+        self.environment.get(name)?.to_str().filter(|value| !value.is_empty()).map(str::to_owned)
+    }
+
+    /// A variable that is a path, as the system has it, unless it is empty.
+    pub fn path_variable(&self, name: &str) -> Option<PathBuf> {
+        self.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
+    /// Whether a variable is set to what is not UTF-8, which is a problem of its own already.
+    pub(super) fn is_not_utf8(&self, name: &str) -> bool {
+        self.environment.get(name).is_some_and(|value| value.to_str().is_none())
     }
 
     /// Sets a value as if it were a flag.
@@ -92,7 +107,7 @@ impl Layers {
 
     /// Sets a variable of the environment.
     pub fn set_variable(&mut self, name: &str, value: &str) {
-        self.environment.insert(name.to_owned(), value.to_owned());
+        self.environment.insert(name.to_owned(), value.into());
     }
 
     /// Problems found while the layers were put together.

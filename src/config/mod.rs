@@ -5,6 +5,7 @@
 //! It knows nothing of clap: `cli` makes its flags from the list.
 
 mod endpoints;
+mod environment;
 /// For the fuzz targets only.
 #[doc(hidden)]
 pub mod fuzzing;

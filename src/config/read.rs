@@ -46,6 +46,9 @@ impl Reader {
     pub(super) fn required<T>(&mut self, key: &str, check: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let setting = Setting::of(key)?;
         let Some((source, value)) = self.layers.get(key) else {
+            if self.layers.is_not_utf8(setting.variable) {
+                return None;
+            }
             self.report(setting.label(), format!("missing; expected {}", setting.expected));
             return None;
         };
@@ -93,6 +96,9 @@ impl Reader {
     pub(super) fn secret(&mut self, secret: &SecretSetting) -> Option<SecretString> {
         let file_variable = format!("{}_FILE", secret.variable);
         let label = format!("{} or {file_variable}", secret.variable);
+        if self.layers.is_not_utf8(secret.variable) || self.layers.is_not_utf8(&file_variable) {
+            return None;
+        }
         let text = match (self.layers.variable(secret.variable), self.layers.variable(&file_variable)) {
             (None, None) => {
                 self.report(label, format!("missing; expected {}", secret.help));

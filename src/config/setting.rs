@@ -25,7 +25,7 @@ pub struct Setting {
 pub enum FlagForm {
     /// `--flag VALUE`.
     Value,
-    /// `--flag`, which sets it to `on`.
+    /// `--flag`, which sets it to `on`, or `--flag=off`.
     Switch,
 }
 

@@ -339,9 +339,8 @@ fn run_lifetime(reader: &mut Reader) -> Option<Duration> {
 fn state_folder(reader: &mut Reader) -> Option<PathBuf> {
     let layers = reader.layers();
     let platform = || {
-        let state =
-            layers.variable("XDG_STATE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
-        let home = || layers.variable("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        let state = layers.path_variable("XDG_STATE_HOME").filter(|folder| folder.is_absolute());
+        let home = || layers.path_variable("HOME").map(|home| home.join(".local/state"));
         state.or_else(home).map(|folder| folder.join("yotpo-td"))
     };
     match layers.get("state-dir") {

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::progress_bar::ProgressBar;
@@ -42,9 +43,15 @@ impl LogSettings {
     }
 }
 
-/// Whether a text is a level or a filter of levels.
+/// Whether a text is a level or a filter of levels. A lone word that is no level would name a module of nobody and
+/// silence everything, so it is none, unless it names a module of ours.
 pub fn is_filter(text: &str) -> bool {
-    !text.is_empty() && EnvFilter::builder().parse(text).is_ok()
+    let means_something = |directive: &str| {
+        directive.contains(['=', '[', ':'])
+            || directive.starts_with(env!("CARGO_CRATE_NAME"))
+            || directive.parse::<LevelFilter>().is_ok()
+    };
+    text.split(',').map(str::trim).all(means_something) && EnvFilter::builder().parse(text).is_ok()
 }
 
 /// Starts to log; lines go above the progress bar. Does nothing when logging was started before.
@@ -108,5 +115,17 @@ mod tests {
         assert_eq!(filter(&[], &[("RUST_LOG", "debug"), ("YOTPO_TD_LOG_LEVEL", "warn")]), "warn");
         assert_eq!(filter(&[("log-level", "trace")], &[("RUST_LOG", "debug")]), "trace");
         assert_eq!(filter(&[], &[("RUST_LOG", "=x=[{")]), "info");
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_no_filter() {
+        for wrong in ["", "verbose", "quiet", "warning", "debug,verbose", "yotpo_td=verbose", "debug,,"] {
+            assert!(!is_filter(wrong), "{wrong}");
+        }
+        for right in
+            ["off", "WARN", "yotpo_td", "yotpo_td::retry=debug", "warn,yotpo_td=trace", "info, hyper=off"]
+        {
+            assert!(is_filter(right), "{right}");
+        }
     }
 }

@@ -12,4 +12,4 @@ mod streams;
 pub use logs::{LogSettings, init_logs, is_filter, log_format};
 pub use memory::peak_resident_bytes;
 pub use progress_bar::ProgressBar;
-pub use streams::{write_stderr, write_stdout};
+pub use streams::{SANDBOX_PREFIX, mark_sandbox, write_stderr, write_stdout};

@@ -134,7 +134,7 @@ fn clean_removes_what_dead_runs_left_and_never_anything_else() {
     let sessions = surroundings.control().sessions();
     let session = sessions.into_iter().find(|session| session.name.contains(&nonce)).unwrap().name;
 
-    let unfinished = runs(&surroundings, &["clean", "--older-than", "0s"]);
+    let unfinished = runs(&surroundings, &["clean", "--older-than", "0s", "--yes"]);
     unfinished.assert_code(0);
     assert_eq!(unfinished.stdout.matches("of an unfinished run").count(), 2, "{}", unfinished.stdout);
     // As on a machine that knows nothing of the run, beside what one of nine days ago left.
@@ -158,7 +158,7 @@ fn clean_removes_what_dead_runs_left_and_never_anything_else() {
     );
 
     // What an attempt may still need stays, whatever is asked for.
-    let cleaned = runs(&surroundings, &["clean", "--older-than", "0s"]);
+    let cleaned = runs(&surroundings, &["clean", "--older-than", "0s", "--yes"]);
     cleaned.assert_code(0);
     assert_eq!(cleaned.stdout.matches(": removed").count(), 2, "{}", cleaned.stdout);
     let without = |name: &str| before.iter().filter(|left| *left != name).cloned().collect::<Vec<_>>();
@@ -166,4 +166,15 @@ fn clean_removes_what_dead_runs_left_and_never_anything_else() {
     let left: Vec<_> = tables.into_iter().filter(|(_, table)| *table != old_table).collect();
     assert_eq!(surroundings.control().tables(), left);
     runs(&surroundings, &["clean", "--older-than", "soon"]).assert_code(2);
+}
+
+#[test]
+fn clean_with_a_short_age_needs_a_word_of_its_own() {
+    let surroundings = Surroundings::with_customers(10);
+    make_foreign_session(&surroundings, "somebody_elses");
+    let before = session_names(&surroundings);
+    let refused = runs(&surroundings, &["clean", "--older-than", "0s"]);
+    refused.assert_code(2);
+    assert!(refused.stderr.contains("say --yes"), "{}", refused.stderr);
+    assert_eq!(session_names(&surroundings), before);
 }

@@ -261,3 +261,53 @@ fn the_sandbox_prints_what_to_export_for_every_store() {
     end.assert_code(0);
     assert_words!("sandbox_exports_of_three_stores", &end.stdout);
 }
+
+#[test]
+fn a_hang_up_stops_as_sigterm_does() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on(Operation::Customers, 8, FaultKind::Hang);
+    let running = started(&surroundings, &[]);
+    surroundings.wait_for_fault();
+    let end = stop(running, Signal::HUP, AT_ONCE);
+    end.assert_code(129);
+    assert_eq!(surroundings.saved_run().unwrap().position.page(), 7);
+    goes_on_exactly(&surroundings, &[]);
+}
+
+#[test]
+fn the_command_after_fresh_in_the_environment_keeps_what_is_saved() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on(Operation::Customers, 8, FaultKind::Hang);
+    let mut command = surroundings.sync(&[]);
+    command.env("YOTPO_TD_FRESH", "on");
+    let running = Running::start(command);
+    surroundings.wait_for_fault();
+    let end = stop(running, Signal::TERM, AT_ONCE);
+    assert_eq!(next_command(&end), "yotpo-td sync --fresh=off");
+    goes_on_exactly(&surroundings, &["--fresh=off"]);
+}
+
+#[test]
+fn an_interrupted_sandbox_promises_no_resume() {
+    let mut command = crate::binary::program();
+    command.args(["sync", "--sandbox", "--requests-per-second", "1", "--log-level", "debug"]);
+    command.env("TD_DATABASE", "prod");
+    let running = Running::start(command);
+    running.wait_for_stderr("sandbox_td_prod");
+    let end = stop(running, Signal::TERM, LONGEST_STOP);
+    end.assert_code(143);
+    assert!(end.last_line().starts_with("saved: nothing: a sandbox run keeps nothing"), "{}", end.stderr);
+    assert!(!end.last_line().contains("to go on"), "{}", end.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_file_descriptors_is_no_bug() {
+    for limit in ["6", "7"] {
+        let mut command = std::process::Command::new("prlimit");
+        command.arg(format!("--nofile={limit}")).arg(crate::binary::PROGRAM).args(["sync", "--sandbox"]);
+        let end = Running::start(command).finish();
+        end.assert_code(6);
+        assert!(end.stderr.contains("denies yotpo-td another file descriptor"), "{}", end.stderr);
+    }
+}

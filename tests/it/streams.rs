@@ -90,3 +90,35 @@ fn stdin_that_never_ends_is_never_read() {
     unread.read_to_string(&mut left).unwrap();
     assert_eq!(left, "nobody asked");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_is_a_warning() {
+    let surroundings = Surroundings::with_customers(10);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = surroundings.sync(&["--summary", "json"]);
+    let mut child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let mut text = String::new();
+    stderr.read_to_string(&mut text).unwrap();
+    Running::of_child(child).finish().assert_code(0);
+    assert!(text.contains("WARN") && text.contains("could not write to stdout"), "{text}");
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn a_sandbox_run_says_so_wherever_it_names_a_table() {
+    for (format, summary) in [("text", "text"), ("json", "json")] {
+        let mut command = crate::binary::program();
+        command.args(["sync", "--sandbox", "--sandbox-customers", "10", "--mode", "replace"]);
+        command.args(["--log-format", format, "--summary", summary]);
+        command.env("TD_DATABASE", "prod").env("TD_TABLE", "golden");
+        let end = Running::start(command).finish();
+        end.assert_code(0);
+        assert!(end.stdout.contains("sandbox_td_golden"), "{}", end.stdout);
+        let lines = end.stdout.lines().chain(end.stderr.lines());
+        for line in lines.filter(|line| line.contains("golden") || line.contains("prod")) {
+            assert!(line.contains("SANDBOX") && !line.contains(" prod."), "{line}");
+        }
+    }
+}

@@ -207,3 +207,12 @@ fn cleaning_up_without_certificates_is_told() {
     assert_words!("certificates_absent_runs", told(&end));
     encrypted.assert_nothing_was_sent();
 }
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let encrypted = Encrypted::new();
+    let end = encrypted.sync("SSL_CERT_FILE", Path::new(""));
+    // Whatever the machine trusts, our authority is none of it.
+    assert_ne!(end.code(), 0);
+    assert!(!end.stderr.contains("at ''"), "{}", end.stderr);
+}
