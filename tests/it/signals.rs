@@ -283,7 +283,7 @@ fn the_command_after_fresh_in_the_environment_keeps_what_is_saved() {
     let running = Running::start(command);
     surroundings.wait_for_fault();
     let end = stop(running, Signal::TERM, AT_ONCE);
-    assert_eq!(next_command(&end), "yotpo-td sync --fresh=off");
+    assert_eq!(next_command(&end), "yotpo-td sync '--fresh=off'");
     goes_on_exactly(&surroundings, &["--fresh=off"]);
 }
 
