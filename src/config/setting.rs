@@ -38,11 +38,14 @@ pub struct SecretSetting {
     pub help: &'static str,
 }
 
-/// The secrets.
-pub const SECRETS: &[SecretSetting] = &[
-    SecretSetting { variable: "YOTPO_CLIENT_SECRET", help: "the Yotpo app's client secret" },
-    SecretSetting { variable: "TD_API_KEY", help: "a Treasure Data API key; a write-only key is enough" },
-];
+/// Yotpo's.
+pub(super) const CLIENT_SECRET: SecretSetting =
+    SecretSetting { variable: "YOTPO_CLIENT_SECRET", help: "the Yotpo app's client secret" };
+/// Treasure Data's.
+pub(super) const API_KEY: SecretSetting =
+    SecretSetting { variable: "TD_API_KEY", help: "a Treasure Data API key; a write-only key is enough" };
+/// All secrets.
+pub const SECRETS: &[SecretSetting] = &[CLIENT_SECRET, API_KEY];
 
 const NAME: &str = "3 to 128 lower-case letters, digits or _";
 const DURATION: &str = "a duration above zero such as 500ms, 30s or 10m";

@@ -12,7 +12,7 @@ use super::endpoints::{EndpointOrigins, origin_of, treasure_data_endpoint, treas
 use super::layers::Layers;
 use super::problem::SettingsError;
 use super::read::{Reader, reach};
-use super::setting::SECRETS;
+use super::setting::{API_KEY, CLIENT_SECRET};
 use crate::http::ClientSettings;
 use crate::identity::{DatabaseName, Mode, RunId, StoreId, TableName, Target};
 use crate::part::CompressionLevel;
@@ -156,7 +156,7 @@ fn checked<T>(value: Option<T>, reader: Reader) -> Result<T, SettingsError> {
 }
 
 fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
-    let api_key = SECRETS.get(1).and_then(|secret| reader.secret(secret));
+    let api_key = reader.secret(&API_KEY);
     let endpoint = treasure_data_endpoint(reader);
     let retry = retry_policy(reader);
     let request_timeout = reader.duration("request-timeout");
@@ -200,7 +200,7 @@ fn read_named_run(reader: &mut Reader) -> Option<NamedRun> {
 
 /// Reads everything before it gives up, so that every problem is found.
 fn read(reader: &mut Reader) -> Option<Settings> {
-    let [client_secret, api_key] = [0, 1].map(|index| reader.secret(SECRETS.get(index)?));
+    let (client_secret, api_key) = (reader.secret(&CLIENT_SECRET), reader.secret(&API_KEY));
     let store = reader.parsed("store-id");
     let database = reader.parsed("database");
     let table = reader.parsed("table");

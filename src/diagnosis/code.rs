@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(documented.len(), Code::ALL.len());
         for code in Code::ALL {
             let status = match code.status() {
-                ExitStatus::Interrupted(_) => "130, 143".to_owned(),
+                ExitStatus::Interrupted(_) => "129, 130, 143".to_owned(),
                 status => status.code().to_string(),
             };
             let again = if code.is_retryable() { "yes" } else { "no" };
