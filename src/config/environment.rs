@@ -81,7 +81,7 @@ mod tests {
             ("YOTPO_TD_CLIENT_SECRET", "YOTPO_CLIENT_SECRET"),
             ("YOTPO_TD_API_KEY", "TD_API_KEY"),
             ("YOTPO_TD_PAGESIZE", "YOTPO_TD_PAGE_SIZE"),
-            ("TD_TABEL", "TD_TABLE"),
+            ("TD_TABLES", "TD_TABLE"),
             ("TD_APIKEY", "TD_API_KEY"),
             ("YOTPO_STOREID", "YOTPO_STORE_ID"),
         ] {

@@ -22,7 +22,7 @@ pub(crate) fn with_filters(check: impl FnOnce()) {
         (r"(\w+\.\w+)\.[0-9a-f]{8}\.(state|lock|damaged)", "$1.[fingerprint].$2"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
         (r"process \d+", "process [pid]"),
-        (r"(ingestion time +|rows with time )\d{10}", "$1[time]"),
+        (r"(ingestion time +|rows with time |WHERE time = )\d{10}", "$1[time]"),
         (r"(?m)^(duration +).*", "$1[duration]"),
         (r"(?m)^(peak memory +).*", "$1[size]"),
         (r"(parts +\d+), .* uploaded, .* of rows", "$1, [size] uploaded, [size] of rows"),
