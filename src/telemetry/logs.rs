@@ -49,7 +49,7 @@ pub fn is_filter(text: &str) -> bool {
     let means_something = |directive: &str| {
         directive.contains(['=', '[', ':'])
             || directive.starts_with(env!("CARGO_CRATE_NAME"))
-            || directive.parse::<LevelFilter>().is_ok()
+            || !directive.is_empty() && directive.parse::<LevelFilter>().is_ok()
     };
     text.split(',').map(str::trim).all(means_something) && EnvFilter::builder().parse(text).is_ok()
 }
