@@ -11,6 +11,7 @@ mod environment;
 pub mod fuzzing;
 mod layers;
 mod problem;
+mod proxy;
 mod read;
 mod setting;
 mod settings;

@@ -11,6 +11,7 @@ use url::Url;
 use super::endpoints::{EndpointOrigins, origin_of, treasure_data_endpoint, treasure_data_origin};
 use super::layers::Layers;
 use super::problem::SettingsError;
+use super::proxy;
 use super::read::{Reader, reach};
 use super::setting::{API_KEY, CLIENT_SECRET};
 use crate::http::ClientSettings;
@@ -167,6 +168,7 @@ fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
     };
     let run_lifetime = run_lifetime(reader);
     let without_table_ids = switch(reader, "without-table-ids");
+    proxy::check(reader, &[endpoint.as_ref()]);
     let endpoint = endpoint?;
     Some(AccountSettings {
         run_lifetime: run_lifetime?,
@@ -227,6 +229,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let _: Option<LogFormat> = reader.parsed("log-format");
     let _ = reader.required("log-level", |text| crate::telemetry::is_filter(text).then_some(()));
 
+    proxy::check(reader, &[yotpo_endpoint.as_ref(), td_endpoint.as_ref()]);
     let (yotpo_endpoint, td_endpoint, request_timeout) = (yotpo_endpoint?, td_endpoint?, request_timeout?);
     let (store, database, table, page_size): (StoreId, DatabaseName, TableName, u8) =
         (store?, database?, table?, page_size?);

@@ -25,9 +25,6 @@ use crate::rate_limit::{Admission, Gate};
 /// Headers that an answer may have; gateways add some, and a hundred have been passed.
 const MOST_HEADERS: usize = 1_000;
 
-/// How often a server is asked for that never answered, and whose name has no address or that does not speak TLS.
-const DOUBTFUL_ATTEMPTS: u32 = 3;
-
 /// How connections to one service are made.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
@@ -172,8 +169,11 @@ impl HttpClient {
             }
         };
         // A server that answered before is the right one: it will be reachable again.
-        let is_doubtful = error.is_wrong_server() && !self.has_answered.load(Ordering::Relaxed);
-        Err(self.locate(if is_doubtful { error.at_most(DOUBTFUL_ATTEMPTS) } else { error }))
+        let doubtful = error.doubtful_attempts().filter(|_| !self.has_answered.load(Ordering::Relaxed));
+        Err(self.locate(match doubtful {
+            Some(max) => error.at_most(max),
+            None => error,
+        }))
     }
 
     /// The same error, which names the server.

@@ -48,6 +48,12 @@ pub enum TransportError {
     /// The server's certificate was refused. Repeating cannot help.
     #[error("the server's certificate is not trusted")]
     Certificate(#[source] reqwest::Error),
+    /// The proxy wants another user and password (407). Repeating cannot help.
+    #[error("the proxy requires authentication (407)")]
+    ProxyAuthentication(#[source] reqwest::Error),
+    /// The proxy does not lead to the server, mostly because it must not (403).
+    #[error("the proxy refused to connect to the server")]
+    ProxyRefused(#[source] reqwest::Error),
     /// The connection broke after the request may have been sent.
     #[error("the connection broke")]
     Interrupted(#[source] reqwest::Error),
@@ -186,9 +192,12 @@ impl CallError {
     /// Classifies a transport error.
     pub fn transport(operation: &'static str, effect: Effect, error: TransportError) -> Self {
         let class = match (&error, effect) {
-            (TransportError::Certificate(_), _) => Class::Permanent,
+            (TransportError::Certificate(_) | TransportError::ProxyAuthentication(_), _) => Class::Permanent,
             (
-                TransportError::Connect(_) | TransportError::NameNotResolved(_) | TransportError::NotTls(_),
+                TransportError::Connect(_)
+                | TransportError::NameNotResolved(_)
+                | TransportError::NotTls(_)
+                | TransportError::ProxyRefused(_),
                 _,
             ) => Class::Transient,
             (TransportError::Interrupted(_) | TransportError::TimedOut(_), effect) => unsure(effect),
@@ -270,14 +279,6 @@ impl CallError {
         matches!(self.0.cause, Cause::UnknownPath { .. })
     }
 
-    /// Whether the server cannot be the one that is meant: its name has no address, or it does not speak TLS.
-    pub fn is_wrong_server(&self) -> bool {
-        matches!(
-            self.0.cause,
-            Cause::Transport(TransportError::NameNotResolved(_) | TransportError::NotTls(_))
-        )
-    }
-
     /// The server's message, redacted and shortened.
     pub fn message(&self) -> Option<&str> {
         match &self.0.cause {
@@ -318,27 +319,6 @@ impl CallError {
     /// Whether the server refused the credentials.
     pub fn is_refused(&self) -> bool {
         matches!(self.status_code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
-    }
-
-    /// What to do where the server's certificate is not trusted; `None` where that is not the cause.
-    pub fn trust_hint(&self) -> Option<&'static str> {
-        let untrusted = matches!(self.0.cause, Cause::Transport(TransportError::Certificate(_)));
-        untrusted.then_some(
-            "check the endpoint, what is between, and this machine's clock; a certificate authority of your own goes \
-             into a file that SSL_CERT_FILE names",
-        )
-    }
-
-    /// Whether `error`, or what it came of, is a call to a server whose certificate is not trusted.
-    pub fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if error.downcast_ref::<Self>().is_some_and(|call| call.trust_hint().is_some()) {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
     }
 
     /// Notes that this was the last of `attempts`, and why no further one is made.
@@ -386,5 +366,6 @@ fn describe(status: StatusCode) -> String {
     }
 }
 
+mod hints;
 #[cfg(test)]
 mod tests;

@@ -123,7 +123,7 @@ mod tests {
             assert!(!is_filter(wrong), "{wrong}");
         }
         for right in
-            ["off", "WARN", "yotpo_td", "yotpo_td::retry=debug", "warn,yotpo_td=trace", "info, hyper=off"]
+            ["off", "WARN", "yotpo_td", "yotpo_td::retry=debug", "warn,yotpo_td=trace", "info,hyper=off"]
         {
             assert!(is_filter(right), "{right}");
         }

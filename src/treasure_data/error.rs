@@ -40,7 +40,7 @@ impl TreasureDataError {
                 "correct --site or --td-endpoint (TD_API_SERVER): the address of the API, without a path"
                     .to_owned()
             }
-            Self::Call(source) => source.trust_hint().unwrap_or_else(|| call_hint(source)).to_owned(),
+            Self::Call(source) => source.connection_hint().unwrap_or_else(|| call_hint(source)).to_owned(),
             Self::NoDatabase { database, .. } => {
                 let name = database.as_ref().map_or("NAME", DatabaseName::as_str);
                 format!("create it (td db:create {name}) or correct --database (TD_DATABASE); check --site")

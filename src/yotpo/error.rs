@@ -86,7 +86,7 @@ impl YotpoError {
             }
             Self::TokenNotAccepted { .. } => "check in Yotpo that the app may read this store's customers",
             Self::Page { source, .. } | Self::Token(source) => {
-                source.trust_hint().unwrap_or_else(|| call_hint(source))
+                source.connection_hint().unwrap_or_else(|| call_hint(source))
             }
             Self::RepeatedCursor { .. } | Self::EndlessEmptyPages { .. } => {
                 "run it again; if it stays, report it to Yotpo's support with the page number"

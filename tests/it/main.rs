@@ -63,6 +63,8 @@ mod persistent_faults;
 #[cfg(test)]
 mod prefetch;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod rate_headers;
 #[cfg(test)]
 mod rate_limit;

@@ -19,9 +19,14 @@ pub(super) fn classify(error: reqwest::Error) -> TransportError {
             Some(rustls::Error::InvalidMessage(_)) => return TransportError::NotTls(error),
             _ => {}
         }
-        // The connector has no type for it, only these words.
-        if cause.to_string() == "dns error" {
-            return TransportError::NameNotResolved(error);
+        // The connectors have no types for these, only words.
+        match cause.to_string().as_str() {
+            "dns error" => return TransportError::NameNotResolved(error),
+            "tunnel error: proxy authorization required" => {
+                return TransportError::ProxyAuthentication(error);
+            }
+            "tunnel error: unsuccessful" => return TransportError::ProxyRefused(error),
+            _ => {}
         }
         source = cause.source();
     }

@@ -1,0 +1,76 @@
+//! Whether the proxy that the environment names can be used.
+
+use http::Uri;
+use url::Url;
+
+use super::read::{Reader, reach};
+use crate::http::Reach;
+
+/// In the order in which they are looked at; the first that is set counts.
+const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
+/// Reports a proxy that requests would pass by without a word, because it cannot be understood. Its value may hold a
+/// password and is not shown. Servers on this machine are reached without.
+pub(super) fn check(reader: &mut Reader, endpoints: &[Option<&Url>]) {
+    if !endpoints.iter().flatten().any(|endpoint| reach(endpoint) == Reach::Network) {
+        return;
+    }
+    for name in VARIABLES {
+        let layers = reader.layers();
+        if layers.is_not_utf8(name) {
+            return reader.report(name, "is not UTF-8");
+        }
+        if let Some(value) = layers.variable(name) {
+            if let Some(what) = problem(value.trim()) {
+                reader.report(name, what);
+            }
+            return;
+        }
+    }
+}
+
+fn problem(value: &str) -> Option<&'static str> {
+    if value.is_empty() {
+        return None;
+    }
+    let uri = value.parse::<Uri>().ok();
+    let scheme = value.split_once("://").map_or("http", |(scheme, _)| scheme).to_ascii_lowercase();
+    if !["http", "https"].contains(&scheme.as_str()) {
+        return Some("only http and https proxies are supported");
+    }
+    let is_address = uri.as_ref().and_then(Uri::authority).is_some_and(|authority| {
+        let is_port_valid = authority.port().is_some() || authority.as_str().ends_with(authority.host());
+        !authority.host().is_empty() && is_port_valid
+    });
+    (!is_address).then_some("not the address of a proxy, such as http://proxy.example.com:3128")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_and_https_proxies_are_accepted_with_or_without_scheme() {
+        for value in [
+            "",
+            "proxy",
+            "proxy:3128",
+            "http://proxy:3128",
+            "HTTPS://user:secret@proxy.example.com/",
+            "http://[::1]:3128",
+            "http://[::1]",
+        ] {
+            assert_eq!(problem(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_and_what_is_no_address_are_refused() {
+        for value in ["socks5://proxy:1080", "SOCKS5H://proxy", "ftp://proxy"] {
+            assert_eq!(problem(value), Some("only http and https proxies are supported"), "{value}");
+        }
+        for value in ["http://", "http://proxy:99999", "http://pro xy", "/proxy", "http://proxy:"] {
+            assert!(problem(value).is_some_and(|what| what.starts_with("not the address")), "{value}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What to make of a connection that failed by a mistake: in an address, a proxy or certificates.
+
+use std::error::Error;
+
+use super::{CallError, Cause, TransportError};
+
+impl CallError {
+    /// Whether the server cannot be the one that is meant: its name has no address, or it does not speak TLS.
+    pub fn is_wrong_server(&self) -> bool {
+        matches!(
+            self.cause(),
+            Cause::Transport(TransportError::NameNotResolved(_) | TransportError::NotTls(_))
+        )
+    }
+
+    /// How many attempts are worth making at a server that never responded, where the cause looks like a mistake: its
+    /// name has no address, it does not speak TLS, or the proxy refuses it. `None` leaves it to the retry settings.
+    pub fn doubtful_attempts(&self) -> Option<u32> {
+        match self.cause() {
+            Cause::Transport(TransportError::NameNotResolved(_) | TransportError::NotTls(_)) => Some(3),
+            Cause::Transport(TransportError::ProxyRefused(_)) => Some(1),
+            _ => None,
+        }
+    }
+
+    /// What to do where the certificate or the proxy is the cause; `None` where neither is.
+    pub fn connection_hint(&self) -> Option<&'static str> {
+        match self.cause() {
+            Cause::Transport(TransportError::Certificate(_)) => Some(
+                "check the endpoint, what is between, and this machine's clock; a certificate authority of your own goes \
+                 into a file that SSL_CERT_FILE names",
+            ),
+            Cause::Transport(TransportError::ProxyAuthentication(_)) => Some(
+                "correct user and password of the proxy in HTTPS_PROXY (or ALL_PROXY), or list the server in NO_PROXY",
+            ),
+            Cause::Transport(TransportError::ProxyRefused(_)) => Some(
+                "allow the server on the proxy that HTTPS_PROXY (or ALL_PROXY) names, correct that variable, or list the \
+                 server in NO_PROXY",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether `error`, or what it came of, is a call to a server whose certificate is not trusted.
+    pub fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+        let is_certificate =
+            |call: &Self| matches!(call.cause(), Cause::Transport(TransportError::Certificate(_)));
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if error.downcast_ref::<Self>().is_some_and(is_certificate) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
