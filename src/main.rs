@@ -23,29 +23,28 @@ const READ_BY_LIBRARIES: [&str; 10] = [
     "no_proxy",
 ];
 
-/// An empty variable is an unset one, whoever reads it, and spaces around a value are none of it. A process cannot safely change its own environment, so it is
-/// replaced by itself without them; where that is not possible, it goes on as it is.
+/// An empty variable is an unset one, whoever reads it, and spaces around a proxy's address are none of it. A process
+/// cannot safely change its own environment, so it is replaced by itself with a clean one; where that is not possible, it
+/// goes on as it is.
 #[cfg(unix)]
 fn with_clean_variables() {
     use std::os::unix::process::CommandExt as _;
 
-    let unclean = |name: &&str| {
-        std::env::var_os(name).is_some_and(|value| match value.to_str() {
-            Some(text) => text.is_empty() || (is_proxy(name) && text.trim() != text),
-            None => false,
-        })
+    let cleaned = |name: &'static str| {
+        let value = std::env::var_os(name)?.into_string().ok()?;
+        let clean = if is_proxy(name) { value.trim() } else { value.as_str() };
+        (clean.is_empty() || clean != value).then(|| (name, clean.to_owned()))
     };
-    let unclean: Vec<_> = READ_BY_LIBRARIES.into_iter().filter(unclean).collect();
+    let cleaned: Vec<_> = READ_BY_LIBRARIES.into_iter().filter_map(cleaned).collect();
     let Ok(program) = std::env::current_exe() else { return };
-    if unclean.is_empty() {
+    if cleaned.is_empty() {
         return;
     }
     let mut command = std::process::Command::new(program);
     let mut words = std::env::args_os();
     command.arg0(words.next().unwrap_or_default()).args(words);
-    for name in unclean {
-        let value = std::env::var(name).unwrap_or_default();
-        match value.trim() {
+    for (name, value) in cleaned {
+        match value.as_str() {
             "" => command.env_remove(name),
             value => command.env(name, value),
         };
