@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 
 /// Hashes that are kept: 16 bytes each with their places.
-const MOST_HASHES: usize = 64 * 1024;
+const MOST_HASHES: usize = 16 * 1024;
 
 /// Rows that came so far.
 #[derive(Debug, Default)]
