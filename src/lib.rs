@@ -22,4 +22,5 @@ pub mod sandbox;
 pub mod signal;
 pub mod telemetry;
 pub mod treasure_data;
+pub mod warnings;
 pub mod yotpo;

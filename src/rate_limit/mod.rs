@@ -23,6 +23,7 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::warnings::Warnings;
 use departures::{Departures, Free};
 use neighbours::Neighbours;
 
@@ -39,8 +40,6 @@ const HIGHEST_LIMIT: u32 = 50;
 const OWN_SECOND: Duration = Duration::from_millis(1_050);
 /// The least that others must use to be worth a warning, in requests a second.
 const WORTH_TELLING: f64 = 0.5;
-/// Time between two warnings of one kind.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 /// A number of requests a second: above zero and at most [`FASTEST_RATE`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,17 +105,18 @@ pub struct Gate {
 struct Bucket {
     limiter: RateLimiter<NotKeyed, InMemoryState, BucketClock, NoOpMiddleware<Nanos>>,
     rate: RequestRate,
-    limit: u32,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Requests that the service lets through in a second, as far as it says.
+    limit: u32,
     held_until: Duration,
     own: Departures,
     others: Neighbours,
     waits: u64,
     waited: Duration,
-    warned_at: Option<Duration>,
+    warnings: Warnings<()>,
 }
 
 /// A request that may leave now. Whoever sends it says when it was answered; dropped, it was not.
@@ -130,10 +130,7 @@ pub struct Admission {
 /// What a request waits for.
 enum Wait {
     Nothing,
-    /// For its turn.
     Turn(Duration),
-    /// For others, or because the service asks to.
-    Held(Duration),
     Answer,
 }
 
@@ -146,9 +143,9 @@ impl Gate {
                 BucketClock(clock.clone()),
             ),
             rate,
-            limit: STORE_LIMIT.max(rate.most()),
         });
-        Self { clock, bucket, state: Mutex::default(), answered: Notify::new() }
+        let state = State { limit: STORE_LIMIT.max(rate.most()), ..State::default() };
+        Self { clock, bucket, state: Mutex::new(state), answered: Notify::new() }
     }
 
     /// A gate that is only ever closed by holds.
@@ -165,11 +162,6 @@ impl Gate {
                 Wait::Nothing => {}
                 Wait::Turn(wait) => {
                     self.clock.sleep(wait).await;
-                    continue;
-                }
-                Wait::Held(wait) => {
-                    self.clock.sleep(wait).await;
-                    self.note_wait(wait);
                     continue;
                 }
                 Wait::Answer => {
@@ -194,9 +186,9 @@ impl Gate {
     }
 
     fn next_wait(&self, now: Duration) -> Wait {
-        let state = self.state();
+        let mut state = self.state();
         if state.held_until > now {
-            return Wait::Held(state.held_until.saturating_sub(now));
+            return Wait::Turn(state.held_until.saturating_sub(now));
         }
         let Some(bucket) = &self.bucket else { return Wait::Nothing };
         let most = usize::try_from(bucket.rate.most()).unwrap_or(usize::MAX);
@@ -209,17 +201,20 @@ impl Gate {
             return Wait::Nothing;
         }
         let (own, oldest) = state.own.since(now.saturating_sub(Duration::from_secs(1)));
-        match oldest.filter(|_| state.others.crowd_out(own, bucket.limit)) {
-            Some(oldest) => Wait::Held((oldest + Duration::from_millis(1_001)).saturating_sub(now)),
+        match oldest.filter(|_| state.others.crowd_out(own, state.limit)) {
+            Some(oldest) => {
+                let until = oldest + Duration::from_millis(1_001);
+                state.hold_until(until, now);
+                Wait::Turn(until.saturating_sub(now))
+            }
             None => Wait::Nothing,
         }
     }
 
     /// Keeps back every request for `floor` from now on; a longer hold stays as it is.
     pub fn hold(&self, floor: Duration) {
-        let until = self.clock.now().saturating_add(floor);
-        let mut state = self.state();
-        state.held_until = state.held_until.max(until);
+        let now = self.clock.now();
+        self.state().hold_until(now.saturating_add(floor), now);
     }
 
     /// How long every request is kept back from now on.
@@ -231,16 +226,10 @@ impl Gate {
     pub fn rate_use(&self) -> RateUse {
         let state = self.state();
         let requests_per_second = self.bucket.as_ref().map_or(0.0, |bucket| {
-            let left = f64::from(bucket.limit) - state.others.each_second();
+            let left = f64::from(state.limit) - state.others.each_second();
             bucket.rate.per_second().min(left)
         });
         RateUse { requests_per_second, waits: state.waits, waited: state.waited }
-    }
-
-    fn note_wait(&self, waited: Duration) {
-        let mut state = self.state();
-        state.waits += 1;
-        state.waited += waited;
     }
 
     fn answered(&self, number: u64, is_refused: bool, allowance: Option<Allowance>) {
@@ -248,21 +237,29 @@ impl Gate {
         let mut state = self.state();
         let left = state.own.left(number).unwrap_or(now);
         state.own.settle(number, now, true);
-        let limit = self.bucket.as_ref().map_or(STORE_LIMIT, |bucket| bucket.limit);
-        let told = allowance.map(|allowance| (allowance.remaining, allowance.limit.unwrap_or(limit)));
+        let told = allowance.map(|allowance| (allowance.remaining, allowance.limit.unwrap_or(state.limit)));
+        let told = told.filter(|(remaining, limit)| remaining <= limit && *limit <= HIGHEST_LIMIT);
+        if told.is_none() && !is_refused {
+            state.others.see_success();
+            return;
+        }
         let (own, oldest) = state.own.since(left.saturating_sub(OWN_SECOND));
         // One that was refused used nothing.
         let own = u32::try_from(own).unwrap_or(u32::MAX).saturating_sub(u32::from(is_refused));
-        match told.filter(|(remaining, limit)| remaining <= limit && *limit <= HIGHEST_LIMIT) {
+        match told {
             Some((remaining, limit)) => {
                 let found = (limit - remaining).saturating_sub(own);
+                state.limit = limit;
                 state.others.see(found, limit);
                 if let Some(oldest) = oldest.filter(|_| found > 0 && remaining == 0) {
-                    state.held_until = state.held_until.max(oldest + Duration::from_secs(1));
+                    state.hold_until(oldest + Duration::from_secs(1), now);
                 }
             }
-            None if is_refused => state.others.see(limit.saturating_sub(own).max(1), limit),
-            None => state.others.see_success(),
+            // It does not say how many others there were: one at least.
+            None => {
+                let limit = state.limit;
+                state.others.see(limit.saturating_sub(own).max(1), limit);
+            }
         }
         self.warn_of_others(&mut state, now);
     }
@@ -270,18 +267,30 @@ impl Gate {
     /// Says that others use the limit: once in a while.
     fn warn_of_others(&self, state: &mut State, now: Duration) {
         let others = state.others.each_second();
-        let is_due = state.warned_at.is_none_or(|at| now >= at + BETWEEN_WARNINGS);
-        let Some(bucket) = self.bucket.as_ref().filter(|_| others >= WORTH_TELLING && is_due) else { return };
-        state.warned_at = Some(now);
+        if self.bucket.is_none() || others < WORTH_TELLING || state.warnings.is_due((), now).is_none() {
+            return;
+        }
         tracing::warn!(
             others_requests_per_second = (others * 10.0).round() / 10.0,
-            limit = bucket.limit,
+            limit = state.limit,
             "others use the store's rate limit, too, and requests wait for them; --requests-per-second lowers our share"
         );
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Lets nothing leave before a time; a longer hold stays as it is.
+    fn hold_until(&mut self, until: Duration, now: Duration) {
+        let held_until = self.held_until.max(now);
+        if until > held_until {
+            self.waits += u64::from(self.held_until <= now);
+            self.waited += until.saturating_sub(held_until);
+            self.held_until = until;
+        }
     }
 }
 

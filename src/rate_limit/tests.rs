@@ -168,6 +168,32 @@ async fn the_rate_recovers_when_others_are_gone() {
 }
 
 #[tokio::test]
+async fn waits_are_counted_once_however_many_ask_for_them() {
+    let clock = Clock::virtual_at(Duration::ZERO);
+    let gate = Arc::new(Gate::limited(RequestRate::new(4.5).unwrap(), clock.clone()));
+    gate.hold(Duration::from_secs(2));
+    clock.advance(Duration::from_secs(1));
+    gate.hold(Duration::from_secs(3));
+    gate.hold(Duration::from_secs(1));
+    assert_eq!(gate.held_for(), Duration::from_secs(3));
+    let RateUse { waits, waited, .. } = gate.rate_use();
+    assert_eq!((waits, waited), (1, Duration::from_secs(4)));
+    drop(gate.admit().await);
+    gate.hold(Duration::from_secs(1));
+    let RateUse { waits, waited, .. } = gate.rate_use();
+    assert_eq!((waits, waited), (2, Duration::from_secs(5)));
+}
+
+#[tokio::test]
+async fn the_limit_that_the_service_names_counts() {
+    let clock = Clock::virtual_at(Duration::ZERO);
+    let gate = Arc::new(Gate::limited(RequestRate::new(4.5).unwrap(), clock.clone()));
+    gate.admit().await.answered(false, Some(Allowance { remaining: 0, limit: Some(2) }));
+    let rate = gate.rate_use().requests_per_second;
+    assert!((1.0..=2.0).contains(&rate), "{rate}");
+}
+
+#[tokio::test]
 async fn a_limit_that_is_not_counted_in_seconds_says_nothing_of_others() {
     let clock = Clock::virtual_at(Duration::ZERO);
     let gate = Arc::new(Gate::limited(RequestRate::new(4.5).unwrap(), clock.clone()));

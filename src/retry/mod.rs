@@ -7,7 +7,6 @@
 
 mod budget;
 mod schedule;
-mod warnings;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +16,10 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::http::{CallError, Cause, Class, DelayHint};
 use crate::rate_limit::{Gate, RateUse};
+use crate::warnings::Warnings;
 
 pub use budget::RetryBudget;
 pub use schedule::Schedule;
-use warnings::Warnings;
 
 /// A wait that a successful answer asks for is told from here on: it is never shortened, and must not be a riddle.
 const WORTH_TELLING: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The warnings of each kind `K`.
 #[derive(Debug)]
-pub(super) struct Warnings<K>(HashMap<K, Kind>);
+pub struct Warnings<K>(HashMap<K, Kind>);
 
 #[derive(Debug)]
 struct Kind {
@@ -21,7 +21,7 @@ struct Kind {
 
 impl<K: Eq + Hash> Warnings<K> {
     /// Counts a warning; when it is to be told, gives how many were not since the last one.
-    pub(super) fn is_due(&mut self, kind: K, now: Duration) -> Option<u64> {
+    pub fn is_due(&mut self, kind: K, now: Duration) -> Option<u64> {
         match self.0.get_mut(&kind) {
             Some(kind) if now < kind.told_at + INTERVAL => {
                 kind.untold += 1;
