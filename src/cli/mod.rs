@@ -14,7 +14,9 @@ mod sync;
 
 pub use assembly::assemble;
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -90,34 +92,25 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
         });
     }));
     let result = catch_unwind(AssertUnwindSafe(|| dispatch(invocation)));
-    result.unwrap_or_else(|panic| {
-        if let Some(error) = MachineDenied::from_panic(panic.as_ref()) {
-            let closing = Closing {
-                error: &error,
-                diagnosis: Diagnosis::new(
-                    Code::MachineDenied,
-                    Some("raise the limit on threads and open files (ulimit -u, ulimit -n, or the container's)".to_owned()),
-                ),
-                saved: closing::LAST_CHECKPOINT.to_owned(),
-                next_command: None,
-                run: None,
-            };
-            closing.write(log_format());
-            return closing.diagnosis.status;
-        }
-        let closing = Closing {
-            error: &Panicked,
-            diagnosis: Diagnosis::new(
-                Code::Bug,
-                Some("please report it, with the place above and the log at --log-level debug".to_owned()),
-            ),
-            saved: closing::LAST_CHECKPOINT.to_owned(),
-            next_command: Some(invocation.command_line()),
-            run: None,
-        };
-        closing.write(log_format());
-        closing.diagnosis.status
-    })
+    result.unwrap_or_else(|panic| after_panic(invocation, panic.as_ref()))
+}
+
+/// What is said when a panic ended the program.
+fn after_panic(invocation: &Invocation, panic: &(dyn Any + Send)) -> ExitStatus {
+    let denied = MachineDenied::from_panic(panic);
+    let (error, code, hint, next_command): (&dyn Error, _, _, _) = match &denied {
+        Some(denied) => (denied, Code::MachineDenied, MachineDenied::HINT, None),
+        None => (
+            &Panicked,
+            Code::Bug,
+            "please report it, with the place above and the log at --log-level debug",
+            Some(invocation.command_line()),
+        ),
+    };
+    let diagnosis = Diagnosis::new(code, Some(hint.to_owned()));
+    let saved = closing::LAST_CHECKPOINT.to_owned();
+    Closing { error, diagnosis, saved, next_command, run: None }.write(log_format());
+    code.status()
 }
 
 /// The machine has no thread or no file descriptor to give. tokio panics then, and only its words say why.
@@ -126,7 +119,9 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
 struct MachineDenied(&'static str);
 
 impl MachineDenied {
-    fn from_panic(payload: &(dyn std::any::Any + Send)) -> Option<Self> {
+    const HINT: &str = "raise the limit on threads and open files (ulimit -u, ulimit -n, or the container's)";
+
+    fn from_panic(payload: &(dyn Any + Send)) -> Option<Self> {
         let text = payload.downcast_ref::<String>()?;
         if text.starts_with("OS can't spawn worker thread") || text.starts_with("failed to spawn thread") {
             Some(Self("another thread"))

@@ -201,7 +201,7 @@ impl SyncCommand<'_> {
                 _,
             ) => None,
             (_, RecoveryState::MaybeCommitted { .. }) => Some(self.going_on()),
-            (RunError::TreasureData(error), _) if error.is_permanent() => None,
+            (error, _) if error.diagnosis().code.refuses_request() => None,
             (_, RecoveryState::Resumable { .. }) => Some(self.going_on()),
             (_, RecoveryState::NothingCreated | RecoveryState::Deleted | RecoveryState::CleanupFailed(_)) => {
                 Some(self.again())

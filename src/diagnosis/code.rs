@@ -17,6 +17,8 @@ pub enum Code {
     YotpoTokenFailed,
     /// A page could not be had.
     YotpoPageFailed,
+    /// Yotpo refuses a request, or cannot be reached as it is set up.
+    YotpoRequestRefused,
     /// The paging would never end.
     YotpoPagingEndless,
     /// Customers behind the first page have no loyalty data.
@@ -29,6 +31,8 @@ pub enum Code {
     TreasureDataNoDatabase,
     /// The table is missing, and the API key may not create it.
     TreasureDataNoTable,
+    /// Treasure Data refuses a request, or cannot be reached as it is set up.
+    TreasureDataRequestRefused,
     /// Treasure Data, or the way to it, failed.
     TreasureDataFailed,
     /// Too many customers cannot become rows.
@@ -75,19 +79,21 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::Bug,
         Self::SettingsInvalid,
         Self::YotpoCredentialsRefused,
         Self::YotpoTokenNotAccepted,
         Self::YotpoTokenFailed,
         Self::YotpoPageFailed,
+        Self::YotpoRequestRefused,
         Self::YotpoPagingEndless,
         Self::LoyaltyDataLost,
         Self::TreasureDataPermissionDenied,
         Self::TreasureDataWrongEndpoint,
         Self::TreasureDataNoDatabase,
         Self::TreasureDataNoTable,
+        Self::TreasureDataRequestRefused,
         Self::TreasureDataFailed,
         Self::CustomerUnreadable,
         Self::GuardTripped,
@@ -122,12 +128,16 @@ impl Code {
             Self::YotpoTokenNotAccepted => ("yotpo_token_not_accepted", Status::Refused, false),
             Self::YotpoTokenFailed => ("yotpo_token_failed", Status::YotpoFailed, true),
             Self::YotpoPageFailed => ("yotpo_page_failed", Status::YotpoFailed, true),
+            Self::YotpoRequestRefused => ("yotpo_request_refused", Status::YotpoFailed, false),
             Self::YotpoPagingEndless => ("yotpo_paging_endless", Status::YotpoFailed, true),
             Self::LoyaltyDataLost => ("loyalty_data_lost", Status::DataRefused, false),
             Self::TreasureDataPermissionDenied => ("treasure_data_permission_denied", Status::Refused, false),
             Self::TreasureDataWrongEndpoint => ("treasure_data_wrong_endpoint", Status::Usage, false),
             Self::TreasureDataNoDatabase => ("treasure_data_no_database", Status::Usage, false),
             Self::TreasureDataNoTable => ("treasure_data_no_table", Status::Refused, false),
+            Self::TreasureDataRequestRefused => {
+                ("treasure_data_request_refused", Status::TreasureDataFailed, false)
+            }
             Self::TreasureDataFailed => ("treasure_data_failed", Status::TreasureDataFailed, true),
             Self::CustomerUnreadable => ("customer_unreadable", Status::DataRefused, false),
             Self::GuardTripped => ("guard_tripped", Status::DataRefused, false),
@@ -160,6 +170,17 @@ impl Code {
     /// The exit status that it goes with.
     pub const fn status(self) -> ExitStatus {
         self.row().1
+    }
+
+    /// Whether a service refuses what this program asks for: the same command would only fail again.
+    pub const fn refuses_request(self) -> bool {
+        matches!(
+            self,
+            Self::YotpoRequestRefused
+                | Self::TreasureDataRequestRefused
+                | Self::TreasureDataWrongEndpoint
+                | Self::TreasureDataNoDatabase
+        )
     }
 
     /// Whether the same command may succeed later without anything being changed.

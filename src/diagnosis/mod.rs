@@ -66,6 +66,9 @@ fn code(error: &RunError) -> Code {
         RunError::Yotpo(error) => match error {
             YotpoError::Refused(_) => Code::YotpoCredentialsRefused,
             YotpoError::TokenNotAccepted { .. } => Code::YotpoTokenNotAccepted,
+            YotpoError::Page { .. } | YotpoError::Token(_) if error.is_permanent() => {
+                Code::YotpoRequestRefused
+            }
             YotpoError::Page { .. } => Code::YotpoPageFailed,
             YotpoError::Token(_) => Code::YotpoTokenFailed,
             YotpoError::RepeatedCursor { .. } | YotpoError::EndlessEmptyPages { .. } => {
@@ -78,6 +81,7 @@ fn code(error: &RunError) -> Code {
         }
         RunError::TreasureData(TreasureDataError::WrongEndpoint(_)) => Code::TreasureDataWrongEndpoint,
         RunError::TreasureData(TreasureDataError::NoDatabase { .. }) => Code::TreasureDataNoDatabase,
+        RunError::TreasureData(error) if error.is_permanent() => Code::TreasureDataRequestRefused,
         RunError::TreasureData(_) => Code::TreasureDataFailed,
         RunError::Customer { .. } => Code::CustomerUnreadable,
         RunError::Guard(_) => Code::GuardTripped,

@@ -61,20 +61,15 @@ impl TreasureDataError {
         matches!(self, Self::Call(source) if is_too_large(source))
     }
 
-    /// Whether the same command would only fail again. One that was denied may succeed with another key.
+    /// Whether the same command would only fail again until somebody changes something. One that was denied may succeed with
+    /// another key.
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Denied(_) => false,
             Self::WrongEndpoint(_) | Self::NoDatabase { .. } => true,
-            Self::Call(source) => is_permanent(source),
+            Self::Call(source) => source.is_permanent(),
         }
     }
-}
-
-/// A refusal of the request itself, which does not change by itself.
-fn is_permanent(source: &CallError) -> bool {
-    let refused = source.status_code().filter(StatusCode::is_client_error);
-    is_too_large(source) || refused.is_some_and(|status| !matches!(status.as_u16(), 406 | 408 | 425 | 429))
 }
 
 fn is_too_large(source: &CallError) -> bool {
@@ -101,7 +96,7 @@ fn call_hint(source: &CallError) -> &'static str {
         Some(_) if is_about_number_of_sessions(source) => {
             "the account holds as many bulk import sessions as it may; remove what nobody needs: yotpo-td runs clean"
         }
-        Some(_) if is_permanent(source) => {
+        Some(_) if source.is_permanent() => {
             "Treasure Data refuses this request, and running it again will not help; check the settings that it names, or \
              report it with the log at --log-level debug"
         }

@@ -74,6 +74,17 @@ impl YotpoError {
         matches!(source.status_code().map(|status| status.as_u16()), Some(400 | 404 | 410 | 422))
     }
 
+    /// Whether the same command would only fail again until somebody changes something. A cursor that is refused is none of
+    /// these: the next run starts over.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Page { page, source } => source.is_permanent() && (*page == 1 || !self.is_cursor_refused()),
+            Self::Token(source) => source.is_permanent(),
+            Self::Refused(_) | Self::TokenNotAccepted { .. } | Self::LoyaltyLost { .. } => true,
+            Self::RepeatedCursor { .. } | Self::EndlessEmptyPages { .. } => false,
+        }
+    }
+
     /// What the user can do next.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -85,6 +96,9 @@ impl YotpoError {
                 "check YOTPO_CLIENT_SECRET and --store-id (YOTPO_STORE_ID): they must belong to the same store"
             }
             Self::TokenNotAccepted { .. } => "check in Yotpo that the app may read this store's customers",
+            Self::Page { page, .. } if *page > 1 && self.is_cursor_refused() => {
+                "Yotpo refuses the cursor of this page; run it again: where the cursor stays refused, the run starts over"
+            }
             Self::Page { source, .. } | Self::Token(source) => {
                 source.connection_hint().unwrap_or_else(|| call_hint(source))
             }
@@ -109,7 +123,7 @@ fn call_hint(source: &CallError) -> &'static str {
             "running it again will not help; check --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT) and --store-id \
              (YOTPO_STORE_ID)"
         }
-        Some(status) if status.is_client_error() && !matches!(status.as_u16(), 406 | 408 | 425 | 429) => {
+        Some(_) if source.is_permanent() => {
             "Yotpo refuses this request, and running it again will not help; report it to Yotpo's support with the page \
              number"
         }

@@ -156,6 +156,7 @@ fn code_5_what_is_refused_permanently_is_not_run_again() {
         assert!(end.closing().contains(hint), "{}", end.closing());
         let words = end.closing().to_lowercase();
         assert!(!words.contains("; run it again") && !words.contains("to go on: "), "{words}");
+        assert!(words.contains("code: treasure_data_request_refused (exit code 5)\n"), "{words}");
         surroundings.end_faults();
         surroundings.run(&[]).assert_code(0);
         surroundings.assert_exact_and_clean();

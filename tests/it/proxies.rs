@@ -31,24 +31,26 @@ fn run_behind(variable: &str, status: u16) -> (Finished, usize) {
 
 #[test]
 fn proxy_that_refuses_is_asked_once_and_the_hint_names_its_variable() {
-    for (variable, status, because, hint) in [
+    for (variable, status, because, hint, code) in [
         (
             "HTTPS_PROXY",
             407,
             "because: the proxy requires authentication (407)",
             "hint: correct user and password of the proxy in HTTPS_PROXY (or ALL_PROXY)",
+            "code: treasure_data_request_refused (exit code 5)\n",
         ),
         (
             "ALL_PROXY",
             403,
             "because: the proxy refused to connect to the server",
             "hint: allow the server on the proxy that HTTPS_PROXY (or ALL_PROXY) names",
+            "code: treasure_data_failed (exit code 5, the same command may succeed later)\n",
         ),
     ] {
         let (end, asked) = run_behind(variable, status);
         end.assert_code(5);
         assert_eq!(asked, 1, "{}", end.stderr);
-        for text in [because, hint, "yotpo-td.invalid:443 (from TD_API_SERVER)"] {
+        for text in [because, hint, code, "yotpo-td.invalid:443 (from TD_API_SERVER)"] {
             assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
         }
     }

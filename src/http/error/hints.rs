@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::{CallError, Cause, TransportError};
+use super::{BodyProblem, CallError, Cause, TransportError};
 
 impl CallError {
     /// Whether the server cannot be the one that is meant: its name has no address, or it does not speak TLS.
@@ -11,6 +11,27 @@ impl CallError {
             self.cause(),
             Cause::Transport(TransportError::NameNotResolved(_) | TransportError::NotTls(_))
         )
+    }
+
+    /// Whether the same request would only fail again until somebody changes something. Refused credentials are not meant:
+    /// others may be given.
+    pub fn is_permanent(&self) -> bool {
+        match self.cause() {
+            Cause::Status { status, .. } => {
+                status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 406 | 408 | 425 | 429)
+            }
+            Cause::Transport(error) => matches!(
+                error,
+                TransportError::Certificate(_)
+                    | TransportError::NotTls(_)
+                    | TransportError::ProxyAuthentication(_)
+            ),
+            Cause::Body(problem) => {
+                matches!(problem, BodyProblem::TooLarge { .. } | BodyProblem::Refused { .. })
+            }
+            Cause::UnknownPath { .. } => true,
+            Cause::Held { .. } => false,
+        }
     }
 
     /// How many attempts are worth making at a server that never responded, where the cause looks like a mistake: its
