@@ -73,18 +73,20 @@ pub(super) fn without_mark(body: &Bytes) -> Bytes {
     if body.starts_with(&BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body.clone() }
 }
 
+/// Whether the headers announce a web page.
+pub(super) fn says_html(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"))
+}
+
 /// Recognises bodies that are no JSON at all, for a message better than a parser's.
 pub(super) fn look(headers: &HeaderMap, body: &[u8]) -> Result<(), BodyProblem> {
     let start = body.trim_ascii_start();
-    let html_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.to_ascii_lowercase().starts_with("text/html"));
     match start.first() {
         None => Err(BodyProblem::Empty),
         Some(b'<') => Err(BodyProblem::Html),
         Some(b'{') => Ok(()),
-        Some(_) if html_type => Err(BodyProblem::Html),
+        Some(_) if says_html(headers) => Err(BodyProblem::Html),
         // serde would take a list for a struct, field by field.
         Some(_) => Err(BodyProblem::Malformed { what: "not an object".to_owned() }),
     }

@@ -209,24 +209,10 @@ impl HttpClient {
         admission: Admission,
         flight: Option<u64>,
     ) -> Result<Response, Failed> {
-        let mut builder =
-            self.client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
-        if self.reach == Reach::Network {
-            builder = builder.header(ACCEPT_ENCODING, "gzip");
-        }
-        if let Some(flight) = flight {
-            builder = builder.header(FLIGHT_HEADER, flight);
-        }
-        if let Some(body) = &request.body {
-            builder = builder.body(body.clone());
-        } else if request.method == Method::POST {
-            builder = builder.header(CONTENT_LENGTH, 0);
-        }
+        let encoding = (self.reach == Reach::Network).then_some("gzip");
+        let builder = self.builder(request, encoding, flight);
         let mut answer = builder.send().await.map_err(|error| Failed::Transport(classify(error)))?;
-        let status = answer.status();
-        let headers = std::mem::take(answer.headers_mut());
-        let delay = delay_hint(status, &headers, self.clock.unix_time());
-        admission.answered(status == StatusCode::TOO_MANY_REQUESTS, delay.allowance);
+        let Response { status, headers, delay, .. } = self.head(&mut answer, admission);
         let packed = read_whole(&mut answer, &headers, request.answer_limit).await;
         let body = match packed.and_then(|body| Ok(unpack(&headers, body, request.answer_limit)?)) {
             Ok(body) => body,
@@ -235,6 +221,37 @@ impl HttpClient {
             Err(failed) => return Err(failed),
         };
         Ok(Response { status, headers, body, delay })
+    }
+
+    /// `request` as it is sent, with a body in `encoding` wished for.
+    fn builder(
+        &self,
+        request: &Request,
+        encoding: Option<&'static str>,
+        flight: Option<u64>,
+    ) -> reqwest::RequestBuilder {
+        let mut builder =
+            self.client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
+        if let Some(encoding) = encoding {
+            builder = builder.header(ACCEPT_ENCODING, encoding);
+        }
+        if let Some(flight) = flight {
+            builder = builder.header(FLIGHT_HEADER, flight);
+        }
+        match &request.body {
+            Some(body) => builder.body(body.clone()),
+            None if request.method == Method::POST => builder.header(CONTENT_LENGTH, 0),
+            None => builder,
+        }
+    }
+
+    /// The head of an answer, as a response without a body; its request has arrived.
+    fn head(&self, answer: &mut reqwest::Response, admission: Admission) -> Response {
+        let status = answer.status();
+        let headers = std::mem::take(answer.headers_mut());
+        let delay = delay_hint(status, &headers, self.clock.unix_time());
+        admission.answered(status == StatusCode::TOO_MANY_REQUESTS, delay.allowance);
+        Response { status, headers, body: Bytes::new(), delay }
     }
 }
 

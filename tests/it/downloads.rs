@@ -91,6 +91,15 @@ fn attempt_that_failed_leaves_nothing_behind() {
 }
 
 #[test]
+fn web_page_is_no_record() {
+    let script =
+        |attempt| (200, if attempt == 0 { "<html>busy</html>".to_owned() } else { "records".to_owned() });
+    let (seen, result) = download(script);
+    result.unwrap().unwrap();
+    assert_eq!((seen.bytes, seen.restarts), (7, 2));
+}
+
+#[test]
 fn refusal_is_no_record() {
     let (seen, result) = download(|_| (404, r#"{"error":"There are no error records yet"}"#.to_owned()));
     let TreasureDataError::Call(error) = result.unwrap_err() else { panic!("a call failed") };

@@ -88,10 +88,11 @@ fn answer(stream: &TcpStream, script: &dyn Fn(&Asked) -> (Answer, &'static str))
     }
     std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
     let ((status, body), further) = script(&Asked { line, headers });
+    let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
     let mut writer = stream;
     write!(
         writer,
-        "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{further}\r\n{body}",
+        "HTTP/1.1 {status} Scripted\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n{further}\r\n{body}",
         body.len()
     )
 }

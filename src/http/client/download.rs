@@ -2,15 +2,11 @@
 
 use std::future::Future;
 
-use bytes::Bytes;
-use http::StatusCode;
-use http::header::{ACCEPT_ENCODING, HeaderValue};
-
 use super::{Failed, HttpClient, Request, Response, classify, read_whole};
-use crate::clock::FLIGHT_HEADER;
-use crate::http::delay::delay_hint;
+use crate::http::body::says_html;
 use crate::http::error::{CallError, TransportError};
 use crate::rate_limit::Admission;
+use bytes::Bytes;
 
 /// Where the pieces of a body go.
 pub trait BodySink {
@@ -23,7 +19,8 @@ pub trait BodySink {
 
 impl HttpClient {
     /// Sends `request` once. The body of a success goes to `sink`; the response that is returned has none. Each piece may
-    /// take as long as an attempt. A body that is no success is read as [`Self::send`] does. The inner error is the sink's.
+    /// take as long as an attempt. That of a failure and a web page are read as [`Self::send`] does. The inner error is the
+    /// sink's.
     ///
     /// # Errors
     /// As [`Self::send`], but for the size of the body.
@@ -52,23 +49,14 @@ impl HttpClient {
         flight: Option<u64>,
         sink: &mut S,
     ) -> Result<Result<Response, S::Error>, Failed> {
-        let mut builder =
-            self.client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
         // What is passed on as it comes must not be packed once more.
-        builder = builder.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(flight) = flight {
-            builder = builder.header(FLIGHT_HEADER, flight);
-        }
+        let builder = self.builder(request, Some("identity"), flight);
         let mut answer = self.in_time(async { builder.send().await.map_err(classify) }).await?;
-        let status = answer.status();
-        let headers = std::mem::take(answer.headers_mut());
-        let delay = delay_hint(status, &headers, self.clock.unix_time());
-        admission.answered(status == StatusCode::TOO_MANY_REQUESTS, delay.allowance);
-        let mut response = Response { delay, status, headers, body: Bytes::new() };
-        if !status.is_success() {
+        let mut response = self.head(&mut answer, admission);
+        if !response.status.is_success() || says_html(&response.headers) {
             let reading = read_whole(&mut answer, &response.headers, request.answer_limit);
             let body = self.clock.deadline(self.request_timeout, reading).await;
-            // The status already says that it failed.
+            // Status or type already say that it failed.
             response.body = body.ok().and_then(Result::ok).unwrap_or_default();
             return Ok(Ok(response));
         }
