@@ -164,7 +164,6 @@ impl SyncCommand<'_> {
             table: settings.load.target.table.to_string(),
             phase: progress.phase().name(),
         });
-        let next_command = self.next_command(failure);
         let saved = failure.recovery.describe(&settings.load.target.label(), failure.is_shared);
         let without_certificates = trust.failure().filter(|_| CallError::is_untrusted(&failure.error));
         let (error, diagnosis): (&dyn Error, _) = match without_certificates {
@@ -181,6 +180,7 @@ impl SyncCommand<'_> {
             }
             _ => diagnosis,
         };
+        let next_command = self.next_command(failure, diagnosis.code);
         let closing = Closing { error, diagnosis, saved, next_command, run };
         if settings.summary == SummaryFormat::Json {
             write_stdout(&summary::of_failure(&closing, &progress.snapshot()));
@@ -189,7 +189,7 @@ impl SyncCommand<'_> {
     }
 
     /// The command that helps; none where the same would only fail again.
-    fn next_command(&self, failure: &RunFailure) -> Option<String> {
+    fn next_command(&self, failure: &RunFailure, code: Code) -> Option<String> {
         match (&failure.error, &failure.recovery) {
             (_, RecoveryState::Unknown)
             | (
@@ -201,7 +201,7 @@ impl SyncCommand<'_> {
                 _,
             ) => None,
             (_, RecoveryState::MaybeCommitted { .. }) => Some(self.going_on()),
-            (error, _) if error.diagnosis().code.refuses_request() => None,
+            _ if code.refuses_request() => None,
             (_, RecoveryState::Resumable { .. }) => Some(self.going_on()),
             (_, RecoveryState::NothingCreated | RecoveryState::Deleted | RecoveryState::CleanupFailed(_)) => {
                 Some(self.again())
