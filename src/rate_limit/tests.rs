@@ -168,6 +168,26 @@ async fn the_rate_recovers_when_others_are_gone() {
 }
 
 #[tokio::test]
+async fn that_others_use_the_limit_is_told_once_a_minute() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(Mutex::new(log.reopen().unwrap()))
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let others: Vec<_> = (0..300).map(|number| Duration::from_millis(500 * number)).collect();
+    // 80 pages take less than a minute, 240 more than one.
+    for (requests, times) in [(80, 1), (240, 2)] {
+        let before = std::fs::read_to_string(log.path()).unwrap().lines().count();
+        beside(&others, requests, true).await;
+        let told = std::fs::read_to_string(log.path()).unwrap();
+        assert_eq!(told.lines().count() - before, times, "{told}");
+        assert!(told.contains("--requests-per-second lowers our share"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn waits_are_counted_once_however_many_ask_for_them() {
     let clock = Clock::virtual_at(Duration::ZERO);
     let gate = Arc::new(Gate::limited(RequestRate::new(4.5).unwrap(), clock.clone()));

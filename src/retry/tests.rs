@@ -152,3 +152,28 @@ async fn a_series_ends_as_a_call_does_however_much_is_done_in_between() {
     let error = retrier.attempt_in(&mut series, failed()).await.unwrap_err();
     assert_eq!(error.to_string(), "could not try in 3 attempts (--max-retries 2 used up)");
 }
+
+#[tokio::test]
+async fn failures_of_one_kind_are_told_once_a_minute_and_counted() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(Mutex::new(log.reopen().unwrap()))
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (retrier, clock) = retrier(RetryPolicy { max_retries: 2, base_delay: Duration::ZERO, ..POLICY });
+    for _ in 0..2 {
+        let result: Result<(), _> =
+            retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
+        assert_eq!(result.unwrap_err().to_string(), "could not try in 3 attempts (--max-retries 2 used up)");
+    }
+    clock.advance(Duration::from_secs(60));
+    let result: Result<(), _> =
+        retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
+    assert_eq!(result.unwrap_err().to_string(), "could not try in 3 attempts (--max-retries 2 used up)");
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("request failed, trying again")).collect();
+    assert_eq!(told.len(), 2, "{log}");
+    assert!(!told[0].contains("untold") && told[1].contains("untold=3"), "{log}");
+}

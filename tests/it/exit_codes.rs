@@ -10,7 +10,7 @@ use yotpo_td::sandbox::{
     CursorMemory, FaultKind, FiltersBesideCursor, KeyKind, Operation, SandboxSettings, YotpoBehaviour,
 };
 
-use crate::binary::{DATABASE, Finished, PROGRAM, Running, Surroundings, TABLE, program};
+use crate::binary::{DATABASE, Finished, PROGRAM, Running, Surroundings, TABLE, program, wait_until};
 use crate::closing_words::{assert_words, next_command, told};
 
 /// An address at which nobody listens.
@@ -376,9 +376,7 @@ fn code_8_names_the_run_that_is_active() {
     surroundings.fault_on(Operation::Customers, 7, FaultKind::Hang);
     let first = Running::start(surroundings.sync(&["--batch-size", "5"]));
     surroundings.wait_for_fault();
-    crate::binary::wait_until("five parts are stored", || {
-        surroundings.saved_run().is_some_and(|run| run.parts == 5)
-    });
+    wait_until("five parts are stored", || surroundings.saved_run().is_some_and(|run| run.parts == 5));
     let end = surroundings.run(&["--batch-size", "5"]);
     end.assert_code(8);
     assert!(end.stderr.contains(&format!("process {}", first.pid())), "{}", end.stderr);
@@ -433,7 +431,7 @@ fn a_run_that_was_killed_before_anything_was_stored_is_started_over_and_that_is_
     let first = Running::start(surroundings.sync(&[]));
     surroundings.wait_for_fault();
     // The state is saved before it is made.
-    crate::binary::wait_until("the session is made", || !surroundings.control().sessions().is_empty());
+    wait_until("the session is made", || !surroundings.control().sessions().is_empty());
     first.kill();
     surroundings.end_faults();
     let end = surroundings.run(&[]);
@@ -497,5 +495,61 @@ fn help_names_every_exit_code() {
     for status in ExitStatus::ALL {
         let line = format!("{:>3}  {}", status.code(), status.meaning());
         assert!(end.stdout.contains(&line), "{line}");
+    }
+}
+
+/// The set that a ballot named is deleted by somebody before it is committed.
+#[test]
+fn code_9_the_chosen_set_was_deleted_and_the_query_counts_what_may_be_there() {
+    let surroundings = Surroundings::with_customers(60);
+    let arguments = ["--run-id", "nightly"];
+    surroundings.fault_on(Operation::CommitSession, 1, FaultKind::Hang);
+    let first = Running::start(surroundings.sync(&arguments));
+    wait_until("the commit was asked for", || {
+        surroundings.control().operation_requests(Operation::CommitSession) > 0
+    });
+    first.kill();
+    surroundings.end_faults();
+    let nonce = surroundings.saved_run().unwrap().set.unwrap().nonce;
+    let sessions = surroundings.control().sessions();
+    let chosen = sessions.iter().find(|session| session.name.contains(&nonce.to_string())).unwrap();
+    assert!(surroundings.control().remove_session(&chosen.name));
+    let end = surroundings.run(&arguments);
+    end.assert_code(9);
+    let words = end.closing();
+    let query = format!(
+        "SELECT COUNT(1) FROM {DATABASE}.{TABLE} WHERE time = {} -- 60 when they are there",
+        nonce.time()
+    );
+    assert!(words.contains(&query), "{words}");
+    assert!(words.contains("code: commit_unknown (exit code 9)\n"), "{words}");
+    assert_eq!(surroundings.rows(), 0);
+}
+
+#[test]
+fn a_failure_has_a_summary_for_programs_too() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on_every(Operation::Customers, FaultKind::Status(503, None));
+    let end = surroundings.run(&["--summary", "json", "--run-id", "nightly"]);
+    end.assert_code(4);
+    let summary: Value = serde_json::from_str(&end.stdout).unwrap();
+    for (key, value) in [
+        ("outcome", json!("failed")),
+        ("code", json!("yotpo_page_failed")),
+        ("exit_code", json!(4)),
+        ("retryable", json!(true)),
+        ("run_id", json!("nightly")),
+        ("store_id", json!("sandbox-store")),
+        ("database", json!(DATABASE)),
+        ("table", json!(TABLE)),
+        ("phase", json!("fetching")),
+        ("customers", json!(0)),
+    ] {
+        assert_eq!(summary[key], value, "{key} in {summary}");
+    }
+    for format in ["text", "none"] {
+        let end = surroundings.run(&["--summary", format]);
+        end.assert_code(4);
+        assert_eq!(end.stdout, "", "{format}");
     }
 }

@@ -323,3 +323,26 @@ fn a_wait_that_a_success_asks_for_never_passes_the_timeout_silently() {
         );
     });
 }
+
+#[test]
+fn customers_that_come_twice_are_counted_and_reported() {
+    on_virtual_time(async || {
+        let yotpo = ScriptedServer::start(|asked| {
+            if asked.line.contains("access_tokens") {
+                return (200, TOKEN.to_owned());
+            }
+            let (customers, next) = if asked.line.contains("page_info=2") {
+                (r#"{"id":3},{"id":2},{"id":4}"#, "null")
+            } else {
+                (r#"{"id":1},{"id":2},{"id":3}"#, r#""2""#)
+            };
+            (200, format!(r#"{{"customers":[{customers}],"pagination":{{"next_page_info":{next}}}}}"#))
+        });
+        let world = World::start(Scenario::append()).await;
+        let report = world.run_with(&[("yotpo-endpoint", &yotpo.endpoint())]).await.unwrap();
+        assert_eq!(
+            (report.rows, report.progress.seen_twice, report.progress.is_estimate),
+            (Some(6), 2, false)
+        );
+    });
+}
