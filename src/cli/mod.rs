@@ -161,3 +161,30 @@ fn dispatch(invocation: &Invocation) -> ExitStatus {
         _ => ExitStatus::Usage,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invocation(words: &[&str]) -> Invocation {
+        let arguments = ["/usr/bin/yotpo-td", "sync"].iter().chain(words).map(OsString::from).collect();
+        Invocation { arguments, environment: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_command_to_type_again_has_no_password_and_is_quoted() {
+        let typed = invocation(&["--td-endpoint", "https://user:password@host/a@b", "--state-dir", "a b"]);
+        assert_eq!(
+            typed.command_line(),
+            "yotpo-td sync --td-endpoint 'https://[redacted]@host/a@b' --state-dir 'a b'"
+        );
+    }
+
+    #[test]
+    fn a_command_that_goes_on_is_not_fresh() {
+        for word in ["--fresh", "--fresh=on"] {
+            assert_eq!(invocation(&[word]).command_line_that_goes_on(false), "yotpo-td sync");
+        }
+        assert_eq!(invocation(&[]).command_line_that_goes_on(true), "yotpo-td sync '--fresh=off'");
+    }
+}

@@ -257,7 +257,9 @@ impl SyncCommand<'_> {
     }
 
     fn not_started(&self, error: &dyn Error, diagnosis: Diagnosis) -> ExitStatus {
-        let (saved, next_command) = (NOTHING_STARTED.to_owned(), Some(self.again()));
+        let saved = NOTHING_STARTED.to_owned();
+        // What is set wrong is not typed again.
+        let next_command = (diagnosis.code != Code::SettingsInvalid).then(|| self.again());
         self.close(&Closing { error, diagnosis, saved, next_command, run: None })
     }
 

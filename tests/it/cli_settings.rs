@@ -213,3 +213,49 @@ fn an_empty_state_folder_on_the_command_line_is_told() {
     end.assert_code(2);
     assert_words!("empty_state_dir", told(&end));
 }
+
+#[test]
+fn a_variable_that_nothing_reads_and_a_level_that_is_none_are_refused() {
+    for (arguments, variables, told) in [
+        (&[][..], &[("YOTPO_TD_TABLE", "x")][..], "YOTPO_TD_TABLE: unknown variable; did you mean TD_TABLE?"),
+        (&[], &[("TD_APIKEY", "x")], "TD_APIKEY: unknown variable; did you mean TD_API_KEY?"),
+        (
+            &["--log-level", "verbose"],
+            &[],
+            "--log-level (YOTPO_TD_LOG_LEVEL): \"verbose\" is not off, error, warn, info, debug, trace",
+        ),
+    ] {
+        let end = sync(arguments, variables);
+        end.assert_code(2);
+        assert!(end.stderr.contains("error: a setting is missing or wrong"), "{}", end.stderr);
+        assert!(end.stderr.contains(told), "{told:?} in {}", end.stderr);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_not_utf8_is_said_to_be_and_not_shown() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let mut command = program();
+    command.arg("sync").envs(COMPLETE).env("TD_API_KEY", std::ffi::OsStr::from_bytes(b"1/k\xffy"));
+    let end = Running::start(command).finish();
+    end.assert_code(2);
+    assert!(end.stderr.contains("TD_API_KEY: is not UTF-8") && !end.stderr.contains("1/k"), "{}", end.stderr);
+}
+
+/// `HOME` is as the system has it: a folder whose name is not UTF-8 is one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_home_that_is_not_utf8_holds_the_state() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let folder = TempDir::new().unwrap();
+    let home = folder.path().join(std::ffi::OsStr::from_bytes(b"home\xff"));
+    fs::create_dir(&home).unwrap();
+    let surroundings = crate::binary::Surroundings::with_customers(10);
+    let mut command = surroundings.sync(&[]);
+    command.env_remove("YOTPO_TD_STATE_DIR").env("HOME", &home);
+    Running::start(command).finish().assert_code(0);
+    assert!(home.join(".local/state/yotpo-td").is_dir());
+}
