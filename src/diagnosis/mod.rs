@@ -116,3 +116,38 @@ fn code_of_ending(ending: Ending) -> Code {
         Ending::ForeignBallot | Ending::OtherProtocol(_) => Code::OtherProtocol,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::http::{CallError, Effect};
+
+    fn page(page: u64, status: u16) -> Diagnosis {
+        let status = StatusCode::from_u16(status).unwrap();
+        let source = CallError::status("try", Effect::Repeatable, status, None, None);
+        RunError::from(YotpoError::Page { page, source }).diagnosis()
+    }
+
+    #[test]
+    fn a_refused_page_is_permanent_unless_its_cursor_may_be_what_is_refused() {
+        for (number, status, code, words) in [
+            (1, 400, Code::YotpoRequestRefused, "running it again will not help"),
+            (1, 404, Code::YotpoRequestRefused, "running it again will not help"),
+            (2, 400, Code::YotpoPageFailed, "the run starts over"),
+            (2, 422, Code::YotpoPageFailed, "the run starts over"),
+            (2, 409, Code::YotpoRequestRefused, "running it again will not help"),
+            (2, 503, Code::YotpoPageFailed, "run it again"),
+        ] {
+            let found = page(number, status);
+            assert_eq!(
+                (found.code, found.status),
+                (code, ExitStatus::YotpoFailed),
+                "{status} on page {number}"
+            );
+            let hint = found.hint.unwrap();
+            assert!(hint.contains(words), "{status} on page {number}: {hint}");
+        }
+    }
+}
