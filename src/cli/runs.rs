@@ -48,10 +48,15 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
                 command.trust.failure().filter(|_| untrusted).cloned().map(RunsFailure::from);
             let RunsFailure { error, diagnosis } = without_certificates.unwrap_or(failure);
             let status = diagnosis.status;
-            let saved = "all that was there, but for what the lines above say was removed".to_owned();
+            let saved = if diagnosis.code == Code::SettingsInvalid {
+                "all that was there: nothing was removed"
+            } else {
+                "all that was there, but for what the lines above say was removed"
+            };
             // What was typed wrong is not typed again.
             let next_command = (status != ExitStatus::Usage).then(|| invocation.command_line());
-            Closing { error: error.as_ref(), diagnosis, saved, next_command, run: None }.write(logs.format);
+            Closing { error: error.as_ref(), diagnosis, saved: saved.to_owned(), next_command, run: None }
+                .write(logs.format);
             status
         }
     }
@@ -321,7 +326,8 @@ impl From<SettingsError> for RunsFailure {
 
 impl From<UsageError> for RunsFailure {
     fn from(error: UsageError) -> Self {
-        let hint = Some("yotpo-td runs list shows what there is".to_owned());
+        let hint = matches!(error, UsageError::NoSuchRun(_))
+            .then(|| "yotpo-td runs list shows what there is".to_owned());
         Self { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, hint) }
     }
 }

@@ -203,9 +203,13 @@ impl SyncCommand<'_> {
             (_, RecoveryState::MaybeCommitted { .. }) => Some(self.going_on()),
             _ if code.refuses_request() => None,
             (_, RecoveryState::Resumable { .. }) => Some(self.going_on()),
-            (_, RecoveryState::NothingCreated | RecoveryState::Deleted | RecoveryState::CleanupFailed(_)) => {
-                Some(self.again())
-            }
+            (
+                _,
+                RecoveryState::NothingCreated
+                | RecoveryState::Deleted
+                | RecoveryState::CleanupFailed(_)
+                | RecoveryState::StateUnreadable,
+            ) => Some(self.again()),
         }
     }
 

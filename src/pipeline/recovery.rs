@@ -41,6 +41,8 @@ pub enum RecoveryState {
         /// The `time` of the rows.
         ingestion_time: u64,
     },
+    /// What an earlier attempt left behind is in a state file that cannot be read.
+    StateUnreadable,
     /// Nothing can be said about what is left.
     Unknown,
 }
@@ -102,6 +104,9 @@ impl RecoveryState {
             Self::MaybeCommitted { ingestion_time } => format!(
                 "the rows with time {ingestion_time} may be in {target} now or soon; the same command sees this through \
                  and loads nothing twice"
+            ),
+            Self::StateUnreadable => format!(
+                "this attempt loaded nothing into {target}; what an earlier one saved or loaded could not be read"
             ),
             Self::Unknown => format!("what is in {target} cannot be known from here"),
         }

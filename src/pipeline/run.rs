@@ -10,7 +10,7 @@ use super::guards::warn_of_stricter_limits;
 use super::housekeeping::sweep_stale_runs;
 use super::outcome::{Outcome, RunReport};
 use super::progress::Progress;
-use super::recovery::{RowsInQuestion, RunFailure, recover};
+use super::recovery::{RecoveryState, RowsInQuestion, RunFailure, recover};
 use super::start::{Start, decide_start, load_attempt};
 use super::steps::{Executor, WinnerFacts, cancel_on_stop, remove_set};
 use super::survey::as_winner;
@@ -308,8 +308,13 @@ async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
 
 /// A run that failed before it began: what an earlier run left is as it was.
 fn failed_to_start(run_id: RunId, error: RunError, store: &StateStore, is_shared: bool) -> RunFailure {
-    let saved = store.run().ok().flatten();
-    let recovery = super::recovery::of_saved(saved.as_ref(), &error);
+    let (saved, recovery) = match store.run() {
+        Ok(saved) => {
+            let recovery = super::recovery::of_saved(saved.as_ref(), &error);
+            (saved, recovery)
+        }
+        Err(_unreadable) => (None, RecoveryState::StateUnreadable),
+    };
     let rows_in_question = saved.as_ref().and_then(RowsInQuestion::of);
     let run_id = saved.map_or(run_id, |saved| saved.run_id);
     RunFailure { run_id, error, recovery, rows_in_question, is_shared }

@@ -178,7 +178,9 @@ pub(crate) async fn check_aftermath(world: &World, failure: &RunFailure, context
                     assert!(*parts > 0 && (0..*parts).all(is_there), "{told}");
                 }
                 RecoveryState::CleanupFailed(_) => {}
-                RecoveryState::MaybeCommitted { .. } | RecoveryState::Unknown => panic!("{told}"),
+                RecoveryState::MaybeCommitted { .. }
+                | RecoveryState::StateUnreadable
+                | RecoveryState::Unknown => panic!("{told}"),
             }
         }
     }

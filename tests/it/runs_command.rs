@@ -177,5 +177,10 @@ fn clean_with_a_short_age_needs_a_word_of_its_own() {
     let refused = runs(&surroundings, &["clean", "--older-than", "0s"]);
     refused.assert_code(2);
     assert!(refused.stderr.contains("say --yes"), "{}", refused.stderr);
+    assert!(
+        refused.closing().contains("saved: all that was there: nothing was removed"),
+        "{}",
+        refused.closing()
+    );
     assert_eq!(session_names(&surroundings), before);
 }
