@@ -48,7 +48,7 @@ fn text(settings: &Settings, report: &RunReport) -> String {
     if let Some(time) = report.ingestion_time {
         lines.push(("ingestion time", time.to_string()));
         let query = counting_query(&settings.load.target, time);
-        lines.push(("count them", format!("{query} -- expected: {rows}")));
+        lines.push(("verify with", format!("{query} -- expected: {rows}")));
     }
     if report.error_records > 0 {
         lines.push(("left out", format!("{} records that cannot be read", report.error_records)));
@@ -56,8 +56,11 @@ fn text(settings: &Settings, report: &RunReport) -> String {
     if progress.seen_twice > 0 {
         let about = if progress.is_estimate { "about " } else { "" };
         lines.push((
-            "came twice",
-            format!("{about}{} customers, while the store changed", progress.seen_twice),
+            "duplicates",
+            format!(
+                "{about}{} customers equal an earlier one; the store may have changed while it was read",
+                progress.seen_twice
+            ),
         ));
     }
     let with_loyalty_data = progress.customers_with_loyalty_data;

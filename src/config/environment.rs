@@ -11,7 +11,7 @@ const PREFIX: &str = "YOTPO_TD_";
 /// Variables that no setting has.
 const FURTHER: [&str; 2] = ["YOTPO_TD_CONFIG", "YOTPO_TD_FAILPOINT"];
 /// As many changes make an unknown variable of ours a known one.
-const MOST_CHANGES: usize = 3;
+const MAX_CHANGES: usize = 3;
 
 /// Unknown variables and misspelt names of known ones, and known ones that are not UTF-8. Values are not shown.
 pub(super) fn problems(environment: &BTreeMap<String, OsString>) -> Vec<Problem> {
@@ -56,7 +56,7 @@ fn unknown(name: &str, known: &[String]) -> Option<String> {
             known.ends_with(&end) || known.strip_prefix("YOTPO_TD_").is_none() && *known == rest
         })
     };
-    let meant = of_flag.or_else(|| of_end().or_else(|| closest(MOST_CHANGES)).map(String::as_str));
+    let meant = of_flag.or_else(|| of_end().or_else(|| closest(MAX_CHANGES)).map(String::as_str));
     Some(match meant {
         Some(meant) => format!("unknown variable; did you mean {meant}?"),
         None => format!("unknown variable {shown}; yotpo-td sync --help lists all variables"),

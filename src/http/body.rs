@@ -21,7 +21,7 @@ enum Coding {
 }
 
 /// More codings than this, one around the other, are no answer of a service.
-const MOST_CODINGS: usize = 2;
+const MAX_CODINGS: usize = 2;
 
 /// Undoes the body's `Content-Encoding`s; the result is at most `limit` bytes. Names that are no coding (a character set,
 /// mostly) say nothing, and neither does "gzip" before a body that is none: proxies unpack bodies and leave the header.
@@ -35,7 +35,7 @@ pub(super) fn unpack(headers: &HeaderMap, mut body: Bytes, limit: usize) -> Resu
         match coding(name) {
             Coding::Plain => {}
             Coding::Gzip if !body.starts_with(&GZIP_MAGIC) => {}
-            Coding::Gzip if undone < MOST_CODINGS => {
+            Coding::Gzip if undone < MAX_CODINGS => {
                 undone += 1;
                 body = gunzip(&body, limit)?.ok_or_else(damaged)?;
             }

@@ -23,7 +23,7 @@ use crate::clock::{Clock, FLIGHT_HEADER};
 use crate::rate_limit::{Admission, Gate};
 
 /// Headers that an answer may have; gateways add some, and a hundred have been passed.
-const MOST_HEADERS: usize = 1_000;
+const MAX_HEADERS: usize = 1_000;
 
 /// How connections to one service are made.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl HttpClient {
             // A redirect would carry the credentials elsewhere, and neither service documents one.
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(settings.request_timeout)
-            .http1_max_headers(MOST_HEADERS)
+            .http1_max_headers(MAX_HEADERS)
             .tcp_keepalive(Duration::from_secs(30));
         if settings.reach == Reach::Loopback {
             builder = builder.no_proxy();

@@ -16,9 +16,9 @@ use crate::rate_limit::Allowance;
 /// The least wait after a 429 that names none; Yotpo recommends one second.
 const DEFAULT_THROTTLE_DELAY: Duration = Duration::from_secs(1);
 /// Nobody means a longer wait: what is longer is another unit, or nonsense that must not hide a sane header.
-const LONGEST_SANE_DELAY: Duration = Duration::from_secs(24 * 3_600);
+const MAX_SANE_DELAY: Duration = Duration::from_secs(24 * 3_600);
 /// The window of a limit is not longer: a larger number is milliseconds.
-const LONGEST_WINDOW: Duration = Duration::from_secs(600);
+const MAX_WINDOW: Duration = Duration::from_secs(600);
 /// Yotpo's limit is counted in seconds: what is left of one is known better from our own requests.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Numbers from here on are Unix times (2001), and from here on in milliseconds.
@@ -43,10 +43,10 @@ pub fn delay_hint(status: StatusCode, headers: &HeaderMap, unix_now: Duration) -
     let limit = header(headers, "ratelimit-limit").and_then(count);
     let allowance = remaining.map(|remaining| Allowance { remaining, limit });
     let reset = header(headers, "ratelimit-reset")
-        .and_then(|text| delay(text, LONGEST_WINDOW, now))
+        .and_then(|text| delay(text, MAX_WINDOW, now))
         .filter(|reset| !status.is_success() || remaining == Some(0) && *reset > WINDOW);
-    let retry_after = header(headers, "retry-after").and_then(|text| delay(text, LONGEST_SANE_DELAY, now));
-    let sane = |delay: &Duration| *delay <= LONGEST_SANE_DELAY;
+    let retry_after = header(headers, "retry-after").and_then(|text| delay(text, MAX_SANE_DELAY, now));
+    let sane = |delay: &Duration| *delay <= MAX_SANE_DELAY;
     let asked = [reset, retry_after];
     // Where both make no sense the caller gives up on them, and says so.
     let floor = asked.into_iter().flatten().filter(sane).max().or_else(|| asked.into_iter().flatten().max());
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_kept_when_nothing_else_is_there() {
         let floor = hint(429, &[("ratelimit-reset", "9999999999")]).floor.unwrap();
-        assert!(floor > LONGEST_SANE_DELAY, "{floor:?}");
+        assert!(floor > MAX_SANE_DELAY, "{floor:?}");
     }
 
     #[test]

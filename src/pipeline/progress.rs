@@ -139,7 +139,7 @@ impl Progress {
             tracing::warn!(
                 times,
                 is_estimate,
-                "customers came twice, because the store changed while it was paged through"
+                "customers equal an earlier one; the store may have changed while it was read"
             );
         }
     }

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 
 /// Hashes that are kept: 16 bytes each with their places.
-const MOST_HASHES: usize = 16 * 1024;
+const MAX_HASHES: usize = 16 * 1024;
 
 /// Rows that came so far.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl SeenCustomers {
             // It stands for those that are not looked at.
             self.twice += 1 << self.zeros;
         }
-        if self.hashes.len() > MOST_HASHES {
+        if self.hashes.len() > MAX_HASHES {
             self.zeros += 1;
             let zeros = self.zeros;
             self.hashes.retain(|hash| hash.trailing_zeros() >= zeros);
@@ -68,7 +68,7 @@ mod tests {
     fn few_customers_are_counted_and_many_estimated_in_bounded_memory() {
         assert_eq!(count((0..1_000).chain(990..1_010)), (10, false, 1_010));
         let (twice, is_estimate, kept) = count((0..1_000_000).chain(0..100_000));
-        assert!(is_estimate && kept <= MOST_HASHES);
+        assert!(is_estimate && kept <= MAX_HASHES);
         assert!((90_000..=110_000).contains(&twice), "{twice}");
         assert_eq!(count(0..1_000_000).0, 0);
     }

@@ -35,7 +35,7 @@ const GUARDED_SECOND: f64 = 1.01;
 /// Yotpo's documented limit of a store, in requests a second.
 const STORE_LIMIT: u32 = 5;
 /// A limit above this is not counted in seconds, and nothing follows from what is left of it.
-const HIGHEST_LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 50;
 /// Our own requests of the last second are counted this far back, so that none is taken for somebody else's.
 const OWN_SECOND: Duration = Duration::from_millis(1_050);
 /// The least that others must use to be worth a warning, in requests a second.
@@ -62,7 +62,7 @@ impl RequestRate {
         clippy::cast_sign_loss,
         reason = "at most FASTEST_RATE, and above 0"
     )]
-    fn most(self) -> u32 {
+    fn max_in_a_second(self) -> u32 {
         self.0.ceil() as u32
     }
 
@@ -144,7 +144,7 @@ impl Gate {
             ),
             rate,
         });
-        let state = State { limit: STORE_LIMIT.max(rate.most()), ..State::default() };
+        let state = State { limit: STORE_LIMIT.max(rate.max_in_a_second()), ..State::default() };
         Self { clock, bucket, state: Mutex::new(state), answered: Notify::new() }
     }
 
@@ -191,7 +191,7 @@ impl Gate {
             return Wait::Turn(state.held_until.saturating_sub(now));
         }
         let Some(bucket) = &self.bucket else { return Wait::Nothing };
-        let most = usize::try_from(bucket.rate.most()).unwrap_or(usize::MAX);
+        let most = usize::try_from(bucket.rate.max_in_a_second()).unwrap_or(usize::MAX);
         match state.own.free(most, Duration::from_secs_f64(GUARDED_SECOND)) {
             Free::WhenAnswered => return Wait::Answer,
             Free::At(at) if at > now => return Wait::Turn(at.saturating_sub(now)),
@@ -238,7 +238,7 @@ impl Gate {
         let left = state.own.left(number).unwrap_or(now);
         state.own.settle(number, now, true);
         let told = allowance.map(|allowance| (allowance.remaining, allowance.limit.unwrap_or(state.limit)));
-        let told = told.filter(|(remaining, limit)| remaining <= limit && *limit <= HIGHEST_LIMIT);
+        let told = told.filter(|(remaining, limit)| remaining <= limit && *limit <= MAX_LIMIT);
         if told.is_none() && !is_refused {
             state.others.see_success();
             return;

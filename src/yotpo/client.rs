@@ -13,7 +13,7 @@ use url::Url;
 use super::cursor::PageCursor;
 use super::end_of_data::{EndCheck, says_no_results};
 use super::error::YotpoError;
-use super::page::{LARGEST_PAGE, Page};
+use super::page::{MAX_PAGE_BYTES, Page};
 use super::pagination::likely_next;
 use super::prefetch::Ahead;
 use super::query::{CursorQuery, add_query};
@@ -132,7 +132,7 @@ impl YotpoClient {
         ahead: &Ahead,
         end: &EndCheck,
     ) -> Result<Page, CallError> {
-        let mut request = Request::get(GET_PAGE, url.clone(), LARGEST_PAGE);
+        let mut request = Request::get(GET_PAGE, url.clone(), MAX_PAGE_BYTES);
         // Checked when the token was given: only then can this fail.
         request
             .sensitive_header(TOKEN_HEADER, token.expose_secret())

@@ -25,9 +25,9 @@ const MOST_CUSTOMERS: usize = 100_000;
 
 /// Largest page that is accepted, as an answer and as rows, in bytes. Pages above 1 MB have been seen; memory is bounded by
 /// what is accepted.
-pub(super) const LARGEST_PAGE: usize = 16 * 1024 * 1024;
+pub(super) const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Longest cursor that is accepted: no server takes a longer address.
-const LONGEST_CURSOR: usize = 16 * 1024;
+const MAX_CURSOR_BYTES: usize = 16 * 1024;
 
 /// A page of customers, as rows.
 pub struct Page {
@@ -95,12 +95,12 @@ impl Page {
         if reader.customers() > MOST_CUSTOMERS {
             return Err(BodyProblem::Malformed { what: format!("more than {MOST_CUSTOMERS} customers") });
         }
-        if reader.rows.len() > LARGEST_PAGE {
-            return Err(BodyProblem::TooLarge { limit: LARGEST_PAGE });
+        if reader.rows.len() > MAX_PAGE_BYTES {
+            return Err(BodyProblem::TooLarge { limit: MAX_PAGE_BYTES });
         }
         if reader.has_long_cursor {
             return Err(BodyProblem::Malformed {
-                what: format!("a cursor of more than {LONGEST_CURSOR} bytes"),
+                what: format!("a cursor of more than {MAX_CURSOR_BYTES} bytes"),
             });
         }
         // What is wrong, and where, `serde_json` tells.
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
                         let end = if read.is_some() { EndedBy::LastPage } else { EndedBy::ShortPage };
                         let cursor = cursor_of(read);
                         let length = cursor.as_ref().map_or(0, |cursor| cursor.as_str().len());
-                        if length > LONGEST_CURSOR {
+                        if length > MAX_CURSOR_BYTES {
                             self.has_long_cursor = true;
                             return None;
                         }
@@ -255,7 +255,7 @@ impl<'a> Reader<'a> {
             }),
         }
         self.at = end;
-        (self.customers() <= MOST_CUSTOMERS && self.rows.len() <= LARGEST_PAGE).then_some(())
+        (self.customers() <= MOST_CUSTOMERS && self.rows.len() <= MAX_PAGE_BYTES).then_some(())
     }
 
     /// The JSON value that begins here.

@@ -31,7 +31,7 @@ pub struct Pages {
 }
 
 /// Empty pages in a row that are believed: a store that filters behind paging sends some.
-const MOST_EMPTY_PAGES: u32 = 1_000;
+const MAX_EMPTY_PAGES: u32 = 1_000;
 
 /// Hashes of all cursors seen: 8 bytes a page, so that ten million customers cost about two megabytes.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ impl Pages {
             Some(_) => return Err(YotpoError::RepeatedCursor { page: number }),
         };
         self.empty_in_a_row = if page.customers() == 0 { self.empty_in_a_row + 1 } else { 0 };
-        if self.empty_in_a_row > MOST_EMPTY_PAGES {
+        if self.empty_in_a_row > MAX_EMPTY_PAGES {
             return Err(YotpoError::EndlessEmptyPages { page: number, pages: self.empty_in_a_row });
         }
         self.loyalty.add_page(MemberCount {
