@@ -61,7 +61,7 @@ impl TreasureDataClient {
                 self.retrier().heed(response.delay);
                 return Ok(Ok(response.json().map_err(|problem| self.unusable(&call.1, problem))?));
             }
-            match refusal(response.status, &response.body, names) {
+            match refusal(&response, names) {
                 Some(Change::TableGone) => Ok(Err(Change::TableGone)),
                 _ if response.status == StatusCode::NOT_FOUND && !blames_path(&response.body) => {
                     Ok(Err(Change::SessionGone))
@@ -84,7 +84,7 @@ impl TreasureDataClient {
             self.retrier().heed(response.delay);
             return Ok(Attempted::Change(Change::Done, Some(response)));
         }
-        match refusal(response.status, &response.body, names) {
+        match refusal(&response, names) {
             Some(change) => Ok(Attempted::Change(change, None)),
             None if blames_database(&response, names) => {
                 Ok(Attempted::NoDatabase(self.failure(&request, &response)))
@@ -105,7 +105,10 @@ fn blames_database(response: &Response, names: &[&str]) -> bool {
 }
 
 /// What a refusal says; `None` when it is a failure like any other. Decided on what was received, not on what is shown.
-fn refusal(status: StatusCode, body: &[u8], names: &[&str]) -> Option<Change> {
+fn refusal(response: &Response, names: &[&str]) -> Option<Change> {
+    // A web page comes from something before the service, and says nothing of what that did.
+    response.refuse_web_page().ok()?;
+    let (status, body) = (response.status, &response.body);
     match status {
         StatusCode::CONFLICT => Some(Change::Conflict),
         StatusCode::FORBIDDEN => Some(Change::Denied),
@@ -166,7 +169,10 @@ fn blamed(body: &[u8], names: &[&str]) -> Option<Blamed> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
+    use crate::http::DelayHint;
 
     #[test]
     fn a_404_that_blames_the_path_says_nothing_of_a_session_or_a_table() {
@@ -181,10 +187,13 @@ mod tests {
     #[test]
     fn a_refusal_blames_what_its_message_names() {
         let names = ["yotpo_td_v1_0_s_1", "database", "session_tables"];
-        let refused = |status, message: &str| {
-            let body = serde_json::json!({"error": message}).to_string();
-            refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes(), &names)
+        let refused_as = |status, body: String| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let (headers, delay) = (HeaderMap::new(), DelayHint::default());
+            refusal(&Response { status, headers, body: body.into(), delay }, &names)
         };
+        let refused =
+            |status, message: &str| refused_as(status, serde_json::json!({"error": message}).to_string());
         let gone = "Table 'shop.session_tables' does not exist";
         assert_eq!(refused(404, gone), Some(Change::TableGone));
         assert_eq!(refused(422, gone), Some(Change::TableGone));
@@ -198,7 +207,13 @@ mod tests {
         assert_eq!(refused(403, "anything"), Some(Change::Denied));
         assert_eq!(refused(404, "Database 'shop' does not exist"), None);
         assert_eq!(refused(404, "path and method do not match any API endpoint"), None);
-        assert_eq!(refusal(StatusCode::NOT_FOUND, b"<html>", &names), None);
+        for status in [403, 404, 409, 422] {
+            assert_eq!(
+                refused_as(status, "<html>Bulk import session table</html>".to_owned()),
+                None,
+                "{status}"
+            );
+        }
         assert_eq!(refused(400, gone), None);
         assert_eq!(refused(500, gone), None);
     }
