@@ -14,9 +14,7 @@ mod sync;
 
 pub use assembly::assemble;
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -80,9 +78,6 @@ fn without_user_information(word: &str) -> String {
 /// Runs the program and says how it ended. Never panics: a panic below is a bug and becomes exit code 1.
 pub fn main(invocation: &Invocation) -> ExitStatus {
     std::panic::set_hook(Box::new(|info| {
-        if MachineDenied::from_panic(info.payload()).is_some() {
-            return;
-        }
         // The payload may quote data; the place is enough to find the defect.
         let place = info.location().map_or_else(String::new, |location| format!(" at {location}"));
         let text = format!("a bug in yotpo-td: it panicked{place}");
@@ -92,45 +87,18 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
         });
     }));
     let result = catch_unwind(AssertUnwindSafe(|| dispatch(invocation)));
-    result.unwrap_or_else(|panic| after_panic(invocation, panic.as_ref()))
-}
-
-/// What is said when a panic ended the program.
-fn after_panic(invocation: &Invocation, panic: &(dyn Any + Send)) -> ExitStatus {
-    let denied = MachineDenied::from_panic(panic);
-    let (error, code, hint, next_command): (&dyn Error, _, _, _) = match &denied {
-        Some(denied) => (denied, Code::MachineDenied, MachineDenied::HINT, None),
-        None => (
-            &Panicked,
-            Code::Bug,
-            "please report it, with the place above and the log at --log-level debug",
-            Some(invocation.command_line()),
-        ),
-    };
-    let diagnosis = Diagnosis::new(code, Some(hint.to_owned()));
-    let saved = closing::LAST_CHECKPOINT.to_owned();
-    Closing { error, diagnosis, saved, next_command, run: None }.write(log_format());
-    code.status()
-}
-
-/// The machine has no thread or no file descriptor to give. tokio panics then, and only its words say why.
-#[derive(Debug, thiserror::Error)]
-#[error("the machine denies yotpo-td {0}")]
-struct MachineDenied(&'static str);
-
-impl MachineDenied {
-    const HINT: &str = "raise the limit on threads and open files (ulimit -u, ulimit -n, or the container's)";
-
-    fn from_panic(payload: &(dyn Any + Send)) -> Option<Self> {
-        let text = payload.downcast_ref::<String>()?;
-        if text.starts_with("OS can't spawn worker thread") || text.starts_with("failed to spawn thread") {
-            Some(Self("another thread"))
-        } else if text.starts_with("failed to create UnixStream") {
-            Some(Self("another file descriptor"))
-        } else {
-            None
-        }
-    }
+    result.unwrap_or_else(|_panic| {
+        let hint = "please report it, with the place above and the log at --log-level debug".to_owned();
+        let closing = Closing {
+            error: &Panicked,
+            diagnosis: Diagnosis::new(Code::Bug, Some(hint)),
+            saved: closing::LAST_CHECKPOINT.to_owned(),
+            next_command: Some(invocation.command_line()),
+            run: None,
+        };
+        closing.write(log_format());
+        closing.diagnosis.status
+    })
 }
 
 /// A panic that ended the program.

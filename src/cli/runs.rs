@@ -12,7 +12,7 @@ use clap::ArgMatches;
 use super::Invocation;
 use super::assembly::assemble_account;
 use super::closing::Closing;
-use super::runtime::client_runtime;
+use super::runtime::{MachineDenied, client_runtime};
 use super::sync::layers;
 use crate::checkpoint::{FinishedRun, Holder, LockError, RunState, StateError, StateStore, TargetLock};
 use crate::clock::Clock;
@@ -148,7 +148,7 @@ impl RunsCommand<'_> {
         self.confirm_abandoning(&run)?;
         let treasure_data =
             assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
-        let runtime = client_runtime().map_err(|error| local(error.into()))?;
+        let runtime = client_runtime()?;
         let services = Services { yotpo: None, treasure_data, clock: self.clock.clone() };
         let settings = AbandonSettings {
             state_folder: self.state_folder()?,
@@ -196,7 +196,7 @@ impl RunsCommand<'_> {
         }
         let client =
             assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
-        let runtime = client_runtime().map_err(|error| local(error.into()))?;
+        let runtime = client_runtime()?;
         let keep = marker_age(account.run_lifetime);
         if age < keep && !self.matches.get_flag("dry-run") {
             let question = format!("remove what earlier releases left as soon as it is {text} old? [y/N] ");
@@ -329,6 +329,13 @@ impl From<UsageError> for RunsFailure {
         let hint = matches!(error, UsageError::NoSuchRun(_))
             .then(|| "yotpo-td runs list shows what there is".to_owned());
         Self { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, hint) }
+    }
+}
+
+impl From<MachineDenied> for RunsFailure {
+    fn from(error: MachineDenied) -> Self {
+        let hint = Some(MachineDenied::HINT.to_owned());
+        Self { error: error.into(), diagnosis: Diagnosis::new(Code::MachineDenied, hint) }
     }
 }
 

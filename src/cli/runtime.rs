@@ -1,19 +1,71 @@
-//! The threads that network work runs on.
+//! The threads that network work runs on, and what the machine must give for them.
 
 use std::io;
+use std::sync::Mutex;
+use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
 /// Threads of the look-alikes, which serve while their client works.
 const SERVING_THREADS: usize = 2;
+/// Further threads that work needs at least: one that compresses or writes, while the others wait for it.
+const BLOCKING_THREADS: usize = 1;
+/// File descriptors without which connections or files would fail on the way, with words that blame a service. Measured: a
+/// run needs 15.
+#[cfg(unix)]
+const MIN_FILES: u64 = 32;
+
+/// The machine does not give what work needs.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MachineDenied {
+    /// No thread.
+    #[error("the machine denies yotpo-td a thread")]
+    Thread(#[source] io::Error),
+    /// Too few file descriptors.
+    #[cfg(unix)]
+    #[error("the machine allows yotpo-td {allowed} open files, and it needs {MIN_FILES}")]
+    Files {
+        /// How many.
+        allowed: u64,
+    },
+    /// Something else.
+    #[error("the machine denies yotpo-td what it needs to wait for the network")]
+    Runtime(#[from] io::Error),
+}
+
+impl MachineDenied {
+    /// What to do.
+    pub(super) const HINT: &str =
+        "raise the limit on threads and open files (ulimit -u, ulimit -n, or the container's)";
+}
 
 /// The runtime of a client: all network work of a run is on the thread that starts it, so that a page costs no wake-up of
 /// another thread; encoding and disk work have their own (docs/performance.md).
-pub(super) fn client_runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+pub(super) fn client_runtime() -> Result<Runtime, MachineDenied> {
+    check_limits(BLOCKING_THREADS)?;
+    Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
 /// The runtime of whatever serves the look-alikes.
-pub(super) fn serving_runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(SERVING_THREADS).enable_all().build()
+pub(super) fn serving_runtime() -> Result<Runtime, MachineDenied> {
+    check_limits(SERVING_THREADS + BLOCKING_THREADS)?;
+    Ok(Builder::new_multi_thread().worker_threads(SERVING_THREADS).enable_all().build()?)
+}
+
+/// Whether there are so many threads, and files, to be had: later nobody could say what is missing.
+fn check_limits(threads: usize) -> Result<(), MachineDenied> {
+    #[cfg(unix)]
+    {
+        let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        if let Some(allowed) = allowed.filter(|allowed| *allowed < MIN_FILES) {
+            return Err(MachineDenied::Files { allowed });
+        }
+    }
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        // Until all are started, so that they are there at once.
+        let _held = gate.lock();
+        let probe = |_| thread::Builder::new().spawn_scoped(scope, || drop(gate.lock())).map(drop);
+        (0..threads).try_for_each(probe).map_err(MachineDenied::Thread)
+    })
 }

@@ -11,7 +11,7 @@ use super::Invocation;
 use super::assembly::assemble;
 use super::closing::{Closing, LAST_CHECKPOINT, RunLabels};
 use super::command::flags;
-use super::runtime::{client_runtime, serving_runtime};
+use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use super::sandbox::EmbeddedSandbox;
 use super::summary::{self, counting_query};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
@@ -51,7 +51,10 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
             runtime.shutdown_background();
             status
         }
-        Err(error) => command.failed_before_start(&error, Code::MachineDenied),
+        Err(error) => {
+            let hint = Some(MachineDenied::HINT.to_owned());
+            command.not_started(&error, Diagnosis::new(Code::MachineDenied, hint))
+        }
     }
 }
 

@@ -303,11 +303,26 @@ fn an_interrupted_sandbox_promises_no_resume() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_machine_without_file_descriptors_is_no_bug() {
-    for limit in ["6", "7"] {
+    let surroundings = Surroundings::with_customers(60);
+    let limited = |limit: u32, arguments: &[&str]| {
         let mut command = std::process::Command::new("prlimit");
-        command.arg(format!("--nofile={limit}")).arg(crate::binary::PROGRAM).args(["sync", "--sandbox"]);
-        let end = Running::start(command).finish();
-        end.assert_code(6);
-        assert!(end.stderr.contains("denies yotpo-td another file descriptor"), "{}", end.stderr);
+        command.arg(format!("--nofile={limit}")).arg(crate::binary::PROGRAM).args(arguments);
+        command.envs(surroundings.environment());
+        Running::start(command).finish()
+    };
+    for arguments in [&["sync"][..], &["sync", "--sandbox"], &["runs", "clean", "--dry-run"]] {
+        for limit in [6, 8, 12, 31] {
+            let end = limited(limit, arguments);
+            end.assert_code(6);
+            let words = end.closing();
+            assert!(
+                words.contains(&format!("allows yotpo-td {limit} open files, and it needs 32")),
+                "{words}"
+            );
+            assert!(words.contains("hint: raise the limit on threads and open files"), "{words}");
+            assert!(words.contains("code: machine_denied (exit code 6)"), "{words}");
+        }
     }
+    limited(32, &["sync"]).assert_code(0);
+    surroundings.assert_exact();
 }
