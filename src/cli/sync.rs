@@ -178,8 +178,8 @@ impl SyncCommand<'_> {
             None => (&failure.error, failure.error.diagnosis()),
         };
         let diagnosis = match failure.rows_in_question {
-            Some(rows) if diagnosis.status == ExitStatus::NeedsAttention => {
-                diagnosis.with_hint(&how_to_count(&settings.load.target, rows))
+            Some(rows) if matches!(diagnosis.code, Code::CommitUnknown | Code::RunTooOld) => {
+                diagnosis.with_hint(&how_to_go_on(&settings.load.target, rows, &failure.run_id))
             }
             _ => diagnosis,
         };
@@ -292,10 +292,14 @@ impl SyncCommand<'_> {
     }
 }
 
-/// How to find out whether the run's rows are in the table.
-fn how_to_count(target: &Target, rows: RowsInQuestion) -> String {
+/// How to find out whether the run's rows are in the table, and what to do then.
+fn how_to_go_on(target: &Target, rows: RowsInQuestion, run_id: &RunId) -> String {
     let expected = rows.expected.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
-    format!("{} -- {expected} when they are there", counting_query(target, rows.ingestion_time))
+    format!(
+        "{} -- {expected} when they are there: then nothing is to be done; when they are not, load them as another run: \
+         yotpo-td sync --run-id {run_id}-2, with the same settings",
+        counting_query(target, rows.ingestion_time)
+    )
 }
 
 /// Another process loads the same target.

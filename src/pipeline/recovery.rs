@@ -9,7 +9,7 @@ use super::context::{Run, RunNames, restored};
 use super::error::RunError;
 use super::run::remove_run;
 use super::steps::remove_set;
-use crate::checkpoint::{RunPhase, RunState};
+use crate::checkpoint::{FinishedRun, RunPhase, RunState};
 use crate::identity::{RunId, SessionName};
 use crate::run::decide::Ending;
 
@@ -72,9 +72,12 @@ pub struct RowsInQuestion {
 }
 
 impl RowsInQuestion {
-    /// Those of a run's set, when it has one.
-    pub(super) fn of(state: &RunState) -> Option<Self> {
-        let set = state.set?;
+    /// Those of a run's set, when it has one; else those that an earlier process finished the run with.
+    pub(super) fn of(state: &RunState, history: &[FinishedRun]) -> Option<Self> {
+        let Some(set) = state.set else {
+            let finished = history.iter().find(|finished| finished.run_id == state.run_id)?;
+            return Some(Self { ingestion_time: finished.ingestion_time?, expected: finished.rows });
+        };
         let expected = set.totals.map(|totals| totals.valid.saturating_sub(state.error_records));
         Some(Self { ingestion_time: set.nonce.time(), expected })
     }

@@ -70,7 +70,8 @@ pub async fn run(
 
 /// Cleans up behind a run that failed, or keeps what the next one can use.
 async fn failed(run: &Run<'_>, error: RunError, is_shared: bool) -> RunFailure {
-    let rows_in_question = RowsInQuestion::of(&run.journal.state());
+    let history = run.store.history().unwrap_or_default();
+    let rows_in_question = RowsInQuestion::of(&run.journal.state(), &history);
     let recovery = recover(run, &error).await;
     RunFailure { run_id: run.names.run_id.clone(), error, recovery, rows_in_question, is_shared }
 }
@@ -315,7 +316,8 @@ fn failed_to_start(run_id: RunId, error: RunError, store: &StateStore, is_shared
         }
         Err(_unreadable) => (None, RecoveryState::StateUnreadable),
     };
-    let rows_in_question = saved.as_ref().and_then(RowsInQuestion::of);
+    let history = store.history().unwrap_or_default();
+    let rows_in_question = saved.as_ref().and_then(|saved| RowsInQuestion::of(saved, &history));
     let run_id = saved.map_or(run_id, |saved| saved.run_id);
     RunFailure { run_id, error, recovery, rows_in_question, is_shared }
 }

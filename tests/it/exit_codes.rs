@@ -524,8 +524,29 @@ fn code_9_the_chosen_set_was_deleted_and_the_query_counts_what_may_be_there() {
         nonce.time()
     );
     assert!(words.contains(&query), "{words}");
+    assert!(words.contains("yotpo-td sync --run-id nightly-2, with the same settings"), "{words}");
     assert!(words.contains("code: commit_unknown (exit code 9)\n"), "{words}");
     assert_eq!(surroundings.rows(), 0);
+    // They are not there: the command for that case loads them.
+    surroundings.run(&["--run-id", "nightly-2"]).assert_code(0);
+    surroundings.assert_exact();
+}
+
+#[test]
+fn code_9_the_marker_of_a_run_that_is_done_was_deleted_and_its_rows_can_be_counted() {
+    let surroundings = Surroundings::with_customers(60);
+    let arguments = ["--run-id", "nightly"];
+    surroundings.run(&arguments).assert_code(0);
+    let sessions = surroundings.control().sessions();
+    let marker = sessions.iter().find(|session| session.status == "committed").unwrap();
+    assert!(surroundings.control().remove_session(&marker.name));
+    let end = surroundings.run(&arguments);
+    end.assert_code(9);
+    let words = end.closing();
+    assert!(words.contains(&format!("SELECT COUNT(1) FROM {DATABASE}.{TABLE} WHERE time = ")), "{words}");
+    assert!(words.contains(" -- 60 when they are there: then nothing is to be done"), "{words}");
+    // They are there.
+    surroundings.assert_exact();
 }
 
 #[test]
