@@ -19,6 +19,7 @@ pub mod retry;
 pub mod row;
 pub mod run;
 pub mod sandbox;
+pub mod secret;
 pub mod signal;
 pub mod telemetry;
 pub mod treasure_data;

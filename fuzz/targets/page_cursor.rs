@@ -2,6 +2,7 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use yotpo_td::sandbox::fuzzing::cursor_on_page;
+use yotpo_td::secret::Secret;
 use yotpo_td::yotpo::fuzzing::addresses_behind;
 use yotpo_td::yotpo::{PageCursor, YotpoSettings};
 
@@ -40,7 +41,7 @@ fn assert_is_sent(cursor: &PageCursor) {
     let settings = YotpoSettings {
         endpoint: "https://127.0.0.1/base".parse().expect("an address"),
         store: "store".parse().expect("a store"),
-        client_secret: "secret".into(),
+        client_secret: Secret::new("secret").expect("a secret"),
         page_size: 100,
     };
     let all = [("limit", "100"), ("include_custom_properties", "true"), ("expand", "loyalty")];

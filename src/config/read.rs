@@ -6,16 +6,13 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::layers::{Layers, Source};
 use super::problem::Problem;
 use super::setting::{SecretSetting, Setting};
 use crate::http::Reach;
-
-/// Largest file that is taken for a secret.
-const LARGEST_SECRET: u64 = 64 * 1024;
+use crate::secret::Secret;
 
 /// Reads settings and gathers what is wrong with them.
 #[derive(Debug)]
@@ -93,13 +90,13 @@ impl Reader {
     }
 
     /// A secret from its variable or from the file that its `_FILE` variable names.
-    pub(super) fn secret(&mut self, secret: &SecretSetting) -> Option<SecretString> {
+    pub(super) fn secret(&mut self, secret: &SecretSetting) -> Option<Secret> {
         let file_variable = format!("{}_FILE", secret.variable);
         let label = format!("{} or {file_variable}", secret.variable);
         if self.layers.is_not_utf8(secret.variable) || self.layers.is_not_utf8(&file_variable) {
             return None;
         }
-        let text = match (self.layers.variable(secret.variable), self.layers.variable(&file_variable)) {
+        let secret = match (self.layers.variable(secret.variable), self.layers.variable(&file_variable)) {
             (None, None) => {
                 self.report(label, format!("missing; expected {}", secret.help));
                 return None;
@@ -108,19 +105,10 @@ impl Reader {
                 self.report(label, "both are set; expected one of them");
                 return None;
             }
-            (Some(text), None) => Ok(text),
-            (None, Some(path)) => {
-                secret_file(Path::new(&path)).map_err(|error| format!("cannot read {path}: {error}"))
-            }
+            (Some(text), None) => Secret::new(&text),
+            (None, Some(path)) => Secret::in_file(Path::new(&path)),
         };
-        let checked = text.and_then(|text| {
-            let text = text.trim();
-            let printable = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-            printable.then(|| SecretString::from(text)).ok_or_else(|| {
-                "empty, or with characters that no secret has (spaces, line breaks, non-ASCII)".to_owned()
-            })
-        });
-        checked.map_err(|what| self.report(label, what)).ok()
+        secret.map_err(|error| self.report(label, error.to_string())).ok()
     }
 }
 
@@ -156,13 +144,6 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
         None => false,
     }
-}
-
-fn secret_file(path: &Path) -> std::io::Result<String> {
-    if std::fs::metadata(path)?.len() > LARGEST_SECRET {
-        return Err(std::io::Error::other("larger than a secret can be"));
-    }
-    std::fs::read_to_string(path)
 }
 
 /// A wrong value, shortened and without control characters.

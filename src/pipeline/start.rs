@@ -71,7 +71,9 @@ pub(super) async fn decide_start(
     if settings.resume.policy == ResumePolicy::Never && state.keeps_marker {
         let was_loaded = match abandoned {
             Some((run_id, was_loaded)) if run_id == state.run_id => was_loaded,
-            _ => abandon_earlier_attempts(services, settings, store, progress, &state, stop).await?,
+            _ => {
+                Box::pin(abandon_earlier_attempts(services, settings, store, progress, &state, stop)).await?
+            }
         };
         if was_loaded {
             return Err(RunError::AlreadyLoaded { run_id: state.run_id });

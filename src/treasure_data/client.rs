@@ -1,7 +1,7 @@
 //! One call: address, key, effect.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::change::blames_path;
 use crate::clock::Clock;
 use crate::http::{BodyProblem, BodySink, CallError, Effect, HttpClient, Request, Response};
 use crate::retry::{RequestCounts, Retrier, Series};
+use crate::secret::Secret;
 
 /// Largest JSON answer that is accepted.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
@@ -28,14 +29,15 @@ pub struct TreasureDataSettings {
     /// Base address, such as `https://api.treasuredata.com`.
     pub endpoint: Url,
     /// The API key; a write-only key is enough.
-    pub api_key: SecretString,
+    pub api_key: Secret,
 }
 
 /// Talks to one Treasure Data account.
 #[derive(Debug)]
 pub struct TreasureDataClient {
     endpoint: Url,
-    authorization: HeaderValue,
+    api_key: Secret,
+    authorization: RwLock<HeaderValue>,
     http: HttpClient,
     retrier: Arc<Retrier>,
     /// How far Treasure Data's clock is ahead of this machine's, in seconds; [`NO_DATE`] before any response told.
@@ -79,6 +81,12 @@ impl<'a> Call<'a> {
     }
 }
 
+fn authorization(api_key: &SecretString) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut authorization = HeaderValue::from_str(&format!("TD1 {}", api_key.expose_secret()))?;
+    authorization.set_sensitive(true);
+    Ok(authorization)
+}
+
 impl TreasureDataClient {
     /// A client that has sent nothing yet.
     ///
@@ -89,11 +97,11 @@ impl TreasureDataClient {
         http: HttpClient,
         retrier: Arc<Retrier>,
     ) -> Result<Self, InvalidHeaderValue> {
-        http.redactor().learn(&settings.api_key);
-        let mut authorization = HeaderValue::from_str(&format!("TD1 {}", settings.api_key.expose_secret()))?;
-        authorization.set_sensitive(true);
+        let TreasureDataSettings { endpoint, api_key } = settings;
+        http.redactor().learn(&api_key.current());
+        let authorization = RwLock::new(authorization(&api_key.current())?);
         let clock_offset = AtomicI64::new(NO_DATE);
-        Ok(Self { endpoint: settings.endpoint, authorization, http, retrier, clock_offset })
+        Ok(Self { endpoint, api_key, authorization, http, retrier, clock_offset })
     }
 
     /// What was sent so far.
@@ -133,10 +141,29 @@ impl TreasureDataClient {
 
     /// Sends a call once and takes whatever comes back.
     pub(super) async fn exchange(&self, call: &(Method, Call<'_>)) -> Result<(Request, Response), CallError> {
-        let request = self.request(call);
-        let response = self.http.send(&request).await?;
+        let mut request = self.request(call);
+        let mut response = self.http.send(&request).await?;
+        // It did nothing, so that it can be sent once more.
+        // On the heap, because it is rare and every call's future would carry it.
+        if response.status == StatusCode::UNAUTHORIZED && Box::pin(self.has_new_key()).await {
+            request = self.request(call);
+            response = Box::pin(self.http.send(&request)).await?;
+        }
         self.note_date(&response.headers);
         Ok((request, response))
+    }
+
+    /// Whether the file of the API key holds another one by now.
+    async fn has_new_key(&self) -> bool {
+        let api_key = self.api_key.clone();
+        let Some(new) = self.clock().blocking(move || api_key.read_again()).await.ok().flatten() else {
+            return false;
+        };
+        let Ok(header) = authorization(&new) else { return false };
+        tracing::warn!("Treasure Data refuses the API key, trying the one that its file holds now");
+        self.http.redactor().learn(&new);
+        *self.authorization.write().unwrap_or_else(PoisonError::into_inner) = header;
+        true
     }
 
     /// Sends a call once; the body of a success goes to `sink`.
@@ -205,7 +232,8 @@ impl TreasureDataClient {
 
     fn request(&self, (method, call): &(Method, Call<'_>)) -> Request {
         let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, self.authorization.clone());
+        let authorization = self.authorization.read().unwrap_or_else(PoisonError::into_inner).clone();
+        headers.insert(AUTHORIZATION, authorization);
         if let Some(date) = self.date() {
             headers.insert(DATE, date);
         }

@@ -22,6 +22,7 @@ use crate::identity::StoreId;
 use crate::rate_limit::RateUse;
 use crate::retry::{RequestCounts, Retrier};
 use crate::row::IngestionTime;
+use crate::secret::Secret;
 
 const LARGEST_TOKEN_ANSWER: usize = 1024 * 1024;
 /// How often a token that was never accepted is tried again: a fresh one can be unknown for a moment.
@@ -40,7 +41,7 @@ pub struct YotpoSettings {
     /// The store.
     pub store: StoreId,
     /// The app's secret.
-    pub client_secret: SecretString,
+    pub client_secret: Secret,
     /// Customers on a page, 1–100.
     pub page_size: u8,
 }
@@ -65,7 +66,7 @@ struct TokenAnswer {
 impl YotpoClient {
     /// A client that has sent nothing yet.
     pub fn new(settings: YotpoSettings, http: HttpClient, retrier: Arc<Retrier>) -> Self {
-        http.redactor().learn(&settings.client_secret);
+        http.redactor().learn(&settings.client_secret.current());
         Self { settings, http, retrier, token: Mutex::new(None), is_proven: AtomicBool::new(false) }
     }
 
@@ -160,25 +161,36 @@ impl YotpoClient {
         if let Some(token) = token.as_ref() {
             return Ok(token.clone());
         }
-        let new = self.retrier.call(|| self.attempt_token()).await.map_err(|error| {
-            let error = self.http.locate(error);
-            let is_refusal = matches!(error.cause(), Cause::Body(BodyProblem::Refused { .. }));
-            match error.status_code().map(|status| status.as_u16()) {
-                Some(400..=404 | 422) => YotpoError::Refused(error),
-                _ if is_refusal => YotpoError::Refused(error),
-                _ => YotpoError::Token(error),
+        let new = match self.retrier.call(|| self.attempt_token()).await {
+            Err(error)
+                if error.status_code() == Some(StatusCode::UNAUTHORIZED) && self.has_new_secret().await =>
+            {
+                self.retrier.call(|| self.attempt_token()).await
             }
-        })?;
+            result => result,
+        };
+        let new = new.map_err(token_error)?;
         self.is_proven.store(false, Ordering::Relaxed);
         self.http.redactor().learn(&new);
         Ok(token.insert(new).clone())
     }
 
+    /// Whether the file of the client secret holds another one by now.
+    async fn has_new_secret(&self) -> bool {
+        let secret = self.settings.client_secret.clone();
+        let new = self.http.clock().blocking(move || secret.read_again()).await.ok().flatten();
+        if let Some(new) = &new {
+            tracing::warn!("Yotpo refuses the client secret, trying the one that its file holds now");
+            self.http.redactor().learn(new);
+        }
+        new.is_some()
+    }
+
     async fn attempt_token(&self) -> Result<SecretString, CallError> {
         let mut url = self.settings.store_url();
         extend_path(&mut url, "access_tokens");
-        let secret = self.settings.client_secret.expose_secret();
-        let body = serde_json::json!({ "secret": secret }).to_string();
+        let secret = self.settings.client_secret.current();
+        let body = serde_json::json!({ "secret": secret.expose_secret() }).to_string();
         let request = Request {
             operation: GET_TOKEN,
             // A token more does no harm.
@@ -210,6 +222,15 @@ impl YotpoClient {
         if token.as_ref().is_some_and(|token| token.expose_secret() == refused.expose_secret()) {
             *token = None;
         }
+    }
+}
+
+fn token_error(error: CallError) -> YotpoError {
+    let is_refusal = matches!(error.cause(), Cause::Body(BodyProblem::Refused { .. }));
+    match error.status_code().map(|status| status.as_u16()) {
+        Some(400..=404 | 422) => YotpoError::Refused(error),
+        _ if is_refusal => YotpoError::Refused(error),
+        _ => YotpoError::Token(error),
     }
 }
 

@@ -10,6 +10,7 @@ use yotpo_td::clock::Clock;
 use yotpo_td::http::{BodySink, ClientSettings, HttpClient, Reach, Redactor, Trust};
 use yotpo_td::rate_limit::Gate;
 use yotpo_td::retry::{Retrier, RetryPolicy};
+use yotpo_td::secret::Secret;
 use yotpo_td::treasure_data::{ErrorRecordSink, TreasureDataClient, TreasureDataError, TreasureDataSettings};
 
 use crate::scripted_server::{Answer, ScriptedServer};
@@ -67,7 +68,7 @@ fn download(
         };
         let retrier = Arc::new(Retrier::new("Treasure Data", policy, gate, clock, 7));
         let endpoint = server.endpoint().parse().unwrap();
-        let account = TreasureDataSettings { endpoint, api_key: "1/key".into() };
+        let account = TreasureDataSettings { endpoint, api_key: Secret::new("1/key").unwrap() };
         let client = TreasureDataClient::new(account, http, retrier).unwrap();
         client.error_records(&"session".parse().unwrap(), &mut seen).await
     });

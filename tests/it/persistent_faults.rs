@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::pipeline::{RecoveryState, RunFailure};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay, Service};
+use yotpo_td::secret::Secret;
 
 use crate::fault_sweep::{check_aftermath, every_kind};
 use crate::harness::{Scenario, World};
@@ -132,9 +134,9 @@ fn wrong_credentials_are_refused_at_once_and_nothing_is_made() {
             let world = World::start(Scenario::append()).await;
             let mut settings = world.settings();
             if variable == "TD_API_KEY" {
-                settings.treasure_data.api_key = format!("1/{}", "0".repeat(40)).into();
+                settings.treasure_data.api_key = Secret::new(&format!("1/{}", "0".repeat(40))).unwrap();
             } else {
-                settings.yotpo.client_secret = "wrong".to_owned().into();
+                settings.yotpo.client_secret = Secret::new("wrong").unwrap();
             }
             let failure = world.run_as(&settings).await.unwrap_err();
             assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused, "{failure:?}");
@@ -148,6 +150,48 @@ fn wrong_credentials_are_refused_at_once_and_nothing_is_made() {
             world.assert_untouched();
             world.assert_clean();
         });
+    }
+}
+
+/// A secret in a file that was changed after the program had read it.
+fn rotated(old: &str, new: &str) -> (tempfile::NamedTempFile, Secret) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), old).unwrap();
+    let secret = Secret::in_file(file.path()).unwrap();
+    std::fs::write(file.path(), new).unwrap();
+    (file, secret)
+}
+
+#[test]
+fn a_refused_secret_is_read_from_its_file_once_more() {
+    let wrong_key = format!("1/{}", "0".repeat(40));
+    for (operation, is_key) in [(Operation::AccessToken, false), (Operation::ListSessions, true)] {
+        for is_right_now in [true, false] {
+            let wrong_key = wrong_key.clone();
+            on_virtual_time(async move || {
+                let world = World::start(Scenario::append()).await;
+                let mut settings = world.settings();
+                let (secret, wrong) = if is_key {
+                    (&mut settings.treasure_data.api_key, wrong_key.as_str())
+                } else {
+                    (&mut settings.yotpo.client_secret, "wrong")
+                };
+                let right = secret.current().expose_secret().to_owned();
+                let other = format!("{wrong}1");
+                let (_file, read) = rotated(wrong, if is_right_now { &right } else { &other });
+                *secret = read;
+                let result = world.run_as(&settings).await;
+                if is_right_now {
+                    assert_eq!(result.unwrap().rows, Some(100), "{operation:?}");
+                    world.assert_complete();
+                } else {
+                    let failure = result.unwrap_err();
+                    assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused, "{failure:?}");
+                    assert_eq!(world.control().operation_requests(operation), 2, "once more, and no oftener");
+                    world.assert_untouched();
+                }
+            });
+        }
     }
 }
 
