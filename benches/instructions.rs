@@ -38,7 +38,7 @@ mod program {
     }
 
     pub(crate) fn read(answer: &Answer) -> Page {
-        Page::read(answer, IngestionTime::MAX).unwrap()
+        Page::parse(answer.text().unwrap(), IngestionTime::MAX).unwrap()
     }
 
     pub(crate) fn rows(page: Page) -> Rows {

@@ -48,7 +48,7 @@ fn reading(criterion: &mut Criterion) {
     group.bench_function("read_page", |bencher| {
         bencher.iter(|| {
             for answer in &answers {
-                black_box(Page::read(answer, IngestionTime::MAX).unwrap());
+                black_box(Page::parse(answer.text().unwrap(), IngestionTime::MAX).unwrap());
             }
         });
     });

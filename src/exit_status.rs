@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::signal::Signal;
+use crate::shutdown::Signal;
 
 /// How a run of the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use yotpo_td::http::{DelayHint, Response};
 use yotpo_td::part::{ChunkEncoder, CompressionLevel, PartBuilder};
 use yotpo_td::row::{self, IngestionTime, RowError, Rows};
 use yotpo_td::sandbox::fuzzing::{PartRecords, loaded_time, read_back};
-use yotpo_td::yotpo::{Page, PageCursor, RefusedCustomer};
+use yotpo_td::yotpo::{Page, PageCursor, RejectedCustomer};
 
 use super::Verdict;
 use super::unique_keys::UniqueKeys;
@@ -38,7 +38,7 @@ pub fn page_body(data: &[u8]) -> Verdict {
     );
 
     let (rows, refused) = page.into_rows();
-    for RefusedCustomer { position, reason, customer } in &refused {
+    for RejectedCustomer { position, reason, customer } in &refused {
         assert_eq!(Some(&&**customer), customers.get(position - 1), "another customer is refused");
         let of_the_customer = matches!(
             reason,
@@ -74,7 +74,8 @@ pub(super) fn read(body: &[u8]) -> Result<Page, String> {
         body: Bytes::copy_from_slice(body),
         delay: DelayHint::default(),
     };
-    Page::read(&response, TIME).map_err(|problem| problem.to_string())
+    let page = response.text().and_then(|text| Page::parse(text, TIME));
+    page.map_err(|problem| problem.to_string())
 }
 
 fn part_of(mut rows: Rows) -> yotpo_td::part::Part {

@@ -42,7 +42,6 @@ fn assert_is_sent(cursor: &PageCursor) {
         endpoint: "https://127.0.0.1/base".parse().expect("an address"),
         store: "store".parse().expect("a store"),
         client_secret: Secret::new("secret").expect("a secret"),
-        page_size: 100,
     };
     let all = [("limit", "100"), ("include_custom_properties", "true"), ("expand", "loyalty")];
     for (address, others) in addresses_behind(&settings, cursor).iter().zip([&all[..], &all[1..], &all[..1]])

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use crate::clock::Clock;
-use crate::config::LogFormat;
 use crate::diagnosis::Diagnosis;
+use crate::telemetry::LogFormat;
 use crate::telemetry::write_stderr;
 
 /// What was saved when nobody could look any more.

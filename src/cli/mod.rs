@@ -3,7 +3,6 @@
 //! Owns clap, the two commands and their closing words. It makes its flags from [`crate::config::SETTINGS`] and hands
 //! everything else to the library; nothing below it knows clap.
 
-mod assembly;
 mod closing;
 mod command;
 mod runs;
@@ -12,17 +11,14 @@ mod sandbox;
 mod summary;
 mod sync;
 
-pub use assembly::assemble;
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::closing::Closing;
-use crate::config::LogFormat;
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
-use crate::telemetry::{log_format, write_stderr, write_stdout};
+use crate::telemetry::{LogFormat, log_format, write_stderr, write_stdout};
 
 /// What the program was started with.
 #[derive(Debug)]

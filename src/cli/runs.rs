@@ -10,28 +10,26 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::Invocation;
-use super::assembly::assemble_account;
 use super::closing::Closing;
 use super::runtime::{MachineDenied, client_runtime};
 use super::sync::layers;
 use crate::checkpoint::{FinishedRun, Holder, LockError, RunState, StateError, StateStore, TargetLock};
 use crate::clock::Clock;
-use crate::config::{AccountSettings, NamedRun, SettingsError, state_folder_from_layers};
+use crate::config::{AccountSettings, NamedRun, SettingsError, log_settings, state_folder_from_layers};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
+use crate::housekeeping::{Orphan, OrphanKind, Verdict, find_orphans, marker_age, remove_orphan};
 use crate::http::{CallError, NoRootCertificates, Trust};
-use crate::pipeline::{
-    AbandonSettings, LoadSettings, Orphan, OrphanKind, RunError, STATE_FOLDER_HINT, Services, Verdict,
-    abandon, find_orphans, marker_age, remove_orphan,
-};
-use crate::signal::StopRequests;
-use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stderr, write_stdout};
+use crate::run::{AbandonSettings, LoadSettings, RunError, STATE_FOLDER_HINT, Services, abandon_run};
+use crate::services::assemble_account;
+use crate::shutdown::StopRequests;
+use crate::telemetry::{ProgressBar, init_logs, write_stderr, write_stdout};
 use crate::treasure_data::TreasureDataError;
 
 /// Runs the command.
 pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus {
     let Some((name, matches)) = matches.subcommand() else { return ExitStatus::Usage };
-    let logs = LogSettings::from_layers(&layers(invocation, matches));
+    let logs = log_settings(&layers(invocation, matches));
     init_logs(&logs, &ProgressBar::hidden());
     let command = RunsCommand { invocation, matches, clock: Clock::machine(), trust: Trust::of_system() };
     let result = match name {
@@ -160,7 +158,7 @@ impl RunsCommand<'_> {
         let settings = LoadSettings::to_abandon(run.target.clone(), run.mode, given, settings);
         let (_sender, stop) = StopRequests::channel();
         let (run_id, label) = (run.run_id.clone(), run.target.label());
-        let too_late = runtime.block_on(abandon(&services, &settings, &Arc::new(store), run, &stop))?;
+        let too_late = runtime.block_on(abandon_run(&services, &settings, &Arc::new(store), run, &stop))?;
         write_stdout(&if too_late {
             format!("too late: the rows of run {run_id} are in {label}\n")
         } else {
@@ -212,7 +210,7 @@ impl RunsCommand<'_> {
                 }
                 write_stdout(&line(&orphan, verdict, now, self.matches.get_flag("dry-run")));
             }
-            Ok::<(), RunError>(())
+            Ok::<(), TreasureDataError>(())
         })?;
         Ok(())
     }
@@ -296,7 +294,8 @@ fn age(since: u64, now: u64) -> String {
 }
 
 fn line(orphan: &Orphan, verdict: Verdict, now: u64, dry_run: bool) -> String {
-    let Orphan { name, kind, place, status, since } = orphan;
+    let Orphan { object, kind, place, status, since } = orphan;
+    let name = object.name();
     let kind = match kind {
         OrphanKind::Ballot => "ballot",
         OrphanKind::Session => "session",

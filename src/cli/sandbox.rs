@@ -11,12 +11,12 @@ use super::Invocation;
 use super::closing::Closing;
 use super::runtime::serving_runtime;
 use crate::clock::Clock;
-use crate::config::{Layers, LogFormat, Settings, Source};
+use crate::config::{Layers, Settings, Source, log_settings};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::sandbox::{PageLayout, Sandbox, SandboxError, SandboxSettings, StoreSettings, YotpoBehaviour};
-use crate::signal;
-use crate::telemetry::{LogSettings, ProgressBar, SANDBOX_PREFIX, init_logs, mark_sandbox, write_stdout};
+use crate::shutdown;
+use crate::telemetry::{LogFormat, ProgressBar, SANDBOX_PREFIX, init_logs, mark_sandbox, write_stdout};
 
 /// Rows that `sync --sandbox` shows.
 const SAMPLE_ROWS: usize = 3;
@@ -135,7 +135,7 @@ fn own_name(name: &str) -> String {
 /// Runs `yotpo-td sandbox`.
 pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus {
     let layers = Layers::new(&std::collections::BTreeMap::new(), invocation.environment.clone(), None);
-    let logs = LogSettings::from_layers(&layers);
+    let logs = log_settings(&layers);
     init_logs(&logs, &ProgressBar::hidden());
     let failed = |error: &dyn std::error::Error, code: Code| {
         let saved = "nothing was started".to_owned();
@@ -153,7 +153,7 @@ pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus
         Err(error) => return failed(&error, Code::MachineDenied),
     };
     let status = runtime.block_on(async {
-        let stop = match signal::listen(Clock::machine()) {
+        let stop = match shutdown::listen(Clock::machine()) {
             Ok(stop) => stop,
             Err(error) => return failed(&error, Code::MachineDenied),
         };
@@ -167,7 +167,7 @@ pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus
             tracing::info!("serving until stopped (Ctrl-C)");
         }
         // To be stopped is how this ends well.
-        stop.requested().await;
+        stop.graceful().await;
         sandbox.shutdown().await;
         ExitStatus::Success
     });

@@ -10,8 +10,8 @@ use super::closing::Closing;
 use crate::config::{Settings, SummaryFormat};
 use crate::diagnosis::Diagnosis;
 use crate::identity::{Mode, Target};
-use crate::pipeline::{Outcome, ProgressSnapshot, RunReport};
-use crate::telemetry::peak_resident_bytes;
+use crate::run::{Outcome, RunReport};
+use crate::telemetry::{ProgressSnapshot, peak_resident_bytes};
 use crate::yotpo::EndedBy;
 
 /// Renders the summary.
@@ -193,7 +193,7 @@ fn json(settings: &Settings, report: &RunReport) -> String {
         "treasure_data": requests(treasure_data),
         "duration_seconds": duration.as_secs_f64(),
         "peak_resident_bytes": peak_resident_bytes(),
-        "memory_bound_bytes": settings.load.memory_bound(),
+        "memory_bound_bytes": settings.load.transfer.memory_bound(),
     });
     format!("{summary}\n")
 }

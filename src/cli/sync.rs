@@ -8,7 +8,6 @@ use std::sync::Arc;
 use clap::ArgMatches;
 
 use super::Invocation;
-use super::assembly::assemble;
 use super::closing::{Closing, LAST_CHECKPOINT, RunLabels};
 use super::command::flags;
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
@@ -16,17 +15,18 @@ use super::sandbox::EmbeddedSandbox;
 use super::summary::{self, counting_query};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
-use crate::config::{Layers, LogFormat, Settings, Source, SummaryFormat};
+use crate::config::{Layers, Settings, Source, SummaryFormat, log_settings};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::http::{CallError, NoRootCertificates, Trust};
 use crate::identity::{RunId, Target};
-use crate::pipeline::{
-    Outcome, Progress, RecoveryState, RowsInQuestion, RunError, RunFailure, RunReport, STATE_FOLDER_HINT, run,
-};
 use crate::run::decide::Ending;
-use crate::signal::{self, Signal};
-use crate::telemetry::{LogSettings, ProgressBar, init_logs, write_stdout};
+use crate::run::{
+    Outcome, RecoveryState, RowsInQuestion, RunError, RunFailure, RunReport, STATE_FOLDER_HINT, run,
+};
+use crate::services::assemble;
+use crate::shutdown::{self, Signal};
+use crate::telemetry::{LogFormat, Progress, ProgressBar, init_logs, write_stdout};
 
 const NOTHING_STARTED: &str = "nothing was started";
 const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next one starts over";
@@ -34,7 +34,7 @@ const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next o
 /// Runs the command.
 pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus {
     let layers = layers(invocation, matches);
-    let logs = LogSettings::from_layers(&layers);
+    let logs = log_settings(&layers);
     let bar = ProgressBar::hidden();
     init_logs(&logs, &bar);
     let is_fresh = |(source, value): (Source, &str)| {
@@ -118,13 +118,13 @@ impl SyncCommand<'_> {
         };
         let run_id = settings.load.resume.run_id.as_ref().unwrap_or(&generated).to_string();
         let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
-        let stop = match signal::listen(clock.clone()) {
+        let stop = match shutdown::listen(clock.clone()) {
             Ok(stop) => stop,
             Err(error) => return self.failed_before_start(&error, Code::MachineDenied),
         };
         let _lock = tokio::select! {
             biased;
-            signal = stop.requested() => return self.stopped_before_start(signal),
+            signal = stop.graceful() => return self.stopped_before_start(signal),
             lock = TargetLock::take_within(&store, &holder, &clock, settings.wait_for_active) => match lock {
                 Ok(lock) => lock,
                 Err(LockError::Held { holder }) => return self.already_running(&store, holder.as_ref()),
@@ -141,7 +141,7 @@ impl SyncCommand<'_> {
         let result = tokio::select! {
             biased;
             result = run(&services, &settings.load, &store, generated, &progress, &stop) => result,
-            signal = stop.insisted() => {
+            signal = stop.forced() => {
                 self.bar.finish();
                 return self.left_at_once(signal);
             }

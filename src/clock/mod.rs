@@ -10,17 +10,19 @@
 //! of these do nothing. Virtual time needs a current-thread runtime.
 
 mod driver;
+mod event;
 mod flight;
 mod timeline;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinError;
 
+use self::event::Event;
 pub use self::flight::{Arrival, FLIGHT_HEADER, Flight};
-use self::timeline::{Event, ProcessId, Timeline};
+pub use self::timeline::SuspendAt;
+use self::timeline::{ProcessId, Timeline, View};
 
 /// A source of time; cheap to clone, all clones share one timeline.
 #[derive(Clone, Debug)]
@@ -32,13 +34,6 @@ enum Kind {
     Virtual(View),
 }
 
-/// A timeline as one simulated process sees it; none is a process that cannot be suspended.
-#[derive(Clone, Debug)]
-struct View {
-    timeline: Arc<Timeline>,
-    process: Option<ProcessId>,
-}
-
 /// A deadline passed before the work was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("timed out after {}", humantime::format_duration(*.0))]
@@ -48,15 +43,6 @@ pub struct DeadlineElapsed(pub Duration);
 #[derive(Debug)]
 #[must_use = "virtual time goes on as soon as this is dropped"]
 pub struct Busy(Option<View>);
-
-/// Where a simulated process is suspended by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SuspendAt {
-    /// It is about to send its n-th request, counted from 1.
-    Before(u64),
-    /// It has sent its n-th request and not yet seen the response.
-    Behind(u64),
-}
 
 impl Clock {
     /// The machine's clock. Sleeps with tokio, so `tokio::time::pause` works on it too.

@@ -1,24 +1,21 @@
 //! Virtual time as a series of discrete events.
 //!
 //! Owns the moment that virtual time stands at, the events to come (ends of sleeps, deadlines), and what keeps time from
-//! going on. The [driver] ends the events, one at a time: whatever one wakes has come to rest before the next
+//! going on. The [driver](super::driver) ends the events, one at a time: whatever one wakes has come to rest before the next
 //! one ends, even one of the same moment.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{SuspendAt, View, driver};
-
 pub(super) type ProcessId = u64;
 pub(super) type FlightId = u64;
 /// When an event is, and its place among those of the same moment.
-type Moment = (Duration, u64);
+pub(super) type Moment = (Duration, u64);
 
 #[derive(Debug)]
 pub(super) struct Timeline {
@@ -30,7 +27,7 @@ pub(super) struct Timeline {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    now: Duration,
+    pub(super) now: Duration,
     pub(super) events: BTreeMap<Moment, Option<Waker>>,
     flights: BTreeMap<FlightId, InFlight>,
     /// Guards of nobody who could be suspended.
@@ -41,6 +38,22 @@ pub(super) struct State {
     /// Grows with everything that happens.
     pub(super) changes: u64,
     pub(super) driver: Driver,
+}
+
+/// A timeline as one simulated process sees it; none is a process that cannot be suspended.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) timeline: Arc<Timeline>,
+    pub(super) process: Option<ProcessId>,
+}
+
+/// Where a simulated process is suspended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspendAt {
+    /// It is about to send its n-th request, counted from 1.
+    Before(u64),
+    /// It has sent its n-th request and not yet seen the response.
+    Behind(u64),
 }
 
 #[derive(Debug, Default)]
@@ -85,13 +98,6 @@ pub(super) enum Hold {
     /// Time waits for it, but not for ever.
     Patient,
     Firm,
-}
-
-/// The end of a sleep, or a deadline. Dropped, it is forgotten.
-#[derive(Debug)]
-pub(super) struct Event {
-    timeline: Arc<Timeline>,
-    moment: Moment,
 }
 
 impl Timeline {
@@ -235,7 +241,7 @@ impl Timeline {
     }
 
     /// Changes the state, and has the driver look at it.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let (result, driver) = {
             let mut state = self.lock();
             state.changes += 1;
@@ -253,7 +259,7 @@ impl Timeline {
 }
 
 impl State {
-    fn next_id(&mut self) -> u64 {
+    pub(super) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }
@@ -300,38 +306,5 @@ impl State {
         self.now = self.now.max(moment);
         self.changes += 1;
         waker
-    }
-}
-
-impl Event {
-    /// An event in `duration` from now.
-    pub(super) fn new(timeline: &Arc<Timeline>, duration: Duration) -> Self {
-        let moment = timeline.change(|state| {
-            let moment = (state.now.saturating_add(duration), state.next_id());
-            state.events.insert(moment, None);
-            moment
-        });
-        driver::start(timeline);
-        Self { timeline: Arc::clone(timeline), moment }
-    }
-}
-
-impl Future for Event {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        match self.timeline.lock().events.get_mut(&self.moment) {
-            None => Poll::Ready(()),
-            Some(waker) => {
-                *waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        self.timeline.change(|state| state.events.remove(&self.moment));
     }
 }

@@ -10,6 +10,7 @@ mod environment;
 #[doc(hidden)]
 pub mod fuzzing;
 mod layers;
+mod log_settings;
 mod problem;
 mod proxy;
 mod read;
@@ -18,6 +19,7 @@ mod settings;
 
 pub use endpoints::EndpointOrigins;
 pub use layers::{Layers, Source};
+pub use log_settings::log_settings;
 pub use problem::{Problem, SettingsError};
 pub use setting::{FlagForm, SECRETS, SETTINGS, SecretSetting, Setting};
-pub use settings::{AccountSettings, LogFormat, NamedRun, Settings, SummaryFormat, state_folder_from_layers};
+pub use settings::{AccountSettings, NamedRun, Settings, SummaryFormat, state_folder_from_layers};

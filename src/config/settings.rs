@@ -17,22 +17,15 @@ use super::setting::{API_KEY, CLIENT_SECRET};
 use crate::http::ClientSettings;
 use crate::identity::{DatabaseName, Mode, RunId, StoreId, TableName, Target};
 use crate::part::CompressionLevel;
-use crate::pipeline::{LoadSettings, PartSettings, ReplaceGuards, ResumePolicy, ResumeSettings};
 use crate::rate_limit::RequestRate;
 use crate::retry::RetryPolicy;
+use crate::run::{LoadSettings, ReplaceGuards, ResumePolicy, ResumeSettings};
+use crate::telemetry::{LogFormat, is_filter};
+use crate::transfer::{PartSettings, TransferSettings};
 use crate::treasure_data::{Polling, TreasureDataSettings};
 use crate::yotpo::{LoyaltyCheck, YotpoSettings};
 
 const MEBIBYTE: u64 = 1024 * 1024;
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
 
 /// How the summary on stdout looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +220,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let summary = reader.parsed("summary");
     // Read by `telemetry` before everything else; checked here with the others.
     let _: Option<LogFormat> = reader.parsed("log-format");
-    let _ = reader.required("log-level", |text| crate::telemetry::is_filter(text).then_some(()));
+    let _ = reader.required("log-level", |text| is_filter(text).then_some(()));
 
     proxy::check(reader, &[yotpo_endpoint.as_ref(), td_endpoint.as_ref()]);
     let (yotpo_endpoint, td_endpoint, request_timeout) = (yotpo_endpoint?, td_endpoint?, request_timeout?);
@@ -248,19 +241,21 @@ fn read(reader: &mut Reader) -> Option<Settings> {
             yotpo: origin_of("yotpo-endpoint", reader.layers()),
             treasure_data: treasure_data_origin(reader.layers()),
         },
-        yotpo: YotpoSettings { endpoint: yotpo_endpoint, store, client_secret: client_secret?, page_size },
+        yotpo: YotpoSettings { endpoint: yotpo_endpoint, store, client_secret: client_secret? },
         request_rate: request_rate?,
         treasure_data: TreasureDataSettings { endpoint: td_endpoint, api_key: api_key? },
         load: LoadSettings {
             target,
             mode: mode?,
-            page_size,
-            parts: parts?,
-            upload_workers: upload_workers?,
+            transfer: TransferSettings {
+                page_size,
+                parts: parts?,
+                upload_workers: upload_workers?,
+                loyalty_check: if loyalty_check? { LoyaltyCheck::On } else { LoyaltyCheck::Off },
+                max_error_records: max_error_records?,
+            },
             polling: polling?,
-            loyalty_check: if loyalty_check? { LoyaltyCheck::On } else { LoyaltyCheck::Off },
             guards: guards?,
-            max_error_records: max_error_records?,
             quarantine_folder: quarantine_folder?,
             resume: resume?,
             run_lifetime: run_lifetime?,
@@ -273,13 +268,13 @@ fn read(reader: &mut Reader) -> Option<Settings> {
 }
 
 fn part_settings(reader: &mut Reader) -> Option<PartSettings> {
-    let most_rows = reader.whole("batch-size", 1..=100_000_usize).and_then(NonZeroUsize::new);
+    let max_rows = reader.whole("batch-size", 1..=100_000_usize).and_then(NonZeroUsize::new);
     let closing_size = reader.required("part-size", |text| {
         let size = text.parse::<ByteSize>().ok()?.as_u64();
         usize::try_from(size).ok().filter(|_| (MEBIBYTE..=64 * MEBIBYTE).contains(&size))
     });
     let level = reader.required("compression-level", |text| CompressionLevel::new(text.parse().ok()?).ok());
-    Some(PartSettings { most_rows: most_rows?, closing_size: closing_size?, level: level? })
+    Some(PartSettings { max_rows: max_rows?, closing_size: closing_size?, level: level? })
 }
 
 fn retry_policy(reader: &mut Reader) -> Option<RetryPolicy> {
@@ -363,18 +358,6 @@ fn switch(reader: &mut Reader, key: &str) -> Option<bool> {
         "off" | "false" | "0" => Some(false),
         _ => None,
     })
-}
-
-impl FromStr for LogFormat {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(()),
-        }
-    }
 }
 
 impl FromStr for SummaryFormat {

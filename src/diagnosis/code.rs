@@ -158,7 +158,9 @@ impl Code {
             Self::QuarantineFailed => ("quarantine_failed", Status::LocalFailed, false),
             Self::MachineDenied => ("machine_denied", Status::LocalFailed, false),
             Self::ClockWrong => ("clock_wrong", Status::LocalFailed, false),
-            Self::Interrupted => ("interrupted", Status::Interrupted(crate::signal::Signal::Interrupt), true),
+            Self::Interrupted => {
+                ("interrupted", Status::Interrupted(crate::shutdown::Signal::Interrupt), true)
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! What to do about an error of a run, in words.
 
 use crate::identity::{SessionName, Target};
-use crate::pipeline::{GuardError, RunError, STATE_FOLDER_HINT};
 use crate::run::decide::Ending;
+use crate::run::{GuardError, RunError, STATE_FOLDER_HINT};
 
 /// What the user can do next.
 pub(super) fn hint(error: &RunError) -> Option<String> {
@@ -46,7 +46,7 @@ pub(super) fn hint(error: &RunError) -> Option<String> {
         }
         RunError::Clock(_) | RunError::ClockOutOfRange => Some("correct the machine's clock".to_owned()),
         RunError::Interrupted(_) => None,
-        RunError::Name(_) | RunError::Bug(_) => {
+        RunError::Bug(_) => {
             Some("please report it, with the log at --log-level debug".to_owned())
         }
     }

@@ -10,9 +10,9 @@ mod hint;
 pub use code::Code;
 
 use crate::exit_status::ExitStatus;
-use crate::pipeline::RunError;
+use crate::run::RunError;
 use crate::run::decide::Ending;
-use crate::signal::Signal;
+use crate::shutdown::Signal;
 use crate::treasure_data::TreasureDataError;
 use crate::yotpo::YotpoError;
 
@@ -94,7 +94,7 @@ fn code(error: &RunError) -> Code {
         RunError::Quarantine(_) => Code::QuarantineFailed,
         RunError::Interrupted(_) => Code::Interrupted,
         RunError::Clock(_) | RunError::ClockOutOfRange => Code::ClockWrong,
-        RunError::Name(_) | RunError::Bug(_) => Code::Bug,
+        RunError::Bug(_) => Code::Bug,
     }
 }
 

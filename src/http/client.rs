@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rustls::ClientConfig;
@@ -14,7 +13,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use self::classify::classify;
-pub use self::download::BodySink;
+pub use self::download::{BodySink, RestartableSink};
 use super::body::{look, unpack, without_mark};
 use super::delay::{DelayHint, delay_hint};
 use super::error::{BodyProblem, CallError, Effect, TransportError};
@@ -302,10 +301,10 @@ impl Response {
     ///
     /// # Errors
     /// A [`BodyProblem`] that says what is wrong without quoting the body.
-    pub fn text(&self) -> Result<ByteString, BodyProblem> {
+    pub fn text(&self) -> Result<&str, BodyProblem> {
         let body = without_mark(&self.body);
-        look(&self.headers, &body)?;
-        ByteString::try_from(body)
+        look(&self.headers, body)?;
+        std::str::from_utf8(body)
             .map_err(|error| BodyProblem::Malformed { what: format!("not UTF-8, {error}") })
     }
 
@@ -314,7 +313,7 @@ impl Response {
     /// # Errors
     /// As [`Self::text`] and [`parse_json`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, BodyProblem> {
-        parse_json(&self.text()?)
+        parse_json(self.text()?)
     }
 }
 

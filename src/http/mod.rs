@@ -12,7 +12,9 @@ mod error;
 mod redaction;
 mod tls;
 
-pub use client::{BodySink, ClientSettings, HttpClient, Reach, Request, Response, parse_json};
+pub use client::{
+    BodySink, ClientSettings, HttpClient, Reach, Request, Response, RestartableSink, parse_json,
+};
 pub use delay::{DelayHint, delay_hint};
 pub use error::{BodyProblem, CallError, Cause, Class, Effect, TransportError};
 pub use redaction::Redactor;

@@ -61,6 +61,21 @@ macro_rules! name {
     };
 }
 
+/// For names that this program composes itself.
+macro_rules! composed {
+    ($($name:ident),*) => { $(
+        impl $name {
+            /// A name composed of fields that cannot break the rule.
+            pub(super) fn composed(text: String) -> Self {
+                debug_assert!(text.parse::<Self>().is_ok(), "{text}");
+                Self(text)
+            }
+        }
+    )* };
+}
+
+composed!(TableName, SessionName, PartName);
+
 name!(
     /// A database's name.
     DatabaseName,

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::digest::{PartsDigest, ShortHash};
-use super::name::{NameError, PartName};
+use super::name::PartName;
 use super::nonce::{Nonce, split_nonce};
 use super::table_id::TableId;
 
@@ -99,17 +99,14 @@ impl OwnPart {
     }
 
     /// The part's name.
-    ///
-    /// # Errors
-    /// Never: it is short and of allowed characters.
-    pub fn render(&self) -> Result<PartName, NameError> {
+    pub fn render(&self) -> PartName {
         let stem = self.stem();
-        match self.last {
-            None => stem.parse(),
+        PartName::composed(match self.last {
+            None => stem,
             Some((PartTotals { parts, valid, rejected }, digest)) => {
-                format!("{stem}_last_{parts}_{valid}_{rejected}_{digest}").parse()
+                format!("{stem}_last_{parts}_{valid}_{rejected}_{digest}")
             }
-        }
+        })
     }
 
     /// Reads a part's name; `None` when it is not one of ours.
@@ -128,7 +125,7 @@ impl OwnPart {
         };
         let part = Self { position, body, last };
         // Another spelling of a number would be another name.
-        let is_whole = fields.next().is_none() && part.render().ok()?.as_str() == name;
+        let is_whole = fields.next().is_none() && part.render().as_str() == name;
         is_whole.then_some(part)
     }
 }
@@ -147,7 +144,7 @@ pub fn prove_complete<'a>(names: impl Iterator<Item = &'a str>) -> Result<PartTo
             return Err(ProofError::Gap { position });
         }
         match part.last {
-            None => digest = digest.with(part.render().map_err(|_never| ProofError::Foreign)?.as_str()),
+            None => digest = digest.with(part.render().as_str()),
             Some(_) if proven.is_some() => return Err(ProofError::Mixed),
             Some((totals, written)) if written == digest.with(&part.stem()) => proven = Some(totals),
             Some(_) => return Err(ProofError::Mixed),
@@ -169,16 +166,13 @@ impl Proposal {
     }
 
     /// The name of the part that stands for it.
-    ///
-    /// # Errors
-    /// Never: it is short and of allowed characters.
-    pub fn render(self) -> Result<PartName, NameError> {
-        match self {
+    pub fn render(self) -> PartName {
+        PartName::composed(match self {
             Self::Set { nonce, target, parts, valid, rejected } => {
-                format!("propose_{nonce}_{target}_{parts}_{valid}_{rejected}").parse()
+                format!("propose_{nonce}_{target}_{parts}_{valid}_{rejected}")
             }
-            Self::Abandon { nonce } => format!("abandon_{nonce}").parse(),
-        }
+            Self::Abandon { nonce } => format!("abandon_{nonce}"),
+        })
     }
 
     /// Reads the name of a part of a ballot; `None` when it is not a proposal.
@@ -193,7 +187,7 @@ impl Proposal {
             }
             None => Self::Abandon { nonce: name.strip_prefix("abandon_")?.parse().ok()? },
         };
-        (proposal.render().ok()?.as_str() == name).then_some(proposal)
+        (proposal.render().as_str() == name).then_some(proposal)
     }
 }
 
@@ -209,9 +203,9 @@ mod tests {
             .map(|position| {
                 let part = OwnPart::new(position, &[salt, u8::try_from(position).unwrap()]);
                 if position + 1 == count {
-                    return part.last(digest, 10 * count, 1).render().unwrap().to_string();
+                    return part.last(digest, 10 * count, 1).render().to_string();
                 }
-                let name = part.render().unwrap().to_string();
+                let name = part.render().to_string();
                 digest = digest.with(&name);
                 name
             })
@@ -230,11 +224,8 @@ mod tests {
         let nonce = Nonce::new(1_795_406_400, 7).unwrap();
         let target = TableId::from_api("42");
         let proposal = Proposal::Set { nonce, target, parts: 2, valid: 20, rejected: 1 };
-        assert_eq!(proposal.render().unwrap().as_str(), "propose_1795406400_0000000000000007_42_2_20_1");
-        assert_eq!(
-            Proposal::Abandon { nonce }.render().unwrap().as_str(),
-            "abandon_1795406400_0000000000000007"
-        );
+        assert_eq!(proposal.render().as_str(), "propose_1795406400_0000000000000007_42_2_20_1");
+        assert_eq!(Proposal::Abandon { nonce }.render().as_str(), "abandon_1795406400_0000000000000007");
         for foreign in [
             "",
             "part_1",

@@ -8,7 +8,7 @@
 
 use super::digest::ShortHash;
 use super::mode::Mode;
-use super::name::{NameError, SessionName};
+use super::name::SessionName;
 use super::nonce::{Nonce, split_nonce};
 use super::run_id::RunId;
 use super::table_id::TableId;
@@ -72,12 +72,10 @@ pub enum RunSession {
 
 impl BallotName {
     /// The session's name.
-    ///
-    /// # Errors
-    /// Never with a run id that was checked.
-    pub fn render(&self) -> Result<SessionName, NameError> {
+    pub fn render(&self) -> SessionName {
         let Self { fingerprint, mode, generation, run_id } = self;
-        format!("{PREFIX}v{PROTOCOL}_{fingerprint}_{}{generation:02}_{run_id}", mode.letter()).parse()
+        let letter = mode.letter();
+        SessionName::composed(format!("{PREFIX}v{PROTOCOL}_{fingerprint}_{letter}{generation:02}_{run_id}"))
     }
 }
 
@@ -96,11 +94,8 @@ impl OwnSessionName {
     }
 
     /// The session's name.
-    ///
-    /// # Errors
-    /// Never with names that were checked.
-    pub fn render(&self) -> Result<SessionName, NameError> {
-        format!("{}{}", self.without_run(), self.run).parse()
+    pub fn render(&self) -> SessionName {
+        SessionName::composed(format!("{}{}", self.without_run(), self.run))
     }
 
     /// Whether it is a session of this run.
@@ -222,12 +217,9 @@ mod tests {
     #[test]
     fn names_look_as_documented() {
         let fingerprint = target("one").fingerprint();
-        assert_eq!(
-            ballot("nightly").render().unwrap().as_str(),
-            format!("yotpo_td_v1_{fingerprint}_a03_nightly")
-        );
+        assert_eq!(ballot("nightly").render().as_str(), format!("yotpo_td_v1_{fingerprint}_a03_nightly"));
         let name = format!("yotpo_td_v1_{fingerprint}_t_1795406400_0000000000000007_42_43_nightly");
-        assert_eq!(own("nightly", Some("43")).render().unwrap().as_str(), name);
+        assert_eq!(own("nightly", Some("43")).render().as_str(), name);
     }
 
     #[test]
@@ -257,7 +249,7 @@ mod tests {
     fn a_run_id_that_is_too_long_enters_as_its_hash() {
         let long = "x".repeat(64);
         let name = own(&long, Some("43"));
-        assert!(name.render().unwrap().as_str().len() <= MAX_LENGTH);
+        assert!(name.render().as_str().len() <= MAX_LENGTH);
         assert!(name.is_of(&long.parse().unwrap()));
         assert!(!name.is_of(&"x".repeat(63).parse().unwrap()));
     }
@@ -267,12 +259,12 @@ mod tests {
         fn what_was_rendered_reads_back(run in "[A-Za-z0-9_-]{1,64}", id in "[a-z0-9]{1,20}", replace: bool) {
             let mode = if replace { Mode::Replace } else { Mode::Append };
             let own = own(&run, replace.then_some(id.as_str()));
-            let text = own.render().unwrap();
+            let text = own.render();
             prop_assert!(text.as_str().len() <= MAX_LENGTH);
             prop_assert!(own.is_of(&run.parse().unwrap()));
             prop_assert_eq!(RunSession::parse(text.as_str()), Some(RunSession::Own(own)));
             let ballot = BallotName { mode, ..ballot(&run) };
-            let text = ballot.render().unwrap();
+            let text = ballot.render();
             prop_assert!(text.as_str().len() <= MAX_LENGTH);
             prop_assert_eq!(RunSession::parse(text.as_str()), Some(RunSession::Ballot(ballot)));
         }

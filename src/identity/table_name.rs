@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::{NameError, TableName};
+use super::name::TableName;
 use super::nonce::{Nonce, split_nonce};
 use super::session_name::{PREFIX, PROTOCOL, split_head};
 use super::table_id::TableId;
@@ -53,19 +53,14 @@ pub enum TableSuffix {
 
 impl OwnTable {
     /// The table's name.
-    ///
-    /// # Errors
-    /// Never with names that were checked.
-    pub fn render(&self) -> Result<TableName, NameError> {
-        match self {
-            Self::Scratch { fingerprint, nonce } => {
-                format!("{PREFIX}v{PROTOCOL}_{fingerprint}_x_{nonce}").parse()
-            }
+    pub fn render(&self) -> TableName {
+        TableName::composed(match self {
+            Self::Scratch { fingerprint, nonce } => format!("{PREFIX}v{PROTOCOL}_{fingerprint}_x_{nonce}"),
             Self::Temporary { fingerprint, nonce, target, table, suffix } => {
-                format!("{PREFIX}v{PROTOCOL}_{fingerprint}_y_{nonce}_{target}_{table}{}", suffix.as_str())
-                    .parse()
+                let suffix = suffix.as_str();
+                format!("{PREFIX}v{PROTOCOL}_{fingerprint}_y_{nonce}_{target}_{table}{suffix}")
             }
-        }
+        })
     }
 
     /// Reads the name of any table; `None` when it is not one of this program's.
@@ -130,9 +125,8 @@ mod tests {
         let fingerprint = target("one").fingerprint();
         let nonce = Nonce::new(1_795_406_400, 7).unwrap();
         let (target, table) = (TableId::from_api("42"), TableId::from_api("43"));
-        let name = |suffix| {
-            OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render().unwrap().to_string()
-        };
+        let name =
+            |suffix| OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render().to_string();
         let expected = format!("yotpo_td_v1_{fingerprint}_y_1795406400_0000000000000007_42_43");
         assert_eq!(name(TableSuffix::Rows), expected);
         assert_eq!(name(TableSuffix::Empty), format!("{expected}_empty"));
@@ -158,7 +152,7 @@ mod tests {
                 2 => temporary(TableSuffix::Empty),
                 _ => temporary(TableSuffix::Abandon),
             };
-            let text = name.render().unwrap();
+            let text = name.render();
             prop_assert!(text.as_str().len() <= 128);
             prop_assert_eq!(OwnTable::parse(text.as_str()), Some(name));
         }

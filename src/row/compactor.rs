@@ -7,10 +7,11 @@
 use std::fmt;
 
 use super::duplicates::remove_duplicates;
+use super::error::{MAX_DEPTH, NotJson, RowError};
 use super::escapes::{escape_unprintable, respell_escapes};
 use super::keys::SeenKeys;
 use super::plain::end_of_plain;
-use super::{MAX_DEPTH, NotJson, RowError};
+use super::white_space::white_space;
 
 /// Stands for an array where objects are counted from 1.
 const ARRAY: u32 = 0;
@@ -165,7 +166,7 @@ impl Pass<'_> {
                 let inside = self.white_space(at + 1);
                 if self.bytes.get(inside)? == &b']' { self.close(inside)? } else { Step::Value(inside) }
             }
-            b' ' | b'\t' | b'\n' | b'\r' => Step::Value(self.white_space(at)),
+            white_space!() => Step::Value(self.white_space(at)),
             _ => return None,
         })
     }
@@ -181,7 +182,7 @@ impl Pass<'_> {
             }
             (b']', ARRAY) => self.close(at),
             (b'}', object) if object != ARRAY => self.close(at),
-            (b' ' | b'\t' | b'\n' | b'\r', _) => Some(Step::Behind(self.white_space(at))),
+            (white_space!(), _) => Some(Step::Behind(self.white_space(at))),
             _ => None,
         }
     }
@@ -233,7 +234,7 @@ impl Pass<'_> {
     #[inline(never)]
     fn note_watched_value(&mut self, at: usize) {
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let first = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        let first = rest.iter().find(|byte| !matches!(byte, white_space!()));
         self.has_watched = first.is_some_and(|byte| *byte != b'n');
     }
 
@@ -288,7 +289,7 @@ impl Pass<'_> {
     #[inline]
     fn white_space(&mut self, at: usize) -> usize {
         match self.bytes.get(at) {
-            Some(b' ' | b'\t' | b'\n' | b'\r') => self.drop_white_space(at),
+            Some(white_space!()) => self.drop_white_space(at),
             _ => at,
         }
     }
@@ -297,7 +298,7 @@ impl Pass<'_> {
     fn drop_white_space(&mut self, at: usize) -> usize {
         self.copy_until(at);
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let length = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        let length = rest.iter().position(|byte| !matches!(byte, white_space!()));
         self.copied = at + length.unwrap_or(rest.len());
         self.copied
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-use super::{MAX_KEYS, RowError};
+use super::error::{MAX_KEYS, RowError};
 
 /// A key and its value, as places in the text.
 #[derive(Clone)]

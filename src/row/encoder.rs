@@ -11,7 +11,9 @@ use rmp::encode::{
 };
 
 use super::compactor::{Compacted, Compactor};
-use super::{IngestionTime, NotJson, RowError, is_white_space};
+use super::error::{NotJson, RowError};
+use super::ingestion_time::IngestionTime;
+use super::white_space::after_white_space;
 
 /// Encodes customers as rows of one ingestion time, one after another, reusing its memory.
 #[derive(Debug)]
@@ -59,7 +61,7 @@ impl Encoder {
         let Ok(Encoded { end, row, .. }) = self.encode_at(customer, 0, output) else {
             return Err(RowError::Malformed);
         };
-        if is_white_space(customer, end) {
+        if after_white_space(customer, end) == customer.len() {
             return row;
         }
         output.truncate(before);

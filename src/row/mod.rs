@@ -10,88 +10,22 @@
 mod compactor;
 mod duplicates;
 mod encoder;
+mod error;
 mod escapes;
+mod ingestion_time;
 mod keys;
 mod plain;
 mod rows;
+mod white_space;
 
 use serde_json::value::RawValue;
 
 use compactor::Compactor;
 pub use encoder::{Encoded, Encoder};
+pub use error::{MAX_DEPTH, MAX_KEYS, NotJson, RowError};
+pub use ingestion_time::{IngestionTime, IngestionTimeOutOfRange};
 pub use rows::Rows;
-
-/// How many arrays and objects may be open at once, the customer itself included.
-///
-/// The text is walked with a stack on the heap, so this guards the readers of the table, not this process. Whatever
-/// the connector before this one loaded still loads (Python 3.11's json module stops after 994 levels), and Jackson,
-/// which many readers are built on, stops at 1,000 by default.
-pub const MAX_DEPTH: usize = 1_000;
-
-/// How many keys of a customer that repeats some are looked at: memory for them is bounded.
-pub const MAX_KEYS: usize = 100_000;
-
-/// The moment of ingestion, in whole Unix seconds: the row's `time`.
-///
-/// Never after the year 9999, the last second that a bulk import part may carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IngestionTime(u64);
-
-/// A time that the `time` column cannot hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("ingestion time {seconds} is after the year 9999 (at most {})", IngestionTime::MAX.0)]
-pub struct IngestionTimeOutOfRange {
-    seconds: u64,
-}
-
-/// Why a customer cannot become a row. Holds nothing of the customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RowError {
-    /// The customer is JSON, but not a JSON object.
-    #[error("customer is not a JSON object")]
-    NotAnObject,
-    /// Arrays and objects nest deeper than [`MAX_DEPTH`].
-    #[error("customer nests deeper than {limit} levels")]
-    TooDeep {
-        /// The deepest nesting that is accepted.
-        limit: usize,
-    },
-    /// The text is not one JSON value.
-    #[error("customer is not well-formed JSON")]
-    Malformed,
-    /// A number that JSON does not know: `NaN`, `Infinity` or `-Infinity`.
-    #[error("customer has a number that JSON does not know (NaN or Infinity)")]
-    NotANumber,
-    /// More keys than [`MAX_KEYS`] are open at once where some are repeated.
-    #[error("customer repeats keys and has more than {limit} of them")]
-    TooManyKeys {
-        /// The most that are accepted.
-        limit: usize,
-    },
-    /// The compact text is longer than a `MessagePack` string can be (4 GiB).
-    #[error("customer is longer than a MessagePack string can be")]
-    TooLong,
-}
-
-/// The text is not JSON where a value should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not JSON")]
-pub struct NotJson;
-
-impl IngestionTime {
-    /// 9999-12-31T23:59:59Z.
-    pub const MAX: Self = Self(253_402_300_799);
-
-    /// The time that is `seconds` after the Unix epoch.
-    pub const fn from_unix_seconds(seconds: u64) -> Result<Self, IngestionTimeOutOfRange> {
-        if seconds > Self::MAX.0 { Err(IngestionTimeOutOfRange { seconds }) } else { Ok(Self(seconds)) }
-    }
-
-    /// Whole seconds since the Unix epoch.
-    pub const fn unix_seconds(self) -> u64 {
-        self.0
-    }
-}
+pub use white_space::after_white_space;
 
 /// Appends the compact form of `customer` to `output`; on an error `output` is left as it was.
 ///
@@ -99,7 +33,7 @@ impl IngestionTime {
 /// When no row can be made of it.
 pub fn compact(customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError> {
     let before = output.len();
-    let whole = |end| is_white_space(customer.get(), end);
+    let whole = |end| after_white_space(customer.get(), end) == customer.get().len();
     let result = match Compactor::new("").compact(customer.get(), 0, output) {
         Ok(read) if whole(read.end) => read.fit,
         _ => Err(RowError::Malformed),
@@ -112,12 +46,6 @@ pub fn compact(customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError
 /// For many customers an [`Encoder`] saves the allocations.
 pub fn encode(customer: &RawValue, time: IngestionTime, output: &mut Vec<u8>) -> Result<(), RowError> {
     Encoder::new(time).encode(customer.get(), output)
-}
-
-/// Whether nothing else follows in a JSON text.
-fn is_white_space(text: &str, start: usize) -> bool {
-    text.get(start..)
-        .is_some_and(|rest| rest.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')))
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use serde_json::json;
 
-use super::Shared;
 use super::fault::{FaultKind, RetryDelay};
 use super::reply::Reply;
+use super::shared::Shared;
 use crate::clock::Arrival;
 
 /// Pieces of a trickling body.

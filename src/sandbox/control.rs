@@ -11,11 +11,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
-use super::Shared;
 use super::fault::FaultPlan;
 use super::operation::{Operation, Service};
 use super::read_back::{ReadBackError, Rows};
 use super::request_log::LoggedRequest;
+use super::shared::Shared;
 use super::treasure_data::SessionSummary;
 use super::verification::{Verification, verify};
 use super::yotpo::Yotpo;

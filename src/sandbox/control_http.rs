@@ -8,11 +8,11 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::Shared;
 use super::control::{Control, ControlError};
 use super::operation::Service;
 use super::read_back::Row;
 use super::reply::Reply;
+use super::shared::Shared;
 
 const MOST_ROWS: usize = 1_000;
 const DEFAULT_ROWS: usize = 100;

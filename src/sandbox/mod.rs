@@ -3,7 +3,7 @@
 //! Owns everything that stands in for the real services in tests, demos and under other people's clients: made-up
 //! customers as a function of a seed, the rate limit, the state machine of bulk import, tables that can be read back,
 //! and faults on purpose. It shares no encoder and no wire type with the clients of this program, so that a mistake
-//! cannot cancel out; of the rest of the program it uses [`Clock`] only. Everything that waits, waits on that clock.
+//! cannot cancel out; of the rest of the program it uses [`Clock`](crate::clock::Clock) only. Everything that waits, waits on that clock.
 //!
 //! Memory does not grow with the number of customers or rows: pages are generated when asked for, loaded parts lie in
 //! a temporary folder that goes away with the [`Sandbox`].
@@ -40,6 +40,8 @@ mod read_back;
 mod reply;
 mod request_log;
 mod server;
+mod settings;
+mod shared;
 mod spool;
 mod store;
 #[cfg(test)]
@@ -48,16 +50,11 @@ mod treasure_data;
 mod verification;
 mod yotpo;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use self::control::{Control, ControlError};
 pub use self::customer::{CustomerShapes, PageLayout};
@@ -66,6 +63,7 @@ pub use self::fault::{Fault, FaultKind, FaultPlan, FaultTarget, RetryDelay};
 pub use self::operation::{Operation, Service};
 pub use self::read_back::{ReadBackError, Row, Rows};
 pub use self::request_log::LoggedRequest;
+pub use self::settings::SandboxSettings;
 pub use self::store::StoreSettings;
 pub use self::treasure_data::{
     ClosedSession, InvalidSession, InvalidStatus, KeyKind, KilledJob, RenamedTable, RepeatedPerform,
@@ -77,60 +75,10 @@ pub use self::yotpo::{
     YotpoBehaviour,
 };
 
-use self::fault::FaultInjector;
-use self::request_log::RequestLog;
 use self::server::Listener;
+use self::settings::API_KEY;
+use self::shared::Shared;
 use self::spool::Spool;
-use self::treasure_data::{Durations, TreasureData};
-use self::yotpo::Stores;
-use crate::clock::Clock;
-
-/// Has the shape of a real key, because official clients look at it.
-const API_KEY: &str = "1/5a6d0b0c8f3e4d1b9a7c2e6f4d8b1a3c5e7f9012";
-const DATABASE: &str = "yotpo";
-
-/// What is imitated, where and how fast.
-#[derive(Clone, Debug)]
-pub struct SandboxSettings {
-    /// Customers of the first store.
-    pub customers: u64,
-    /// The first store's customers are a function of this.
-    pub seed: u64,
-    /// Stores beside the first, behind the same address.
-    pub further_stores: Vec<StoreSettings>,
-    /// Where Yotpo listens; port 0 takes a free one.
-    pub yotpo_address: SocketAddr,
-    /// Where Treasure Data listens; port 0 takes a free one.
-    pub treasure_data_address: SocketAddr,
-    /// Yotpo's limit for each store; none turns it off.
-    pub requests_per_second: Option<NonZeroU32>,
-    /// How long Yotpo takes for an answer, on the clock.
-    pub answer_duration: Duration,
-    /// Yotpo where its documentation leaves it open.
-    pub yotpo: YotpoBehaviour,
-    /// Treasure Data where its documentation leaves it open.
-    pub treasure_data: TreasureDataBehaviour,
-    /// How long an import takes at least, on the clock.
-    pub import_duration: Duration,
-    /// How long a commit takes, on the clock.
-    pub commit_duration: Duration,
-    /// How long the reported row count of a table stays behind, on the clock.
-    pub row_count_lag: Duration,
-    /// Databases that exist from the start.
-    pub databases: Vec<String>,
-    /// What the API key may do.
-    pub key_kind: KeyKind,
-    /// Whether answers are compressed for clients that accept it.
-    pub compress_answers: bool,
-    /// What the `Date` header of every response says.
-    pub date_header: DateHeader,
-    /// What goes wrong on purpose.
-    pub faults: FaultPlan,
-    /// All time.
-    pub clock: Clock,
-    /// Where the folder for loaded parts is made; the system's temporary folder if none.
-    pub spool_directory: Option<PathBuf>,
-}
 
 /// Both look-alikes, serving until this is dropped or shut down.
 #[derive(Debug)]
@@ -178,21 +126,6 @@ pub enum SandboxError {
     /// The folder for loaded parts could not be made.
     #[error("making the spool folder")]
     Spool(#[source] std::io::Error),
-}
-
-/// What both services, their connections and the control share.
-#[derive(Debug)]
-struct Shared {
-    clock: Clock,
-    compress_answers: bool,
-    date_header: DateHeader,
-    answer_duration: Duration,
-    log: RequestLog,
-    faults: FaultInjector,
-    yotpo: Stores,
-    treasure_data: Arc<TreasureData>,
-    stop: CancellationToken,
-    connections: TaskTracker,
 }
 
 impl Sandbox {
@@ -266,50 +199,6 @@ impl Sandbox {
     }
 }
 
-impl Shared {
-    fn new(settings: SandboxSettings, first_store: &StoreSettings, spool: Spool) -> Self {
-        let durations = Durations {
-            import: settings.import_duration,
-            commit: settings.commit_duration,
-            row_count_lag: settings.row_count_lag,
-        };
-        let treasure_data = TreasureData::new(
-            settings.clock.clone(),
-            spool,
-            API_KEY,
-            settings.key_kind,
-            settings.treasure_data,
-            durations,
-        );
-        for database in &settings.databases {
-            treasure_data.add_database(database);
-        }
-        Self {
-            clock: settings.clock,
-            compress_answers: settings.compress_answers,
-            date_header: settings.date_header,
-            answer_duration: settings.answer_duration,
-            log: RequestLog::default(),
-            faults: FaultInjector::new(settings.faults),
-            yotpo: Stores::new(
-                first_store,
-                &settings.further_stores,
-                &settings.yotpo,
-                settings.requests_per_second,
-            ),
-            treasure_data: Arc::new(treasure_data),
-            stop: CancellationToken::new(),
-            connections: TaskTracker::new(),
-        }
-    }
-
-    fn stop(&self) {
-        self.stop.cancel();
-        self.connections.close();
-        self.treasure_data.stop();
-    }
-}
-
 /// The first store and the further ones, which must all have different ids.
 fn distinct_stores(
     first: StoreSettings,
@@ -334,33 +223,6 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, SandboxError> {
 
 fn local_address(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, SandboxError> {
     listener.local_addr().map_err(|source| SandboxError::Listen { address, source })
-}
-
-impl Default for SandboxSettings {
-    fn default() -> Self {
-        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self {
-            customers: 10_000,
-            seed: 1,
-            further_stores: Vec::new(),
-            yotpo_address: any_port,
-            treasure_data_address: any_port,
-            requests_per_second: NonZeroU32::new(5),
-            answer_duration: Duration::ZERO,
-            yotpo: YotpoBehaviour::default(),
-            treasure_data: TreasureDataBehaviour::default(),
-            import_duration: Duration::ZERO,
-            commit_duration: Duration::ZERO,
-            row_count_lag: Duration::ZERO,
-            databases: vec![DATABASE.to_owned()],
-            key_kind: KeyKind::Master,
-            compress_answers: true,
-            date_header: DateHeader::default(),
-            faults: FaultPlan::none(),
-            clock: Clock::machine(),
-            spool_directory: None,
-        }
-    }
 }
 
 impl Drop for Sandbox {

@@ -17,13 +17,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Shared;
 use super::answer::{AnswerBody, refusal, respond, spoil};
 use super::connection::Connection;
 use super::control_http;
 use super::fault::FaultKind;
 use super::operation::{Operation, Service, route, segments};
 use super::reply::{Call, CallBody, Reply, accepts_gzip};
+use super::shared::Shared;
 use super::spool::{SpoolFile, SpoolWriter};
 use super::treasure_data::Sabotage;
 use crate::clock::{Arrival, FLIGHT_HEADER};

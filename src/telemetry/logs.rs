@@ -1,6 +1,7 @@
 //! The log: lines on stderr, as text or JSON.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
@@ -9,10 +10,30 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::progress_bar::ProgressBar;
 use super::streams::write_stderr;
-use crate::config::{Layers, LogFormat, Source};
 
 /// Whether this process logs as JSON; the process has one log, so this is the process's too.
 static LOGS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
 
 /// How to log. Read before all other settings, so that their problems can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,24 +44,6 @@ pub struct LogSettings {
     pub filter: String,
     /// Whether text is coloured.
     pub colour: bool,
-}
-
-impl LogSettings {
-    /// From the layers; what is wrong falls back to the default and is reported with the other settings.
-    pub fn from_layers(layers: &Layers) -> Self {
-        let format =
-            layers.get("log-format").and_then(|(_, text)| text.parse().ok()).unwrap_or(LogFormat::Text);
-        let chosen = match layers.get("log-level") {
-            Some((Source::Default, default)) => layers
-                .variable("RUST_LOG")
-                .filter(|text| is_filter(text))
-                .unwrap_or_else(|| default.to_owned()),
-            Some((_, text)) if is_filter(text) => text.to_owned(),
-            _ => "info".to_owned(),
-        };
-        let colour = layers.variable("NO_COLOR").is_none() && io::stderr().is_terminal();
-        Self { format, filter: chosen, colour }
-    }
 }
 
 /// Whether a text is a level or a filter of levels. A lone word that is no level would name a module of nobody and
@@ -99,24 +102,6 @@ impl<'a> MakeWriter<'a> for LogWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-
-    fn filter(flags: &[(&'static str, &str)], environment: &[(&str, &str)]) -> String {
-        let flags: BTreeMap<_, _> = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        let environment =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        LogSettings::from_layers(&Layers::new(&flags, environment, None)).filter
-    }
-
-    #[test]
-    fn rust_log_counts_when_nothing_of_ours_is_set() {
-        assert_eq!(filter(&[], &[]), "info");
-        assert_eq!(filter(&[], &[("RUST_LOG", "debug")]), "debug");
-        assert_eq!(filter(&[], &[("RUST_LOG", "debug"), ("YOTPO_TD_LOG_LEVEL", "warn")]), "warn");
-        assert_eq!(filter(&[("log-level", "trace")], &[("RUST_LOG", "debug")]), "trace");
-        assert_eq!(filter(&[], &[("RUST_LOG", "=x=[{")]), "info");
-    }
-
     #[test]
     fn a_word_that_is_no_level_is_no_filter() {
         for wrong in ["", "verbose", "quiet", "warning", "debug,verbose", "yotpo_td=verbose", "debug,,"] {

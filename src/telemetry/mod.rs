@@ -6,10 +6,12 @@
 
 mod logs;
 mod memory;
+mod progress;
 mod progress_bar;
 mod streams;
 
-pub use logs::{LogSettings, init_logs, is_filter, log_format};
+pub use logs::{LogFormat, LogSettings, init_logs, is_filter, log_format};
 pub use memory::peak_resident_bytes;
+pub use progress::{Phase, Progress, ProgressSnapshot};
 pub use progress_bar::ProgressBar;
 pub use streams::{SANDBOX_PREFIX, mark_sandbox, write_stderr, write_stdout};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar as Bar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::pipeline::{Phase, Progress};
+use super::progress::{Phase, Progress};
 
 const REDRAW: Duration = Duration::from_millis(200);
 

@@ -6,8 +6,8 @@
 
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use super::blame::{blames_path, message};
 use super::client::{Call, TreasureDataClient};
 use super::error::TreasureDataError;
 use crate::http::{CallError, Response};
@@ -134,22 +134,6 @@ enum Blamed {
     Other,
 }
 
-/// Whether a 404 says that there is nothing at the path itself, or comes from something that is not the service at all.
-pub(super) fn blames_path(body: &[u8]) -> bool {
-    match message(body) {
-        Some(text) => text.contains("any api endpoint"),
-        None => body.trim_ascii_start().starts_with(b"<"),
-    }
-}
-
-/// The message of an error, in lower case.
-fn message(body: &[u8]) -> Option<String> {
-    let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(body) else { return None };
-    let texts =
-        ["message", "error", "text"].map(|key| fields.get(key).and_then(Value::as_str).unwrap_or_default());
-    Some(texts.join(" ").to_ascii_lowercase())
-}
-
 /// What the message says is missing. Names in it are not read as words: a table may be called `sessions`.
 fn blamed(body: &[u8], names: &[&str]) -> Option<Blamed> {
     let mut text = message(body)?;
@@ -173,16 +157,6 @@ mod tests {
 
     use super::*;
     use crate::http::DelayHint;
-
-    #[test]
-    fn a_404_that_blames_the_path_says_nothing_of_a_session_or_a_table() {
-        let json = |message: &str| serde_json::json!({"error": message}).to_string();
-        assert!(blames_path(json("path and method do not match any API endpoint").as_bytes()));
-        assert!(blames_path(b"\n<!DOCTYPE html><html>"));
-        for other in [json("Table 'a.b' does not exist"), json("Resource not found"), String::new()] {
-            assert!(!blames_path(other.as_bytes()), "{other}");
-        }
-    }
 
     #[test]
     fn a_refusal_blames_what_its_message_names() {

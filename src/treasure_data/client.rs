@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::change::blames_path;
+use super::blame::blames_path;
 use crate::clock::Clock;
 use crate::http::{BodyProblem, BodySink, CallError, Effect, HttpClient, Request, Response};
 use crate::retry::{RequestCounts, Retrier, Series};

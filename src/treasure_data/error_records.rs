@@ -1,19 +1,11 @@
 //! The records that a load job could not read. They may be more than memory holds, so they are passed on as they come.
 
-use std::future::Future;
-
 use http::Method;
 
 use super::client::{Call, TreasureDataClient};
 use super::error::TreasureDataError;
-use crate::http::{BodySink, CallError};
+use crate::http::{CallError, RestartableSink};
 use crate::identity::SessionName;
-
-/// Where error records go.
-pub trait ErrorRecordSink: BodySink {
-    /// Begins anew: what was taken before is of an attempt that failed.
-    fn restart(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
-}
 
 impl TreasureDataClient {
     /// Passes on the records that could not be read, as Treasure Data gives them: a gzip file of `MessagePack` values,
@@ -21,7 +13,7 @@ impl TreasureDataClient {
     ///
     /// # Errors
     /// When the call fails after all retries.
-    pub async fn error_records<S: ErrorRecordSink>(
+    pub async fn error_records<S: RestartableSink>(
         &self,
         session: &SessionName,
         sink: &mut S,
@@ -37,7 +29,7 @@ impl TreasureDataClient {
         }
     }
 
-    async fn attempt_error_records<S: ErrorRecordSink>(
+    async fn attempt_error_records<S: RestartableSink>(
         &self,
         call: &(Method, Call<'_>),
         sink: &mut S,

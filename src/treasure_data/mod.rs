@@ -4,6 +4,7 @@
 //! everything else is reported as [`Change::Unclear`]. It decides nothing about a run, and knows nothing of Yotpo, rows or
 //! files.
 
+mod blame;
 mod change;
 mod client;
 mod error;
@@ -15,7 +16,6 @@ mod table;
 pub use change::Change;
 pub use client::{Polling, TreasureDataClient, TreasureDataSettings};
 pub use error::TreasureDataError;
-pub use error_records::ErrorRecordSink;
 pub use response::{SessionState, SessionStatus, TableState};
 pub use session::JobOutcome;
 pub use table::{Declared, Overwrite, TableLook};

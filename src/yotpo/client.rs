@@ -14,14 +14,11 @@ use super::cursor::PageCursor;
 use super::end_of_data::{EndCheck, says_no_results};
 use super::error::YotpoError;
 use super::page::{MAX_PAGE_BYTES, Page};
-use super::pagination::likely_next;
-use super::prefetch::Ahead;
 use super::query::{CursorQuery, add_query};
-use crate::http::{BodyProblem, CallError, Cause, Effect, HttpClient, Request};
+use crate::http::{BodyProblem, CallError, Cause, Effect, HttpClient, Request, Response};
 use crate::identity::StoreId;
 use crate::rate_limit::RateUse;
 use crate::retry::{RequestCounts, Retrier};
-use crate::row::IngestionTime;
 use crate::secret::Secret;
 
 const LARGEST_TOKEN_ANSWER: usize = 1024 * 1024;
@@ -42,8 +39,23 @@ pub struct YotpoSettings {
     pub store: StoreId,
     /// The app's secret.
     pub client_secret: Secret,
+}
+
+/// Which page is requested.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageRequest<'a> {
+    /// Its number, from 1.
+    pub(super) number: u64,
+    /// What it is requested by; none for the first page.
+    pub(super) cursor: Option<(&'a PageCursor, CursorQuery)>,
     /// Customers on a page, 1–100.
-    pub page_size: u8,
+    pub(super) page_size: u8,
+}
+
+/// Makes a page of a response.
+pub(super) trait ReadPage: Sync {
+    /// Reads the response to a page request.
+    fn read(&self, response: &Response) -> impl Future<Output = Result<Page, BodyProblem>> + Send;
 }
 
 /// Talks to one Yotpo store.
@@ -80,26 +92,24 @@ impl YotpoClient {
         self.retrier.rate_use()
     }
 
-    /// Gets a page, with rows of `time`; `ahead` asks for the one behind it as soon as its cursor can be guessed. A token
-    /// that is no longer accepted is replaced, at most twice in a row, and a fresh one tried again; a page that is refused is
-    /// requested once more unchanged. A doubtful end of the data is requested again before
-    /// it is accepted.
+    /// Gets a page, which `reader` makes of the response. A token that is no longer accepted is replaced, at most twice in a
+    /// row, and a fresh one tried again; a page that is refused is requested once more unchanged. A doubtful end of the data
+    /// is requested again before it is accepted.
     pub(super) async fn page(
         &self,
-        number: u64,
-        cursor: Option<(&PageCursor, CursorQuery)>,
-        time: IngestionTime,
-        ahead: &Ahead,
+        request: PageRequest<'_>,
+        reader: &impl ReadPage,
     ) -> Result<Page, YotpoError> {
-        let url = self.settings.customers_url(cursor);
+        let PageRequest { number, cursor, page_size } = request;
+        let url = self.settings.customers_url(page_size, cursor);
         if let Some((cursor, _)) = cursor {
             self.http.redactor().learn_cursor(cursor.as_str());
         }
-        let end = EndCheck::new(number, self.settings.page_size, self.retrier.policy().max_retries);
+        let end = EndCheck::new(number, page_size, self.retrier.policy().max_retries);
         let mut refusals = Refusals::default();
         loop {
             let token = self.token().await?;
-            let result = self.retrier.call(|| self.attempt_page(&url, &token, time, ahead, &end)).await;
+            let result = self.retrier.call(|| self.attempt_page(&url, &token, reader, &end)).await;
             let error = match result {
                 Ok(page) => {
                     self.is_proven.store(true, Ordering::Relaxed);
@@ -129,8 +139,7 @@ impl YotpoClient {
         &self,
         url: &Url,
         token: &SecretString,
-        time: IngestionTime,
-        ahead: &Ahead,
+        reader: &impl ReadPage,
         end: &EndCheck,
     ) -> Result<Page, CallError> {
         let mut request = Request::get(GET_PAGE, url.clone(), MAX_PAGE_BYTES);
@@ -143,10 +152,7 @@ impl YotpoClient {
         if response.status.is_success() {
             // First: the next request may leave at once.
             self.retrier.heed(response.delay);
-            if let Some(cursor) = likely_next(&response.body) {
-                ahead.start(cursor).await;
-            }
-            let page = Page::read(&response, time).map_err(unusable)?;
+            let page = reader.read(&response).await.map_err(unusable)?;
             return end.accept(page).map_err(unusable);
         }
         if response.status == StatusCode::BAD_REQUEST && says_no_results(&response.body) {
@@ -274,11 +280,11 @@ impl Refusals {
 }
 
 impl YotpoSettings {
-    /// Where a page is asked for.
-    pub(super) fn customers_url(&self, cursor: Option<(&PageCursor, CursorQuery)>) -> Url {
+    /// The address of a page.
+    pub(super) fn customers_url(&self, page_size: u8, cursor: Option<(&PageCursor, CursorQuery)>) -> Url {
         let mut url = self.store_url();
         extend_path(&mut url, "customers");
-        add_query(&mut url, self.page_size, cursor);
+        add_query(&mut url, page_size, cursor);
         url
     }
 

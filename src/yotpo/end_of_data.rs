@@ -124,19 +124,12 @@ fn says(message: &str, words: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{DelayHint, Response};
     use crate::row::IngestionTime;
-    use http::{HeaderMap, StatusCode};
 
     fn page(customers: usize, tail: &str) -> Page {
         let customers = vec!["{}"; customers].join(",");
-        let response = Response {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: format!(r#"{{"customers":[{customers}]{tail}}}"#).into(),
-            delay: DelayHint::default(),
-        };
-        Page::read(&response, IngestionTime::MAX).unwrap()
+        let body = format!(r#"{{"customers":[{customers}]{tail}}}"#);
+        Page::parse(&body, IngestionTime::MAX).unwrap()
     }
 
     /// The doubts until a page of `number` is accepted, and how it ends.

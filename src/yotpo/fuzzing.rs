@@ -11,5 +11,5 @@ use super::query::CursorQuery;
 /// Where the page behind `cursor` is asked for: in each form of [`CursorQuery`].
 pub fn addresses_behind(settings: &YotpoSettings, cursor: &PageCursor) -> [Url; 3] {
     [CursorQuery::FiltersAndLimit, CursorQuery::Filters, CursorQuery::Limit]
-        .map(|query| settings.customers_url(Some((cursor, query))))
+        .map(|query| settings.customers_url(100, Some((cursor, query))))
 }

@@ -1,27 +1,26 @@
 //! One page: its customers as rows, and the cursor behind it.
 //!
 //! Owns the reading of an answer, in one pass from its text to rows. Invariants: an answer that is not JSON from its first
-//! byte to its last is no page, however much of it was read; each customer is a row or is named as refused. It does not
+//! byte to its last is no page, however much of it was read; each customer is a row or is named as rejected. It does not
 //! know what a row looks like.
 
 use std::fmt;
 
-use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::cursor::PageCursor;
+use super::next_cursor::{Pagination, cursor_of, pagination};
 use super::not_a_number::{Unusual, read_unusual};
-use super::pagination::{Pagination, cursor_of, pagination};
 use super::position::EndedBy;
 use super::reported_error::reports_error;
-use crate::http::{BodyProblem, Response, parse_json};
-use crate::row::{Encoded, Encoder, IngestionTime, NotJson, RowError, Rows};
+use crate::http::{BodyProblem, parse_json};
+use crate::row::{Encoded, Encoder, IngestionTime, NotJson, RowError, Rows, after_white_space};
 
 /// The key of a customer's loyalty data.
 const LOYALTY_DATA: &str = "yotpo_loyalty";
 /// More customers than this are on no page, even of a service that forgets its limit of 100: memory for them is bounded.
-const MOST_CUSTOMERS: usize = 100_000;
+const MAX_CUSTOMERS: usize = 100_000;
 
 /// Largest page that is accepted, as an answer and as rows, in bytes. Pages above 1 MB have been seen; memory is bounded by
 /// what is accepted.
@@ -32,7 +31,7 @@ const MAX_CURSOR_BYTES: usize = 16 * 1024;
 /// A page of customers, as rows.
 pub struct Page {
     rows: Rows,
-    refused: Vec<RefusedCustomer>,
+    rejected: Vec<RejectedCustomer>,
     with_loyalty_data: usize,
     next: Next,
 }
@@ -44,24 +43,24 @@ enum Next {
 }
 
 /// A customer of which no row can be made.
-pub struct RefusedCustomer {
+pub struct RejectedCustomer {
     /// Its place on the page, from 1.
     pub position: usize,
     /// Why.
     pub reason: RowError,
     /// Its JSON text: customer data, only ever for the quarantine. A copy, so that it does not hold the whole answer.
-    pub customer: ByteString,
+    pub customer: Box<str>,
 }
 
 /// An answer on its way to become a page.
 struct Reader<'a> {
-    text: &'a ByteString,
+    text: &'a str,
     /// Text before this place was read.
     at: usize,
     encoder: Encoder,
     rows: Vec<u8>,
     row_ends: Vec<usize>,
-    refused: Vec<RefusedCustomer>,
+    rejected: Vec<RejectedCustomer>,
     with_loyalty_data: usize,
     reports_error: bool,
     has_long_cursor: bool,
@@ -82,9 +81,8 @@ impl Page {
     ///
     /// # Errors
     /// A [`BodyProblem`] that says what is wrong without quoting the body.
-    pub fn read(response: &Response, time: IngestionTime) -> Result<Self, BodyProblem> {
-        let text = response.text()?;
-        let mut reader = Reader::new(&text, time);
+    pub fn parse(text: &str, time: IngestionTime) -> Result<Self, BodyProblem> {
+        let mut reader = Reader::new(text, time);
         let page = reader.page();
         if reader.reports_error {
             return Err(BodyProblem::ReportsError);
@@ -92,8 +90,8 @@ impl Page {
         if let Some(page) = page {
             return Ok(page);
         }
-        if reader.customers() > MOST_CUSTOMERS {
-            return Err(BodyProblem::Malformed { what: format!("more than {MOST_CUSTOMERS} customers") });
+        if reader.customers() > MAX_CUSTOMERS {
+            return Err(BodyProblem::Malformed { what: format!("more than {MAX_CUSTOMERS} customers") });
         }
         if reader.rows.len() > MAX_PAGE_BYTES {
             return Err(BodyProblem::TooLarge { limit: MAX_PAGE_BYTES });
@@ -104,7 +102,7 @@ impl Page {
             });
         }
         // What is wrong, and where, `serde_json` tells.
-        match parse_json::<Body<'_>>(&text) {
+        match parse_json::<Body<'_>>(text) {
             Err(problem) => Err(problem),
             Ok(_) => Err(BodyProblem::Malformed { what: "nested too deeply".to_owned() }),
         }
@@ -113,7 +111,7 @@ impl Page {
     /// What a 400 that says "no results found" stands for.
     pub(super) fn no_results() -> Self {
         let next = Next::End(EndedBy::NoResults);
-        Self { rows: Rows::default(), refused: Vec::new(), with_loyalty_data: 0, next }
+        Self { rows: Rows::default(), rejected: Vec::new(), with_loyalty_data: 0, next }
     }
 
     /// The same page, which ended the data that way.
@@ -123,7 +121,7 @@ impl Page {
 
     /// How many customers are on it, those included of which no row can be made.
     pub fn customers(&self) -> usize {
-        self.rows.len() + self.refused.len()
+        self.rows.len() + self.rejected.len()
     }
 
     /// How many of them have loyalty data: a `yotpo_loyalty` that is there and not null.
@@ -132,8 +130,8 @@ impl Page {
     }
 
     /// The customers' rows, and the customers that have none.
-    pub fn into_rows(self) -> (Rows, Vec<RefusedCustomer>) {
-        (self.rows, self.refused)
+    pub fn into_rows(self) -> (Rows, Vec<RejectedCustomer>) {
+        (self.rows, self.rejected)
     }
 
     /// The cursor of the next page; `None` on the last.
@@ -156,14 +154,14 @@ impl Page {
 
 /// None of these returns anything for a text that is no page.
 impl<'a> Reader<'a> {
-    fn new(text: &'a ByteString, time: IngestionTime) -> Self {
+    fn new(text: &'a str, time: IngestionTime) -> Self {
         Self {
             text,
             at: 0,
             encoder: Encoder::watching(LOYALTY_DATA, time),
             rows: Vec::with_capacity(room_for_rows(text.len())),
             row_ends: Vec::new(),
-            refused: Vec::new(),
+            rejected: Vec::new(),
             with_loyalty_data: 0,
             reports_error: false,
             has_long_cursor: false,
@@ -213,14 +211,14 @@ impl<'a> Reader<'a> {
         }
         Some(Page {
             rows: Rows::new(std::mem::take(&mut self.rows), std::mem::take(&mut self.row_ends)),
-            refused: std::mem::take(&mut self.refused),
+            rejected: std::mem::take(&mut self.rejected),
             with_loyalty_data: self.with_loyalty_data,
             next: next.unwrap_or(Next::End(EndedBy::ShortPage)),
         })
     }
 
     fn customers(&self) -> usize {
-        self.row_ends.len() + self.refused.len()
+        self.row_ends.len() + self.rejected.len()
     }
 
     fn list(&mut self) -> Option<()> {
@@ -248,14 +246,14 @@ impl<'a> Reader<'a> {
         self.with_loyalty_data += usize::from(has_watched);
         match row {
             Ok(()) => self.row_ends.push(self.rows.len()),
-            Err(reason) => self.refused.push(RefusedCustomer {
+            Err(reason) => self.rejected.push(RejectedCustomer {
                 position: self.customers() + 1,
                 reason,
                 customer: self.text.get(self.at..end)?.trim_ascii_start().into(),
             }),
         }
         self.at = end;
-        (self.customers() <= MOST_CUSTOMERS && self.rows.len() <= MAX_PAGE_BYTES).then_some(())
+        (self.customers() <= MAX_CUSTOMERS && self.rows.len() <= MAX_PAGE_BYTES).then_some(())
     }
 
     /// The JSON value that begins here.
@@ -278,15 +276,10 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// The next byte behind whitespace.
+    /// The next byte after white space.
     fn next_byte(&mut self) -> Option<u8> {
-        loop {
-            let byte = *self.text.as_bytes().get(self.at)?;
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(byte);
-            }
-            self.at += 1;
-        }
+        self.at = after_white_space(self.text, self.at);
+        self.text.as_bytes().get(self.at).copied()
     }
 }
 
@@ -297,9 +290,9 @@ impl fmt::Debug for Page {
     }
 }
 
-impl fmt::Debug for RefusedCustomer {
+impl fmt::Debug for RejectedCustomer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "RefusedCustomer(position {}, {})", self.position, self.reason)
+        write!(formatter, "RejectedCustomer(position {}, {})", self.position, self.reason)
     }
 }
 

@@ -1,9 +1,9 @@
-//! A page's request, under way on its own.
+//! A page's request, in flight on its own.
 //!
-//! Owns the task that gets one page. When the page's answer is there and somebody waits for it, the task asks for the page
-//! behind it, by the cursor that can be guessed from the answer's end, and only then reads the answer. Invariants: the
-//! guess is only that; nobody may take a page that was asked for by it before the page with that cursor was read. No
-//! more than one page is asked for ahead. Dropped, a request is broken off.
+//! Owns the task that gets one page. When the page's response is there and somebody waits for it, the task requests the
+//! page behind it, by the cursor that can be guessed from the response's end, and only then reads the response.
+//! Invariants: the guess is only that; nobody may take a page that was requested by it before the page with that cursor
+//! was read. No more than one page is requested ahead. A request that is dropped is cancelled.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,24 +12,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::StatusCode;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::client::YotpoClient;
+use super::client::{PageRequest, ReadPage, YotpoClient};
 use super::cursor::PageCursor;
 use super::error::YotpoError;
+use super::next_cursor::guess_next_cursor;
 use super::page::Page;
 use super::position::EndedBy;
 use super::query::CursorQuery;
+use crate::http::{BodyProblem, Response};
 use crate::row::IngestionTime;
 
-/// Which page is asked for.
+/// A page that is wanted.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct NextPage {
     /// Its number, from 1.
     pub(super) number: u64,
-    /// What it is asked for by; none for the first page.
+    /// What it is requested by; none for the first page.
     pub(super) cursor: Option<PageCursor>,
     /// What accompanies the cursor; `None` until a page behind a cursor was accepted.
     pub(super) query: Option<CursorQuery>,
-    /// When its customers were ingested.
+    /// How it is read.
+    pub(super) reader: PageReader,
+}
+
+/// How pages are requested and read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageReader {
+    /// Customers on a page, 1–100.
+    pub(super) page_size: u8,
+    /// The `time` of the rows.
     pub(super) time: IngestionTime,
 }
 
@@ -40,43 +51,43 @@ pub(super) struct Fetched {
     /// What accompanied the cursor when it was accepted.
     pub(super) query: Option<CursorQuery>,
     /// The request for the page that is likely to be next.
-    pub(super) ahead: Option<Fetching>,
+    pub(super) ahead: Option<InFlightPage>,
 }
 
-/// A request under way.
+/// A request in flight.
 #[derive(Debug)]
-pub(super) struct Fetching {
+pub(super) struct InFlightPage {
     cursor: Option<PageCursor>,
     awaited: Arc<AtomicBool>,
     task: AbortOnDropHandle<Result<Fetched, YotpoError>>,
 }
 
-/// What a page's task needs to ask for the page behind it.
+/// What a page's task needs to request the page behind it.
 #[derive(Debug)]
-pub(super) struct Ahead {
+struct Prefetcher {
     client: Arc<YotpoClient>,
-    wanted: Wanted,
+    wanted: NextPage,
     /// Whether somebody waits for the page: else there are pages enough.
     awaited: Arc<AtomicBool>,
-    started: Mutex<Option<Fetching>>,
+    started: Mutex<Option<InFlightPage>>,
 }
 
-impl Fetching {
-    /// Asks for a page.
-    pub(super) fn start(client: &Arc<YotpoClient>, wanted: Wanted) -> Self {
+impl InFlightPage {
+    /// Requests a page.
+    pub(super) fn start(client: &Arc<YotpoClient>, wanted: NextPage) -> Self {
         let cursor = wanted.cursor.clone();
         let awaited = Arc::new(AtomicBool::new(false));
-        let ahead = Ahead {
+        let prefetcher = Prefetcher {
             client: Arc::clone(client),
             wanted,
             awaited: Arc::clone(&awaited),
             started: Mutex::default(),
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(ahead.fetch()));
+        let task = AbortOnDropHandle::new(tokio::spawn(prefetcher.fetch()));
         Self { cursor, awaited, task }
     }
 
-    /// What the page is asked for by; none for the first page.
+    /// What the page is requested by; none for the first page.
     pub(super) fn cursor(&self) -> Option<&PageCursor> {
         self.cursor.as_ref()
     }
@@ -88,29 +99,38 @@ impl Fetching {
             Ok(result) => result,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
-                // Only a runtime that shuts down breaks it off while somebody waits.
-                Err(_broken_off) => std::future::pending().await,
+                // Only a runtime that shuts down cancels it while somebody waits.
+                Err(_cancelled) => std::future::pending().await,
             },
         }
     }
 }
 
-impl Ahead {
-    /// Asks for the page that is likely to be next, and lets the request leave before this task goes on. A page that was
-    /// asked for by an earlier guess is dropped.
-    pub(super) async fn start(&self, likely: PageCursor) {
+impl ReadPage for Prefetcher {
+    async fn read(&self, response: &Response) -> Result<Page, BodyProblem> {
+        if let Some(cursor) = guess_next_cursor(&response.body) {
+            self.request_ahead(cursor).await;
+        }
+        Page::parse(response.text()?, self.wanted.reader.time)
+    }
+}
+
+impl Prefetcher {
+    /// Requests the page that is likely to be next, and lets the request leave before this task continues. A page that was
+    /// requested by an earlier guess is dropped.
+    async fn request_ahead(&self, likely: PageCursor) {
         // Not before it is settled which parameters accompany a cursor.
         if self.wanted.query.is_none() || !self.awaited.load(Ordering::Relaxed) {
             return;
         }
-        let Wanted { number, query, time, .. } = self.wanted;
+        let NextPage { number, query, reader, .. } = self.wanted;
         {
             let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
             if started.as_ref().is_some_and(|started| started.cursor() == Some(&likely)) {
                 return;
             }
-            let wanted = Wanted { number: number + 1, cursor: Some(likely), query, time };
-            *started = Some(Fetching::start(&self.client, wanted));
+            let wanted = NextPage { number: number + 1, cursor: Some(likely), query, reader };
+            *started = Some(InFlightPage::start(&self.client, wanted));
         }
         tokio::task::yield_now().await;
     }
@@ -123,13 +143,16 @@ impl Ahead {
 
     /// Sends filters and `limit` beside the cursor; where the first such request is refused, the other forms after it.
     async fn page(&self) -> Result<(Page, Option<CursorQuery>), YotpoError> {
-        let Wanted { number, ref cursor, query: settled, time } = self.wanted;
+        let NextPage { number, ref cursor, query: settled, reader: PageReader { page_size, .. } } =
+            self.wanted;
         let Some(cursor) = cursor else {
-            return Ok((self.client.page(number, None, time, self).await?, settled));
+            let request = PageRequest { number, cursor: None, page_size };
+            return Ok((self.client.page(request, self).await?, settled));
         };
         let mut query = settled.unwrap_or(CursorQuery::FIRST);
         loop {
-            let result = self.client.page(number, Some((cursor, query)), time, self).await;
+            let request = PageRequest { number, cursor: Some((cursor, query)), page_size };
+            let result = self.client.page(request, self).await;
             let further = query.further().filter(|_| settled.is_none() && is_refused(&result));
             let Some(further) = further else { return Ok((result?, Some(query))) };
             tracing::warn!(

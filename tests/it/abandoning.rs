@@ -7,10 +7,10 @@ use yotpo_td::checkpoint::{RunPhase, RunState, StateStore};
 use yotpo_td::config::Settings;
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::{Mode, RunSession};
-use yotpo_td::pipeline::{AbandonSettings, LoadSettings, Outcome, RunError, abandon};
 use yotpo_td::run::decide::Ending;
+use yotpo_td::run::{self, AbandonSettings, LoadSettings, Outcome, RunError};
 use yotpo_td::sandbox::{Control, Operation};
-use yotpo_td::signal::StopRequests;
+use yotpo_td::shutdown::StopRequests;
 
 use crate::harness::{Scenario, TABLE, Verdict, World};
 use crate::watchdog::on_virtual_time;
@@ -68,7 +68,7 @@ async fn abandon_as(world: &World, settings: &Settings, run_id: &str) -> Result<
     let given = state.keeps_marker.then(|| state.run_id.clone());
     let to_abandon = LoadSettings::to_abandon(settings.target.clone(), world.scenario.mode, given, account);
     let (_sender, stop) = StopRequests::channel();
-    Box::pin(abandon(&services, &to_abandon, &store, state, &stop)).await
+    Box::pin(run::abandon_run(&services, &to_abandon, &store, state, &stop)).await
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs that are cut off where parts hold batches of several pages: nothing gathered is lost, nothing is loaded twice.
 
-use yotpo_td::pipeline::RecoveryState;
+use yotpo_td::run::RecoveryState;
 use yotpo_td::sandbox::{Control, Operation};
 
 use crate::harness::{Scenario, Verdict, World};

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use yotpo_td::clock::Clock;
-use yotpo_td::http::{BodySink, ClientSettings, HttpClient, Reach, Redactor, Trust};
+use yotpo_td::http::{BodySink, ClientSettings, HttpClient, Reach, Redactor, RestartableSink, Trust};
 use yotpo_td::rate_limit::Gate;
 use yotpo_td::retry::{Retrier, RetryPolicy};
 use yotpo_td::secret::Secret;
-use yotpo_td::treasure_data::{ErrorRecordSink, TreasureDataClient, TreasureDataError, TreasureDataSettings};
+use yotpo_td::treasure_data::{TreasureDataClient, TreasureDataError, TreasureDataSettings};
 
 use crate::scripted_server::{Answer, ScriptedServer};
 
@@ -36,7 +36,7 @@ impl BodySink for Seen {
     }
 }
 
-impl ErrorRecordSink for Seen {
+impl RestartableSink for Seen {
     async fn restart(&mut self) -> Result<(), Self::Error> {
         self.bytes = 0;
         self.restarts += 1;

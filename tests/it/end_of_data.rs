@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use yotpo_td::checkpoint::RunPhase;
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{RecoveryState, RunError, RunReport};
+use yotpo_td::run::{RecoveryState, RunError, RunReport};
 use yotpo_td::sandbox::{Glitch, GlitchKind, LastPage, Operation, SandboxSettings, YotpoBehaviour};
 use yotpo_td::yotpo::{EndedBy, YotpoError};
 

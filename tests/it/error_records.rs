@@ -9,8 +9,8 @@ use std::num::NonZeroU64;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{GuardError, RecoveryState, RunError, RunFailure};
 use yotpo_td::run::decide::Ending;
+use yotpo_td::run::{GuardError, RecoveryState, RunError, RunFailure};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, Glitch, GlitchKind, Operation};
 
 use crate::harness::{Scenario, TABLE, World};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{RecoveryState, RunFailure};
+use yotpo_td::run::{RecoveryState, RunFailure};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay, Service};
 use yotpo_td::yotpo::Position;
 

@@ -3,8 +3,8 @@
 use yotpo_td::checkpoint::{FinishedAs, FinishedRun};
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::Mode;
-use yotpo_td::pipeline::{GuardError, Outcome, RecoveryState, RunError};
 use yotpo_td::run::decide::Ending;
+use yotpo_td::run::{GuardError, Outcome, RecoveryState, RunError};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
 
 use crate::harness::{BEGINNING, Scenario, TABLE, Verdict, World};

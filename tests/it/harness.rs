@@ -14,16 +14,19 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use yotpo_td::checkpoint::{RunState, StateStore};
-use yotpo_td::cli::assemble;
 use yotpo_td::clock::Clock;
 use yotpo_td::config::{Layers, Settings};
 use yotpo_td::http::Trust;
 use yotpo_td::identity::{Mode, RunId};
-use yotpo_td::pipeline::{LoadSettings, Progress, RecoveryState, RunFailure, RunReport, Services, run};
+use yotpo_td::row::IngestionTime;
+use yotpo_td::run::{LoadSettings, RecoveryState, RunFailure, RunReport, Services, run};
 use yotpo_td::sandbox::{
     Control, Fault, FaultPlan, Operation, Sandbox, SandboxSettings, Service, Verification,
 };
-use yotpo_td::signal::{Signal, StopRequests, StopSender};
+use yotpo_td::services::assemble;
+use yotpo_td::shutdown::{Signal, StopRequests, StopSender};
+use yotpo_td::telemetry::Progress;
+use yotpo_td::yotpo::{LoyaltyCheck, Pages, PagesSettings};
 
 /// When the worlds begin: 2026-11-23 04:00:00 UTC.
 pub(crate) const BEGINNING: u64 = 1_795_406_400;
@@ -130,6 +133,13 @@ impl Process {
     }
 }
 
+/// The pages of a store, with rows of the last time there is.
+pub(crate) fn pages(services: &Services, settings: &Settings, loyalty_check: LoyaltyCheck) -> Pages {
+    let page_size = settings.load.transfer.page_size;
+    let paging = PagesSettings { page_size, time: IngestionTime::MAX, loyalty_check };
+    Pages::new(services.yotpo.clone().unwrap(), paging)
+}
+
 impl World {
     pub(crate) async fn start(scenario: Scenario) -> Self {
         let clock = Clock::virtual_at(Duration::from_secs(BEGINNING));
@@ -188,9 +198,9 @@ impl World {
             layers.set_flag(key, value);
         }
         let mut settings = Settings::from_layers(layers).unwrap();
-        settings.load.parts.most_rows = NonZeroUsize::new(self.scenario.batch).unwrap();
-        settings.load.parts.closing_size = self.scenario.closing_size;
-        settings.load.upload_workers = NonZeroUsize::new(self.scenario.workers).unwrap();
+        settings.load.transfer.parts.max_rows = NonZeroUsize::new(self.scenario.batch).unwrap();
+        settings.load.transfer.parts.closing_size = self.scenario.closing_size;
+        settings.load.transfer.upload_workers = NonZeroUsize::new(self.scenario.workers).unwrap();
         settings
     }
 
@@ -200,6 +210,11 @@ impl World {
 
     pub(crate) fn services(&self, settings: &Settings) -> Services {
         assemble(settings, &self.clock, &Trust::of_system(), 7).unwrap()
+    }
+
+    /// The pages of the store, with rows of the last time there is.
+    pub(crate) fn pages(&self, settings: &Settings, loyalty_check: LoyaltyCheck) -> Pages {
+        pages(&self.services(settings), settings, loyalty_check)
     }
 
     pub(crate) fn store(&self) -> Arc<StateStore> {

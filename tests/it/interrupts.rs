@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::RecoveryState;
+use yotpo_td::run::RecoveryState;
 use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
-use yotpo_td::signal::Signal;
+use yotpo_td::shutdown::Signal;
 
 use crate::fault_sweep::check_aftermath;
 use crate::harness::{Scenario, TableContent, Verdict, World, requests};

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::{Mode, SessionName};
-use yotpo_td::pipeline::{Outcome, RecoveryState, RunError};
+use yotpo_td::run::{Outcome, RecoveryState, RunError};
 use yotpo_td::sandbox::Operation;
 use yotpo_td::treasure_data::TreasureDataClient;
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use yotpo_td::pipeline::Outcome;
+use yotpo_td::run::Outcome;
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, KeyKind, Operation, WriteOnlyTableCreation};
 
 use crate::binary::{DATABASE, Surroundings};

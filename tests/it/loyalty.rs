@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{RecoveryState, RunError, RunFailure};
+use yotpo_td::run::{RecoveryState, RunError, RunFailure};
 use yotpo_td::sandbox::{CursorMemory, CustomerShapes, FiltersBesideCursor, SandboxSettings, YotpoBehaviour};
 use yotpo_td::yotpo::{LoyaltyCounts, MemberCount, YotpoError};
 

@@ -19,9 +19,9 @@ use tokio_util::task::AbortOnDropHandle;
 use yotpo_td::checkpoint::RunState;
 use yotpo_td::clock::{Clock, SuspendAt};
 use yotpo_td::config::Settings;
-use yotpo_td::pipeline::{RunFailure, RunReport};
+use yotpo_td::run::{RunFailure, RunReport};
 use yotpo_td::sandbox::Control;
-use yotpo_td::signal::{Signal, StopSender};
+use yotpo_td::shutdown::{Signal, StopSender};
 
 use crate::harness::{World, open_store, temporary_folder};
 

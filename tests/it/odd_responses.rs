@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use yotpo_td::clock::Clock;
-use yotpo_td::row::{IngestionTime, RowError};
-use yotpo_td::yotpo::{LoyaltyCheck, Pages, YotpoError};
+use yotpo_td::row::RowError;
+use yotpo_td::yotpo::{LoyaltyCheck, YotpoError};
 
 use crate::harness::{Scenario, World};
 use crate::scripted_server::{Answer, Asked, ScriptedServer};
@@ -93,8 +93,7 @@ async fn paged_with(
     assert!(clock.set(world.clock.clone()).is_ok());
     let endpoint = yotpo.endpoint();
     let settings = world.settings_with(&[&[("yotpo-endpoint", endpoint.as_str())], flags].concat());
-    let client = world.services(&settings).yotpo.unwrap();
-    let mut pages = Pages::new(client, IngestionTime::MAX, loyalty_check);
+    let mut pages = world.pages(&settings, loyalty_check);
     let mut paged =
         Paged { customers: 0, with_loyalty_data: 0, refused: Vec::new(), error: None, requests: Vec::new() };
     loop {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{RecoveryState, RunFailure};
+use yotpo_td::run::{RecoveryState, RunFailure};
 use yotpo_td::sandbox::{Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay, Service};
 use yotpo_td::secret::Secret;
 

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use yotpo_td::row::IngestionTime;
 use yotpo_td::sandbox::{Operation, Service};
-use yotpo_td::yotpo::{LoyaltyCheck, Pages};
+use yotpo_td::yotpo::LoyaltyCheck;
 
-use crate::harness::{Scenario, World};
+use crate::harness::{Scenario, World, pages};
 use crate::scripted_server::ScriptedServer;
 use crate::watchdog::on_virtual_time;
 
@@ -19,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn a_page_is_asked_for_while_nobody_takes_the_one_before() {
     on_virtual_time(|| async {
         let world = World::start(Scenario::append()).await;
-        let services = world.services(&world.settings());
-        let mut pages = Pages::new(services.yotpo.clone().unwrap(), IngestionTime::MAX, LoyaltyCheck::On);
+        let (settings, services) = (world.settings(), world.services(&world.settings()));
+        let mut pages = pages(&services, &settings, LoyaltyCheck::On);
         for _ in 0..3 {
             pages.next_page().await.unwrap().unwrap();
         }
@@ -108,8 +107,7 @@ fn a_page_that_was_asked_for_by_a_wrong_guess_is_dropped() {
     on_virtual_time(async move || {
         let world = World::start(Scenario::append()).await;
         let settings = world.settings_with(&[("yotpo-endpoint", &yotpo.endpoint())]);
-        let mut pages =
-            Pages::new(world.services(&settings).yotpo.unwrap(), IngestionTime::MAX, LoyaltyCheck::On);
+        let mut pages = world.pages(&settings, LoyaltyCheck::On);
         let mut customers = Vec::new();
         while let Some(page) = pages.next_page().await.unwrap() {
             let (rows, refused) = page.into_rows();

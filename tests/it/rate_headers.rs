@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use yotpo_td::clock::Clock;
-use yotpo_td::row::IngestionTime;
-use yotpo_td::yotpo::{LoyaltyCheck, Pages};
+use yotpo_td::yotpo::LoyaltyCheck;
 
 use crate::harness::{Scenario, World};
 use crate::scripted_server::{Answer, ScriptedServer};
@@ -47,8 +46,7 @@ async fn waits_behind(beside: Beside, headers: &'static str) -> [Duration; 2] {
     assert!(clock.set(world.clock.clone()).is_ok());
     let flags = [("yotpo-endpoint", yotpo.endpoint()), ("requests-per-second", "1".to_owned())];
     let settings = world.settings_with(&flags.each_ref().map(|(key, value)| (*key, value.as_str())));
-    let mut pages =
-        Pages::new(world.services(&settings).yotpo.unwrap(), IngestionTime::MAX, LoyaltyCheck::Off);
+    let mut pages = world.pages(&settings, LoyaltyCheck::Off);
     let mut count = 0;
     while pages.next_page().await.unwrap().is_some() {
         count += 1;

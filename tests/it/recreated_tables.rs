@@ -6,8 +6,8 @@ use std::time::Duration;
 use yotpo_td::checkpoint::RunPhase;
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::Mode;
-use yotpo_td::pipeline::{RecoveryState, RunError, RunFailure};
 use yotpo_td::run::decide::Ending;
+use yotpo_td::run::{RecoveryState, RunError, RunFailure};
 use yotpo_td::sandbox::{
     Control, InvalidSession, InvalidStatus, Operation, RenamedTable, Service, SessionSummary,
 };

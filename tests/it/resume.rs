@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use yotpo_td::checkpoint::{RunPhase, RunState};
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{Outcome, RecoveryState};
+use yotpo_td::run::{Outcome, RecoveryState};
 use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
 
 use crate::harness::{BEGINNING, Scenario, TABLE, Verdict, World};
@@ -181,8 +181,8 @@ fn a_young_enough_run_is_resumed_whatever_the_part_settings_are() {
             world.interrupted_run(2).await;
             world.clock.advance(5 * HOUR);
             let mut settings = world.settings();
-            settings.load.parts.closing_size = 1 << 20;
-            settings.load.parts.most_rows = 7.try_into().unwrap();
+            settings.load.transfer.parts.closing_size = 1 << 20;
+            settings.load.transfer.parts.max_rows = 7.try_into().unwrap();
             let report = world.run_as(&settings).await.unwrap();
             assert!(report.resumed);
             world.assert_complete();
@@ -231,7 +231,7 @@ fn a_saved_cursor_that_is_refused_starts_over_once() {
 }
 
 /// Runs while every cursor is made invalid as soon as a page was answered that gave one.
-async fn run_with_short_lived_cursors(world: &World) -> yotpo_td::pipeline::RunFailure {
+async fn run_with_short_lived_cursors(world: &World) -> yotpo_td::run::RunFailure {
     let mut fetched = world.control().operation_requests(Operation::Customers);
     let look = |control: &Control| {
         let now = control.operation_requests(Operation::Customers);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::Mode;
-use yotpo_td::pipeline::{Outcome, RecoveryState, RunError};
 use yotpo_td::run::decide::Ending;
+use yotpo_td::run::{Outcome, RecoveryState, RunError};
 use yotpo_td::sandbox::{
     Control, Fault, FaultKind, FaultPlan, FaultTarget, Operation, RetryDelay, Service, SessionSummary,
 };
@@ -268,7 +268,7 @@ fn a_change_that_is_answered_with_404_is_not_taken_for_done() {
 async fn run_meddled_with(
     world: &World,
     mut meddle: impl FnMut(&Control) -> bool,
-) -> Result<yotpo_td::pipeline::RunReport, yotpo_td::pipeline::RunFailure> {
+) -> Result<yotpo_td::run::RunReport, yotpo_td::run::RunFailure> {
     let mut is_done = false;
     let result = world
         .watched_run(&world.settings(), |control| {

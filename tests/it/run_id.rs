@@ -6,8 +6,8 @@ use std::time::Duration;
 use yotpo_td::checkpoint::{RunPhase, RunState};
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::{Mode, Nonce, RunSession};
-use yotpo_td::pipeline::{Outcome, RecoveryState, RunError, RunReport};
 use yotpo_td::run::decide::Ending;
+use yotpo_td::run::{Outcome, RecoveryState, RunError, RunReport};
 use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, Glitch, GlitchKind, Operation};
 
 use yotpo_td::treasure_data::Change;

@@ -53,9 +53,9 @@ fn old_names(surroundings: &Surroundings) -> [String; 2] {
     let (nonce, target, table) =
         (Nonce::new(time, 7).unwrap(), TableId::from_api("5"), TableId::from_api("6"));
     let run_id = "nine-days-ago".parse().unwrap();
-    let session = OwnSessionName::new(fingerprint, &run_id, nonce, target, Some(table)).render().unwrap();
+    let session = OwnSessionName::new(fingerprint, &run_id, nonce, target, Some(table)).render();
     let suffix = TableSuffix::Rows;
-    let temporary = OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render().unwrap();
+    let temporary = OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render();
     [session.to_string(), temporary.to_string()]
 }
 

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use yotpo_td::clock::SuspendAt;
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::Mode;
-use yotpo_td::pipeline::{Outcome, RunReport};
+use yotpo_td::run::{Outcome, RunReport};
 use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, FaultTarget, SandboxSettings, Service};
 
 use crate::harness::{SMALLEST_PART, Scenario, TABLE, World};

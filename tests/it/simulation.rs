@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use yotpo_td::identity::{Mode, RunSession};
-use yotpo_td::pipeline::Outcome;
+use yotpo_td::run::Outcome;
 use yotpo_td::sandbox::{Control, FaultPlan, SandboxSettings};
 
 use crate::fault_sweep::check_aftermath;

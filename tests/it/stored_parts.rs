@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use yotpo_td::checkpoint::{RunPhase, RunState};
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::identity::{PartName, SessionName};
-use yotpo_td::pipeline::{RecoveryState, RunError, RunReport};
 use yotpo_td::run::decide::Ending;
+use yotpo_td::run::{RecoveryState, RunError, RunReport};
 use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, FaultTarget, KilledJob, Operation, Service};
 use yotpo_td::treasure_data::{Change, TreasureDataClient};
 

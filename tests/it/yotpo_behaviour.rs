@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::pipeline::{RecoveryState, RunError};
+use yotpo_td::run::{RecoveryState, RunError};
 use yotpo_td::sandbox::{
     CursorEncoding, CursorMemory, CustomerShapes, FiltersBesideCursor, LastPage, Operation, PageLayout,
     YotpoBehaviour,

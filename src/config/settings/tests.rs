@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::SETTINGS;
 use crate::identity::Mode;
+use crate::transfer::MAX_COMPRESSION_THREADS;
 
 fn read(flags: &[(&'static str, &str)], environment: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
     let flags: BTreeMap<_, _> = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
@@ -29,10 +30,10 @@ fn defaults_are_the_published_ones() {
     assert_eq!(settings.load.target.table.as_str(), "yotpo_customers");
     assert_eq!(settings.load.mode, Mode::Append);
     assert!((settings.request_rate.per_second() - 4.5).abs() < f64::EPSILON);
-    assert_eq!(settings.yotpo.page_size, 100);
-    assert_eq!(settings.load.parts.most_rows.get(), 100_000);
-    assert_eq!(settings.load.parts.closing_size, 4 * 1024 * 1024);
-    assert_eq!(settings.load.upload_workers.get(), 2);
+    assert_eq!(settings.load.transfer.page_size, 100);
+    assert_eq!(settings.load.transfer.parts.max_rows.get(), 100_000);
+    assert_eq!(settings.load.transfer.parts.closing_size, 4 * 1024 * 1024);
+    assert_eq!(settings.load.transfer.upload_workers.get(), 2);
     let retry =
         RetryPolicy { max_retries: 8, base_delay: Duration::from_secs(1), timeout: Duration::from_secs(600) };
     assert_eq!(settings.retry, retry);
@@ -44,7 +45,7 @@ fn defaults_are_the_published_ones() {
     assert_eq!(settings.load.resume.policy, ResumePolicy::Within(Duration::from_secs(6 * 3_600)));
     assert_eq!(settings.wait_for_active, Duration::ZERO);
     assert_eq!(settings.load.guards, ReplaceGuards { allow_empty: false, min_rows_ratio: 0.5 });
-    assert_eq!((settings.load.max_error_records, settings.load.quarantine_folder), (0, None));
+    assert_eq!((settings.load.transfer.max_error_records, settings.load.quarantine_folder), (0, None));
 }
 
 #[test]
@@ -156,4 +157,12 @@ fn version_at_the_end_of_the_address_of_treasure_data_is_taken_off() {
         assert_eq!(settings.treasure_data.endpoint.as_str(), taken, "{set}");
         assert_eq!(settings.load.target.treasure_data_endpoint, taken, "{set}");
     }
+}
+
+#[test]
+fn the_defaults_keep_to_the_memory_that_is_promised() {
+    let settings = read(&[], &COMPLETE).unwrap().load.transfer;
+    assert!(settings.memory_bound_with(1) <= 48_000_000, "{} bytes", settings.memory_bound_with(1));
+    let maximum = settings.memory_bound_with(MAX_COMPRESSION_THREADS);
+    assert!(maximum <= 60_000_000, "{maximum} bytes");
 }

@@ -17,6 +17,12 @@ pub trait BodySink {
     fn take(&mut self, piece: Bytes) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
+/// A sink that outlives an attempt that failed.
+pub trait RestartableSink: BodySink {
+    /// Begins anew: what was taken before is of an attempt that failed.
+    fn restart(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
 impl HttpClient {
     /// Sends `request` once. The body of a success goes to `sink`; the response that is returned has none. Each piece may
     /// take as long as an attempt. That of a failure and a web page are read as [`Self::send`] does. The inner error is the

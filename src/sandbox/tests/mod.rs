@@ -18,8 +18,9 @@ use flate2::write::GzEncoder;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+use super::settings::DATABASE;
 use super::*;
-use crate::clock::FLIGHT_HEADER;
+use crate::clock::{Clock, FLIGHT_HEADER};
 
 const CLIENT_SECRET: &str = "sandbox-client-secret";
 const STORE_ID: &str = "sandbox-store";

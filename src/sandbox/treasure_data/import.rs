@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 
 use super::super::decode::{PartError, RecordError, check_record, fields, guessed_type, open_part};
 use super::super::spool::SpoolFile;
-use super::state::LoadedPart;
+use super::loaded_part::LoadedPart;
 
 /// Bad records that are kept for clients to fetch.
 const MOST_ERROR_RECORDS: usize = 1_000;

@@ -8,6 +8,7 @@ mod bulk_import;
 mod import;
 mod jobs;
 mod lag;
+mod loaded_part;
 mod state;
 mod tables;
 
@@ -22,7 +23,8 @@ pub use self::behaviour::{
     ClosedSession, InvalidSession, InvalidStatus, KilledJob, RenamedTable, RepeatedPerform, Retention,
     TreasureDataBehaviour, WriteOnlyTableCreation,
 };
-pub(super) use self::state::{Durations, LoadedPart};
+pub(super) use self::loaded_part::LoadedPart;
+pub(super) use self::state::Durations;
 use self::state::{Moment, State};
 use super::operation::Operation;
 use super::reply::{Call, Reply};

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::super::spool::SpoolFile;
 use super::behaviour::Retention;
 use super::import::{Imported, UploadedPart};
 use super::lag::Lag;
+use super::loaded_part::LoadedPart;
 
 /// How long imports, commits and the counting of rows take on the clock.
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +68,6 @@ pub(super) struct Column {
     pub(super) name: String,
     pub(super) kind: String,
     pub(super) alias: Option<String>,
-}
-
-/// A part whose valid records are rows of a table.
-#[derive(Clone, Debug)]
-pub(in super::super) struct LoadedPart {
-    pub(in super::super) file: SpoolFile,
-    pub(in super::super) records: u64,
 }
 
 #[derive(Debug)]

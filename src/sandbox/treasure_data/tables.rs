@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::super::operation::Operation;
 use super::super::read_back;
 use super::super::reply::{Call, Reply};
-use super::state::{Column, Database, LoadedPart, Moment, Table};
+use super::loaded_part::LoadedPart;
+use super::state::{Column, Database, Moment, Table};
 use super::{TreasureData, conflict, error, invalid, not_found, timestamp};
 
 /// The most rows that `tail` returns.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::http::DelayHint;
+use crate::http::{DelayHint, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
@@ -14,7 +14,7 @@ fn read_bytes(body: &[u8]) -> Result<Page, BodyProblem> {
         body: Bytes::copy_from_slice(body),
         delay: DelayHint::default(),
     };
-    Page::read(&response, IngestionTime::MAX)
+    Page::parse(response.text()?, IngestionTime::MAX)
 }
 
 /// The rows of customers that are on their own.
@@ -32,16 +32,16 @@ fn next(body: &str) -> Option<String> {
 }
 
 #[test]
-fn each_customer_is_a_row_or_refused_at_its_place() {
+fn each_customer_is_a_row_or_rejected_at_its_place() {
     let body = r#" {"x" :[{"customers":1}], "customers" : [ {"a" : 1.10} , null,{"b":"\u00e9"},[{}] , {} ] , "y":2} "#;
     let page = read(body).unwrap();
     assert_eq!(page.customers(), 5);
-    let (found, refused) = page.into_rows();
+    let (found, rejected) = page.into_rows();
     assert_eq!(found, rows(&[r#"{"a":1.10}"#, r#"{"b":"\u00e9"}"#, "{}"]));
-    let refused: Vec<_> =
-        refused.iter().map(|refused| (refused.position, refused.reason, &*refused.customer)).collect();
+    let rejected: Vec<_> =
+        rejected.iter().map(|rejected| (rejected.position, rejected.reason, &*rejected.customer)).collect();
     let reason = RowError::NotAnObject;
-    assert_eq!(refused, [(2, reason, "null"), (4, reason, "[{}]")]);
+    assert_eq!(rejected, [(2, reason, "null"), (4, reason, "[{}]")]);
 }
 
 #[test]
@@ -184,8 +184,8 @@ fn nesting_without_end_is_no_danger() {
 #[test]
 fn customers_without_end_are_no_page() {
     let body = |count: usize| format!(r#"{{"customers":[{}]}}"#, vec!["1"; count].join(","));
-    assert_eq!(read(&body(MOST_CUSTOMERS)).unwrap().customers(), MOST_CUSTOMERS);
-    let problem = read(&body(MOST_CUSTOMERS + 1)).unwrap_err().to_string();
+    assert_eq!(read(&body(MAX_CUSTOMERS)).unwrap().customers(), MAX_CUSTOMERS);
+    let problem = read(&body(MAX_CUSTOMERS + 1)).unwrap_err().to_string();
     assert!(problem.contains("more than 100000 customers"), "{problem}");
 }
 

@@ -1,0 +1,43 @@
+//! How to log, read before all other settings, so that their problems can be reported.
+
+use std::io::{self, IsTerminal};
+
+use super::layers::{Layers, Source};
+use crate::telemetry::{LogFormat, LogSettings, is_filter};
+
+/// From the layers; what is wrong falls back to the default and is reported with the other settings.
+pub fn log_settings(layers: &Layers) -> LogSettings {
+    let format = layers.get("log-format").and_then(|(_, text)| text.parse().ok()).unwrap_or(LogFormat::Text);
+    let chosen = match layers.get("log-level") {
+        Some((Source::Default, default)) => {
+            layers.variable("RUST_LOG").filter(|text| is_filter(text)).unwrap_or_else(|| default.to_owned())
+        }
+        Some((_, text)) if is_filter(text) => text.to_owned(),
+        _ => "info".to_owned(),
+    };
+    let colour = layers.variable("NO_COLOR").is_none() && io::stderr().is_terminal();
+    LogSettings { format, filter: chosen, colour }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn filter(flags: &[(&'static str, &str)], environment: &[(&str, &str)]) -> String {
+        let flags: BTreeMap<_, _> = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        log_settings(&Layers::new(&flags, environment, None)).filter
+    }
+
+    #[test]
+    fn rust_log_counts_when_nothing_of_ours_is_set() {
+        assert_eq!(filter(&[], &[]), "info");
+        assert_eq!(filter(&[], &[("RUST_LOG", "debug")]), "debug");
+        assert_eq!(filter(&[], &[("RUST_LOG", "debug"), ("YOTPO_TD_LOG_LEVEL", "warn")]), "warn");
+        assert_eq!(filter(&[("log-level", "trace")], &[("RUST_LOG", "debug")]), "trace");
+        assert_eq!(filter(&[], &[("RUST_LOG", "=x=[{")]), "info");
+    }
+}

@@ -1,0 +1,293 @@
+//! What runs leave in Treasure Data, and how long it must stay.
+//!
+//! Owns the ages of sessions and tables and the rule when they may go. Invariant: only names that read back completely are
+//! ever touched, and nothing that an attempt may still need: a ballot, a winner or a marker stays for
+//! [`marker_age`].
+
+use std::time::Duration;
+
+use crate::checkpoint::RunState;
+use crate::identity::{DatabaseName, Fingerprint, OwnTable, Proposal, RunSession, SessionName, TableName};
+use crate::treasure_data::{SessionState, TreasureDataClient, TreasureDataError};
+
+/// How many sessions of old runs are removed in passing at most.
+const MAX_SWEPT: usize = 100;
+
+/// What a run left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The session or the table.
+    pub object: OrphanObject,
+    /// What it was for.
+    pub kind: OrphanKind,
+    /// Where it belongs: `database.table` of a session, the database of a table.
+    pub place: String,
+    /// What is known of it.
+    pub status: String,
+    /// When its attempt began, or its load job ended, Unix seconds; unknown when neither can be told.
+    pub since: Option<u64>,
+}
+
+/// A session or a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrphanObject {
+    /// A bulk import session.
+    Session(SessionName),
+    /// A table of a database.
+    Table(DatabaseName, TableName),
+}
+
+/// What an orphan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrphanKind {
+    /// A ballot: it goes with nobody's consent, and Treasure Data removes it by itself after a week.
+    Ballot,
+    /// The session of an attempt, which may be the marker of its run.
+    Session,
+    /// A table of `replace`.
+    TemporaryTable,
+    /// The session or table of a release before attempts agreed by ballots.
+    Legacy,
+}
+
+/// What may become of an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nobody can need it.
+    Remove,
+    /// An attempt may still need it.
+    Young,
+    /// Its age cannot be told.
+    UnknownAge,
+    /// It belongs to an unfinished run of this machine.
+    Unfinished,
+}
+
+/// How long what a run of this lifetime left stays: eight days at the default lifetime, a day longer than Treasure Data
+/// keeps a session that was never imported.
+pub fn marker_age(run_lifetime: Duration) -> Duration {
+    run_lifetime * 8 / 5
+}
+
+impl Orphan {
+    /// What may become of it. `limit` is for what earlier releases left; everything else stays for `marker_age` at least.
+    pub fn verdict(
+        &self,
+        unfinished: &[RunState],
+        now: u64,
+        limit: Duration,
+        marker_age: Duration,
+    ) -> Verdict {
+        let in_use = |run: &RunState| {
+            let name = self.object.name();
+            run.set.is_some_and(|set| name.contains(&set.nonce.to_string()))
+                || name.ends_with(run.run_id.as_str())
+        };
+        let limit = match self.kind {
+            OrphanKind::Legacy => limit,
+            OrphanKind::Ballot | OrphanKind::Session | OrphanKind::TemporaryTable => limit.max(marker_age),
+        };
+        match self.since {
+            _ if unfinished.iter().any(in_use) => Verdict::Unfinished,
+            None => Verdict::UnknownAge,
+            Some(since) if now.saturating_sub(since) >= limit.as_secs() => Verdict::Remove,
+            Some(_) => Verdict::Young,
+        }
+    }
+}
+
+/// Everything in the account that this program made.
+///
+/// # Errors
+/// When sessions or tables cannot be listed.
+pub async fn find_orphans(
+    client: &TreasureDataClient,
+    databases: &[DatabaseName],
+) -> Result<Vec<Orphan>, TreasureDataError> {
+    let mut orphans = Vec::new();
+    for session in client.sessions().await? {
+        if let Some(orphan) = session_orphan(client, session).await? {
+            orphans.push(orphan);
+        }
+    }
+    for database in databases {
+        for table in client.tables(database).await? {
+            let own = OwnTable::parse(&table.name);
+            let kind = if own.is_some() { OrphanKind::TemporaryTable } else { OrphanKind::Legacy };
+            if own.is_none() && !OwnTable::is_legacy(&table.name) {
+                continue;
+            }
+            // A name that is not valid cannot be one of ours.
+            let Ok(name) = table.name.parse() else { continue };
+            orphans.push(Orphan {
+                since: own.map(|own| own.nonce().time()).or_else(|| time_in_legacy_name(&table.name)),
+                object: OrphanObject::Table(database.clone(), name),
+                kind,
+                place: database.to_string(),
+                status: table.count.map_or_else(String::new, |count| format!("{count} rows")),
+            });
+        }
+    }
+    Ok(orphans)
+}
+
+async fn session_orphan(
+    client: &TreasureDataClient,
+    session: SessionState,
+) -> Result<Option<Orphan>, TreasureDataError> {
+    let (kind, since) = match RunSession::parse(&session.name) {
+        // Of another version nothing is known, and nothing is touched.
+        None | Some(RunSession::OtherProtocol { .. }) => return Ok(None),
+        Some(RunSession::Own(own)) => (OrphanKind::Session, Some(own.nonce.time())),
+        Some(RunSession::Ballot(_)) => (OrphanKind::Ballot, ballot_time(client, &session).await?),
+        Some(RunSession::Legacy) => (OrphanKind::Legacy, legacy_time(client, &session).await?),
+    };
+    let Ok(name) = session.name.parse() else { return Ok(None) };
+    Ok(Some(Orphan {
+        object: OrphanObject::Session(name),
+        kind,
+        place: format!("{}.{}", session.database, session.table),
+        status: session.status.name().to_owned(),
+        since,
+    }))
+}
+
+/// A ballot is as old as what it decides on.
+async fn ballot_time(
+    client: &TreasureDataClient,
+    ballot: &SessionState,
+) -> Result<Option<u64>, TreasureDataError> {
+    if let Some(own) = OwnTable::parse(&ballot.table) {
+        return Ok(Some(own.nonce().time()));
+    }
+    let Ok(name) = ballot.name.parse() else { return Ok(None) };
+    let parts = client.parts(&name).await?.unwrap_or_default();
+    Ok(parts.iter().filter_map(|part| Proposal::parse(part)).map(|proposal| proposal.nonce().time()).max())
+}
+
+async fn legacy_time(
+    client: &TreasureDataClient,
+    session: &SessionState,
+) -> Result<Option<u64>, TreasureDataError> {
+    match (time_in_legacy_name(&session.name), &session.job_id) {
+        (None, Some(job)) => client.job_time(job).await,
+        (since, _) => Ok(since),
+    }
+}
+
+impl OrphanObject {
+    /// Its name, without the database.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Session(name) => name.as_str(),
+            Self::Table(_, name) => name.as_str(),
+        }
+    }
+}
+
+/// Removes an orphan. A name that is none of ours is never sent.
+///
+/// # Errors
+/// When the call fails after all retries.
+pub async fn remove_orphan(client: &TreasureDataClient, orphan: &Orphan) -> Result<(), TreasureDataError> {
+    match &orphan.object {
+        OrphanObject::Session(name) if RunSession::parse(name.as_str()).is_some() => {
+            client.delete_session(name).await?;
+        }
+        OrphanObject::Table(database, name)
+            if OwnTable::parse(name.as_str()).is_some() || OwnTable::is_legacy(name.as_str()) =>
+        {
+            client.delete_table(database, name).await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Removes what runs of the same target left long ago. Nothing depends on it.
+pub async fn sweep_stale_runs(
+    client: &TreasureDataClient,
+    fingerprint: Fingerprint,
+    now: u64,
+    run_lifetime: Duration,
+) {
+    let is_stale = |since: u64| now.saturating_sub(since) > marker_age(run_lifetime).as_secs();
+    let sweep = async {
+        let mut swept = 0;
+        for session in client.sessions().await? {
+            if swept == MAX_SWEPT {
+                tracing::warn!(
+                    "old runs left more sessions than one run removes: yotpo-td runs clean removes the rest"
+                );
+                break;
+            }
+            if let Some(RunSession::Own(own)) = RunSession::parse(&session.name)
+                && own.fingerprint == fingerprint
+                && is_stale(own.nonce.time())
+            {
+                client.delete_session(&own.render()).await?;
+                swept += 1;
+                tracing::info!(session = session.name, "removed what an old run left");
+            }
+        }
+        Ok::<(), TreasureDataError>(())
+    };
+    if let Err(error) = sweep.await {
+        tracing::debug!(%error, "what old runs left could not be removed");
+    }
+}
+
+/// When a run of an earlier release began, from the time in an id that the program made; unknown of an id that a user gave.
+fn time_in_legacy_name(name: &str) -> Option<u64> {
+    let words = name.split(['_', '-']);
+    let stamp = words.into_iter().find(|word| word.len() == 16 && word.ends_with(['Z', 'z']))?;
+    let digits = |range: std::ops::Range<usize>| {
+        stamp.get(range).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let date = (digits(0..4)?, digits(4..6)?, digits(6..8)?);
+    let time = (digits(9..11)?, digits(11..13)?, digits(13..15)?);
+    let text = format!("{}-{}-{}T{}:{}:{}Z", date.0, date.1, date.2, time.0, time.1, time.2);
+    let moment = humantime::parse_rfc3339(&text).ok()?;
+    moment.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_come_from_names_of_our_own_making() {
+        assert_eq!(time_in_legacy_name("yotpo_td_00c0ffee_20261123T040000Z-9f1c02ab"), Some(1_795_406_400));
+        assert_eq!(
+            time_in_legacy_name("yotpo_td_tmp_00c0ffee_20261123t040000z_9f1c02ab_12345678"),
+            Some(1_795_406_400)
+        );
+        assert_eq!(time_in_legacy_name("yotpo_td_00c0ffee_nightly"), None);
+        assert_eq!(time_in_legacy_name("yotpo_td_00c0ffee_99999999T999999Z-1"), None);
+    }
+
+    #[test]
+    fn what_an_attempt_may_need_stays_whatever_the_limit() {
+        let day = 86_400;
+        let orphan = |kind, since| Orphan {
+            object: OrphanObject::Session("yotpo_td_v1_0123456789abcdef_a00_nightly".parse().unwrap()),
+            kind,
+            place: String::new(),
+            status: String::new(),
+            since,
+        };
+        let marker_age = marker_age(Duration::from_secs(5 * day));
+        assert_eq!(marker_age, Duration::from_secs(8 * day));
+        let verdict = |kind, age: u64, limit| {
+            orphan(kind, Some(20 * day - age)).verdict(&[], 20 * day, Duration::from_secs(limit), marker_age)
+        };
+        for kind in [OrphanKind::Ballot, OrphanKind::Session, OrphanKind::TemporaryTable] {
+            assert_eq!(verdict(kind, 8 * day - 1, 0), Verdict::Young, "{kind:?}");
+            assert_eq!(verdict(kind, 8 * day, 0), Verdict::Remove, "{kind:?}");
+            assert_eq!(verdict(kind, 9 * day, 10 * day), Verdict::Young, "{kind:?}");
+        }
+        assert_eq!(verdict(OrphanKind::Legacy, 3 * day, 2 * day), Verdict::Remove);
+        let unknown = orphan(OrphanKind::Ballot, None);
+        assert_eq!(unknown.verdict(&[], 20 * day, Duration::ZERO, marker_age), Verdict::UnknownAge);
+    }
+}

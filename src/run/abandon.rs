@@ -1,0 +1,113 @@
+//! Abandoning a run: making sure that it loads nothing any more, or seeing it through when it is too late for that.
+
+use std::sync::Arc;
+
+use super::cleanup::{finished_before, remove_run, remove_set};
+use super::context::{Run, RunNames, Services, restored};
+use super::error::RunError;
+use super::settings::LoadSettings;
+use super::steps::Executor;
+use crate::checkpoint::{RunState, StateStore};
+use crate::identity::RunSession;
+use crate::run::decide::{Attempt, Ending, Lifetime, Purpose};
+use crate::shutdown::StopRequests;
+use crate::telemetry::Progress;
+
+/// Makes sure that a run loads nothing any more; `true` when it was too late, and its rows are in the table. Its state is
+/// forgotten.
+///
+/// # Errors
+/// When that cannot be decided now.
+pub async fn abandon_run(
+    services: &Services,
+    settings: &LoadSettings,
+    store: &Arc<StateStore>,
+    state: RunState,
+    stop: &StopRequests,
+) -> Result<bool, RunError> {
+    let progress = Arc::new(Progress::default());
+    let run = Run::new(services, settings, store, &progress, state.clone(), Some(state), false);
+    abandon(&run, stop).await
+}
+
+/// Makes sure that the run in the journal loads nothing any more, or sees it through when it is too late for that. Its
+/// state is forgotten. `true`: it was too late, its rows are in the table.
+pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, RunError> {
+    let state = run.journal.state();
+    if let Some(winner) = finished_before(&state) {
+        remove_run(run, Some(&winner)).await?;
+        run.journal.forget().await?;
+        return Ok(true);
+    }
+    let mut attempt = Attempt::new(state.mode, Purpose::Abandon, lifetime(run.settings));
+    if run.settings.without_table_ids {
+        attempt = attempt.accepting_unknown_tables();
+    }
+    let mut executor = Executor::new(run, &attempt, stop);
+    let ending = executor.run_to_end().await?;
+    let winner = match ending {
+        Ending::Abandoned => {
+            if let Some(set) = state.set {
+                remove_set(run, &restored(&set)).await?;
+            }
+            tracing::info!(run_id = %state.run_id, "the run was abandoned: it loads nothing any more");
+            None
+        }
+        Ending::Loaded { winner, .. } => {
+            tracing::warn!(
+                run_id = %state.run_id,
+                ingestion_time = winner.nonce.time(),
+                "it was too late to abandon the run: its rows are in the table"
+            );
+            Some(winner)
+        }
+        // No attempt can load anything any more; an error only for whoever goes on using the run's id.
+        Ending::Superseded | Ending::RunTooOld | Ending::WinnerGone | Ending::WinnerChanged
+            if !is_id_in(&state, run.settings) =>
+        {
+            let ending = executor.unsuccessful(ending);
+            tracing::warn!(run_id = %state.run_id, reason = %ending, "the run is abandoned: it loads nothing any more");
+            None
+        }
+        ending => return Err(executor.unsuccessful(ending)),
+    };
+    if !state.keeps_marker {
+        remove_run(run, winner.as_ref()).await?;
+        if let Some(own) = executor.attempt().own().filter(|_| winner.is_none()) {
+            remove_set(run, own).await?;
+        }
+    }
+    run.journal.forget().await?;
+    Ok(winner.is_some())
+}
+
+/// `--fresh` with a run id: what other attempts of it did is abandoned, if there is anything. `true`: it is
+/// loaded.
+pub(super) async fn abandon_earlier_attempts(
+    services: &Services,
+    settings: &LoadSettings,
+    store: &Arc<StateStore>,
+    progress: &Arc<Progress>,
+    state: &RunState,
+    stop: &StopRequests,
+) -> Result<bool, RunError> {
+    let names = RunNames::of(state);
+    let sessions = services.treasure_data.sessions().await?;
+    let parsed = sessions.iter().filter_map(|session| RunSession::parse(&session.name));
+    if !parsed.into_iter().any(|session| names.is_of_run(&session)) {
+        return Ok(false);
+    }
+    let run = Run::new(services, settings, store, progress, state.clone(), None, false);
+    abandon(&run, stop).await
+}
+
+/// Whether the settings name this run: then other attempts of it can follow.
+pub(super) fn is_id_in(state: &RunState, settings: &LoadSettings) -> bool {
+    settings.resume.run_id.as_ref() == Some(&state.run_id)
+}
+
+/// A commit may come a fifth of the lifetime after the last proposal.
+pub(super) fn lifetime(settings: &LoadSettings) -> Lifetime {
+    let propose = settings.run_lifetime.as_secs();
+    Lifetime { propose, commit: propose.saturating_add(propose / 5) }
+}

@@ -1,0 +1,145 @@
+//! What every step of a run works with, and the names that follow from it.
+
+use std::sync::Arc;
+
+use super::journal::Journal;
+use super::settings::LoadSettings;
+use crate::checkpoint::{RunState, SavedSet, StateStore};
+use crate::clock::Clock;
+use crate::identity::{
+    BallotName, Fingerprint, Mode, Nonce, OwnSessionName, OwnTable, RunId, RunSession, SessionName, TableName,
+};
+use crate::run::decide::{OwnSet, Progress as SetProgress, Winner};
+use crate::telemetry::Progress;
+use crate::transfer::Quarantine;
+use crate::treasure_data::TreasureDataClient;
+use crate::yotpo::YotpoClient;
+
+/// The services that a run works with.
+#[derive(Debug)]
+pub struct Services {
+    /// The store; none where only Treasure Data is used.
+    pub yotpo: Option<Arc<YotpoClient>>,
+    /// The account.
+    pub treasure_data: Arc<TreasureDataClient>,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// A run at work on this machine.
+pub(super) struct Run<'a> {
+    pub(super) services: &'a Services,
+    pub(super) settings: &'a LoadSettings,
+    pub(super) store: &'a Arc<StateStore>,
+    pub(super) progress: &'a Arc<Progress>,
+    pub(super) journal: Journal,
+    pub(super) quarantine: Quarantine,
+    pub(super) names: RunNames,
+    /// The set of an interrupted run that this one was started with.
+    pub(super) resumed: Option<Nonce>,
+}
+
+/// The names of everything that the attempts of one run make.
+#[derive(Clone, Debug)]
+pub(super) struct RunNames {
+    pub(super) run_id: RunId,
+    pub(super) mode: Mode,
+    fingerprint: Fingerprint,
+    target: TableName,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        services: &'a Services,
+        settings: &'a LoadSettings,
+        store: &'a Arc<StateStore>,
+        progress: &'a Arc<Progress>,
+        state: RunState,
+        saved: Option<RunState>,
+        resumed: bool,
+    ) -> Self {
+        let names = RunNames::of(&state);
+        let resumed = state.set.filter(|_| resumed).map(|set| set.nonce);
+        let quarantine = Quarantine::new(settings.quarantine_folder.as_deref(), services.clock.clone());
+        let journal = Journal::new(Arc::clone(store), services.clock.clone(), state, saved);
+        Self { services, settings, store, progress, journal, quarantine, names, resumed }
+    }
+
+    pub(super) fn client(&self) -> &TreasureDataClient {
+        &self.services.treasure_data
+    }
+
+    /// Unix seconds by Treasure Data's clock, or the machine's where no response has a `Date`.
+    pub(super) fn now(&self) -> u64 {
+        self.client().server_time().unwrap_or_else(|| self.services.clock.unix_time().as_secs())
+    }
+}
+
+impl RunNames {
+    pub(super) fn of(state: &RunState) -> Self {
+        Self {
+            run_id: state.run_id.clone(),
+            mode: state.mode,
+            fingerprint: state.target.fingerprint(),
+            target: state.target.table.clone(),
+        }
+    }
+
+    pub(super) const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    pub(super) fn ballot(&self, generation: u8) -> SessionName {
+        let Self { run_id, mode, fingerprint, .. } = self;
+        let (run_id, mode, fingerprint) = (run_id.clone(), *mode, *fingerprint);
+        BallotName { fingerprint, mode, generation, run_id }.render()
+    }
+
+    /// Whether a session was made by an attempt of this run.
+    pub(super) fn is_of_run(&self, session: &RunSession) -> bool {
+        match session {
+            RunSession::Own(own) => {
+                own.fingerprint == self.fingerprint
+                    && own.table.is_some() == (self.mode == Mode::Replace)
+                    && own.is_of(&self.run_id)
+            }
+            RunSession::Ballot(BallotName { fingerprint, mode, run_id, .. }) => {
+                (*fingerprint, *mode, run_id) == (self.fingerprint, self.mode, &self.run_id)
+            }
+            RunSession::OtherProtocol { .. } | RunSession::Legacy => false,
+        }
+    }
+
+    /// The session that holds a set.
+    pub(super) fn session(&self, set: &Winner) -> SessionName {
+        let Winner { nonce, target, table, .. } = *set;
+        OwnSessionName::new(self.fingerprint, &self.run_id, nonce, target, table).render()
+    }
+
+    /// The table that a set is loaded into.
+    pub(super) fn loaded_table(&self, set: &Winner) -> TableName {
+        let Winner { nonce, target, table, suffix, .. } = *set;
+        let fingerprint = self.fingerprint;
+        match table {
+            None => self.target.clone(),
+            Some(table) => OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render(),
+        }
+    }
+
+    pub(super) fn scratch_table(&self, set: &OwnSet) -> TableName {
+        OwnTable::Scratch { fingerprint: self.fingerprint, nonce: set.nonce }.render()
+    }
+}
+
+/// The set as it is saved.
+pub(super) fn saved(set: &OwnSet) -> SavedSet {
+    let OwnSet { nonce, target, table, suffix, totals, proposed, .. } = *set;
+    SavedSet { nonce, target_id: target, table_id: table, content: suffix, proposed, totals }
+}
+
+/// A saved set, of which it must be looked at how far it is.
+pub(super) fn restored(set: &SavedSet) -> OwnSet {
+    let SavedSet { nonce, target_id, table_id, content, proposed, totals } = *set;
+    let progress = SetProgress::Created;
+    OwnSet { nonce, target: target_id, table: table_id, suffix: content, totals, progress, proposed }
+}

@@ -1,0 +1,247 @@
+//! How a run fails: what happened, what that means for whoever started it, and what to do.
+
+use std::time::Duration;
+
+use crate::checkpoint::StateError;
+use crate::identity::{RunId, SessionName, Target};
+use crate::row::RowError;
+use crate::run::decide::Ending;
+use crate::shutdown::{Interruptible, Signal};
+use crate::transfer::{QuarantineError, TransferError};
+use crate::treasure_data::TreasureDataError;
+use crate::yotpo::YotpoError;
+
+/// What to do about a state that cannot be read or saved.
+pub const STATE_FOLDER_HINT: &str =
+    "check the state folder: --state-dir (YOTPO_TD_STATE_DIR), its disk and permissions";
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Yotpo's side.
+    #[error("the customers could not all be fetched from Yotpo")]
+    Yotpo(#[from] YotpoError),
+    /// Treasure Data's side.
+    #[error("the rows could not be loaded into Treasure Data")]
+    TreasureData(#[from] TreasureDataError),
+    /// The API key may not do what the run needs.
+    #[error("the API key may not do this in Treasure Data")]
+    Denied,
+    /// Too many customers are nothing that a row can be made of.
+    #[error("customer {position} of page {page} cannot become a row, and only {allowed} may be left out")]
+    Customer {
+        /// Number of the page, from 1.
+        page: u64,
+        /// Place on the page, from 1.
+        position: usize,
+        /// How many may be left out.
+        allowed: u64,
+        /// What is wrong with it; nothing of its content.
+        source: RowError,
+    },
+    /// The result looks broken.
+    #[error("the new rows are not loaded into the table")]
+    Guard(#[from] GuardError),
+    /// What was loaded is not what was sent.
+    #[error(
+        "session {session} does not hold what was sent: {valid_records} valid, {error_records} error records (maximum \
+         {max_error_records}), {error_parts} error parts{}",
+        expected.map_or_else(String::new, |rows| format!("; {rows} rows were sent"))
+    )]
+    CountsDiffer {
+        /// The session.
+        session: SessionName,
+        /// Rows that were sent.
+        expected: Option<u64>,
+        /// Rows that would be committed.
+        valid_records: u64,
+        /// Rows that could not be read.
+        error_records: u64,
+        /// Parts that could not be read.
+        error_parts: u64,
+        /// How many rows may be left out.
+        max_error_records: u64,
+    },
+    /// The protocol between attempts came to an end that is no success.
+    #[error("{}", describe(*ending, session.as_ref(), job_id.as_deref(), target))]
+    Ended {
+        /// The end.
+        ending: Ending,
+        /// The session that it is about.
+        session: Option<SessionName>,
+        /// Its load job, when it is known.
+        job_id: Option<String>,
+        /// The table of the run.
+        target: Box<Target>,
+    },
+    /// A wait took longer than allowed.
+    #[error("session {session} did not get any further in {}", humantime::format_duration(*.waited))]
+    TookTooLong {
+        /// The session.
+        session: SessionName,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// `--fresh` with a run id that is done.
+    #[error("run {run_id} is done: its rows are in the table, and --fresh does not load them again")]
+    AlreadyLoaded {
+        /// The run.
+        run_id: RunId,
+    },
+    /// A run of an earlier release asked for its commit, and what came of it cannot be known.
+    #[error("session {session} of an earlier release was being committed, and what came of it is unknown")]
+    LegacyCommit {
+        /// The session.
+        session: SessionName,
+    },
+    /// The state.
+    #[error("the run's state could not be kept")]
+    State(#[from] StateError),
+    /// The quarantine.
+    #[error("records that cannot be read could not be quarantined")]
+    Quarantine(#[from] QuarantineError),
+    /// A signal ended the run.
+    #[error("stopped by {}", .0.name())]
+    Interrupted(Signal),
+    /// The clock stands where no row's time can be.
+    #[error("the clock cannot be right")]
+    Clock(#[from] crate::row::IngestionTimeOutOfRange),
+    /// The clock stands where no attempt's time can be.
+    #[error("the clock cannot be right: no run starts after the year 2286")]
+    ClockOutOfRange,
+    /// A defect of this program.
+    #[error("a bug in yotpo-td: {0}")]
+    Bug(&'static str),
+}
+
+/// Why a result looks broken.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum GuardError {
+    /// The store has no customers.
+    #[error("the store has no customers, which would empty the table; use --allow-empty to override")]
+    Empty,
+    /// The store has no customers and had some before.
+    #[error(
+        "the store has no customers, and the last run loaded {}; use --allow-empty to override",
+        thousands(*before)
+    )]
+    EmptySince {
+        /// Rows that the last run loaded.
+        before: u64,
+    },
+    /// No row could be made of any customer.
+    #[error("no customer of the store could become a row")]
+    NoRows,
+    /// The store has far fewer customers than before.
+    #[error(
+        "{} rows is {} % of the {} that {} (minimum {:.0} %)",
+        thousands(*found), share(*found, *before, *ratio), thousands(*before),
+        if *from_last_run { "the last successful run loaded" } else { "the table holds" },
+        ratio * 100.0
+    )]
+    Shrunk {
+        /// Rows of this run.
+        found: u64,
+        /// Rows before.
+        before: u64,
+        /// Whether `before` is what the last successful run loaded, or what the table holds.
+        from_last_run: bool,
+        /// The least share.
+        ratio: f64,
+    },
+}
+
+impl From<TransferError<Self>> for RunError {
+    fn from(error: TransferError<Self>) -> Self {
+        match error {
+            TransferError::Yotpo(error) => error.into(),
+            TransferError::Sink(error) => error,
+            TransferError::Customer { page, position, allowed, source } => {
+                Self::Customer { page, position, allowed, source }
+            }
+            TransferError::Quarantine(error) => error.into(),
+            TransferError::Interrupted(signal) => Self::Interrupted(signal),
+            TransferError::Bug(reason) => Self::Bug(reason),
+        }
+    }
+}
+
+impl Interruptible for RunError {
+    fn interrupted(signal: Signal) -> Self {
+        Self::Interrupted(signal)
+    }
+
+    fn signal(&self) -> Option<Signal> {
+        match self {
+            Self::Interrupted(signal) => Some(*signal),
+            _ => None,
+        }
+    }
+}
+
+impl RunError {
+    /// Whether the set that it is about is of no use, whatever the settings are: its rows are not those that were sent.
+    pub(super) fn condemns_set(&self) -> bool {
+        match self {
+            Self::CountsDiffer { expected, valid_records, error_records, error_parts, .. } => {
+                *error_parts > 0 || *expected != valid_records.checked_add(*error_records)
+            }
+            // The same again, or rows that cannot be trusted.
+            Self::Yotpo(YotpoError::RepeatedCursor { .. })
+            | Self::Bug(_)
+            | Self::Clock(_)
+            | Self::ClockOutOfRange => true,
+            _ => false,
+        }
+    }
+}
+
+fn describe(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>, target: &Target) -> String {
+    let session = session.map_or_else(|| "the session".to_owned(), |session| format!("session {session}"));
+    match ending {
+        Ending::LoadFailed => format!("the load job {} of {session} failed", job_id.unwrap_or("(unknown)")),
+        Ending::LoadStuck => format!("{session} does not show what came of its load job"),
+        Ending::CountsDiffer => format!("{session} does not hold what was sent"),
+        Ending::CommitFailed => format!("the commit of {session} failed 3 times"),
+        Ending::PublishFailed => "the new table could not be renamed over the old".to_owned(),
+        Ending::NoProgress => "something else kept changing what this run needs".to_owned(),
+        Ending::AbandonedByOthers => "the run was abandoned while this attempt was at work".to_owned(),
+        Ending::Superseded => "the table was replaced or recreated since this run began".to_owned(),
+        Ending::RunTooOld => "the run is too old: its attempts can no longer be told apart".to_owned(),
+        Ending::WinnerGone => format!("{session}, which this run was to commit, was deleted"),
+        Ending::WinnerChanged => format!("{session}, which this run was to commit, was changed"),
+        Ending::ForeignBallot => "the session by which attempts of this run agree is not ours".to_owned(),
+        Ending::OtherProtocol(version) => {
+            format!("another version of yotpo-td (protocol {version}) is at work on this run")
+        }
+        Ending::NoTableIds => "the API key may not read the ids of tables, which replace needs".to_owned(),
+        Ending::NoTarget => format!("table {} is missing, and the API key may not create it", target.label()),
+        Ending::Loaded { .. } | Ending::NothingToLoad | Ending::Abandoned | Ending::Unanswerable => {
+            "a bug in yotpo-td: a step was answered with something that is no answer".to_owned()
+        }
+    }
+}
+
+/// Percent of `whole`, rounded, unless that would look like the minimum that was missed.
+#[expect(clippy::cast_precision_loss, reason = "a share to show")]
+fn share(part: u64, whole: u64, minimum: f64) -> String {
+    let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    if percent.round() < (minimum * 100.0).round() {
+        format!("{percent:.0}")
+    } else {
+        format!("{}", (percent * 100.0).floor() / 100.0)
+    }
+}
+
+/// A number with separators.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,117 @@
+//! What keeps a run from publishing a broken result: counts against those of before.
+
+use super::context::Run;
+use super::error::{GuardError, RunError};
+use crate::checkpoint::FinishedAs;
+use crate::identity::Mode;
+
+/// Refuses a store without customers, unless that is expected.
+pub(super) fn guard_empty(run: &Run<'_>) -> Result<(), RunError> {
+    if run.settings.guards.allow_empty {
+        return Ok(());
+    }
+    match run.settings.mode {
+        Mode::Replace => Err(GuardError::Empty.into()),
+        // A store that never had customers has nothing to lose.
+        Mode::Append => match rows_of_last_run(run)? {
+            Some(before) if before > 0 => Err(GuardError::EmptySince { before }.into()),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Refuses to go on with `rows` rows when they are none, or, in `replace` mode, far fewer than before.
+pub(super) async fn guard(run: &Run<'_>, rows: u64) -> Result<(), RunError> {
+    if rows == 0 {
+        return Err(GuardError::NoRows.into());
+    }
+    if run.settings.mode == Mode::Append {
+        return Ok(());
+    }
+    let last = rows_of_last_run(run)?;
+    let from_last_run = last.is_some();
+    let before = match last {
+        Some(rows) => Some(rows),
+        None => rows_in_target(run).await,
+    };
+    let ratio = run.settings.guards.min_rows_ratio;
+    match before {
+        Some(before) if is_shrunk(rows, before, ratio) => {
+            Err(GuardError::Shrunk { found: rows, before, from_last_run, ratio }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says so when this attempt's own limits would have refused what another one loaded: the winner's decided.
+pub(super) fn warn_of_stricter_limits(run: &Run<'_>, rows: Option<u64>, error_records: u64) {
+    let max_error_records = run.settings.transfer.max_error_records;
+    if error_records > max_error_records {
+        tracing::warn!(
+            error_records,
+            max_error_records,
+            "the attempt that loaded the rows left out more records than this one allows"
+        );
+    }
+    let before = rows_of_last_run(run).ok().flatten();
+    let ratio = run.settings.guards.min_rows_ratio;
+    if run.settings.mode == Mode::Replace
+        && let (Some(rows), Some(before)) = (rows, before)
+        && is_shrunk(rows, before, ratio)
+    {
+        tracing::warn!(
+            rows,
+            before,
+            ratio,
+            "the attempt that loaded the rows loaded fewer than this one allows"
+        );
+    }
+}
+
+/// Rows that the last run of this target loaded, as far as this machine knows.
+fn rows_of_last_run(run: &Run<'_>) -> Result<Option<u64>, RunError> {
+    let history = run.store.history()?;
+    let loaded = history
+        .iter()
+        .find(|finished| finished.outcome != FinishedAs::NothingToLoad && finished.rows.is_some());
+    Ok(loaded.and_then(|finished| finished.rows))
+}
+
+/// Rows of the target as Treasure Data counts them; unknown to a write-only key.
+async fn rows_in_target(run: &Run<'_>) -> Option<u64> {
+    let target = run.settings.target.table.as_str();
+    match run.client().tables(&run.settings.target.database).await {
+        Ok(tables) => tables.into_iter().find(|table| table.name == target).and_then(|table| table.count),
+        Err(error) => {
+            tracing::warn!(%error, "the rows of the target cannot be counted, so they are not compared");
+            None
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share of counts below 2^53")]
+fn is_shrunk(rows: u64, before: u64, ratio: f64) -> bool {
+    (rows as f64) < before as f64 * ratio
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_is_enough_and_less_is_not() {
+        assert!(!is_shrunk(50, 100, 0.5));
+        assert!(is_shrunk(49, 100, 0.5));
+        assert!(!is_shrunk(1, 100, 0.0));
+        assert!(!is_shrunk(7, 0, 1.0));
+    }
+
+    #[test]
+    fn the_message_names_both_counts_and_the_flag() {
+        let error = GuardError::Shrunk { found: 3_000, before: 80_000, from_last_run: true, ratio: 0.5 };
+        assert_eq!(
+            error.to_string(),
+            "3,000 rows is 4 % of the 80,000 that the last successful run loaded (minimum 50 %)"
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! Runs of releases before attempts agreed by ballots: nothing of them is resumed.
+
+use super::context::Services;
+use super::error::RunError;
+use super::settings::{LoadSettings, ResumePolicy};
+use crate::checkpoint::{LegacyPhase, LegacyRun, StateError, StateStore};
+use crate::identity::Mode;
+use crate::treasure_data::SessionStatus;
+
+pub(super) fn legacy_run(store: &StateStore) -> Result<Option<LegacyRun>, RunError> {
+    match store.legacy_run() {
+        // What is damaged is dealt with where the run is read.
+        Err(StateError::Format { .. }) => Ok(None),
+        result => Ok(result?),
+    }
+}
+
+/// Whether the rows of an earlier release's run are what the settings ask for.
+pub(super) fn is_wanted(legacy: &LegacyRun, settings: &LoadSettings) -> bool {
+    let is_named = settings.resume.run_id.as_ref().is_none_or(|id| *id == legacy.run_id);
+    is_named && legacy.mode == settings.mode && settings.resume.policy != ResumePolicy::Never
+}
+
+/// A run of a release before attempts agreed by ballots: nothing of it is resumed. Before its commit it is removed; from
+/// the commit on it is only looked at. `true` when its rows are in the table.
+pub(super) async fn leave_legacy_run(
+    services: &Services,
+    store: &StateStore,
+    legacy: &LegacyRun,
+) -> Result<bool, RunError> {
+    let LegacyRun { run_id, session, phase, mode, .. } = legacy;
+    let client = &services.treasure_data;
+    let is_committed =
+        client.session(session).await?.is_some_and(|state| state.status == SessionStatus::Committed);
+    let is_done = match (phase, mode) {
+        (LegacyPhase::Renamed | LegacyPhase::Cleaned, _) | (LegacyPhase::Committed, Mode::Append) => true,
+        (LegacyPhase::Committing, Mode::Append) if is_committed => true,
+        (LegacyPhase::Committing | LegacyPhase::Committed, _) => {
+            return Err(RunError::LegacyCommit { session: session.clone() });
+        }
+        _ if is_committed => return Err(RunError::LegacyCommit { session: session.clone() }),
+        _ => false,
+    };
+    if is_done {
+        tracing::info!(%run_id, "the run of an earlier release had loaded its rows");
+    } else {
+        tracing::warn!(%run_id, "a run of an earlier release cannot be resumed, starting over");
+        client.delete_session(session).await?;
+        if let Some(table) = &legacy.temporary_table {
+            client.delete_table(&legacy.target.database, table).await?;
+        }
+    }
+    store.forget_run()?;
+    Ok(is_done)
+}

@@ -1,0 +1,195 @@
+//! One run on this machine: how it starts, its attempt, and what it ends with.
+
+use std::sync::Arc;
+
+use super::cleanup::{finished_before, remove_run, remove_set};
+use super::context::{Run, Services, restored, saved};
+use super::error::RunError;
+use super::guards::warn_of_stricter_limits;
+use super::recovery::{RecoveryState, RowsInQuestion, RunFailure, of_saved, recover};
+use super::report::{
+    Ended, Outcome, RunReport, WinnerFacts, error_records, finished, loaded, report, report_of_legacy, rows,
+};
+use super::settings::LoadSettings;
+use super::start::{Start, decide_start, load_attempt};
+use super::steps::Executor;
+use crate::checkpoint::{RunPhase, RunState, StateStore};
+use crate::housekeeping::sweep_stale_runs;
+use crate::identity::RunId;
+use crate::run::decide::{Attempt, Ending, OwnSet, Winner};
+use crate::shutdown::{StopRequests, cancel_on_stop, with_shutdown_grace};
+use crate::telemetry::{Progress, ProgressSnapshot};
+
+const NOT_ALL_REMOVED: &str = "everything is loaded, but not all that is left of the run could be removed";
+
+/// Loads every customer of the store, or nothing. The caller holds the target's lock.
+///
+/// `generated` is the run's id unless an interrupted run is resumed or the settings give one.
+///
+/// # Errors
+/// Why it failed, and what is left behind.
+pub async fn run(
+    services: &Services,
+    settings: &LoadSettings,
+    store: &Arc<StateStore>,
+    generated: RunId,
+    progress: &Arc<Progress>,
+    stop: &StopRequests,
+) -> Result<RunReport, RunFailure> {
+    let started = services.clock.now();
+    let is_shared = settings.resume.run_id.is_some();
+    let run_id = settings.resume.run_id.clone().unwrap_or_else(|| generated.clone());
+    let start =
+        cancel_on_stop(stop, Box::pin(decide_start(services, settings, store, progress, generated, stop)))
+            .await;
+    let (state, saved, resumed) = match start {
+        Ok(Start::Attempt { state, saved, resumed }) => (*state, saved.map(|saved| *saved), resumed),
+        Ok(Start::LegacyDone(legacy)) => return Ok(report_of_legacy(services, progress, &legacy, started)),
+        Err(error) => return Err(failed_to_start(run_id, error, store, is_shared)),
+    };
+    if resumed {
+        progress.resume_from(counted_before(&state));
+    }
+    let mut run = Run::new(services, settings, store, progress, state, saved, resumed);
+    let mut may_start_over = resumed;
+    loop {
+        // Most of a run's state is in this future: it lives on the heap, as each caller's would not be small either.
+        match Box::pin(complete(&run, stop)).await {
+            Ok(ended) => return Ok(report(&run, ended, services.clock.now().saturating_sub(started))),
+            Err(error) if may_start_over && lost_its_cursor(&run, &error) => {
+                tracing::warn!(run_id = %run.names.run_id, "Yotpo no longer accepts the saved cursor, starting over");
+                may_start_over = false;
+                if let Err(error) = start_over(&mut run).await {
+                    return Err(failed(&run, error, is_shared).await);
+                }
+            }
+            Err(error) => return Err(failed(&run, error, is_shared).await),
+        }
+    }
+}
+
+/// What earlier processes of the run counted.
+fn counted_before(state: &RunState) -> ProgressSnapshot {
+    ProgressSnapshot {
+        pages: state.position.page(),
+        customers: state.rows + state.rejected_customers,
+        customers_with_loyalty_data: state.loyalty.with_loyalty_data(),
+        parts: state.parts,
+        ended_by: state.position.ended_by(),
+        ..ProgressSnapshot::default()
+    }
+}
+
+/// Cleans up behind a run that failed, or keeps what the next one can use.
+async fn failed(run: &Run<'_>, error: RunError, is_shared: bool) -> RunFailure {
+    let history = run.store.history().unwrap_or_default();
+    let rows_in_question = RowsInQuestion::of(&run.journal.state(), &history);
+    let recovery = recover(run, &error).await;
+    RunFailure { run_id: run.names.run_id.clone(), error, recovery, rows_in_question, is_shared }
+}
+
+/// Makes the attempt, and what follows from its end.
+async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError> {
+    let state = run.journal.state();
+    let table = run.settings.target.label();
+    tracing::info!(run_id = %state.run_id, table, mode = %state.mode, "started");
+    if let Some(winner) = finished_before(&state) {
+        return with_shutdown_grace(&run.services.clock, stop, end_finished(run, winner)).await;
+    }
+    let mut executor = Executor::new(run, &load_attempt(run), stop);
+    let ending = executor.run_to_end().await?;
+    let facts = executor.winner_facts();
+    match ending {
+        Ending::Loaded { winner, joined } => {
+            let ended = loaded(winner, joined, facts);
+            if joined {
+                warn_of_stricter_limits(run, rows(&ended), error_records(run, &ended));
+            }
+            let work = async {
+                let set = OwnSet::of_winner(&winner);
+                run.journal
+                    .update(|state| {
+                        state.phase = RunPhase::Finished;
+                        // A ballot tells less of a set than the machine that made it knows.
+                        if state.set.is_none_or(|own| own.nonce != winner.nonce) {
+                            state.set = Some(saved(&set));
+                        }
+                    })
+                    .await?;
+                clean_up(run, executor.attempt(), &winner).await;
+                run.journal.finish(finished(run, &ended)).await
+            };
+            with_shutdown_grace(&run.services.clock, stop, work).await?;
+            Ok(ended)
+        }
+        Ending::NothingToLoad => {
+            let ended = Ended { outcome: Outcome::NothingToLoad, joined: false, winner: None, facts };
+            run.journal.finish(finished(run, &ended)).await?;
+            Ok(ended)
+        }
+        ending => Err(executor.unsuccessful(ending)),
+    }
+}
+
+/// Removes what nobody needs any more. A failure costs nothing but what is left.
+async fn clean_up(run: &Run<'_>, attempt: &Attempt, winner: &Winner) {
+    let cleanup = attempt.cleanup(run.journal.state().keeps_marker);
+    let removal = async {
+        if let Some(own) = cleanup.own {
+            remove_set(run, &own).await?;
+        }
+        if cleanup.run {
+            remove_run(run, Some(winner)).await?;
+        } else {
+            let (client, fingerprint) = (run.client(), run.names.fingerprint());
+            sweep_stale_runs(client, fingerprint, run.now(), run.settings.run_lifetime).await;
+        }
+        Ok::<(), RunError>(())
+    };
+    if let Err(error) = removal.await {
+        tracing::warn!(%error, "{NOT_ALL_REMOVED}");
+    }
+}
+
+/// Ends a run that an earlier process finished but for the cleanup.
+async fn end_finished(run: &Run<'_>, winner: Winner) -> Result<Ended, RunError> {
+    let RunState { error_records, job_id, .. } = run.journal.state();
+    let rows = winner.totals.map(|totals| totals.valid.saturating_sub(error_records));
+    let facts = WinnerFacts { rows, error_records, job_id, was_done_before: false };
+    if let Err(error) = remove_run(run, Some(&winner)).await {
+        tracing::warn!(%error, "{NOT_ALL_REMOVED}");
+    }
+    let ended = loaded(winner, false, facts);
+    run.journal.finish(finished(run, &ended)).await?;
+    Ok(ended)
+}
+
+fn lost_its_cursor(run: &Run<'_>, error: &RunError) -> bool {
+    let is_uploading = run.journal.state().phase == RunPhase::Uploading;
+    matches!(error, RunError::Yotpo(error) if is_uploading && error.is_cursor_refused())
+}
+
+/// The set of an earlier process cannot be completed: it is removed, and another begun.
+async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
+    if let Some(set) = run.journal.state().set {
+        remove_set(run, &restored(&set)).await?;
+    }
+    run.journal.update(RunState::begin_set).await?;
+    run.resumed = None;
+    Ok(())
+}
+
+/// A run that failed before it began: what an earlier run left is as it was.
+fn failed_to_start(run_id: RunId, error: RunError, store: &StateStore, is_shared: bool) -> RunFailure {
+    let (saved, recovery) = match store.run() {
+        Ok(saved) => {
+            let recovery = of_saved(saved.as_ref(), &error);
+            (saved, recovery)
+        }
+        Err(_unreadable) => (None, RecoveryState::StateUnreadable),
+    };
+    let history = store.history().unwrap_or_default();
+    let rows_in_question = saved.as_ref().and_then(|saved| RowsInQuestion::of(saved, &history));
+    let run_id = saved.map_or(run_id, |saved| saved.run_id);
+    RunFailure { run_id, error, recovery, rows_in_question, is_shared }
+}

@@ -1,0 +1,205 @@
+//! What a failed run leaves behind, and what may be said of it.
+//!
+//! Owns the last words' facts. Invariant: a table is called untouched only when nobody but this process can have loaded
+//! rows of this run into it.
+
+use std::time::Duration;
+
+use super::cleanup::remove_run;
+use super::context::{Run, RunNames, restored};
+use super::error::RunError;
+use super::sink::SessionSink;
+use crate::checkpoint::{FinishedRun, RunPhase, RunState};
+use crate::identity::{RunId, SessionName};
+use crate::run::decide::Ending;
+use crate::transfer::PartSink as _;
+
+/// Longest time for cleaning up behind a failed run.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(60);
+/// Longest time for cleaning up when somebody waits for the program to stop.
+const INTERRUPTED_CLEANUP_LIMIT: Duration = Duration::from_secs(3);
+
+/// What a failed run leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecoveryState {
+    /// Nothing was created in Treasure Data.
+    NothingCreated,
+    /// What was created was deleted.
+    Deleted,
+    /// What was created could not all be deleted.
+    CleanupFailed(SessionName),
+    /// The next run resumes from here.
+    Resumable {
+        /// The session.
+        session: SessionName,
+        /// Rows that need not be fetched again.
+        rows: u64,
+        /// Stored parts.
+        parts: u64,
+    },
+    /// A set of this run may be committed, by this or another attempt: its rows may be in the table now or soon.
+    MaybeCommitted {
+        /// The `time` of the rows.
+        ingestion_time: u64,
+    },
+    /// What an earlier attempt left behind is in a state file that cannot be read.
+    StateUnreadable,
+    /// Nothing can be said about what is left.
+    Unknown,
+}
+
+/// A run that failed, and what it leaves behind.
+#[derive(Debug)]
+pub struct RunFailure {
+    /// The run's id.
+    pub run_id: RunId,
+    /// Why.
+    pub error: RunError,
+    /// What is left.
+    pub recovery: RecoveryState,
+    /// The rows of which it may have to be found out whether they are in the table.
+    pub rows_in_question: Option<RowsInQuestion>,
+    /// Whether other attempts of the run may be at work, or have loaded it: then nothing can be said of the table.
+    pub is_shared: bool,
+}
+
+/// Rows that can be counted in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsInQuestion {
+    /// Their `time`.
+    pub ingestion_time: u64,
+    /// How many there should be, where that is known.
+    pub expected: Option<u64>,
+}
+
+impl RowsInQuestion {
+    /// Those of a run's set, when it has one; else those that an earlier process finished the run with.
+    pub(super) fn of(state: &RunState, history: &[FinishedRun]) -> Option<Self> {
+        let Some(set) = state.set else {
+            let finished = history.iter().find(|finished| finished.run_id == state.run_id)?;
+            return Some(Self { ingestion_time: finished.ingestion_time?, expected: finished.rows });
+        };
+        let expected = set.totals.map(|totals| totals.valid.saturating_sub(state.error_records));
+        Some(Self { ingestion_time: set.nonce.time(), expected })
+    }
+}
+
+impl RecoveryState {
+    /// What is true of the table and what is saved, as a sentence for the closing line; `target` is `database.table`.
+    pub fn describe(&self, target: &str, is_shared: bool) -> String {
+        let untouched = if is_shared {
+            format!("this attempt loaded nothing into {target}")
+        } else {
+            format!("nothing was loaded, {target} is untouched")
+        };
+        match self {
+            Self::NothingCreated => untouched,
+            Self::Deleted => format!("{untouched} and its session was deleted"),
+            Self::CleanupFailed(session) => {
+                format!("{untouched}; session {session} could not be deleted, yotpo-td runs clean removes it")
+            }
+            Self::Resumable { session, rows, parts } => {
+                let parts = if *parts == 1 { "1 part".to_owned() } else { format!("{parts} parts") };
+                let rows = if *rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+                format!(
+                    "{rows} in {parts} of session {session}; {untouched}; the next run resumes from there"
+                )
+            }
+            Self::MaybeCommitted { ingestion_time } => format!(
+                "the rows with time {ingestion_time} may be in {target} now or soon; the same command sees this through \
+                 and loads nothing twice"
+            ),
+            Self::StateUnreadable => format!(
+                "this attempt loaded nothing into {target}; what an earlier one saved or loaded could not be read"
+            ),
+            Self::Unknown => format!("what is in {target} cannot be known from here"),
+        }
+    }
+}
+
+/// What is left behind by a run that failed with `error`: kept when a later run can use it, else removed.
+pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
+    let state = run.journal.state();
+    if let RunError::Ended { ending: Ending::Superseded, .. } = error {
+        if let Err(error) = forget_superseded(run, &state).await {
+            tracing::warn!(%error, "what the run created could not all be removed");
+        }
+        return RecoveryState::Unknown;
+    }
+    if let Some(known) = without_cleanup(&state, error, run) {
+        return known;
+    }
+    let Some(set) = state.set else { return RecoveryState::NothingCreated };
+    let own = restored(&set);
+    let sink = SessionSink::new(run, own);
+    let session = sink.session().clone();
+    let limit = match error {
+        RunError::Interrupted(_) => INTERRUPTED_CLEANUP_LIMIT,
+        _ => CLEANUP_LIMIT,
+    };
+    let removal = async {
+        sink.abort().await?;
+        run.journal.forget().await
+    };
+    match run.services.clock.deadline(limit, removal).await {
+        // The session was refused with the table.
+        Ok(Ok(())) if matches!(error, RunError::Ended { ending: Ending::NoTarget, .. }) => {
+            RecoveryState::NothingCreated
+        }
+        Ok(Ok(())) => RecoveryState::Deleted,
+        Ok(Err(error)) => {
+            tracing::warn!(%session, %error, "what the run created could not all be removed");
+            RecoveryState::CleanupFailed(session)
+        }
+        Err(elapsed) => {
+            tracing::warn!(%session, %elapsed, "what the run created could not all be removed");
+            RecoveryState::CleanupFailed(session)
+        }
+    }
+}
+
+/// Another run's rows are in the table: there is nothing to resume. Who shares the run's id still finds what was decided.
+async fn forget_superseded(run: &Run<'_>, state: &RunState) -> Result<(), RunError> {
+    if !state.keeps_marker {
+        remove_run(run, None).await?;
+    }
+    run.journal.forget().await
+}
+
+fn without_cleanup(state: &RunState, error: &RunError, run: &Run<'_>) -> Option<RecoveryState> {
+    if let RunError::LegacyCommit { .. }
+    | RunError::Ended {
+        ending: Ending::WinnerGone | Ending::WinnerChanged | Ending::ForeignBallot | Ending::OtherProtocol(_),
+        ..
+    } = error
+    {
+        return Some(RecoveryState::Unknown);
+    }
+    let set = state.set?;
+    if state.phase >= RunPhase::Proposed || set.proposed {
+        return Some(RecoveryState::MaybeCommitted { ingestion_time: set.nonce.time() });
+    }
+    if state.has_stored_parts() && !error.condemns_set() {
+        let session = run.names.session(&restored(&set).as_winner());
+        return Some(RecoveryState::Resumable { session, rows: state.rows, parts: state.parts });
+    }
+    None
+}
+
+/// What is left by the saved run, when a run failed before it began.
+pub(super) fn of_saved(saved: Option<&RunState>, error: &RunError) -> RecoveryState {
+    if let RunError::LegacyCommit { .. } = error {
+        return RecoveryState::Unknown;
+    }
+    let Some((state, set)) = saved.and_then(|state| Some((state, state.set?))) else {
+        return RecoveryState::NothingCreated;
+    };
+    let session = RunNames::of(state).session(&restored(&set).as_winner());
+    match session {
+        _ if set.proposed => RecoveryState::MaybeCommitted { ingestion_time: set.nonce.time() },
+        session if state.has_stored_parts() => {
+            RecoveryState::Resumable { session, rows: state.rows, parts: state.parts }
+        }
+        session => RecoveryState::CleanupFailed(session),
+    }
+}

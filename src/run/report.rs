@@ -1,0 +1,172 @@
+//! What a successful run reports about itself, and what is remembered of it.
+
+use std::time::Duration;
+
+use super::context::{Run, Services};
+use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun};
+use crate::rate_limit::RateUse;
+use crate::retry::RequestCounts;
+use crate::run::decide::Winner;
+use crate::telemetry::{Progress, ProgressSnapshot};
+
+/// How a run succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every customer is in the table.
+    Committed,
+    /// Every customer was in the table before this process started: the run id was loaded earlier.
+    AlreadyCommitted,
+    /// The store has no customers, and the table was replaced by an empty one.
+    Emptied,
+    /// The store has no customers; nothing was made.
+    NothingToLoad,
+}
+
+/// Everything that a summary tells. What concerns the rows is that of the set that was committed, whoever made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether another attempt of this run made the rows that were committed.
+    pub joined: bool,
+    /// Rows that the table got; unknown only where Treasure Data does not say.
+    pub rows: Option<u64>,
+    /// The run's id.
+    pub run_id: String,
+    /// The bulk import session; none when nothing was loaded.
+    pub session: Option<String>,
+    /// The load job, when it is known.
+    pub job_id: Option<String>,
+    /// The `time` of every row, Unix seconds; none when nothing was loaded.
+    pub ingestion_time: Option<u64>,
+    /// Whether the rows are those of an interrupted run that was resumed.
+    pub resumed: bool,
+    /// Records that were left out because they cannot be read.
+    pub error_records: u64,
+    /// What this process fetched and loaded.
+    pub progress: ProgressSnapshot,
+    /// Requests to Yotpo.
+    pub yotpo: RequestCounts,
+    /// How the store's rate limit was used.
+    pub rate: RateUse,
+    /// Requests to Treasure Data.
+    pub treasure_data: RequestCounts,
+    /// Time of the whole run.
+    pub duration: Duration,
+}
+
+/// What was seen of the winner's session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WinnerFacts {
+    pub(super) rows: Option<u64>,
+    pub(super) error_records: u64,
+    pub(super) job_id: Option<String>,
+    /// It was committed, and in the target, when this process looked for the first time.
+    pub(super) was_done_before: bool,
+}
+
+/// How a run succeeded.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) joined: bool,
+    pub(super) winner: Option<Winner>,
+    pub(super) facts: WinnerFacts,
+}
+
+pub(super) fn loaded(winner: Winner, joined: bool, facts: WinnerFacts) -> Ended {
+    let outcome = match (winner.is_empty(), facts.was_done_before) {
+        (true, _) => Outcome::Emptied,
+        (false, true) => Outcome::AlreadyCommitted,
+        (false, false) => Outcome::Committed,
+    };
+    Ended { outcome, joined, winner: Some(winner), facts }
+}
+
+pub(super) fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
+    let state = run.journal.state();
+    let progress = run.progress.snapshot();
+    FinishedRun {
+        run_id: state.run_id,
+        mode: Some(state.mode),
+        outcome: match ended.outcome {
+            Outcome::Committed | Outcome::AlreadyCommitted => FinishedAs::Committed,
+            Outcome::Emptied => FinishedAs::Emptied,
+            Outcome::NothingToLoad => FinishedAs::NothingToLoad,
+        },
+        joined: ended.joined,
+        ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
+        rows: rows(ended),
+        customers: progress.customers,
+        customers_with_loyalty_data: progress.customers_with_loyalty_data,
+        pages: progress.pages,
+        error_records: error_records(run, ended),
+        ended_by: progress.ended_by,
+        job_id: ended.facts.job_id.clone(),
+        started_at: state.started_at,
+        finished_at: run.services.clock.unix_time().as_secs(),
+    }
+}
+
+pub(super) fn rows(ended: &Ended) -> Option<u64> {
+    match ended.outcome {
+        Outcome::Emptied | Outcome::NothingToLoad => Some(0),
+        Outcome::Committed | Outcome::AlreadyCommitted => {
+            let proven = ended.winner.and_then(|winner| winner.totals).map(|totals| totals.valid);
+            ended.facts.rows.or(proven)
+        }
+    }
+}
+
+pub(super) fn error_records(run: &Run<'_>, ended: &Ended) -> u64 {
+    let rejected = if ended.joined {
+        ended.winner.and_then(|winner| winner.totals).map_or(0, |totals| totals.rejected)
+    } else {
+        run.journal.state().rejected_customers
+    };
+    rejected + ended.facts.error_records
+}
+
+pub(super) fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunReport {
+    let session = ended.winner.filter(|winner| !winner.is_empty()).map(|winner| run.names.session(&winner));
+    RunReport {
+        outcome: ended.outcome,
+        joined: ended.joined,
+        rows: rows(&ended),
+        run_id: run.names.run_id.to_string(),
+        session: session.map(|session| session.to_string()),
+        ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
+        // It may have come to nothing, and another set been begun, or another attempt's be joined.
+        resumed: run.resumed.is_some_and(|nonce| ended.winner.is_some_and(|winner| winner.nonce == nonce)),
+        error_records: error_records(run, &ended),
+        job_id: ended.facts.job_id,
+        progress: run.progress.snapshot(),
+        yotpo: run.services.yotpo.as_ref().map(|yotpo| yotpo.counts()).unwrap_or_default(),
+        rate: run.services.yotpo.as_ref().map(|yotpo| yotpo.rate_use()).unwrap_or_default(),
+        treasure_data: run.services.treasure_data.counts(),
+        duration,
+    }
+}
+
+pub(super) fn report_of_legacy(
+    services: &Services,
+    progress: &Progress,
+    legacy: &LegacyRun,
+    started: Duration,
+) -> RunReport {
+    RunReport {
+        outcome: Outcome::AlreadyCommitted,
+        joined: true,
+        rows: legacy.loaded_rows,
+        run_id: legacy.run_id.to_string(),
+        session: Some(legacy.session.to_string()),
+        ingestion_time: Some(legacy.ingestion_time),
+        resumed: true,
+        error_records: 0,
+        job_id: None,
+        progress: progress.snapshot(),
+        yotpo: services.yotpo.as_ref().map(|yotpo| yotpo.counts()).unwrap_or_default(),
+        rate: services.yotpo.as_ref().map(|yotpo| yotpo.rate_use()).unwrap_or_default(),
+        treasure_data: services.treasure_data.counts(),
+        duration: services.clock.now().saturating_sub(started),
+    }
+}

@@ -1,0 +1,73 @@
+//! The bulk import session of an attempt as a sink of parts; what is stored there is in the run's state.
+
+use bytes::Bytes;
+
+use super::cleanup::remove_set;
+use super::context::Run;
+use super::error::RunError;
+use crate::checkpoint::RunPhase;
+use crate::identity::{PartName, SessionName};
+use crate::run::decide::OwnSet;
+use crate::transfer::{CompleteParts, PartSink, Put, StoredPrefix};
+
+/// An attempt's own session.
+pub(super) struct SessionSink<'a> {
+    run: &'a Run<'a>,
+    own: OwnSet,
+    session: SessionName,
+}
+
+impl<'a> SessionSink<'a> {
+    /// The session of a set.
+    pub(super) fn new(run: &'a Run<'a>, own: OwnSet) -> Self {
+        let session = run.names.session(&own.as_winner());
+        Self { run, own, session }
+    }
+
+    /// Its name.
+    pub(super) const fn session(&self) -> &SessionName {
+        &self.session
+    }
+}
+
+impl PartSink for SessionSink<'_> {
+    type Error = RunError;
+
+    async fn put(&self, name: &PartName, body: Bytes) -> Result<Put, RunError> {
+        let is_stored = self.run.client().upload_part(&self.session, name, body).await?;
+        Ok(if is_stored { Put::Stored } else { Put::SinkClosed })
+    }
+
+    async fn checkpoint(&self, prefix: StoredPrefix) -> Result<(), RunError> {
+        let save = self.run.journal.update(|state| {
+            state.parts = prefix.parts;
+            state.parts_digest = prefix.digest;
+            state.rows = prefix.rows;
+            state.rejected_customers = prefix.rejected;
+            state.position = prefix.end.position;
+            state.loyalty = prefix.end.loyalty;
+        });
+        save.await
+    }
+
+    async fn complete(&self, parts: CompleteParts) -> Result<(), RunError> {
+        let CompleteParts { totals, digest, end } = parts;
+        let save = self.run.journal.update(|state| {
+            state.phase = RunPhase::Loading;
+            state.position = end.position;
+            state.loyalty = end.loyalty;
+            state.parts = totals.parts;
+            state.parts_digest = digest;
+            state.rows = totals.valid;
+            state.rejected_customers = totals.rejected;
+            if let Some(set) = state.set.as_mut() {
+                set.totals = Some(totals);
+            }
+        });
+        save.await
+    }
+
+    async fn abort(&self) -> Result<(), RunError> {
+        remove_set(self.run, &self.own).await
+    }
+}

@@ -1,0 +1,123 @@
+//! The steps that change something: each is one attempt of a call, and what came of it.
+
+use std::mem::discriminant;
+
+use super::Executor;
+use crate::identity::OwnTable;
+use crate::retry::Series;
+use crate::run::decide::{Seen, Sent, Step, Winner};
+use crate::run::error::RunError;
+use crate::telemetry::Phase;
+use crate::treasure_data::{Change, Overwrite};
+
+impl Executor<'_> {
+    /// One attempt of a call that changes something.
+    pub(super) async fn change(&mut self, step: Step) -> Result<Seen, RunError> {
+        if matches!(step, Step::Commit(_) | Step::Publish(_) | Step::Perform(_)) {
+            self.has_changed_winner = true;
+        }
+        if let Step::Fence(winner) = step {
+            return self.fence(winner).await;
+        }
+        let mut series =
+            self.series.remove(&discriminant(&step)).unwrap_or_else(|| self.run.client().series());
+        let change = self.call(step, &mut series).await?;
+        if change == Change::Unclear {
+            self.series.insert(discriminant(&step), series);
+        }
+        Ok(Seen::Sent(match change {
+            Change::Done => Sent::Done,
+            Change::Conflict => Sent::Conflict,
+            Change::TableGone => Sent::TableGone,
+            Change::SessionGone => Sent::SessionGone,
+            Change::Denied => Self::denied(step)?,
+            Change::Unclear => Sent::Unclear,
+        }))
+    }
+
+    /// Only the creation of the target may be denied: a write-only key may load a table that exists.
+    fn denied(step: Step) -> Result<Sent, RunError> {
+        match step {
+            Step::CreateTarget => Ok(Sent::Denied),
+            _ => Err(RunError::Denied),
+        }
+    }
+
+    pub(super) async fn call(&mut self, step: Step, series: &mut Series) -> Result<Change, RunError> {
+        let (client, names) = (self.run.client(), &self.run.names);
+        let (database, target) = (&self.run.settings.target.database, &self.run.settings.target.table);
+        Ok(match step {
+            Step::CreateTarget => {
+                let change = client.create_table(series, database, target).await?;
+                if change == Change::Done {
+                    tracing::info!(%database, table = %target, "table created");
+                }
+                change
+            }
+            Step::CreateScratch(own) => {
+                client.create_table(series, database, &names.scratch_table(&own)).await?
+            }
+            Step::NameTemporary(own) => {
+                let (from, to) = (names.scratch_table(&own), names.loaded_table(&own.as_winner()));
+                client.rename_table(series, database, &from, &to, Overwrite::Forbidden).await?
+            }
+            Step::CreateSession(own) => {
+                let set = own.as_winner();
+                let (session, table) = (names.session(&set), names.loaded_table(&set));
+                let change = client.create_session(series, &session, database, &table).await?;
+                if change == Change::Done {
+                    tracing::info!(%session, "bulk import session opened");
+                }
+                change
+            }
+            Step::FreezeOwn(own) => client.freeze(series, &names.session(&own.as_winner())).await?,
+            Step::Perform(set) => {
+                self.run.progress.enter(Phase::Loading);
+                let (change, job) = client.perform(series, &names.session(&set)).await?;
+                if let Some(job_id) = job {
+                    tracing::info!(job_id, "load job started");
+                    self.run.journal.note(|state| state.job_id = Some(job_id));
+                }
+                change
+            }
+            Step::CreateBallot(generation, own) => {
+                let table = match own {
+                    Some(own) => names.loaded_table(&own.as_winner()),
+                    None => target.clone(),
+                };
+                client.create_session(series, &names.ballot(generation), database, &table).await?
+            }
+            Step::Propose(generation, proposal) => {
+                client.propose(series, &names.ballot(generation), &proposal.render()).await?
+            }
+            Step::FreezeBallot(generation) => client.freeze(series, &names.ballot(generation)).await?,
+            Step::Commit(winner) => {
+                self.run.progress.enter(Phase::Committing);
+                client.commit(series, &names.session(&winner)).await?
+            }
+            Step::Publish(winner) => {
+                let from = names.loaded_table(&winner);
+                let change = client.rename_table(series, database, &from, target, Overwrite::Allowed).await?;
+                if change == Change::Done {
+                    tracing::info!(table = %target, "the new rows replaced the old");
+                }
+                change
+            }
+            _ => return Err(RunError::Bug("a step without a call")),
+        })
+    }
+
+    /// Deletes temporary tables that older runs left: none of them may be renamed over the target after this.
+    pub(super) async fn fence(&self, winner: Winner) -> Result<Seen, RunError> {
+        let database = &self.run.settings.target.database;
+        for table in self.run.client().tables(database).await? {
+            let Some(own) = OwnTable::parse(&table.name) else { continue };
+            if own.fingerprint() == self.run.names.fingerprint() && own.nonce() < winner.nonce {
+                let Ok(name) = table.name.parse() else { continue };
+                self.run.client().delete_table(database, &name).await?;
+                tracing::info!(table = %name, "removed the temporary table of an older attempt");
+            }
+        }
+        Ok(Seen::Done)
+    }
+}

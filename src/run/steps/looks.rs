@@ -1,0 +1,141 @@
+//! The steps that only look: sessions, ballots, tables and jobs, as the attempt sees them.
+
+use super::Executor;
+use crate::identity::{PartTotals, TableId};
+use crate::run::decide::{BallotSeen, CountsSeen, JobSeen, OwnSet, Seen, SetSeen, Winner};
+use crate::run::error::RunError;
+use crate::run::survey::{ballot_seen, counts_seen, smallest_proposal, survey, target_seen};
+use crate::telemetry::Phase;
+use crate::treasure_data::{JobOutcome, SessionState, SessionStatus, TableLook};
+
+/// Sessions that an account may hold, about: other clients have met the limit there.
+const MAX_SESSIONS: usize = 2_448;
+/// From here on a person should look: each run with an id adds two or three.
+const MANY_SESSIONS: usize = 1_500;
+
+impl Executor<'_> {
+    /// The target. A key that could look at it once and is denied now says nothing about the table.
+    pub(super) async fn target(&mut self) -> Result<TableLook, RunError> {
+        let target = &self.run.settings.target;
+        let look = self.run.client().table(&target.database, &target.table).await?;
+        match look {
+            TableLook::Denied if self.may_look => Err(RunError::Denied),
+            TableLook::Denied => Ok(look),
+            TableLook::Missing | TableLook::Is(_) => {
+                self.may_look = true;
+                Ok(look)
+            }
+        }
+    }
+
+    /// A table of our own; where ids cannot be read, its name alone stands for it.
+    pub(super) async fn table(&self, name: &crate::identity::TableName) -> Result<Seen, RunError> {
+        Ok(Seen::Table(match self.run.client().table(&self.run.settings.target.database, name).await? {
+            TableLook::Missing => None,
+            TableLook::Denied => Some(TableId::unknown()),
+            TableLook::Is(id) => Some(id),
+        }))
+    }
+
+    pub(super) async fn survey(&mut self) -> Result<Seen, RunError> {
+        let sessions = self.run.client().sessions().await?;
+        if sessions.len() >= MANY_SESSIONS && !self.has_listed {
+            tracing::warn!(
+                sessions = sessions.len(),
+                limit = MAX_SESSIONS,
+                "the account holds many bulk import sessions; remove what nobody needs: yotpo-td runs clean"
+            );
+        }
+        self.has_listed = true;
+        let target = target_seen(self.target().await?);
+        Ok(Seen::Surveyed(survey(&sessions, target, &self.run.names)))
+    }
+
+    pub(super) async fn ballot(&self, generation: u8) -> Result<BallotSeen, RunError> {
+        let ballot = self.run.client().session(&self.run.names.ballot(generation)).await?;
+        Ok(ballot_seen(ballot.as_ref(), &self.run.names, self.run.settings.target.table.as_str()))
+    }
+
+    pub(super) async fn is_proposed(&self, generation: u8) -> Result<bool, RunError> {
+        let parts = self.run.client().parts(&self.run.names.ballot(generation)).await?;
+        Ok(smallest_proposal(&parts.unwrap_or_default()).is_some())
+    }
+
+    pub(super) async fn show_own(&mut self, own: OwnSet) -> Result<Seen, RunError> {
+        let session = self.run.names.session(&own.as_winner());
+        let state = self.run.client().session(&session).await?;
+        let max_errors = self
+            .run
+            .settings
+            .transfer
+            .max_error_records
+            .saturating_sub(self.run.journal.state().rejected_customers);
+        if let Some(job) = state.as_ref().and_then(|state| state.job_id.clone()) {
+            self.run.journal.note(|saved| saved.job_id = Some(job));
+        }
+        let seen = self.set_seen(state.as_ref(), own.totals, Some(max_errors)).await?;
+        if let (SetSeen::Ready(CountsSeen::Wrong), Some(state)) = (seen, state) {
+            self.quarantine_error_records(&session, state.error_records).await?;
+            return Err(RunError::CountsDiffer {
+                session,
+                expected: own.totals.map(|totals| totals.valid),
+                valid_records: state.valid_records.unwrap_or_default(),
+                error_records: state.error_records.unwrap_or_default(),
+                error_parts: state.error_parts.unwrap_or_default(),
+                max_error_records: max_errors,
+            });
+        }
+        if let SetSeen::Frozen(JobSeen::Failed) | SetSeen::Performing { ended: true } = seen {
+            self.winner.job_id = self.run.journal.state().job_id;
+        }
+        Ok(Seen::Set(seen))
+    }
+
+    pub(super) async fn show_winner(&mut self, winner: Winner) -> Result<Seen, RunError> {
+        let session = self.run.names.session(&winner);
+        let state = self.run.client().session(&session).await?;
+        if let Some(state) = &state {
+            self.winner.rows = state.valid_records.or(self.winner.rows);
+            self.winner.error_records = state.error_records.unwrap_or(self.winner.error_records);
+            self.winner.job_id = state.job_id.clone().or(self.winner.job_id.take());
+        }
+        Ok(Seen::Set(self.set_seen(state.as_ref(), winner.totals, None).await?))
+    }
+
+    pub(super) async fn set_seen(
+        &self,
+        state: Option<&SessionState>,
+        totals: Option<PartTotals>,
+        max_errors: Option<u64>,
+    ) -> Result<SetSeen, RunError> {
+        let Some(state) = state else { return Ok(SetSeen::Absent) };
+        Ok(match state.status {
+            SessionStatus::Uploading if !state.upload_frozen => SetSeen::Open,
+            SessionStatus::Uploading => SetSeen::Frozen(self.job_seen(state.job_id.as_deref()).await?),
+            SessionStatus::Performing => {
+                self.run.progress.enter(Phase::Loading);
+                let ended = match state.job_id.as_deref() {
+                    Some(job) => self.run.client().job_outcome(job).await? == JobOutcome::Failed,
+                    None => false,
+                };
+                SetSeen::Performing { ended }
+            }
+            SessionStatus::Ready => SetSeen::Ready(counts_seen(state, totals, max_errors)),
+            SessionStatus::Committing => SetSeen::Committing,
+            SessionStatus::Committed => SetSeen::Committed,
+            SessionStatus::Unknown => SetSeen::Invalid,
+        })
+    }
+
+    pub(super) async fn job_seen(&self, job: Option<&str>) -> Result<JobSeen, RunError> {
+        let Some(job) = job else { return Ok(JobSeen::None) };
+        if self.job_before.as_deref() == Some(job) {
+            // The one that was started since is not shown yet, or none was.
+            return Ok(JobSeen::None);
+        }
+        Ok(match self.run.client().job_outcome(job).await? {
+            JobOutcome::Failed => JobSeen::Failed,
+            JobOutcome::Working | JobOutcome::Succeeded => JobSeen::Working,
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! Doing what [`Attempt::decide`] says: each step is made into calls, and what comes back into what the attempt sees.
+//!
+//! Owns the calls of a run in their order, the waits between them, and what is saved before each. Invariant: nothing is
+//! decided here. The state says what a call may make before the call is made.
+
+mod changes;
+mod looks;
+mod own_set;
+
+use std::collections::HashMap;
+use std::mem::Discriminant;
+use std::time::Duration;
+
+use super::context::{Run, saved};
+use super::error::RunError;
+use super::report::WinnerFacts;
+use super::survey::{smallest_proposal, target_seen};
+use crate::checkpoint::RunPhase;
+use crate::identity::{Nonce, Proposal, SessionName};
+use crate::retry::Series;
+use crate::run::decide::{Attempt, Ending, OwnSet, Seen, Sent, Step};
+use crate::shutdown::{StopRequests, cancel_on_stop, with_shutdown_grace};
+use crate::transfer::Transfer;
+use crate::treasure_data::Change;
+
+/// How often to look at the ballot while the own set is being uploaded: another attempt may have decided the run.
+const BALLOT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// An attempt at work.
+pub(super) struct Executor<'a> {
+    run: &'a Run<'a>,
+    stop: &'a StopRequests,
+    attempt: Attempt,
+    transfer: Option<Transfer>,
+    /// Attempts of the call that was answered unclearly last, so that waits grow over looks in between.
+    series: HashMap<Discriminant<Step>, Series>,
+    /// Since when nothing but waiting and looking was done.
+    waiting_since: Option<Duration>,
+    /// The job that a session named before its load was started: a lagging session goes on naming it.
+    job_before: Option<String>,
+    winner: WinnerFacts,
+    /// Whether anything had to be done for the winner.
+    has_changed_winner: bool,
+    /// Whether the API key was able to look at the target.
+    may_look: bool,
+    /// Whether the sessions of the account were listed before.
+    has_listed: bool,
+    /// The set for whose table it is settled which type the column has.
+    columns_declared_for: Option<Nonce>,
+}
+
+impl<'a> Executor<'a> {
+    pub(super) fn new(run: &'a Run<'a>, attempt: &Attempt, stop: &'a StopRequests) -> Self {
+        Self {
+            run,
+            stop,
+            attempt: *attempt,
+            transfer: None,
+            series: HashMap::new(),
+            waiting_since: None,
+            job_before: None,
+            winner: WinnerFacts::default(),
+            has_changed_winner: false,
+            may_look: false,
+            has_listed: false,
+            columns_declared_for: None,
+        }
+    }
+
+    /// What the attempt knows.
+    pub(super) const fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// What was seen of the winner.
+    pub(super) fn winner_facts(&self) -> WinnerFacts {
+        let was_done_before = self.attempt.own().is_none() && !self.has_changed_winner;
+        WinnerFacts { was_done_before, ..self.winner.clone() }
+    }
+
+    /// Does step after step until the attempt ends.
+    pub(super) async fn run_to_end(&mut self) -> Result<Ending, RunError> {
+        let (attempt, mut step) = self.attempt.begin();
+        self.attempt = attempt;
+        loop {
+            if let Step::Finish(ending) = step {
+                return Ok(ending);
+            }
+            self.save_before(step).await?;
+            let seen = self.execute(step).await?;
+            let (attempt, next) = self.attempt.decide(seen, self.run.now());
+            tracing::debug!(?step, ?seen, ?next, "decided");
+            self.attempt = attempt;
+            step = next;
+        }
+    }
+
+    /// What is about to be made is in the state before the call that may make it.
+    async fn save_before(&self, step: Step) -> Result<(), RunError> {
+        let (own, phase) = match step {
+            Step::CreateScratch(own) | Step::NameTemporary(own) | Step::CreateSession(own) => {
+                (Some(own), RunPhase::Uploading)
+            }
+            Step::CreateBallot(_, own) => (own, RunPhase::Proposed),
+            Step::Propose(_, Proposal::Set { .. }) | Step::Commit(_) | Step::Publish(_) => {
+                (self.attempt.own().copied(), RunPhase::Proposed)
+            }
+            _ => return Ok(()),
+        };
+        self.run
+            .journal
+            .update(|state| {
+                if let Some(own) = own {
+                    state.set = Some(saved(&own));
+                }
+                state.phase = phase;
+            })
+            .await
+    }
+
+    async fn execute(&mut self, step: Step) -> Result<Seen, RunError> {
+        self.note_waiting(step);
+        let (clock, stop) = (self.run.services.clock.clone(), self.stop.clone());
+        match step {
+            // These end by themselves when a stop is asked for.
+            Step::Upload(own) => self.upload(own).await,
+            // Short, and an interrupted run would only have to do it again.
+            Step::Publish(_) | Step::Fence(_) => with_shutdown_grace(&clock, &stop, self.change(step)).await,
+            _ => cancel_on_stop(&stop, self.look_or_change(step)).await,
+        }
+    }
+
+    fn note_waiting(&mut self, step: Step) {
+        match step {
+            Step::Wait => {
+                let now = self.run.services.clock.now();
+                self.waiting_since.get_or_insert(now);
+            }
+            Step::ShowOwn(_) | Step::ShowWinner(_) | Step::ReadTarget => {}
+            _ => self.waiting_since = None,
+        }
+    }
+
+    async fn look_or_change(&mut self, step: Step) -> Result<Seen, RunError> {
+        match step {
+            Step::Survey => self.survey().await,
+            Step::ReadTarget => Ok(Seen::Target(target_seen(self.target().await?))),
+            Step::ShowBallot(generation) => Ok(Seen::Ballot(self.ballot(generation).await?)),
+            Step::ListBallot(generation) => {
+                let ballot = self.run.names.ballot(generation);
+                Ok(match self.run.client().parts(&ballot).await? {
+                    Ok(parts) => Seen::Proposals(smallest_proposal(&parts)),
+                    Err(Change::TableGone) => Seen::Sent(Sent::TableGone),
+                    Err(_) => Seen::Sent(Sent::SessionGone),
+                })
+            }
+            Step::DrawNonce => self.draw_nonce(),
+            Step::Fetch(own) => self.fetch(own).await,
+            Step::ReadScratch(own) => self.table(&self.run.names.scratch_table(&own)).await,
+            Step::ReadTemporary(set) => self.table(&self.run.names.loaded_table(&set)).await,
+            Step::ShowOwn(own) => self.show_own(own).await,
+            Step::ShowWinner(winner) => self.show_winner(winner).await,
+            Step::TidyParts(own) => self.tidy_parts(own).await,
+            Step::ProveParts(own) => self.prove_parts(own).await,
+            Step::Guard(own) => self.guard(own).await,
+            Step::Discard(own) => self.discard(own).await,
+            Step::Wait => self.wait().await,
+            _ => self.change(step).await,
+        }
+    }
+
+    async fn wait(&self) -> Result<Seen, RunError> {
+        let polling = self.run.settings.polling;
+        let now = self.run.services.clock.now();
+        let waited = now.saturating_sub(self.waiting_since.unwrap_or(now));
+        if waited >= polling.timeout {
+            return Err(RunError::TookTooLong { session: self.session_in_question()?, waited });
+        }
+        self.run.services.clock.sleep(polling.interval).await;
+        Ok(Seen::Done)
+    }
+
+    fn session_in_question(&self) -> Result<SessionName, RunError> {
+        let own = self.attempt.own().map(OwnSet::as_winner);
+        let set = self.attempt.winner().copied().or(own).ok_or(RunError::Bug("waiting for nothing"))?;
+        Ok(self.run.names.session(&set))
+    }
+
+    /// The error of an attempt that came to such an end.
+    pub(super) fn unsuccessful(&self, ending: Ending) -> RunError {
+        let run = self.run;
+        let set = self.attempt.winner().copied().or(self.attempt.own().map(OwnSet::as_winner));
+        let session = set.map(|set| run.names.session(&set));
+        let job_id = self.winner_facts().job_id.or(run.journal.state().job_id);
+        let target = Box::new(run.settings.target.clone());
+        RunError::Ended { ending, session, job_id, target }
+    }
+}

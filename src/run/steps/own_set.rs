@@ -1,0 +1,237 @@
+//! The steps of the own set that are more than one call: fetching, uploading, its parts, the guards, and removing it.
+
+use super::{BALLOT_INTERVAL, Executor};
+use crate::checkpoint::RunState;
+use crate::identity::{Nonce, OwnPart, PartsDigest, SessionName, prove_complete};
+use crate::row::IngestionTime;
+use crate::run::decide::{BallotSeen, OwnSet, PartsSeen, Seen, UploadEnd};
+use crate::run::error::RunError;
+use crate::run::guards::{guard, guard_empty};
+use crate::run::sink::SessionSink;
+use crate::shutdown::{cancel_on_stop, with_shutdown_grace};
+use crate::telemetry::Phase;
+use crate::transfer::{
+    PageEnd, PartSink as _, StoredPrefix, Transfer, TransferContext, TransferEnd, TransferSettings,
+};
+use crate::treasure_data::Declared;
+use crate::yotpo::{Pages, PagesSettings};
+
+/// How many parts are deleted one by one at most. An attempt that died leaves fewer: those that were in flight.
+const MAX_SURPLUS: usize = 100;
+
+impl Executor<'_> {
+    pub(super) fn draw_nonce(&self) -> Result<Seen, RunError> {
+        if self.run.client().server_time().is_none() {
+            tracing::warn!("Treasure Data's responses have no Date header, so this machine's clock is used");
+        }
+        let time = self.run.now();
+        // A row cannot have every time; this is where the clock of either side shows.
+        IngestionTime::from_unix_seconds(time)?;
+        let nonce = Nonce::new(time, fastrand::u64(..)).map_err(|_too_late| RunError::ClockOutOfRange)?;
+        Ok(Seen::Nonce(nonce))
+    }
+
+    pub(super) async fn fetch(&mut self, own: OwnSet) -> Result<Seen, RunError> {
+        let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
+        self.run.journal.note(RunState::begin_set);
+        self.run.progress.begin();
+        let mut transfer = self.start_transfer(time)?;
+        if transfer.has_customers().await? {
+            self.transfer = Some(transfer);
+            return Ok(Seen::FirstRows);
+        }
+        guard_empty(self.run)?;
+        Ok(Seen::NoCustomers)
+    }
+
+    pub(super) async fn upload(&mut self, own: OwnSet) -> Result<Seen, RunError> {
+        let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
+        let stop = self.stop;
+        cancel_on_stop(stop, Box::pin(self.declare_columns(own))).await?;
+        let transfer = match self.transfer.take() {
+            Some(transfer) => transfer,
+            None => self.start_transfer(time)?,
+        };
+        self.run.progress.enter(Phase::Fetching);
+        let generation = self.attempt.generation();
+        let end = tokio::select! {
+            biased;
+            end = self.store(transfer, own) => end?,
+            () = self.ballot_moves(generation) => {
+                tracing::info!("another attempt of this run is further along, joining it");
+                UploadEnd::BallotMoved
+            }
+        };
+        Ok(Seen::Uploaded(end))
+    }
+
+    /// Fetches from where the journal's state stands.
+    fn start_transfer(&self, time: IngestionTime) -> Result<Transfer, RunError> {
+        let (run, settings) = (self.run, &self.run.settings.transfer);
+        let state = run.journal.state();
+        let Some(yotpo) = run.services.yotpo.clone() else {
+            return Err(RunError::Bug("fetching without a store"));
+        };
+        let end = PageEnd { position: state.position, loyalty: state.loyalty };
+        let before = StoredPrefix {
+            parts: state.parts,
+            rows: state.rows,
+            rejected: state.rejected_customers,
+            end: end.clone(),
+            digest: state.parts_digest,
+        };
+        let TransferSettings { page_size, loyalty_check, .. } = *settings;
+        let paging = PagesSettings { page_size, time, loyalty_check };
+        let pages = Pages::resume(yotpo, paging, end.position, end.loyalty);
+        Ok(Transfer::start(pages, before, settings, run.progress, &run.services.clock, self.stop))
+    }
+
+    /// Uploads all that is fetched, the last part when the guards let it pass.
+    async fn store(&self, transfer: Transfer, own: OwnSet) -> Result<UploadEnd, RunError> {
+        let run = self.run;
+        let sink = SessionSink::new(run, own);
+        let context = TransferContext {
+            settings: &run.settings.transfer,
+            progress: run.progress,
+            quarantine: &run.quarantine,
+            quarantine_label: sink.session().as_str(),
+        };
+        let work = async {
+            let Some(last) = transfer.store(context, &sink).await? else {
+                return Ok(UploadEnd::SessionLost);
+            };
+            guard(run, last.rows()).await?;
+            let end = match last.store(&sink).await? {
+                TransferEnd::Complete(totals) => UploadEnd::Complete(totals),
+                TransferEnd::NothingFurther => return Ok(UploadEnd::NothingFurther),
+                TransferEnd::SinkClosed => return Ok(UploadEnd::SessionLost),
+            };
+            let fetched = run.progress.snapshot();
+            tracing::info!(
+                pages = fetched.pages,
+                customers = fetched.customers,
+                parts = fetched.parts,
+                "all customers stored"
+            );
+            Ok::<_, RunError>(end)
+        };
+        // On the heap: it is the largest future of all, and would be moved about.
+        with_shutdown_grace(&run.services.clock, self.stop, Box::pin(work)).await
+    }
+
+    /// Names the column's type, before anything is uploaded where that is possible: whoever has a table in which it is
+    /// another one should know it early.
+    async fn declare_columns(&mut self, own: OwnSet) -> Result<(), RunError> {
+        if self.columns_declared_for != Some(own.nonce) {
+            let table = self.run.names.loaded_table(&own.as_winner());
+            let database = &self.run.settings.target.database;
+            let declared = self.run.client().declare_columns(database, &table).await?;
+            self.columns_declared_for = (declared != Declared::TableMissing).then_some(own.nonce);
+        }
+        Ok(())
+    }
+
+    /// Comes to its end when the ballot is decided, or about to be. A look that fails is no reason to stop uploading.
+    pub(super) async fn ballot_moves(&self, generation: u8) {
+        loop {
+            self.run.services.clock.sleep(BALLOT_INTERVAL).await;
+            let moved = match self.ballot(generation).await {
+                Ok(BallotSeen::Absent) | Err(_) => false,
+                Ok(BallotSeen::Frozen | BallotSeen::OnTable(_)) => true,
+                Ok(BallotSeen::Open) => self.is_proposed(generation).await.unwrap_or(false),
+            };
+            if moved {
+                return;
+            }
+        }
+    }
+
+    /// Makes the open session hold what is known to be stored, and nothing else.
+    pub(super) async fn tidy_parts(&self, own: OwnSet) -> Result<Seen, RunError> {
+        let session = self.run.names.session(&own.as_winner());
+        let state = self.run.journal.state();
+        let names = match self.run.client().parts(&session).await {
+            Err(error) if error.is_too_large() => {
+                tracing::warn!(%session, %error, "the session holds more parts than can be listed, starting over");
+                return Ok(Seen::Parts(PartsSeen::Differ));
+            }
+            names => names?.unwrap_or_default(),
+        };
+        let (mut stored, surplus): (Vec<_>, Vec<_>) = names
+            .iter()
+            .map(|name| (OwnPart::parse(name), name))
+            .partition(|(part, _)| part.is_some_and(|part| part.position() < state.parts));
+        stored.sort_by_key(|(part, _)| part.map(|part| part.position()));
+        let digest = stored.iter().fold(PartsDigest::default(), |digest, (_, name)| digest.with(name));
+        if stored.len() as u64 != state.parts || digest != state.parts_digest {
+            return Ok(Seen::Parts(PartsSeen::Differ));
+        }
+        if surplus.len() > MAX_SURPLUS {
+            let parts = surplus.len();
+            tracing::warn!(
+                %session, parts, max = MAX_SURPLUS,
+                "the session holds more parts that are not this run's than are worth deleting one by one, starting over"
+            );
+            return Ok(Seen::Parts(PartsSeen::Differ));
+        }
+        for (_, name) in surplus {
+            // A name that is none of ours cannot be ours to keep either, but it cannot be put into an address.
+            let Ok(part) = name.parse() else { return Ok(Seen::Parts(PartsSeen::Differ)) };
+            self.run.client().delete_part(&session, &part).await?;
+        }
+        Ok(Seen::Parts(PartsSeen::Stored))
+    }
+
+    pub(super) async fn prove_parts(&mut self, own: OwnSet) -> Result<Seen, RunError> {
+        let session = self.run.names.session(&own.as_winner());
+        let mut names = self.run.client().parts(&session).await?.unwrap_or_default();
+        let state = self.run.client().session(&session).await?;
+        self.job_before = state.and_then(|state| state.job_id);
+        names.sort();
+        let digest = names.iter().fold(PartsDigest::default(), |digest, name| digest.with(name));
+        let proven = prove_complete(names.iter().map(String::as_str));
+        Ok(Seen::Parts(match proven {
+            Ok(totals) if digest == self.run.journal.state().parts_digest => PartsSeen::Complete(totals),
+            Ok(_) => PartsSeen::Differ,
+            Err(error) => {
+                tracing::warn!(%session, %error, "the session does not hold what was uploaded");
+                PartsSeen::Differ
+            }
+        }))
+    }
+
+    /// The second look at the counts: what was loaded, against the guards.
+    pub(super) async fn guard(&mut self, own: OwnSet) -> Result<Seen, RunError> {
+        let run = self.run;
+        let session = run.names.session(&own.as_winner());
+        let Some(state) = run.client().session(&session).await? else { return Ok(Seen::GuardsPassed) };
+        self.quarantine_error_records(&session, state.error_records).await?;
+        guard(run, state.valid_records.unwrap_or_default()).await?;
+        self.declare_columns(own).await?;
+        run.journal.note(|saved| saved.error_records = state.error_records.unwrap_or_default());
+        Ok(Seen::GuardsPassed)
+    }
+
+    /// Keeps what Treasure Data could not read, where the user named a folder for it.
+    pub(super) async fn quarantine_error_records(
+        &self,
+        session: &SessionName,
+        error_records: Option<u64>,
+    ) -> Result<(), RunError> {
+        let Some(error_records) = error_records.filter(|records| *records > 0) else { return Ok(()) };
+        tracing::warn!(error_records, "Treasure Data could not read some records");
+        if let Some(mut file) = self.run.quarantine.error_records(session) {
+            // On the heap: the future of a run is large already.
+            Box::pin(self.run.client().error_records(session, &mut file)).await??;
+            file.finish().await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a set of our own that nobody can have chosen.
+    pub(super) async fn discard(&self, own: OwnSet) -> Result<Seen, RunError> {
+        SessionSink::new(self.run, own).abort().await?;
+        self.run.journal.update(RunState::begin_set).await?;
+        Ok(Seen::Done)
+    }
+}

@@ -1,0 +1,213 @@
+//! Shutdown: signals, and how work ends after one.
+//!
+//! Owns the handlers of SIGINT, SIGTERM and SIGHUP, the stop request that everything long-running watches, and the two
+//! ways in which work ends on it: cancelled, or with a grace period. The first signal requests a graceful stop, the
+//! second an immediate exit. It does not decide what is saved.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+
+/// A signal this soon after the one before is the same request.
+const ECHO: Duration = Duration::from_millis(300);
+/// How long what is in flight may take to end after a stop was requested.
+const STOP_GRACE: Duration = Duration::from_secs(8);
+
+/// A signal that asks the program to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: sent by schedulers and `kill`.
+    Terminate,
+    /// SIGHUP: the terminal or the ssh session went away.
+    HangUp,
+}
+
+impl Signal {
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+            Self::HangUp => "SIGHUP",
+        }
+    }
+}
+
+/// How often a stop was asked for, and by what first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Requests {
+    first: Option<Signal>,
+    count: u32,
+}
+
+/// Tells whether somebody asked to stop, and how often.
+#[derive(Clone, Debug)]
+pub struct StopRequests(watch::Receiver<Requests>);
+
+/// Asks for a stop; for tests and for [`listen`].
+#[derive(Debug)]
+pub struct StopSender(watch::Sender<Requests>);
+
+impl StopRequests {
+    /// A pair of which the sender asks to stop.
+    pub fn channel() -> (StopSender, Self) {
+        let (sender, receiver) = watch::channel(Requests::default());
+        (StopSender(sender), Self(receiver))
+    }
+
+    /// Waits for the first request to stop; for ever when there is none.
+    pub async fn graceful(&self) -> Signal {
+        self.at_least(1).await
+    }
+
+    /// Waits for the second request: to leave at once. Gives the first signal.
+    pub async fn forced(&self) -> Signal {
+        self.at_least(2).await
+    }
+
+    async fn at_least(&self, count: u32) -> Signal {
+        let mut receiver = self.0.clone();
+        match receiver.wait_for(|requests| requests.count >= count).await.map(|requests| requests.first) {
+            Ok(Some(signal)) => signal,
+            // Nobody is left who could ask.
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+impl StopSender {
+    /// Asks everybody to stop; the first signal stays the reason.
+    pub fn stop(&self, signal: Signal) {
+        self.0.send_modify(|requests| {
+            requests.first.get_or_insert(signal);
+            requests.count += 1;
+        });
+    }
+}
+
+/// Listens for SIGINT, SIGTERM and SIGHUP from now on, instead of dying of them.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+#[cfg(unix)]
+pub fn listen(clock: Clock) -> io::Result<StopRequests> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let (sender, requests) = StopRequests::channel();
+    tokio::spawn(async move {
+        let mut last = None;
+        loop {
+            let signal = tokio::select! {
+                Some(()) = interrupt.recv() => Signal::Interrupt,
+                Some(()) = terminate.recv() => Signal::Terminate,
+                Some(()) = hang_up.recv() => Signal::HangUp,
+                else => return,
+            };
+            // timeout(1) and shells signal a process and its group, which is one request and not two.
+            let now = clock.now();
+            if last.is_some_and(|last| now.saturating_sub(last) < ECHO) {
+                continue;
+            }
+            last = Some(now);
+            tracing::info!(signal = signal.name(), "asked to stop");
+            sender.stop(signal);
+        }
+    });
+    Ok(requests)
+}
+
+/// Listens for Ctrl-C from now on.
+///
+/// # Errors
+/// When the handler cannot be installed.
+#[cfg(not(unix))]
+pub fn listen(_clock: Clock) -> io::Result<StopRequests> {
+    let (sender, requests) = StopRequests::channel();
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            sender.stop(Signal::Interrupt);
+        }
+    });
+    Ok(requests)
+}
+
+/// An error that may say that a signal ended the work.
+pub trait Interruptible: std::fmt::Display {
+    /// The error of work that `signal` ended.
+    fn interrupted(signal: Signal) -> Self;
+
+    /// The signal that ended the work, if that is why it failed.
+    fn signal(&self) -> Option<Signal>;
+}
+
+/// Does `work`, unless a stop was requested or is requested meanwhile.
+///
+/// # Errors
+/// The work's, or that it was interrupted.
+pub async fn cancel_on_stop<T, E: Interruptible>(
+    stop: &StopRequests,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::select! {
+        biased;
+        signal = stop.graceful() => Err(E::interrupted(signal)),
+        result = work => result,
+    }
+}
+
+/// Does `work`; once a stop is requested, it has a grace period to end. A failure after that is not the reason why the
+/// work ends.
+///
+/// # Errors
+/// The work's, or that it was interrupted.
+pub async fn with_shutdown_grace<T, E: Interruptible>(
+    clock: &Clock,
+    stop: &StopRequests,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let mut work = pin!(work);
+    let signal = tokio::select! {
+        biased;
+        result = &mut work => return result,
+        signal = stop.graceful() => signal,
+    };
+    match clock.deadline(STOP_GRACE, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) if error.signal().is_some() => Err(error),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a step failed while stopping");
+            Err(E::interrupted(signal))
+        }
+        Err(elapsed) => {
+            tracing::warn!(%elapsed, "a step was cancelled while stopping");
+            Err(E::interrupted(signal))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_signal_is_the_reason_and_the_second_forces_the_exit() {
+        let (sender, requests) = StopRequests::channel();
+        sender.stop(Signal::Terminate);
+        assert_eq!(requests.graceful().await, Signal::Terminate);
+        let forced = tokio::spawn({
+            let requests = requests.clone();
+            async move { requests.forced().await }
+        });
+        sender.stop(Signal::Interrupt);
+        assert_eq!(forced.await.unwrap(), Signal::Terminate);
+    }
+}

@@ -1,0 +1,166 @@
+//! How far a run is: counters that the run writes and displays read from any thread.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::yotpo::EndedBy;
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Pages are fetched and parts uploaded.
+    Fetching,
+    /// The load job is at work.
+    Loading,
+    /// The commit is at work.
+    Committing,
+}
+
+/// Counters that the run writes and displays read.
+#[derive(Debug, Default)]
+pub struct Progress {
+    phase: AtomicU8,
+    pages: AtomicU64,
+    customers: AtomicU64,
+    customers_before: AtomicU64,
+    customers_with_loyalty_data: AtomicU64,
+    ended_by: Mutex<Option<EndedBy>>,
+    parts: AtomicU64,
+    uploaded_bytes: AtomicU64,
+    row_bytes: AtomicU64,
+    seen_twice: AtomicU64,
+    is_estimate: AtomicBool,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgressSnapshot {
+    /// Pages fetched.
+    pub pages: u64,
+    /// Customers on them.
+    pub customers: u64,
+    /// Those of them that an interrupted run had fetched before.
+    pub customers_before: u64,
+    /// Customers with loyalty data.
+    pub customers_with_loyalty_data: u64,
+    /// What said that there is no further page; `None` before, and when another machine fetched them.
+    pub ended_by: Option<EndedBy>,
+    /// Parts that Treasure Data has stored.
+    pub parts: u64,
+    /// Their compressed size.
+    pub uploaded_bytes: u64,
+    /// Size of the rows before compression.
+    pub row_bytes: u64,
+    /// Customers that this process fetched twice, because the store changed meanwhile.
+    pub seen_twice: u64,
+    /// Whether that is an estimate.
+    pub is_estimate: bool,
+}
+
+impl Phase {
+    /// Its name in logs and summaries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fetching => "fetching",
+            Self::Loading => "loading",
+            Self::Committing => "committing",
+        }
+    }
+}
+
+impl Progress {
+    /// The counters now.
+    pub fn snapshot(&self) -> ProgressSnapshot {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ProgressSnapshot {
+            pages: read(&self.pages),
+            customers: read(&self.customers),
+            customers_before: read(&self.customers_before),
+            customers_with_loyalty_data: read(&self.customers_with_loyalty_data),
+            ended_by: *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner),
+            parts: read(&self.parts),
+            uploaded_bytes: read(&self.uploaded_bytes),
+            row_bytes: read(&self.row_bytes),
+            seen_twice: read(&self.seen_twice),
+            is_estimate: self.is_estimate.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What the run is doing.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Fetching,
+            1 => Phase::Loading,
+            _ => Phase::Committing,
+        }
+    }
+
+    /// Continues from what an interrupted run had counted; all of its customers were fetched before.
+    pub fn resume_from(&self, before: ProgressSnapshot) {
+        self.pages.store(before.pages, Ordering::Relaxed);
+        self.customers.store(before.customers, Ordering::Relaxed);
+        self.customers_before.store(before.customers, Ordering::Relaxed);
+        self.customers_with_loyalty_data.store(before.customers_with_loyalty_data, Ordering::Relaxed);
+        self.parts.store(before.parts, Ordering::Relaxed);
+        self.pages_ended(before.ended_by);
+    }
+
+    /// Counts anew: another set is begun.
+    pub fn begin(&self) {
+        for counter in [
+            &self.pages,
+            &self.customers,
+            &self.customers_before,
+            &self.customers_with_loyalty_data,
+            &self.parts,
+            &self.uploaded_bytes,
+            &self.row_bytes,
+            &self.seen_twice,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.pages_ended(None);
+    }
+
+    /// Notes what said that there is no further page.
+    pub fn pages_ended(&self, ended_by: Option<EndedBy>) {
+        *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner) = ended_by;
+    }
+
+    /// Notes how many customers came twice.
+    pub fn customers_came_twice(&self, times: u64, is_estimate: bool) {
+        self.seen_twice.store(times, Ordering::Relaxed);
+        self.is_estimate.store(is_estimate, Ordering::Relaxed);
+        if times > 0 {
+            tracing::warn!(
+                times,
+                is_estimate,
+                "customers equal an earlier one; the store may have changed while it was read"
+            );
+        }
+    }
+
+    /// Notes what the run is doing.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Counts a page and its customers.
+    pub fn page_fetched(&self, on_page: u64, with_loyalty_data: u64) {
+        let pages = self.pages.fetch_add(1, Ordering::Relaxed) + 1;
+        let customers = self.customers.fetch_add(on_page, Ordering::Relaxed) + on_page;
+        self.customers_with_loyalty_data.fetch_add(with_loyalty_data, Ordering::Relaxed);
+        // Milestones thin out, so that a long run's log stays short.
+        if pages >= 100 && pages.is_multiple_of(100) && (pages / 100).is_power_of_two() {
+            tracing::info!(pages, customers, "fetching");
+        }
+    }
+
+    /// Counts a part that was stored.
+    pub fn part_stored(&self, compressed: usize, row_bytes: u64) {
+        self.parts.fetch_add(1, Ordering::Relaxed);
+        self.uploaded_bytes.fetch_add(u64::try_from(compressed).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.row_bytes.fetch_add(row_bytes, Ordering::Relaxed);
+    }
+}

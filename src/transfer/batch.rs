@@ -1,0 +1,83 @@
+//! What is compressed at one go: rows in the order of the pages, and the customers that could not become rows.
+
+use super::ledger::PageEnd;
+use crate::row::{RowError, Rows};
+use crate::yotpo;
+
+/// Rows in the order of the pages, to be compressed together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Those of a page are together, unless they are more than a part may have.
+    pub(super) rows: Vec<Rows>,
+    /// Of the same pages.
+    pub(super) rejected: Vec<RejectedCustomer>,
+    /// None when more of the last page follows.
+    pub(super) end: Option<PageEnd>,
+    pub(super) row_count: usize,
+    pub(super) bytes: usize,
+    pub(super) pages: usize,
+}
+
+/// A customer that cannot become a row.
+pub(super) struct RejectedCustomer {
+    /// Number of its page, from 1.
+    pub(super) page: u64,
+    /// Its place on the page, from 1.
+    pub(super) position: usize,
+    pub(super) reason: RowError,
+    /// Its JSON text: customer data, only ever for the quarantine.
+    pub(super) customer: Box<str>,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.rejected.is_empty()
+    }
+
+    pub(super) fn add(&mut self, rows: Rows) {
+        self.row_count += rows.len();
+        self.bytes += rows.bytes().len();
+        self.rows.push(rows);
+        self.end = None;
+    }
+
+    /// All rows of a page are added.
+    pub(super) fn end_page(&mut self, rejected: Vec<RejectedCustomer>, end: PageEnd) {
+        self.bytes += rejected.iter().map(|rejected| rejected.customer.len()).sum::<usize>();
+        self.rejected.extend(rejected);
+        self.pages += 1;
+        self.end = Some(end);
+    }
+}
+
+impl RejectedCustomer {
+    pub(super) fn on(page: u64, rejected: yotpo::RejectedCustomer) -> Self {
+        let yotpo::RejectedCustomer { position, reason, customer } = rejected;
+        Self { page, position, reason, customer }
+    }
+}
+
+impl std::fmt::Debug for RejectedCustomer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "RejectedCustomer(page {}, position {}, {})", self.page, self.position, self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_hides_the_customer() {
+        let customer = RejectedCustomer {
+            page: 3,
+            position: 1,
+            reason: RowError::NotAnObject,
+            customer: "\"somebody@example.com\"".into(),
+        };
+        assert_eq!(
+            format!("{customer:?}"),
+            "RejectedCustomer(page 3, position 1, customer is not a JSON object)"
+        );
+    }
+}

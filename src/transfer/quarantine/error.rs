@@ -1,0 +1,13 @@
+//! How writing to the quarantine fails.
+
+use std::path::PathBuf;
+
+use crate::checkpoint::PrivateFileError;
+
+/// A record could not be quarantined.
+#[derive(Debug, thiserror::Error)]
+#[error("could not write {}", path.display())]
+pub struct QuarantineError {
+    pub(super) path: PathBuf,
+    pub(super) source: PrivateFileError,
+}

@@ -1,0 +1,85 @@
+//! The file of a session's error records: written as they come, so that they may be more than memory holds.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::error::QuarantineError;
+use crate::checkpoint::{PrivateFileError, open_private};
+use crate::clock::Clock;
+use crate::http::{BodySink, RestartableSink};
+
+/// How much is gathered before it is written.
+const BUFFER: usize = 256 * 1024;
+
+/// A file that takes error records.
+#[derive(Debug)]
+pub struct ErrorRecordsFile {
+    clock: Clock,
+    path: PathBuf,
+    file: Option<File>,
+    gathered: Vec<u8>,
+}
+
+impl ErrorRecordsFile {
+    pub(super) fn new(path: PathBuf, clock: Clock) -> Self {
+        Self { clock, path, file: None, gathered: Vec::new() }
+    }
+
+    /// Everything was taken: it is on the disk afterwards.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn finish(mut self) -> Result<(), QuarantineError> {
+        self.write(true).await
+    }
+
+    async fn write(&mut self, is_last: bool) -> Result<(), QuarantineError> {
+        let gathered = std::mem::take(&mut self.gathered);
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let work = move || {
+            file.write_all(&gathered)?;
+            if is_last {
+                file.sync_all()?;
+            }
+            Ok(file)
+        };
+        self.file = Some(self.blocking(work).await?);
+        Ok(())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PrivateFileError> + Send + 'static,
+    ) -> Result<T, QuarantineError> {
+        let result = self.clock.blocking(work).await;
+        let result = result.unwrap_or_else(|_panicked| Err(io::Error::other("writing panicked").into()));
+        result.map_err(|source| QuarantineError { path: self.path.clone(), source })
+    }
+}
+
+impl BodySink for ErrorRecordsFile {
+    type Error = QuarantineError;
+
+    async fn take(&mut self, piece: Bytes) -> Result<(), QuarantineError> {
+        self.gathered.extend_from_slice(&piece);
+        if self.gathered.len() >= BUFFER { self.write(false).await } else { Ok(()) }
+    }
+}
+
+impl RestartableSink for ErrorRecordsFile {
+    async fn restart(&mut self) -> Result<(), QuarantineError> {
+        self.gathered.clear();
+        self.file = None;
+        let path = self.path.clone();
+        let open = move || {
+            let file = open_private(&path, OpenOptions::new().create(true).truncate(false).write(true))?;
+            file.set_len(0)?;
+            Ok(file)
+        };
+        self.file = Some(self.blocking(open).await?);
+        Ok(())
+    }
+}
