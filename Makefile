@@ -77,7 +77,7 @@ test: ## all tests; needs nothing but Rust
 	$(CARGO) test --locked --doc
 
 fuzz-smoke: ## the fuzz targets without a fuzzer: their corpus and FUZZ_INPUTS mutations of it each (part of `test`)
-	YOTPO_TD_FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --locked --test it fuzz_smoke
+	YOTPO_TD_FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --locked --test it project::fuzz_corpora
 
 # Stable Rust will do without a sanitizer, and there is no unsafe code to watch. What is found first goes to fuzz/target,
 # so that the committed corpus stays small.
@@ -89,7 +89,7 @@ fuzz: ## look for inputs that break FUZZ_TARGETS, FUZZ_SECONDS each; needs cargo
 	done
 
 attempts: ## two attempts of one run id at ATTEMPT_MOMENTS moments each, with the real program; `test` tries 24
-	YOTPO_TD_ATTEMPT_MOMENTS=$(ATTEMPT_MOMENTS) $(CARGO) test --locked --test it attempts -- --nocapture
+	YOTPO_TD_ATTEMPT_MOMENTS=$(ATTEMPT_MOMENTS) $(CARGO) test --locked --test it program::attempts -- --nocapture
 
 model: ## the protocol of attempts, searched with the large bounds; `test` searches the small ones
 	MODEL=full $(CARGO) test --locked --release --test model -- --nocapture

@@ -1,0 +1,167 @@
+//! Being asked to stop, at any point: what was said is true, and the next run makes it good.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use yotpo_td::exit_status::ExitStatus;
+use yotpo_td::run::RecoveryState;
+use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, FaultTarget, Operation, Service};
+use yotpo_td::shutdown::Signal;
+
+use crate::in_process::fault_sweep::check_aftermath;
+use crate::in_process::harness::{Scenario, TableContent, Verdict, World, requests};
+use crate::in_process::watchdog::{in_parallel, on_virtual_time};
+
+fn slow_service(mut scenario: Scenario) -> Scenario {
+    scenario.sandbox.import_duration = Duration::from_secs(60);
+    scenario.sandbox.commit_duration = Duration::from_secs(30);
+    scenario
+}
+
+/// Requests of a whole run, and how often it looks at the target: the last look says that it is loaded.
+async fn length_of(scenario: &Scenario) -> (u64, u64) {
+    let world = World::start(scenario.clone()).await;
+    world.run().await.unwrap();
+    (world.requests(), world.control().operation_requests(Operation::ShowTable))
+}
+
+/// Whether a run had seen the target loaded: the last of so many looks was answered, because something followed it.
+fn is_loaded(control: &Control, looks: u64) -> bool {
+    let log = control.request_log();
+    let last = log.iter().rposition(|request| request.operation == Operation::ShowTable);
+    control.operation_requests(Operation::ShowTable) == looks && last.is_some_and(|last| last + 1 < log.len())
+}
+
+#[test]
+fn a_stop_behind_any_request_leaves_something_true_to_go_on_with() {
+    for scenario in [slow_service(Scenario::append()), slow_service(Scenario::replace())] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let measured = scenario.clone();
+        on_virtual_time(async move || sender.send(length_of(&measured).await).unwrap());
+        let (length, looks) = receiver.recv().unwrap();
+        assert!(length > 60, "{length}");
+        let (ended, expected) = (Arc::new(AtomicU64::new(0)), length + 1);
+        let counter = Arc::clone(&ended);
+        in_parallel(Duration::from_secs(100), (0..=length).collect(), async move |after| {
+            let world = World::start(scenario.clone()).await;
+            world.control().start_request_log();
+            let settings = world.settings();
+            let mut was_loaded = None;
+            let result = world.watched_run(&settings, |control| {
+                if requests(control) < *after {
+                    return Verdict::GoOn;
+                }
+                was_loaded.get_or_insert_with(|| is_loaded(control, looks));
+                Verdict::Stop
+            });
+            let result = result.await.unwrap();
+            // Only behind its last look at the target there is nothing left to gain by stopping.
+            assert_eq!(Some(result.is_ok()), was_loaded, "after {after}: {result:?}");
+            if let Err(failure) = result {
+                let interrupted = ExitStatus::Interrupted(Signal::Interrupt);
+                assert_eq!(failure.error.diagnosis().status, interrupted, "after {after}: {failure:?}");
+                check_aftermath(&world, &failure, &format!("stopped after {after}")).await;
+            }
+            assert_eq!(world.content(), TableContent::Complete, "after {after}");
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(ended.load(Ordering::Relaxed), expected);
+    }
+}
+
+/// Requests of an operation that were made after the stop, when every one of them hangs.
+async fn requests_after_stop(scenario: Scenario, operation: Operation) -> u64 {
+    let world = World::start(scenario).await;
+    let settings = world.settings();
+    let hang = Fault {
+        service: Service::TreasureData,
+        target: FaultTarget::EveryOf(operation),
+        kind: FaultKind::Hang,
+    };
+    world.control().set_faults(FaultPlan { faults: vec![hang] });
+    let mut at_stop = None;
+    let result = world
+        .watched_run(&settings, |control| {
+            let made = control.operation_requests(operation);
+            if made == 0 {
+                return Verdict::GoOn;
+            }
+            at_stop.get_or_insert(made);
+            Verdict::Stop
+        })
+        .await;
+    let failure = result.unwrap().unwrap_err();
+    assert!(
+        matches!(failure.error.diagnosis().status, ExitStatus::Interrupted(_)),
+        "{operation:?}: {failure:?}"
+    );
+    world.assert_untouched_or_committing(&failure);
+    let after = world.control().operation_requests(operation) - at_stop.unwrap();
+    check_aftermath(&world, &failure, &format!("{operation:?}")).await;
+    after
+}
+
+#[test]
+fn a_stop_does_not_wait_for_calls_that_do_not_end() {
+    for (scenario, operation) in [
+        (Scenario::append(), Operation::ListSessions),
+        (Scenario::append(), Operation::CreateTable),
+        (Scenario::append(), Operation::CreateSession),
+        (Scenario::append(), Operation::UploadPart),
+        (Scenario::append(), Operation::FreezeSession),
+        (Scenario::append(), Operation::PerformSession),
+        (Scenario::append(), Operation::AppendSchema),
+        (Scenario::append(), Operation::CommitSession),
+        (Scenario::replace(), Operation::ListTables),
+        (Scenario::replace(), Operation::RenameTable),
+    ] {
+        on_virtual_time(async move || {
+            let after = requests_after_stop(scenario, operation).await;
+            // Two uploads may be under way, and each may be tried once more before the time is up.
+            assert!(after <= 4, "{operation:?}: {after} more requests after the stop");
+        });
+    }
+}
+
+#[test]
+fn a_stop_before_anything_was_made_leaves_nothing() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario::append()).await;
+        let settings = world.settings();
+        let failure = world.watched_run(&settings, |_| Verdict::Stop).await.unwrap().unwrap_err();
+        assert_eq!(failure.recovery, RecoveryState::NothingCreated);
+        world.assert_clean();
+        assert_eq!(world.requests(), 0);
+    });
+}
+
+#[test]
+fn a_stop_while_nothing_is_stored_deletes_the_session() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario { closing_size: 1 << 20, ..Scenario::append() }).await;
+        let settings = world.settings();
+        let look = |control: &Control| {
+            let opened = control.operation_requests(Operation::CreateSession) > 0;
+            if opened { Verdict::Stop } else { Verdict::GoOn }
+        };
+        let failure = world.watched_run(&settings, look).await.unwrap().unwrap_err();
+        assert_eq!(failure.recovery, RecoveryState::Deleted, "{failure:?}");
+        assert_eq!(world.control().operation_requests(Operation::DeleteSession), 1);
+        world.assert_clean();
+        check_aftermath(&world, &failure, "nothing stored").await;
+    });
+}
+
+#[test]
+fn a_stop_saves_the_uploads_under_way() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario::append()).await;
+        let failure = world.interrupted_run(2).await;
+        let RecoveryState::Resumable { parts, rows, .. } = failure.recovery else { panic!("{failure:?}") };
+        assert!(parts >= 2, "{parts}");
+        assert_eq!(rows, parts * 10);
+        let uploaded = world.control().sessions()[0].parts.len() as u64;
+        assert_eq!(uploaded, parts, "what was uploaded is in the checkpoint");
+    });
+}

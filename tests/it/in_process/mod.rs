@@ -1,0 +1,35 @@
+//! Tests that run the library in this process, on virtual time, against the sandbox or a scripted server.
+
+mod abandoning;
+mod batches;
+mod downloads;
+mod end_of_data;
+mod error_records;
+mod fault_sweep;
+pub(crate) mod guards;
+pub(crate) mod harness;
+mod http_attempts;
+mod http_limits;
+mod interrupts;
+mod legacy_state;
+mod loading;
+mod loyalty;
+pub(crate) mod machine;
+mod machines;
+mod odd_responses;
+mod own_set;
+mod persistent_faults;
+mod prefetch;
+mod rate_headers;
+mod rate_limit;
+mod recreated_tables;
+mod resume;
+mod retry_safety;
+mod run_id;
+mod scale;
+pub(crate) mod scripted_server;
+mod side_by_side;
+mod simulation;
+mod stored_parts;
+pub(crate) mod watchdog;
+mod yotpo_behaviour;

@@ -1,0 +1,125 @@
+//! The next page is asked for as soon as its cursor can be guessed, and a wrong guess changes nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use yotpo_td::sandbox::{Operation, Service};
+use yotpo_td::yotpo::LoyaltyCheck;
+
+use crate::in_process::harness::{Scenario, World, pages};
+use crate::in_process::scripted_server::ScriptedServer;
+use crate::in_process::watchdog::on_virtual_time;
+
+/// Longest time for a request to arrive that is under way already.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_page_is_asked_for_while_nobody_takes_the_one_before() {
+    on_virtual_time(|| async {
+        let world = World::start(Scenario::append()).await;
+        let (settings, services) = (world.settings(), world.services(&world.settings()));
+        let mut pages = pages(&services, &settings, LoyaltyCheck::On);
+        for _ in 0..3 {
+            pages.next_page().await.unwrap().unwrap();
+        }
+        let asked = || {
+            let operations = world.control().operations();
+            operations.get(&(Service::Yotpo, Operation::Customers)).copied().unwrap_or_default()
+        };
+        while asked() < 4 {
+            tokio::task::yield_now().await;
+        }
+        // One page ahead and no more.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            (asked(), services.yotpo.as_ref().unwrap().counts().requests),
+            (4, 5),
+            "a token and four pages"
+        );
+        let mut rest = 0;
+        while pages.next_page().await.unwrap().is_some() {
+            rest += 1;
+        }
+        assert_eq!((rest, asked()), (7, 10));
+        assert_eq!(world.control().connections(Service::Yotpo), 1);
+    });
+}
+
+/// Cursors in the order in which they were sent.
+#[derive(Default)]
+struct Sent(Mutex<Vec<String>>, Condvar);
+
+impl Sent {
+    /// Notes a cursor; tells how often it was sent before.
+    fn note(&self, cursor: &str) -> usize {
+        let mut sent = self.0.lock().unwrap();
+        sent.push(cursor.to_owned());
+        self.1.notify_all();
+        sent.iter().filter(|other| *other == cursor).count() - 1
+    }
+
+    fn wait_for(&self, cursor: &str) {
+        let missing = |sent: &mut Vec<String>| !sent.iter().any(|other| other == cursor);
+        let (_sent, late) = self.1.wait_timeout_while(self.0.lock().unwrap(), PATIENCE, missing).unwrap();
+        assert!(!late.timed_out(), "{cursor} was not asked for");
+    }
+}
+
+#[test]
+fn a_page_that_was_asked_for_by_a_wrong_guess_is_dropped() {
+    let page = |id: &str, next: &str| {
+        format!(r#"{{"customers":[{{"id":"{id}"}}],"pagination":{{"next_page_info":{next}}}}}"#)
+    };
+    let bodies = HashMap::from([
+        (String::new(), page("1", r#""two""#)),
+        ("two".to_owned(), page("2", r#""three""#)),
+        // Its cursor stands where it cannot be guessed, so that nothing takes the place of a wrong guess.
+        (
+            "three".to_owned(),
+            r#"{"pagination":{"next_page_info":"four"},"customers":[{"id":"3"}]}"#.to_owned(),
+        ),
+        ("four".to_owned(), page("4", "null")),
+        ("wrong".to_owned(), page("of nobody", "null")),
+    ]);
+    let sent = Arc::new(Sent::default());
+    let noted = Arc::clone(&sent);
+    let yotpo = ScriptedServer::start(move |asked| {
+        if asked.line.contains("access_tokens") {
+            return (200, r#"{"access_token":"token"}"#.to_owned());
+        }
+        let cursor = asked.line.split("page_info=").nth(1).unwrap_or_default();
+        let cursor = cursor.split(['&', ' ']).next().unwrap_or_default();
+        match (cursor, noted.note(cursor)) {
+            // Damaged, with an end that looks well.
+            ("three", 0) => {
+                (200, r#"{"customers":[{"id":?}],"pagination":{"next_page_info":"wrong"}}"#.to_owned())
+            }
+            ("three", _) => {
+                noted.wait_for("wrong");
+                (200, bodies["three"].clone())
+            }
+            _ => (200, bodies[cursor].clone()),
+        }
+    });
+    on_virtual_time(async move || {
+        let world = World::start(Scenario::append()).await;
+        let settings = world.settings_with(&[("yotpo-endpoint", &yotpo.endpoint())]);
+        let mut pages = world.pages(&settings, LoyaltyCheck::On);
+        let mut customers = Vec::new();
+        while let Some(page) = pages.next_page().await.unwrap() {
+            let (rows, refused) = page.into_rows();
+            assert_eq!(refused.len(), 0);
+            customers.extend(rows.iter().map(|row| String::from_utf8_lossy(row).into_owned()));
+        }
+        assert_eq!(customers.len(), 4);
+        for (customer, id) in customers.iter().zip(1..) {
+            assert!(customer.ends_with(&format!(r#"{{"id":"{id}"}}"#)), "{customer}");
+        }
+        let mut sent = sent.0.lock().unwrap().clone();
+        sent.sort_unstable();
+        assert_eq!(sent, ["", "four", "three", "three", "two", "wrong"]);
+    });
+}

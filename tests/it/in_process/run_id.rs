@@ -1,0 +1,491 @@
+//! Runs with an id: started again, here or on a machine that knows nothing of it, they load nothing twice.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use yotpo_td::checkpoint::{RunPhase, RunState};
+use yotpo_td::exit_status::ExitStatus;
+use yotpo_td::identity::{Mode, Nonce, RunSession};
+use yotpo_td::run::decide::Ending;
+use yotpo_td::run::{Outcome, RecoveryState, RunError, RunReport};
+use yotpo_td::sandbox::{Control, Fault, FaultKind, FaultPlan, Glitch, GlitchKind, Operation};
+
+use yotpo_td::treasure_data::Change;
+
+use crate::in_process::harness::{Scenario, TABLE, Verdict, World};
+use crate::in_process::watchdog::on_virtual_time;
+use crate::program::binary::Surroundings;
+
+const ID: &[(&str, &str)] = &[("run-id", "4f1c-uuid")];
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+fn both_modes() -> [Scenario; 2] {
+    [Scenario::append(), Scenario::replace()]
+}
+
+fn half_uploaded(state: &RunState) -> bool {
+    state.phase == RunPhase::Uploading && (3..10).contains(&state.parts)
+}
+
+/// The ballot and the winner of each run, and nothing else.
+#[track_caller]
+fn assert_markers(world: &World, runs: usize) {
+    let sessions = world.control().sessions();
+    let parsed: Vec<_> =
+        sessions.iter().map(|session| (RunSession::parse(&session.name).unwrap(), session.status)).collect();
+    let ballots = parsed.iter().filter(|(session, _)| matches!(session, RunSession::Ballot(_))).count();
+    let winners = parsed
+        .iter()
+        .filter(|(session, status)| matches!(session, RunSession::Own(_)) && *status == "committed");
+    assert_eq!((ballots, winners.count(), parsed.len()), (runs, runs, 2 * runs), "{parsed:?}");
+    let tables: Vec<_> = world.control().tables().into_iter().map(|(_, table)| table).collect();
+    assert_eq!(tables, [TABLE]);
+}
+
+/// Looks at what is reported of rows that an earlier process loaded.
+#[track_caller]
+fn assert_reported(report: &RunReport, first: &RunReport) {
+    assert_eq!(report.rows, Some(100));
+    assert_eq!(report.ingestion_time, first.ingestion_time);
+    assert_eq!(report.session, first.session);
+    assert_eq!(report.job_id, first.job_id);
+    assert!(report.job_id.is_some() && report.ingestion_time.is_some());
+}
+
+/// A world whose first run was killed as soon as `when` held.
+async fn killed_at(scenario: Scenario, when: impl Fn(&Control) -> bool) -> World {
+    let world = World::start(scenario).await;
+    let look = |control: &Control| if when(control) { Verdict::Kill } else { Verdict::GoOn };
+    let result = world.watched_run(&world.settings_with(ID), look).await;
+    assert!(result.is_none(), "it was not killed: {result:?}");
+    world
+}
+
+#[test]
+fn a_run_that_is_done_is_reported_as_it_was_and_loads_nothing() {
+    for scenario in both_modes() {
+        on_virtual_time(async || {
+            let world = World::start(scenario).await;
+            let first = world.run_with(ID).await.unwrap();
+            assert_eq!((first.outcome, first.joined), (Outcome::Committed, false));
+            assert_markers(&world, 1);
+            for lost in [false, true, false] {
+                if lost {
+                    world.lose_state();
+                }
+                world.clock.advance(DAY);
+                let report = world.run_with(ID).await.unwrap();
+                assert_eq!(report.outcome, Outcome::AlreadyCommitted, "{report:?}");
+                assert!(!report.resumed);
+                assert_reported(&report, &first);
+                assert_eq!(report.yotpo.requests, 0);
+                world.assert_complete();
+                assert_markers(&world, 1);
+            }
+            assert_eq!(world.control().import_jobs(), 1);
+            assert_eq!(world.control().operation_requests(Operation::Customers), 10);
+        });
+    }
+}
+
+#[test]
+fn a_repeated_run_id_warns_that_nothing_was_loaded() {
+    for mode in ["append", "replace"] {
+        let surroundings = Surroundings::with_customers(20);
+        let arguments = ["--run-id", "nightly", "--mode", mode];
+        let first = surroundings.run(&arguments);
+        first.assert_code(0);
+        assert!(!first.stderr.contains("loaded before"), "{}", first.stderr);
+        for lost in [false, true] {
+            if lost {
+                std::fs::remove_file(surroundings.state_file()).unwrap();
+            }
+            let again = surroundings.run(&arguments);
+            again.assert_code(0);
+            let warning = again.stderr.lines().find(|line| line.contains("this run id was loaded before"));
+            let warning = warning.unwrap_or_else(|| panic!("{}", again.stderr));
+            assert!(warning.contains("WARN") && warning.contains("nightly"), "{warning}");
+            assert!(again.stdout.contains("already has the 20 rows"), "{}", again.stdout);
+        }
+        assert_eq!(surroundings.rows(), 20, "{mode}");
+    }
+}
+
+#[test]
+fn another_id_is_another_run() {
+    for scenario in both_modes() {
+        on_virtual_time(async || {
+            let world = World::start(scenario).await;
+            let first = world.run_with(ID).await.unwrap();
+            world.clock.advance(DAY);
+            let second = world.run_with(&[("run-id", "the-next-day")]).await.unwrap();
+            assert_eq!(second.outcome, Outcome::Committed);
+            assert_ne!(second.session, first.session);
+            assert_eq!(world.control().import_jobs(), 2);
+            let copies = if world.scenario.mode == Mode::Append { 2 } else { 1 };
+            assert_eq!(world.control().row_count(world.database(), TABLE), Some(100 * copies));
+            assert_markers(&world, 2);
+        });
+    }
+}
+
+#[test]
+fn the_same_id_in_another_mode_is_another_run_and_touches_nothing_of_the_first() {
+    on_virtual_time(async || {
+        let world = killed_at(Scenario::append(), |control| {
+            control.sessions().iter().any(|session| session.status == "ready")
+        })
+        .await;
+        let theirs = world.own_session();
+        world.lose_state();
+        let report = world.run_with(&[("run-id", "4f1c-uuid"), ("mode", "replace")]).await.unwrap();
+        assert_eq!((report.outcome, report.joined), (Outcome::Committed, false));
+        let left = world.control().sessions();
+        assert!(left.iter().any(|session| session.name == theirs && session.status == "ready"), "{left:?}");
+        assert_eq!(world.control().row_count(world.database(), TABLE), Some(100));
+        assert_eq!(world.verification().missing, 0);
+    });
+}
+
+fn decided(control: &Control) -> bool {
+    control.sessions().iter().any(|session| {
+        session.name.contains("_r00_") || (session.name.contains("_a00_") && session.upload_frozen)
+    })
+}
+
+fn committing(control: &Control) -> bool {
+    control.sessions().iter().any(|session| session.status == "committing")
+}
+
+#[test]
+fn an_attempt_without_state_joins_the_winner_and_loads_nothing_twice() {
+    for mut scenario in both_modes() {
+        scenario.sandbox.commit_duration = Duration::from_secs(30);
+        for (what, reached) in [("decided", decided as fn(&Control) -> bool), ("committing", committing)] {
+            let scenario = scenario.clone();
+            on_virtual_time(async move || {
+                let world = killed_at(scenario, reached).await;
+                let theirs = world.saved().unwrap().set.unwrap();
+                world.lose_state();
+                world.clock.advance(DAY);
+                let report = world.run_with(ID).await.unwrap();
+                assert!(report.joined && !report.resumed, "{what}: {report:?}");
+                assert_eq!(report.rows, Some(100), "{what}");
+                assert_eq!(report.ingestion_time, Some(theirs.nonce.time()), "{what}");
+                assert_eq!(report.yotpo.requests, 0, "{what}");
+                assert_eq!(world.control().import_jobs(), 1, "{what}");
+                assert_eq!(world.control().operation_requests(Operation::Customers), 10, "{what}");
+                world.assert_complete();
+                assert_markers(&world, 1);
+            });
+        }
+    }
+}
+
+#[test]
+fn an_undecided_attempt_of_a_lost_machine_is_left_alone_and_loaded_anew() {
+    let ready = |state: &RunState| state.phase == RunPhase::Loading;
+    for scenario in both_modes() {
+        for wanted in [half_uploaded as fn(&RunState) -> bool, ready] {
+            let scenario = scenario.clone();
+            on_virtual_time(async move || {
+                let world = World::killed_when(&scenario, ID, wanted).await;
+                let theirs = world.own_session();
+                world.lose_state();
+                world.clock.advance(DAY);
+                let report = world.run_with(ID).await.unwrap();
+                assert_eq!(
+                    (report.outcome, report.joined, report.resumed),
+                    (Outcome::Committed, false, false)
+                );
+                assert_ne!(report.session.as_ref(), Some(&theirs));
+                world.assert_complete();
+                // It may live, so its session stays. Its temporary table is older than the one that was published, and must
+                // never be renamed over it.
+                let left = world.control().sessions();
+                let older = left.iter().find(|session| session.name == theirs).unwrap();
+                assert_eq!((older.status, older.is_valid), ("uploading", scenario.mode == Mode::Append));
+                assert_eq!(left.len(), 3);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_run_whose_load_failed_is_loaded_by_a_machine_that_knows_nothing_of_it() {
+    for scenario in both_modes() {
+        for lost in [false, true] {
+            let scenario = scenario.clone();
+            on_virtual_time(async move || {
+                let world = World::start(scenario).await;
+                let fault = Fault::on(Operation::PerformSession, 1, FaultKind::FailImport);
+                world.control().set_faults(FaultPlan { faults: vec![fault] });
+                let failure = world.run_with(ID).await.unwrap_err();
+                assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed);
+                assert!(failure.is_shared);
+                if lost {
+                    world.lose_state();
+                }
+                let report = world.run_with(ID).await.unwrap();
+                assert_eq!(report.resumed, !lost);
+                let pages = if lost { 20 } else { 10 };
+                assert_eq!(world.control().operation_requests(Operation::Customers), pages);
+                world.assert_complete();
+            });
+        }
+    }
+}
+
+#[test]
+fn a_run_id_that_is_too_old_is_refused_whether_the_state_is_there_or_not() {
+    for scenario in both_modes() {
+        for (lost, flags, wait) in [
+            (false, vec![], 5 * DAY),
+            (true, vec![], 5 * DAY),
+            (false, vec![("run-lifetime", "1h")], Duration::from_secs(3_600)),
+            (true, vec![("run-lifetime", "1h")], Duration::from_secs(3_600)),
+        ] {
+            let scenario = scenario.clone();
+            on_virtual_time(async move || {
+                let complete = |state: &RunState| state.phase == RunPhase::Loading;
+                let flags = [ID, &flags].concat();
+                let world = World::killed_when(&scenario, &flags, complete).await;
+                if lost {
+                    world.lose_state();
+                }
+                world.clock.advance(wait + Duration::from_secs(1));
+                let failure = world.run_with(&flags).await.unwrap_err();
+                assert!(
+                    matches!(failure.error, RunError::Ended { ending: Ending::RunTooOld, .. }),
+                    "{failure:?}"
+                );
+                assert_eq!(failure.error.diagnosis().status, ExitStatus::NeedsAttention);
+                assert!(failure.error.diagnosis().hint.unwrap().contains("new --run-id"));
+                world.assert_untouched();
+                let left = world.control().sessions();
+                assert_eq!(left.len(), 1, "nothing was begun: {left:?}");
+                let other = [("run-id", "another")];
+                world.run_with(&other).await.unwrap();
+                world.assert_complete();
+            });
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_young_enough_is_still_resumed() {
+    for scenario in both_modes() {
+        on_virtual_time(async move || {
+            let complete = |state: &RunState| state.phase == RunPhase::Loading;
+            let world = World::killed_when(&scenario, ID, complete).await;
+            world.clock.advance(Duration::from_secs(5 * 86_400 - 1));
+            assert!(world.run_with(ID).await.unwrap().resumed);
+            world.assert_complete();
+            assert_markers(&world, 1);
+        });
+    }
+}
+
+#[test]
+fn a_run_that_a_newer_one_replaced_says_so_and_changes_nothing() {
+    for lost in [false, true] {
+        on_virtual_time(async move || {
+            let world = World::start(Scenario::replace()).await;
+            world.run_with(ID).await.unwrap();
+            world.clock.advance(DAY);
+            let newer = world.run_with(&[("run-id", "the-next-day")]).await.unwrap();
+            if lost {
+                world.lose_state();
+            }
+            let failure = world.run_with(ID).await.unwrap_err();
+            assert!(
+                matches!(failure.error, RunError::Ended { ending: Ending::Superseded, .. }),
+                "{failure:?}"
+            );
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::AlreadyRunning);
+            assert_eq!(failure.recovery, RecoveryState::Unknown);
+            let time = i64::try_from(newer.ingestion_time.unwrap()).unwrap();
+            let table = world.control().verify_table(world.database(), TABLE, time..=time).unwrap();
+            assert!(table.is_exact(), "{table:?}");
+            assert_eq!(world.control().import_jobs(), 2);
+        });
+    }
+}
+
+#[test]
+fn a_paused_run_does_not_put_its_rows_over_those_of_a_newer_one() {
+    on_virtual_time(async || {
+        // Between its commit and its rename.
+        let world = killed_at(Scenario::replace(), |control| {
+            control.sessions().iter().any(|session| session.status == "committed")
+        })
+        .await;
+        let paused = world.saved().unwrap();
+        assert_eq!(world.control().row_count(world.database(), TABLE), Some(7));
+        world.lose_state();
+        world.clock.advance(DAY);
+        let newer = world.run_with(&[("run-id", "the-next-day")]).await.unwrap();
+        world.store().save_run(&paused).unwrap();
+        let failure = world.run_with(ID).await.unwrap_err();
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::AlreadyRunning, "{failure:?}");
+        let time = i64::try_from(newer.ingestion_time.unwrap()).unwrap();
+        let table = world.control().verify_table(world.database(), TABLE, time..=time).unwrap();
+        assert!(table.is_exact(), "{table:?}");
+    });
+}
+
+#[test]
+fn the_marker_stays_for_eight_days() {
+    for scenario in both_modes() {
+        on_virtual_time(async || {
+            let world = World::start(scenario).await;
+            let first = world.run_with(ID).await.unwrap();
+            let winner = first.session.unwrap();
+            world.clock.advance(7 * DAY + DAY / 2);
+            world.run_with(&[("run-id", "second")]).await.unwrap();
+            assert!(world.leftovers().contains(&winner));
+            world.clock.advance(DAY);
+            world.run_with(&[("run-id", "third")]).await.unwrap();
+            assert!(!world.leftovers().contains(&winner), "{:?}", world.leftovers());
+            assert_markers(&world, 2);
+        });
+    }
+}
+
+#[test]
+fn a_run_removes_a_hundred_sessions_of_old_runs_at_most() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario::append()).await;
+        let winner = world.run_with(ID).await.unwrap().session.unwrap();
+        let Some(RunSession::Own(own)) = RunSession::parse(&winner) else { panic!("{winner}") };
+        world.clock.advance(9 * DAY);
+        let client = world.services(&world.settings()).treasure_data;
+        let (database, table) = (world.database().parse().unwrap(), TABLE.parse().unwrap());
+        for attempt in 1..=104 {
+            let nonce = Nonce::new(own.nonce.time(), attempt).unwrap().to_string();
+            let name = winner.replace(&own.nonce.to_string(), &nonce).parse().unwrap();
+            let created = client.create_session(&mut client.series(), &name, &database, &table).await;
+            assert_eq!(created.unwrap(), Change::Done);
+        }
+        let old = || {
+            let sessions = world.control().sessions().into_iter();
+            sessions.filter(|session| session.name.contains(&own.nonce.time().to_string())).count()
+        };
+        assert_eq!(old(), 105);
+        world.run_with(&[("run-id", "second")]).await.unwrap();
+        assert_eq!(old(), 5);
+        world.run_with(&[("run-id", "third")]).await.unwrap();
+        assert_eq!(old(), 0);
+    });
+}
+
+#[test]
+fn a_live_attempt_of_another_machine_is_not_touched() {
+    for scenario in both_modes() {
+        on_virtual_time(async || {
+            let world = World::start(scenario).await;
+            // Another machine, in the middle of its run: its state is elsewhere.
+            world.interrupted_run(3).await;
+            let sessions = world.control().sessions();
+            world.lose_state();
+            let report = world.run().await.unwrap();
+            assert!(!report.resumed);
+            world.assert_complete();
+            assert_eq!(world.control().sessions().len(), sessions.len());
+            assert_eq!(world.control().sessions()[0].name, sessions[0].name);
+            if world.scenario.mode == Mode::Append {
+                assert_eq!(world.control().sessions(), sessions);
+            }
+        });
+    }
+}
+
+#[test]
+fn the_temporary_table_of_an_older_run_is_removed_before_the_rename() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario::replace()).await;
+        world.interrupted_run(3).await;
+        assert!(world.control().remove_session(&world.own_session()));
+        world.lose_state();
+        world.clock.advance(Duration::from_secs(1));
+        world.run().await.unwrap();
+        world.assert_complete();
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_table_that_only_looks_like_ours_is_left_alone() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario::replace()).await;
+        let fingerprint = world.settings().load.target.fingerprint();
+        let names = [
+            "yotpo_td_somebody".to_owned(),
+            "yotpo_td_tmp_somebody".to_owned(),
+            format!("yotpo_td_v1_{fingerprint}_y_somebody"),
+        ];
+        for name in &names {
+            world.control().create_table(world.database(), name);
+        }
+        world.run().await.unwrap();
+        world.assert_complete();
+        let mut left = world.leftovers();
+        left.sort();
+        assert_eq!(left, names);
+    });
+}
+
+/// Runs `work` with its log at WARN in a file; gives what is in it.
+async fn logged(work: impl Future<Output = ()>) -> String {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::sync::Mutex::new(log.reopen().unwrap()))
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    work.await;
+    std::fs::read_to_string(log.path()).unwrap()
+}
+
+#[test]
+fn an_attempt_that_joins_says_which_of_its_own_limits_the_rows_would_not_have_passed() {
+    for (allowed, warns) in [("0", true), ("1", false)] {
+        let mut scenario = Scenario::append().flag("max-error-records", "1");
+        let kind = GlitchKind::NumberAmongCustomers;
+        scenario.sandbox.yotpo.glitch = Some(Glitch { page: NonZeroU64::MIN, times: u32::MAX, kind });
+        on_virtual_time(async move || {
+            let world = killed_at(scenario, decided).await;
+            world.lose_state();
+            let log = logged(async {
+                let report = world.run_with(&[ID[0], ("max-error-records", allowed)]).await.unwrap();
+                assert!(report.joined && report.error_records == 1, "{report:?}");
+            });
+            let log = log.await;
+            assert_eq!(log.contains("left out more records than this one allows"), warns, "{allowed}: {log}");
+        });
+    }
+}
+
+#[test]
+fn an_account_that_holds_many_sessions_is_told_once() {
+    for (sessions, times) in [(1_499, 0), (1_500, 1)] {
+        on_virtual_time(async move || {
+            let world = World::start(Scenario::append()).await;
+            assert!(world.control().create_table(world.database(), TABLE));
+            let client = world.services(&world.settings()).treasure_data;
+            let (database, table) = (world.database().parse().unwrap(), TABLE.parse().unwrap());
+            for number in 0..sessions {
+                let name = format!("somebody_else_{number}").parse().unwrap();
+                let mut series = client.series();
+                let change = client.create_session(&mut series, &name, &database, &table).await.unwrap();
+                assert_eq!(change, Change::Done, "{number}");
+            }
+            let log = logged(async {
+                world.run().await.unwrap();
+            });
+            let log = log.await;
+            assert_eq!(log.matches("many bulk import sessions").count(), times, "{sessions}: {log}");
+        });
+    }
+}

@@ -1,0 +1,369 @@
+//! The real program, started against a sandbox of its own.
+//!
+//! Owns starting, watching and ending processes, and the folders and look-alikes around them. Nothing here knows what
+//! a test is about. Waiting is looking again and again at a condition, with a deadline and a message.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use yotpo_td::checkpoint::{RunState, StateStore};
+use yotpo_td::clock::Clock;
+use yotpo_td::sandbox::{
+    Control, Fault, FaultKind, FaultPlan, FaultTarget, Operation, Sandbox, SandboxSettings, Service,
+    Verification,
+};
+
+use crate::tls_relay::{Authority, Delays, TlsRelay};
+
+/// The program, as cargo built it for the tests.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_yotpo-td");
+/// The database and table that runs load unless a test says otherwise.
+pub(crate) const DATABASE: &str = "yotpo";
+pub(crate) const TABLE: &str = "yotpo_customers";
+/// Longest wait for anything; far beyond what a loaded machine needs.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+/// Time between two looks at a condition.
+const LOOK_AGAIN: Duration = Duration::from_millis(3);
+
+/// The program with an empty environment. Where coverage is measured, it still knows where to write to.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().stdin(Stdio::null());
+    if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
+        command.env("LLVM_PROFILE_FILE", profile);
+    }
+    command
+}
+
+/// Looks at `condition` until it holds.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let clock = Clock::machine();
+    while !condition() {
+        assert!(clock.now() < DEADLINE, "waited {DEADLINE:?} in vain until {what}");
+        pause();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "between two looks at another process, which no clock of ours moves"
+)]
+fn pause() {
+    std::thread::sleep(LOOK_AGAIN);
+}
+
+/// Both look-alikes, and folders for the program to work in.
+pub(crate) struct Surroundings {
+    sandbox: Sandbox,
+    folder: TempDir,
+    started: Duration,
+    runtime: Runtime,
+}
+
+impl Surroundings {
+    /// A sandbox without a rate limit.
+    pub(crate) fn new(settings: SandboxSettings) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let settings = SandboxSettings { requests_per_second: None, ..settings };
+        let sandbox = runtime.block_on(Sandbox::start(settings)).unwrap();
+        let started = Clock::machine().unix_time();
+        Self { sandbox, folder: tempfile::tempdir().unwrap(), started, runtime }
+    }
+
+    /// A sandbox whose store has so many customers.
+    pub(crate) fn with_customers(customers: u64) -> Self {
+        Self::new(SandboxSettings { customers, ..SandboxSettings::default() })
+    }
+
+    /// TLS in front of one of the look-alikes, with a certificate of `authority`.
+    pub(crate) fn relay(&self, service: Service, authority: &Authority) -> TlsRelay {
+        self.relay_over(service, authority, Delays::default())
+    }
+
+    /// The same, over a line that is long, or before a slow server.
+    pub(crate) fn relay_over(&self, service: Service, authority: &Authority, delays: Delays) -> TlsRelay {
+        let endpoint = match service {
+            Service::Yotpo => self.sandbox.yotpo_endpoint(),
+            Service::TreasureData => self.sandbox.treasure_data_endpoint(),
+        };
+        let clock = Clock::machine();
+        self.runtime.block_on(TlsRelay::start(&endpoint, authority, delays, &clock))
+    }
+
+    /// What happens inside the look-alikes.
+    pub(crate) fn control(&self) -> &Control {
+        self.sandbox.control()
+    }
+
+    /// A folder of the test's own, which goes away with it.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// Where the program keeps state and lock.
+    pub(crate) fn state_folder(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// What leads the program here: pages of 5, a part for each two pages, no waiting.
+    pub(crate) fn environment(&self) -> BTreeMap<&'static str, String> {
+        let credentials = self.sandbox.credentials();
+        BTreeMap::from([
+            ("YOTPO_TD_YOTPO_ENDPOINT", self.sandbox.yotpo_endpoint()),
+            ("TD_API_SERVER", self.sandbox.treasure_data_endpoint()),
+            ("YOTPO_CLIENT_SECRET", credentials.client_secret.clone()),
+            ("YOTPO_STORE_ID", credentials.store_id.clone()),
+            ("TD_API_KEY", credentials.api_key.clone()),
+            ("TD_DATABASE", DATABASE.to_owned()),
+            ("YOTPO_TD_STATE_DIR", self.state_folder().to_str().unwrap().to_owned()),
+            ("YOTPO_TD_RETRY_BASE_DELAY", "1ms".to_owned()),
+            ("YOTPO_TD_MAX_RETRIES", "2".to_owned()),
+            ("YOTPO_TD_POLL_INTERVAL", "5ms".to_owned()),
+            ("YOTPO_TD_REQUESTS_PER_SECOND", "1000000".to_owned()),
+            ("YOTPO_TD_PAGE_SIZE", "5".to_owned()),
+            ("YOTPO_TD_BATCH_SIZE", "10".to_owned()),
+        ])
+    }
+
+    /// `yotpo-td sync` with these further arguments.
+    pub(crate) fn sync(&self, arguments: &[&str]) -> Command {
+        let mut command = program();
+        command.arg("sync").args(arguments).envs(self.environment());
+        command
+    }
+
+    /// Runs `yotpo-td sync` to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        Running::start(self.sync(arguments)).finish()
+    }
+
+    /// Makes the n-th request to a service end as `kind` says.
+    pub(crate) fn fault_on_request(&self, service: Service, nth: u64, kind: FaultKind) {
+        let target = FaultTarget::Request(nth);
+        self.control().set_faults(FaultPlan { faults: vec![Fault { service, target, kind }] });
+    }
+
+    /// Makes the n-th request of an operation end as `kind` says.
+    pub(crate) fn fault_on(&self, operation: Operation, nth: u64, kind: FaultKind) {
+        self.control().set_faults(FaultPlan { faults: vec![Fault::on(operation, nth, kind)] });
+    }
+
+    /// Makes every request of an operation end as `kind` says.
+    pub(crate) fn fault_on_every(&self, operation: Operation, kind: FaultKind) {
+        let service = operation.service().unwrap();
+        let target = FaultTarget::EveryOf(operation);
+        self.control().set_faults(FaultPlan { faults: vec![Fault { service, target, kind }] });
+    }
+
+    /// Makes the n-th request for a page, and every later one, end as `kind` says.
+    pub(crate) fn fault_from_page(&self, nth: u64, kind: &FaultKind) {
+        let faults = (nth..nth + 100).map(|nth| Fault::on(Operation::Customers, nth, kind.clone())).collect();
+        self.control().set_faults(FaultPlan { faults });
+    }
+
+    /// Lets everything go well from now on.
+    pub(crate) fn end_faults(&self) {
+        self.control().set_faults(FaultPlan::none());
+    }
+
+    /// Waits until a request was hit by a fault.
+    pub(crate) fn wait_for_fault(&self) {
+        wait_until("a fault was applied", || self.control().applied_faults() > 0);
+    }
+
+    /// The saved, unfinished run.
+    pub(crate) fn saved_run(&self) -> Option<RunState> {
+        let stores = StateStore::all(&self.state_folder()).unwrap();
+        stores.first().and_then(|store| store.run().unwrap())
+    }
+
+    /// The one state file.
+    pub(crate) fn state_file(&self) -> PathBuf {
+        let stores = StateStore::all(&self.state_folder()).unwrap();
+        stores.first().unwrap().path().to_owned()
+    }
+
+    /// Compares the table with the store; none when there is no table.
+    pub(crate) fn verification(&self) -> Option<Verification> {
+        self.control().row_count(DATABASE, TABLE)?;
+        let times = self.started.as_secs()..=Clock::machine().unix_time().as_secs();
+        let times = i64::try_from(*times.start()).unwrap()..=i64::try_from(*times.end()).unwrap();
+        Some(self.control().verify_table(DATABASE, TABLE, times).unwrap())
+    }
+
+    /// Rows in the table.
+    pub(crate) fn rows(&self) -> u64 {
+        self.control().row_count(DATABASE, TABLE).unwrap_or(0)
+    }
+
+    /// The table holds exactly the store's customers.
+    #[track_caller]
+    pub(crate) fn assert_exact(&self) {
+        let found = self.verification().expect("the table exists");
+        assert!(found.is_exact(), "{found:?}");
+    }
+
+    /// The table holds exactly the store's customers, and nothing else is left in Treasure Data.
+    #[track_caller]
+    pub(crate) fn assert_exact_and_clean(&self) {
+        self.assert_exact();
+        assert_eq!(self.control().sessions(), [], "sessions are left");
+        assert_eq!(self.control().tables(), [(DATABASE.to_owned(), TABLE.to_owned())], "tables are left");
+    }
+}
+
+/// A program under way. It is killed when a test ends without it.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Gathered,
+    stderr: Gathered,
+}
+
+/// What a stream said so far.
+#[derive(Default)]
+struct Gathered {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// A program that ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Running {
+    /// Starts a program and reads both its streams.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = Gathered::from(child.stdout.take().unwrap());
+        let stderr = Gathered::from(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// Watches a child whose streams are the test's own business.
+    pub(crate) fn of_child(child: Child) -> Self {
+        Self { child, stdout: Gathered::default(), stderr: Gathered::default() }
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until stderr says `text`.
+    pub(crate) fn wait_for_stderr(&self, text: &str) {
+        wait_until(&format!("stderr says {text:?}"), || self.stderr.text().contains(text));
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Whether it ended, without waiting.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn finish(mut self) -> Finished {
+        wait_until("the program ends", || self.child.try_wait().unwrap().is_some());
+        let status = self.child.wait().unwrap();
+        Finished { status, stdout: self.stdout.whole(), stderr: self.stderr.whole() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has usually ended by now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Gathered {
+    fn from(mut stream: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let gathered = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 8 * 1024];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                gathered.lock().unwrap().extend_from_slice(&buffer[..count]);
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+    }
+
+    fn whole(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        self.text()
+    }
+}
+
+impl Finished {
+    /// The exit code; fails when a signal killed it.
+    #[track_caller]
+    pub(crate) fn code(&self) -> i32 {
+        self.status.code().unwrap_or_else(|| panic!("{:?}, stderr:\n{}", self.status, self.stderr))
+    }
+
+    /// It ended with this code.
+    #[track_caller]
+    pub(crate) fn assert_code(&self, code: i32) {
+        assert_eq!(self.code(), code, "stderr:\n{}", self.stderr);
+    }
+
+    /// The last line on stderr.
+    #[track_caller]
+    pub(crate) fn last_line(&self) -> &str {
+        self.stderr.lines().last().expect("stderr says something")
+    }
+
+    /// The closing words: everything from the line on that begins with "error:".
+    #[track_caller]
+    pub(crate) fn closing(&self) -> String {
+        let lines: Vec<&str> = self.stderr.lines().skip_while(|line| !line.starts_with("error:")).collect();
+        assert!(!lines.is_empty(), "no closing words in:\n{}", self.stderr);
+        lines.join("\n")
+    }
+}
+
+/// Everything in a folder, whatever it is called: paths and contents.
+pub(crate) fn files_below(folder: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return found };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else {
+            found.push((path.clone(), fs::read(&path).unwrap()));
+        }
+    }
+    found
+}

@@ -1,0 +1,52 @@
+//! What the program says, made comparable between runs and machines.
+
+use crate::program::binary::Finished;
+
+/// Compares with a snapshot whose changing parts (addresses, folders, ids, times, sizes) have names.
+macro_rules! assert_words {
+    ($name:expr, $text:expr) => {
+        $crate::program::closing_words::with_filters(|| insta::assert_snapshot!($name, $text))
+    };
+}
+pub(crate) use assert_words;
+
+/// Runs `check` with names in the place of what changes from run to run.
+pub(crate) fn with_filters(check: impl FnOnce()) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    for (pattern, name) in [
+        (r"(/private)?(/[\w.-]+)+/\.tmp\w+", "[folder]"),
+        (r"127\.0\.0\.1:\d{5}", "[address]"),
+        (r"yotpo_td_v1_[0-9a-f]{16}_[st](_[0-9a-z]+)+_\d{8}T\d{6}Z-[0-9a-f]{8}", "[session]"),
+        (r"\d{8}T\d{6}Z-[0-9a-f]{8}", "[run]"),
+        (r"(\w+\.\w+)\.[0-9a-f]{8}\.(state|lock|damaged)", "$1.[fingerprint].$2"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
+        (r"process \d+", "process [pid]"),
+        (r"(ingestion time +|rows with time |WHERE time = )\d{10}", "$1[time]"),
+        (r"(?m)^(duration +).*", "$1[duration]"),
+        (r"(?m)^(peak memory +).*", "$1[size]"),
+        (r"(parts +\d+), .* uploaded, .* of rows", "$1, [size] uploaded, [size] of rows"),
+        (r"(load job +|load job |job:show )\d{3,}", "$1[job]"),
+        // How often is looked at a load job depends on the machine.
+        (r"\d+ to Treasure Data", "[count] to Treasure Data"),
+        (r"\(os error \d+\)", "(os error [number])"),
+        (r"src/[\w/]+\.rs:\d+:\d+", "[place]"),
+    ] {
+        settings.add_filter(pattern, name);
+    }
+    settings.bind(check);
+}
+
+/// Exit code, stdout and closing words.
+#[track_caller]
+pub(crate) fn told(end: &Finished) -> String {
+    format!("exit code {}\n--- stdout\n{}--- closing words\n{}", end.code(), end.stdout, end.closing())
+}
+
+/// The command that the last line names; it must be the last words of all.
+#[track_caller]
+pub(crate) fn next_command(end: &Finished) -> String {
+    let line = end.last_line();
+    assert!(line.starts_with("saved: "), "{line}");
+    line.split_once("; to go on: ").unwrap_or_else(|| panic!("no command in {line}")).1.to_owned()
+}

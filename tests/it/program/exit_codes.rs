@@ -1,0 +1,572 @@
+//! Every exit code through the real program, with its closing words: what happened, why, what to do, and last what was
+//! saved and the exact command that goes on. The rest of 2 is in `cli_settings`, 130 and 143 in `signals`.
+
+use std::fs;
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+use yotpo_td::exit_status::ExitStatus;
+use yotpo_td::sandbox::{
+    CursorMemory, FaultKind, FiltersBesideCursor, KeyKind, Operation, SandboxSettings, YotpoBehaviour,
+};
+
+use crate::program::binary::{
+    DATABASE, Finished, PROGRAM, Running, Surroundings, TABLE, program, wait_until,
+};
+use crate::program::closing_words::{assert_words, next_command, told};
+
+/// An address at which nobody listens.
+fn nobody_listens() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+fn run_with(surroundings: &Surroundings, variables: &[(&str, &str)]) -> Finished {
+    let mut command = surroundings.sync(&[]);
+    command.envs(variables.iter().copied());
+    Running::start(command).finish()
+}
+
+/// Types the command of the last line into a shell that finds the program.
+#[track_caller]
+fn go_on(surroundings: &Surroundings, end: &Finished) -> Finished {
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.env_clear().envs(surroundings.environment()).arg("-c").arg(next_command(end));
+    shell.env("PATH", std::path::Path::new(PROGRAM).parent().unwrap());
+    Running::start(shell).finish()
+}
+
+#[test]
+fn code_0_everything_is_loaded_and_committed() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = surroundings.run(&[]);
+    end.assert_code(0);
+    surroundings.assert_exact_and_clean();
+    assert_words!("code_0_loaded", &end.stdout);
+}
+
+#[test]
+fn code_0_no_customers_and_nothing_is_made() {
+    let surroundings = Surroundings::with_customers(0);
+    let end = surroundings.run(&[]);
+    end.assert_code(0);
+    assert_eq!(surroundings.control().tables(), []);
+    assert_words!("code_0_nothing_to_load", &end.stdout);
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
+fn code_1_a_panic_ends_with_what_was_saved_and_the_run_can_be_gone_on_with() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("YOTPO_TD_FAILPOINT", "after save:3:panic")]);
+    end.assert_code(1);
+    assert_words!("code_1_panic", told(&end));
+    go_on(&surroundings, &end).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn code_3_yotpo_refuses_the_secret() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("YOTPO_CLIENT_SECRET", "another-secret")]);
+    end.assert_code(3);
+    assert_words!("code_3_secret", told(&end));
+}
+
+#[test]
+fn code_3_yotpo_does_not_know_the_store() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("YOTPO_STORE_ID", "another-store")]);
+    end.assert_code(3);
+    assert_words!("code_3_store", told(&end));
+}
+
+#[test]
+fn code_3_treasure_data_refuses_the_key() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("TD_API_KEY", "1/0000000000000000000000000000000000000000")]);
+    end.assert_code(3);
+    assert_words!("code_3_key", told(&end));
+}
+
+#[test]
+fn code_4_yotpo_is_not_there() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("YOTPO_TD_YOTPO_ENDPOINT", &nobody_listens())]);
+    end.assert_code(4);
+    assert_words!("code_4_not_there", told(&end));
+}
+
+#[test]
+fn code_4_yotpo_fails_halfway_and_the_named_command_goes_on() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    let end = surroundings.run(&["--upload-workers", "1", "--batch-size", "5"]);
+    end.assert_code(4);
+    assert_words!("code_4_halfway", told(&end));
+    let fetched = surroundings.control().page_fetches();
+    assert_eq!(surroundings.saved_run().unwrap().position.page(), 5, "what was fetched is stored");
+    surroundings.end_faults();
+    go_on(&surroundings, &end).assert_code(0);
+    surroundings.assert_exact_and_clean();
+    for (page, before) in fetched {
+        assert_eq!(surroundings.control().page_fetches()[&page], before, "page {page} was fetched again");
+    }
+}
+
+#[test]
+fn code_5_treasure_data_is_not_there() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("TD_API_SERVER", &nobody_listens())]);
+    end.assert_code(5);
+    assert_words!("code_5_not_there", told(&end));
+}
+
+#[test]
+fn code_2_there_is_no_such_database() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with(&surroundings, &[("TD_DATABASE", "another")]);
+    end.assert_code(2);
+    assert_words!("code_2_database", told(&end));
+}
+
+#[test]
+fn code_3_the_table_is_missing_and_the_key_may_not_create_it() {
+    let settings =
+        SandboxSettings { customers: 60, key_kind: KeyKind::WriteOnly, ..SandboxSettings::default() };
+    let surroundings = Surroundings::new(settings);
+    let end = surroundings.run(&[]);
+    end.assert_code(3);
+    assert_words!("code_3_table", told(&end));
+    assert_eq!(surroundings.control().sessions(), []);
+    surroundings.control().create_table(DATABASE, TABLE);
+    surroundings.run(&[]).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn code_5_what_is_refused_permanently_is_not_run_again() {
+    for (status, hint) in [
+        (413, "use a smaller --part-size"),
+        (402, "the account's plan does not allow it"),
+        (400, "running it again will not help"),
+    ] {
+        let surroundings = Surroundings::with_customers(60);
+        surroundings.fault_on_every(Operation::UploadPart, FaultKind::Status(status, None));
+        let end = surroundings.run(&[]);
+        end.assert_code(5);
+        assert!(end.closing().contains(hint), "{}", end.closing());
+        let words = end.closing().to_lowercase();
+        assert!(!words.contains("; run it again") && !words.contains("to go on: "), "{words}");
+        assert!(words.contains("code: treasure_data_request_refused (exit code 5)\n"), "{words}");
+        surroundings.end_faults();
+        surroundings.run(&[]).assert_code(0);
+        surroundings.assert_exact_and_clean();
+    }
+}
+
+#[test]
+fn code_5_parts_are_not_taken() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on_every(Operation::UploadPart, FaultKind::Status(500, None));
+    let end = surroundings.run(&[]);
+    end.assert_code(5);
+    assert_eq!(surroundings.control().sessions(), [], "nothing was worth keeping");
+    assert_words!("code_5_upload", told(&end));
+}
+
+#[test]
+fn code_5_the_load_job_fails_and_the_named_command_goes_on() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on_every(Operation::PerformSession, FaultKind::FailImport);
+    let end = surroundings.run(&["--mode", "replace"]);
+    end.assert_code(5);
+    assert_words!("code_5_load_job", told(&end));
+    surroundings.end_faults();
+    go_on(&surroundings, &end).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn code_6_the_state_folder_cannot_be_made() {
+    let surroundings = Surroundings::with_customers(60);
+    fs::write(surroundings.state_folder(), "a file").unwrap();
+    let end = surroundings.run(&[]);
+    end.assert_code(6);
+    assert_eq!(surroundings.control().operations().len(), 0, "nothing was asked for");
+    assert_words!("code_6_folder", told(&end));
+}
+
+#[test]
+fn code_6_a_symbolic_link_is_never_followed() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    surroundings.run(&["--batch-size", "5"]).assert_code(4);
+    surroundings.end_faults();
+    let state = surroundings.state_file();
+    let elsewhere = surroundings.folder().join("elsewhere");
+    fs::rename(&state, &elsewhere).unwrap();
+    let before = fs::read(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &state).unwrap();
+    let end = surroundings.run(&[]);
+    end.assert_code(6);
+    assert_eq!(fs::read(&elsewhere).unwrap(), before);
+    assert_eq!(surroundings.rows(), 0);
+    assert_words!("code_6_symbolic_link", told(&end));
+}
+
+/// Puts `spoil` to the state or lock file of an interrupted run; the next one refuses it before anything is sent.
+fn refuses_a_spoiled_file(extension: &str, spoil: impl Fn(&std::path::Path)) -> Finished {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    surroundings.run(&["--batch-size", "5"]).assert_code(4);
+    surroundings.end_faults();
+    let before = surroundings.control().operations();
+    spoil(&surroundings.state_file().with_extension(extension));
+    let end = surroundings.run(&[]);
+    end.assert_code(6);
+    assert_eq!(surroundings.control().operations(), before, "nothing was asked for");
+    end
+}
+
+fn make_fifo(path: &std::path::Path) {
+    fs::remove_file(path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+fn set_mode(path: &std::path::Path, mode: u32) {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn code_6_a_fifo_in_place_of_the_state_or_the_lock_is_refused() {
+    let state = refuses_a_spoiled_file("state", make_fifo);
+    assert_words!("code_6_fifo_state", told(&state));
+    let lock = refuses_a_spoiled_file("lock", make_fifo);
+    assert_words!("code_6_fifo_lock", told(&lock));
+}
+
+#[test]
+fn code_6_files_that_everybody_can_write_are_refused() {
+    for extension in ["state", "lock"] {
+        let end = refuses_a_spoiled_file(extension, |path| set_mode(path, 0o666));
+        let told = end.closing();
+        assert!(told.contains("every user can write to ") && told.contains(": run `chmod 600 "), "{told}");
+    }
+    let end = refuses_a_spoiled_file("state", |path| set_mode(path.parent().unwrap(), 0o777));
+    assert_words!("code_6_folder_of_everybody", told(&end));
+}
+
+#[test]
+fn code_6_files_of_another_user_are_refused() {
+    if !rustix::process::geteuid().is_root() {
+        // The decision is tested in `checkpoint::permissions` for everybody.
+        println!("skipped: only root can give files away");
+        return;
+    }
+    let give_away = |path: &std::path::Path| std::os::unix::fs::chown(path, Some(1001), None).unwrap();
+    assert_words!("code_6_other_owner", told(&refuses_a_spoiled_file("state", give_away)));
+    for (extension, up) in [("lock", 0), ("state", 1)] {
+        let end = refuses_a_spoiled_file(extension, |path| give_away(path.ancestors().nth(up).unwrap()));
+        let told = end.closing();
+        assert!(
+            told.contains(" belongs to user 1001, but this process runs as user 0: run `chown 0 "),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn files_that_the_group_can_write_are_set_back_and_the_run_resumes() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    surroundings.run(&["--batch-size", "5"]).assert_code(4);
+    surroundings.end_faults();
+    let lock = surroundings.state_file().with_extension("lock");
+    set_mode(&surroundings.state_file(), 0o660);
+    set_mode(&lock, 0o664);
+    let end = surroundings.run(&[]);
+    end.assert_code(0);
+    assert!(end.stdout.contains("(resumed)"), "{}", end.stdout);
+    let warnings: Vec<_> = end
+        .stderr
+        .lines()
+        .filter(|line| line.contains("permissions were too wide and are restricted"))
+        .collect();
+    assert!(warnings.iter().all(|line| line.contains("WARN")), "{warnings:?}");
+    for (name, before) in [(".state", "0660"), (".lock", "0664")] {
+        let named = |line: &&&str| line.contains(name) && line.contains(before);
+        assert_eq!(warnings.iter().filter(named).count(), 1, "{name} in {warnings:?}");
+    }
+    for path in [surroundings.state_file(), lock] {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn code_6_a_quarantine_that_is_no_folder_is_a_wrong_setting() {
+    let surroundings = Surroundings::with_customers(60);
+    let file = surroundings.folder().join("file");
+    fs::write(&file, "").unwrap();
+    surroundings.run(&["--quarantine-dir", file.to_str().unwrap()]).assert_code(2);
+}
+
+#[test]
+fn code_7_loyalty_data_is_lost_behind_the_cursor() {
+    let yotpo = YotpoBehaviour {
+        cursor_memory: CursorMemory::Nothing,
+        filters_beside_cursor: FiltersBesideCursor::Refused,
+        ..YotpoBehaviour::default()
+    };
+    let settings = SandboxSettings { customers: 60, yotpo, ..SandboxSettings::default() };
+    let surroundings = Surroundings::new(settings);
+    let end = surroundings.run(&["--page-size", "20"]);
+    end.assert_code(7);
+    assert_eq!(surroundings.rows(), 0);
+    assert_eq!(surroundings.control().sessions().len(), 1, "it can be resumed");
+    assert_words!("code_7_loyalty", told(&end));
+    surroundings.run(&["--page-size", "20", "--loyalty-check", "off"]).assert_code(0);
+    assert_eq!(surroundings.rows(), 60);
+}
+
+#[test]
+fn code_7_replace_refuses_a_result_that_shrank() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.control().create_table(DATABASE, TABLE);
+    let rows: Vec<_> = (0..200).map(|row| json!({"time": 1, "json_response": row.to_string()})).collect();
+    surroundings.control().insert_rows(DATABASE, TABLE, &rows).unwrap();
+    let end = surroundings.run(&["--mode", "replace"]);
+    end.assert_code(7);
+    assert_eq!(surroundings.rows(), 200);
+    assert_eq!(surroundings.control().tables().len(), 2, "what is stored stays, with the temporary table");
+    assert_words!("code_7_shrunk", told(&end));
+    let resumed = surroundings.run(&["--mode", "replace", "--min-rows-ratio", "0.3"]);
+    resumed.assert_code(0);
+    assert!(resumed.stdout.contains("(resumed)"), "{}", resumed.stdout);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn code_7_replace_refuses_an_empty_store_unless_allowed() {
+    let surroundings = Surroundings::with_customers(0);
+    surroundings.control().create_table(DATABASE, TABLE);
+    surroundings.control().insert_rows(DATABASE, TABLE, &[json!({"time": 1})]).unwrap();
+    let end = surroundings.run(&["--mode", "replace"]);
+    end.assert_code(7);
+    assert_eq!(surroundings.rows(), 1);
+    assert_words!("code_7_empty", told(&end));
+    let allowed = surroundings.run(&["--mode", "replace", "--allow-empty"]);
+    allowed.assert_code(0);
+    surroundings.assert_exact_and_clean();
+    assert_words!("code_0_emptied", &allowed.stdout);
+}
+
+#[test]
+fn code_8_names_the_run_that_is_active() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on(Operation::Customers, 7, FaultKind::Hang);
+    let first = Running::start(surroundings.sync(&["--batch-size", "5"]));
+    surroundings.wait_for_fault();
+    wait_until("five parts are stored", || surroundings.saved_run().is_some_and(|run| run.parts == 5));
+    let end = surroundings.run(&["--batch-size", "5"]);
+    end.assert_code(8);
+    assert!(end.stderr.contains(&format!("process {}", first.pid())), "{}", end.stderr);
+    assert_words!("code_8_active", told(&end));
+    first.kill();
+    surroundings.end_faults();
+    go_on(&surroundings, &end).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+/// How many customers a summary's rate stands for.
+fn customers_by_rate(summary: &str) -> f64 {
+    let line = summary.lines().find_map(|line| line.strip_prefix("duration")).expect("a duration");
+    let (duration, rate) = line.trim().split_once(" (").expect("a rate");
+    let rate: f64 = rate.split(' ').next().unwrap().parse().unwrap();
+    rate * humantime::parse_duration(duration).unwrap().as_secs_f64()
+}
+
+/// A run with these arguments is cut off, and the command that it names goes on with it; gives that command.
+fn cut_off_and_gone_on_with(surroundings: &Surroundings, arguments: &[&str]) -> String {
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    let end = surroundings.run(&[arguments, &["--batch-size", "5"]].concat());
+    end.assert_code(4);
+    surroundings.end_faults();
+    let second = go_on(surroundings, &end);
+    second.assert_code(0);
+    assert!(second.stdout.contains("(resumed)"), "{}", second.stdout);
+    // What the first had stored is not this one's doing: about 35 of the 60.
+    assert!((20.0..45.0).contains(&customers_by_rate(&second.stdout)), "{}", second.stdout);
+    surroundings.assert_exact_and_clean();
+    next_command(&end)
+}
+
+#[test]
+fn the_named_command_is_quoted_for_a_shell() {
+    let surroundings = Surroundings::with_customers(60);
+    let folder = surroundings.folder().join("it's a $folder; `with` \"quotes\"");
+    cut_off_and_gone_on_with(&surroundings, &["--state-dir", folder.to_str().unwrap()]);
+}
+
+#[test]
+fn the_named_command_does_not_give_up_what_it_goes_on_with() {
+    let command = cut_off_and_gone_on_with(&Surroundings::with_customers(60), &["--fresh"]);
+    assert!(!command.contains("--fresh"), "{command}");
+}
+
+#[test]
+fn a_run_that_was_killed_before_anything_was_stored_is_started_over_and_that_is_told() {
+    let surroundings = Surroundings::with_customers(60);
+    // One page does not fill a part.
+    surroundings.fault_on(Operation::Customers, 2, FaultKind::Hang);
+    let first = Running::start(surroundings.sync(&[]));
+    surroundings.wait_for_fault();
+    // The state is saved before it is made.
+    wait_until("the session is made", || !surroundings.control().sessions().is_empty());
+    first.kill();
+    surroundings.end_faults();
+    let end = surroundings.run(&[]);
+    end.assert_code(0);
+    assert!(end.stderr.contains("had stored nothing yet, starting over"), "{}", end.stderr);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn the_named_command_is_fresh_where_nothing_was_saved() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_from_page(1, &FaultKind::Status(503, None));
+    let end = surroundings.run(&["--fresh"]);
+    end.assert_code(4);
+    assert!(next_command(&end).contains("--fresh"), "{}", end.stderr);
+}
+
+#[test]
+fn the_last_line_of_a_json_log_is_one_object_for_every_failure() {
+    let surroundings = Surroundings::with_customers(60);
+    let not_there = nobody_listens();
+    let cases: [(i32, &[(&str, &str)]); 6] = [
+        (2, &[("YOTPO_TD_PAGE_SIZE", "0"), ("TD_DATABASE", "")]),
+        (3, &[("YOTPO_CLIENT_SECRET", "another-secret")]),
+        (4, &[("YOTPO_TD_YOTPO_ENDPOINT", &not_there)]),
+        (5, &[("TD_API_SERVER", &not_there)]),
+        (6, &[("YOTPO_TD_STATE_DIR", "/dev/null/state")]),
+        (1, &[("YOTPO_TD_FAILPOINT", "after save:3:panic")]),
+    ];
+    for (code, variables) in cases {
+        if code == 1 && !cfg!(debug_assertions) {
+            continue;
+        }
+        let mut command = surroundings.sync(&["--log-format", "json"]);
+        command.envs(variables.iter().copied());
+        let end = Running::start(command).finish();
+        end.assert_code(code);
+        for line in end.stderr.lines() {
+            assert!(serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object()), "{code}: {line}");
+        }
+        let last: Value = serde_json::from_str(end.last_line()).unwrap();
+        assert_eq!(last["exit_code"], code, "{last}");
+        assert_eq!(last["level"], "ERROR", "{last}");
+        // What is set wrong is not typed again.
+        let next_command = if code == 2 { Value::Null } else { json!("yotpo-td sync --log-format json") };
+        assert_eq!(last["next_command"], next_command, "{last}");
+        assert!(last["error"].as_str().is_some_and(|error| !error.is_empty()), "{last}");
+        assert!(last["saved"].as_str().is_some_and(|saved| !saved.is_empty()), "{last}");
+        let object: Vec<_> =
+            last.as_object().unwrap().iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        assert_words!(format!("json_code_{code}"), object.join("\n"));
+    }
+}
+
+#[test]
+fn help_names_every_exit_code() {
+    let end = Running::start({
+        let mut command = program();
+        command.arg("--help");
+        command
+    })
+    .finish();
+    for status in ExitStatus::ALL {
+        let line = format!("{:>3}  {}", status.code(), status.meaning());
+        assert!(end.stdout.contains(&line), "{line}");
+    }
+}
+
+/// The set that a ballot named is deleted by somebody before it is committed.
+#[test]
+fn code_9_the_chosen_set_was_deleted_and_the_query_counts_what_may_be_there() {
+    let surroundings = Surroundings::with_customers(60);
+    let arguments = ["--run-id", "nightly"];
+    surroundings.fault_on(Operation::CommitSession, 1, FaultKind::Hang);
+    let first = Running::start(surroundings.sync(&arguments));
+    wait_until("the commit was asked for", || {
+        surroundings.control().operation_requests(Operation::CommitSession) > 0
+    });
+    first.kill();
+    surroundings.end_faults();
+    let nonce = surroundings.saved_run().unwrap().set.unwrap().nonce;
+    let sessions = surroundings.control().sessions();
+    let chosen = sessions.iter().find(|session| session.name.contains(&nonce.to_string())).unwrap();
+    assert!(surroundings.control().remove_session(&chosen.name));
+    let end = surroundings.run(&arguments);
+    end.assert_code(9);
+    let words = end.closing();
+    let query = format!(
+        "SELECT COUNT(1) FROM {DATABASE}.{TABLE} WHERE time = {} -- 60 when they are there",
+        nonce.time()
+    );
+    assert!(words.contains(&query), "{words}");
+    assert!(words.contains("yotpo-td sync --run-id nightly-2, with the same settings"), "{words}");
+    assert!(words.contains("code: commit_unknown (exit code 9)\n"), "{words}");
+    assert_eq!(surroundings.rows(), 0);
+    // They are not there: the command for that case loads them.
+    surroundings.run(&["--run-id", "nightly-2"]).assert_code(0);
+    surroundings.assert_exact();
+}
+
+#[test]
+fn code_9_the_marker_of_a_run_that_is_done_was_deleted_and_its_rows_can_be_counted() {
+    let surroundings = Surroundings::with_customers(60);
+    let arguments = ["--run-id", "nightly"];
+    surroundings.run(&arguments).assert_code(0);
+    let sessions = surroundings.control().sessions();
+    let marker = sessions.iter().find(|session| session.status == "committed").unwrap();
+    assert!(surroundings.control().remove_session(&marker.name));
+    let end = surroundings.run(&arguments);
+    end.assert_code(9);
+    let words = end.closing();
+    assert!(words.contains(&format!("SELECT COUNT(1) FROM {DATABASE}.{TABLE} WHERE time = ")), "{words}");
+    assert!(words.contains(" -- 60 when they are there: then nothing is to be done"), "{words}");
+    // They are there.
+    surroundings.assert_exact();
+}
+
+#[test]
+fn a_failure_has_a_summary_for_programs_too() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on_every(Operation::Customers, FaultKind::Status(503, None));
+    let end = surroundings.run(&["--summary", "json", "--run-id", "nightly"]);
+    end.assert_code(4);
+    let summary: Value = serde_json::from_str(&end.stdout).unwrap();
+    for (key, value) in [
+        ("outcome", json!("failed")),
+        ("code", json!("yotpo_page_failed")),
+        ("exit_code", json!(4)),
+        ("retryable", json!(true)),
+        ("run_id", json!("nightly")),
+        ("store_id", json!("sandbox-store")),
+        ("database", json!(DATABASE)),
+        ("table", json!(TABLE)),
+        ("phase", json!("fetching")),
+        ("customers", json!(0)),
+    ] {
+        assert_eq!(summary[key], value, "{key} in {summary}");
+    }
+    for format in ["text", "none"] {
+        let end = surroundings.run(&["--summary", format]);
+        end.assert_code(4);
+        assert_eq!(end.stdout, "", "{format}");
+    }
+}

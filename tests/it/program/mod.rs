@@ -1,0 +1,18 @@
+//! Tests that start the real binary, as a user or a scheduler does.
+
+mod attempts;
+pub(crate) mod binary;
+mod canaries;
+mod closing_words;
+mod crash_sweep;
+mod damaged_state;
+mod exit_codes;
+mod help;
+mod proxies;
+mod runs_command;
+mod settings;
+mod signals;
+mod streams;
+mod tls;
+mod waiting;
+mod wrong_address;

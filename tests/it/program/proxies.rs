@@ -1,0 +1,70 @@
+//! The real program behind a proxy that does not let it through, and with proxies in the environment that cannot be used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::in_process::scripted_server::ScriptedServer;
+use crate::program::binary::{Finished, Running, Surroundings};
+
+/// Treasure Data is elsewhere; the proxies never lead there.
+fn run_with(variables: &[(&str, &str)]) -> Finished {
+    let surroundings = Surroundings::with_customers(60);
+    let mut command = surroundings.sync(&[]);
+    command.env("TD_API_SERVER", "https://yotpo-td.invalid").env("YOTPO_TD_MAX_RETRIES", "9");
+    command.envs(variables.iter().copied());
+    Running::start(command).finish()
+}
+
+/// How a run ends behind a proxy that answers every CONNECT with `status`, and how often the proxy was asked.
+fn run_behind(variable: &str, status: u16) -> (Finished, usize) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let proxy = ScriptedServer::start(move |request| {
+        assert!(request.line.starts_with("CONNECT yotpo-td.invalid:443"), "{}", request.line);
+        counter.fetch_add(1, Ordering::SeqCst);
+        (status, String::new())
+    });
+    // Spaces around the address are none of it.
+    let end = run_with(&[(variable, &format!(" {} ", proxy.endpoint()))]);
+    (end, asked.load(Ordering::SeqCst))
+}
+
+#[test]
+fn proxy_that_refuses_is_asked_once_and_the_hint_names_its_variable() {
+    for (variable, status, because, hint, code) in [
+        (
+            "HTTPS_PROXY",
+            407,
+            "because: the proxy requires authentication (407)",
+            "hint: correct user and password of the proxy in HTTPS_PROXY (or ALL_PROXY)",
+            "code: treasure_data_request_refused (exit code 5)\n",
+        ),
+        (
+            "ALL_PROXY",
+            403,
+            "because: the proxy refused to connect to the server",
+            "hint: allow the server on the proxy that HTTPS_PROXY (or ALL_PROXY) names",
+            "code: treasure_data_failed (exit code 5, the same command may succeed later)\n",
+        ),
+    ] {
+        let (end, asked) = run_behind(variable, status);
+        end.assert_code(5);
+        assert_eq!(asked, 1, "{}", end.stderr);
+        for text in [because, hint, code, "yotpo-td.invalid:443 (from TD_API_SERVER)"] {
+            assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
+        }
+    }
+}
+
+#[test]
+fn proxy_that_cannot_be_used_is_a_settings_error_without_its_value() {
+    for (variable, value, what) in [
+        ("ALL_PROXY", "socks5://user:hidden@127.0.0.1:1", "only http and https proxies are supported"),
+        ("https_proxy", "http://hidden:99999", "not the address of a proxy"),
+    ] {
+        let end = run_with(&[(variable, value)]);
+        end.assert_code(2);
+        assert!(end.stderr.contains(&format!("{variable}: {what}")), "{}", end.stderr);
+        assert!(!end.stderr.contains("hidden"), "{}", end.stderr);
+    }
+}

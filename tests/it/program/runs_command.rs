@@ -1,0 +1,186 @@
+//! `yotpo-td runs`, through the real program: looking at interrupted runs, abandoning them, removing what old ones left.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::Value;
+use yotpo_td::clock::Clock;
+use yotpo_td::identity::{Nonce, OwnSessionName, OwnTable, TableId, TableSuffix};
+use yotpo_td::sandbox::{FaultKind, Operation};
+
+use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program, wait_until};
+
+/// `yotpo-td runs` with these arguments.
+fn runs(surroundings: &Surroundings, arguments: &[&str]) -> Finished {
+    let mut command = program();
+    command.arg("runs").args(arguments).envs(surroundings.environment());
+    Running::start(command).finish()
+}
+
+/// A run that Yotpo failed behind page 7; gives its id.
+fn interrupted(surroundings: &Surroundings, arguments: &[&str]) -> String {
+    surroundings.fault_from_page(8, &FaultKind::Status(500, None));
+    surroundings.run(arguments).assert_code(4);
+    surroundings.end_faults();
+    surroundings.saved_run().unwrap().run_id.to_string()
+}
+
+/// Makes a session as another program would.
+fn make_foreign_session(surroundings: &Surroundings, name: &str) {
+    let environment = surroundings.environment();
+    let address = environment["TD_API_SERVER"].trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut connection = TcpStream::connect(&address).unwrap();
+    write!(
+        connection,
+        "POST /v3/bulk_import/create/{name}/{DATABASE}/{TABLE} HTTP/1.1\r\nHost: {address}\r\nAuthorization: TD1 {}\r\n\
+         Content-Length: 0\r\nConnection: close\r\n\r\n",
+        environment["TD_API_KEY"]
+    )
+    .unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+fn session_names(surroundings: &Surroundings) -> Vec<String> {
+    surroundings.control().sessions().into_iter().map(|session| session.name).collect()
+}
+
+/// The session and the temporary table of a run of nine days ago, of the same target as the saved run.
+fn old_names(surroundings: &Surroundings) -> [String; 2] {
+    let fingerprint = surroundings.saved_run().unwrap().target.fingerprint();
+    let time = Clock::machine().unix_time().as_secs() - 9 * 86_400;
+    let (nonce, target, table) =
+        (Nonce::new(time, 7).unwrap(), TableId::from_api("5"), TableId::from_api("6"));
+    let run_id = "nine-days-ago".parse().unwrap();
+    let session = OwnSessionName::new(fingerprint, &run_id, nonce, target, Some(table)).render();
+    let suffix = TableSuffix::Rows;
+    let temporary = OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render();
+    [session.to_string(), temporary.to_string()]
+}
+
+#[test]
+fn list_and_show_tell_of_unfinished_and_finished_runs() {
+    let surroundings = Surroundings::with_customers(60);
+    let nothing = runs(&surroundings, &["list"]);
+    nothing.assert_code(0);
+    assert_eq!(nothing.stdout, "");
+
+    let id = interrupted(&surroundings, &[]);
+    let list = runs(&surroundings, &["list"]);
+    let expected = format!("unfinished  {DATABASE}.{TABLE}  {id}  uploading, 7 pages, 35 rows stored");
+    assert!(list.stdout.starts_with(&expected), "{}", list.stdout);
+
+    let show = runs(&surroundings, &["show", &id]);
+    show.assert_code(0);
+    let shown: Value = serde_json::from_str(&show.stdout).unwrap();
+    let position = &shown["position"]["after"];
+    assert_eq!((&position["page"], &shown["phase"]), (&7.into(), &"uploading".into()));
+    assert_eq!(position["cursor"], "(kept in the state file)", "it may say something of a customer");
+
+    surroundings.run(&[]).assert_code(0);
+    let list = runs(&surroundings, &["list"]);
+    let expected = format!("finished    {DATABASE}.{TABLE}  {id}  12 pages, 60 rows loaded");
+    assert!(list.stdout.starts_with(&expected), "{}", list.stdout);
+    runs(&surroundings, &["show", &id]).assert_code(2);
+}
+
+#[test]
+fn abandon_removes_session_table_and_state_but_only_when_told_twice() {
+    let surroundings = Surroundings::with_customers(60);
+    let id = interrupted(&surroundings, &["--mode", "replace"]);
+    let unasked = runs(&surroundings, &["abandon", &id]);
+    unasked.assert_code(2);
+    assert!(!unasked.stderr.contains("to go on"), "it would fail again: {}", unasked.stderr);
+    assert!(unasked.closing().contains("--yes"), "{}", unasked.closing());
+    assert_eq!(session_names(&surroundings).len(), 1);
+
+    runs(&surroundings, &["abandon", "--yes", &id]).assert_code(0);
+    assert_eq!(session_names(&surroundings), [""; 0]);
+    assert_eq!(surroundings.control().tables(), [(DATABASE.to_owned(), TABLE.to_owned())]);
+    assert!(surroundings.saved_run().is_none());
+    runs(&surroundings, &["abandon", "--yes", &id]).assert_code(2);
+    surroundings.run(&["--mode", "replace"]).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn abandon_leaves_an_active_run_and_another_account_alone() {
+    let surroundings = Surroundings::with_customers(60);
+    let id = interrupted(&surroundings, &[]);
+    let other = runs(&surroundings, &["abandon", "--yes", &id, "--td-endpoint", "https://api.example.com"]);
+    other.assert_code(2);
+    assert_eq!(surroundings.saved_run().unwrap().run_id.as_str(), id);
+
+    surroundings.fault_on(Operation::FreezeSession, 1, FaultKind::Hang);
+    let active = Running::start(surroundings.sync(&[]));
+    // Its faults before count as well: only this request tells that the run is under way.
+    wait_until("the session was to be frozen", || {
+        surroundings.control().operation_requests(Operation::FreezeSession) > 0
+    });
+    runs(&surroundings, &["abandon", "--yes", &id]).assert_code(8);
+    active.kill();
+    surroundings.end_faults();
+    surroundings.run(&[]).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn clean_removes_what_dead_runs_left_and_never_anything_else() {
+    let surroundings = Surroundings::with_customers(60);
+    interrupted(&surroundings, &["--mode", "replace"]);
+    make_foreign_session(&surroundings, "somebody_elses");
+    let nonce = surroundings.saved_run().unwrap().set.unwrap().nonce.to_string();
+    let sessions = surroundings.control().sessions();
+    let session = sessions.into_iter().find(|session| session.name.contains(&nonce)).unwrap().name;
+
+    let unfinished = runs(&surroundings, &["clean", "--older-than", "0s", "--yes"]);
+    unfinished.assert_code(0);
+    assert_eq!(unfinished.stdout.matches("of an unfinished run").count(), 2, "{}", unfinished.stdout);
+    // As on a machine that knows nothing of the run, beside what one of nine days ago left.
+    let [old_session, old_table] = old_names(&surroundings);
+    std::fs::remove_file(surroundings.state_file()).unwrap();
+    make_foreign_session(&surroundings, &old_session);
+    assert!(surroundings.control().create_table(DATABASE, &old_table));
+    let tables = surroundings.control().tables();
+    let before = session_names(&surroundings);
+    assert!(before.contains(&session) && before.contains(&old_session), "{before:?}");
+    for arguments in [&["clean", "--dry-run"][..], &["clean", "--older-than", "0s", "--dry-run"]] {
+        let dry = runs(&surroundings, arguments);
+        assert_eq!(dry.stdout.matches("too young").count(), 2, "{}", dry.stdout);
+        assert_eq!(dry.stdout.matches("would be removed").count(), 2, "{}", dry.stdout);
+    }
+    let later = runs(&surroundings, &["clean", "--older-than", "10d"]);
+    assert_eq!(later.stdout.matches("too young").count(), 4, "{}", later.stdout);
+    assert_eq!(
+        (session_names(&surroundings), surroundings.control().tables()),
+        (before.clone(), tables.clone())
+    );
+
+    // What an attempt may still need stays, whatever is asked for.
+    let cleaned = runs(&surroundings, &["clean", "--older-than", "0s", "--yes"]);
+    cleaned.assert_code(0);
+    assert_eq!(cleaned.stdout.matches(": removed").count(), 2, "{}", cleaned.stdout);
+    let without = |name: &str| before.iter().filter(|left| *left != name).cloned().collect::<Vec<_>>();
+    assert_eq!(session_names(&surroundings), without(&old_session));
+    let left: Vec<_> = tables.into_iter().filter(|(_, table)| *table != old_table).collect();
+    assert_eq!(surroundings.control().tables(), left);
+    runs(&surroundings, &["clean", "--older-than", "soon"]).assert_code(2);
+}
+
+#[test]
+fn clean_with_a_short_age_needs_a_word_of_its_own() {
+    let surroundings = Surroundings::with_customers(10);
+    surroundings.run(&[]).assert_code(0);
+    make_foreign_session(&surroundings, "somebody_elses");
+    let before = session_names(&surroundings);
+    let refused = runs(&surroundings, &["clean", "--older-than", "0s"]);
+    refused.assert_code(2);
+    assert!(refused.stderr.contains("say --yes"), "{}", refused.stderr);
+    assert!(
+        refused.closing().contains("saved: all that was there: nothing was removed"),
+        "{}",
+        refused.closing()
+    );
+    assert_eq!(session_names(&surroundings), before);
+}

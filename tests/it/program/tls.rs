@@ -1,0 +1,223 @@
+//! The real program through TLS with a private authority: what `SSL_CERT_FILE` and `SSL_CERT_DIR` promise, and what the
+//! program says when a server, or the certificates themselves, cannot be trusted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use yotpo_td::sandbox::Service;
+
+use crate::program::binary::{Finished, Running, Surroundings, program};
+use crate::program::closing_words::{assert_words, told};
+use crate::tls_relay::{Authority, TlsRelay};
+
+/// Sixty customers on twelve pages behind TLS.
+struct Encrypted {
+    surroundings: Surroundings,
+    authority: Authority,
+    yotpo: TlsRelay,
+    treasure_data: TlsRelay,
+}
+
+impl Encrypted {
+    fn new() -> Self {
+        let surroundings = Surroundings::with_customers(60);
+        let authority = Authority::named("of the test");
+        let yotpo = surroundings.relay(Service::Yotpo, &authority);
+        let treasure_data = surroundings.relay(Service::TreasureData, &authority);
+        Self { surroundings, authority, yotpo, treasure_data }
+    }
+
+    /// A file in the test's folder.
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.surroundings.folder().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The file that makes both services trusted.
+    fn certificates(&self) -> PathBuf {
+        self.file("authority.pem", &self.authority.pem())
+    }
+
+    /// Leads a command here; nothing is said of certificates.
+    fn lead(&self, mut command: Command) -> Command {
+        command.envs(self.surroundings.environment());
+        command.env("YOTPO_TD_YOTPO_ENDPOINT", self.yotpo.endpoint());
+        command.env("TD_API_SERVER", self.treasure_data.endpoint());
+        command
+    }
+
+    fn sync(&self, variable: &str, certificates: &Path) -> Finished {
+        let mut command = self.lead(self.surroundings.sync(&[]));
+        command.env(variable, certificates);
+        Running::start(command).finish()
+    }
+
+    /// Neither service has heard a word, and each was asked once at most.
+    #[track_caller]
+    fn assert_nothing_was_sent(&self) {
+        assert!(self.yotpo.exchanges().is_empty(), "{:?}", self.yotpo.exchanges());
+        assert!(self.treasure_data.exchanges().is_empty(), "{:?}", self.treasure_data.exchanges());
+        assert!(self.yotpo.connections() <= 1 && self.treasure_data.connections() <= 1);
+        assert_eq!(self.surroundings.control().tables(), []);
+    }
+}
+
+#[test]
+fn run_through_tls_loads_exactly() {
+    let encrypted = Encrypted::new();
+    encrypted.sync("SSL_CERT_FILE", &encrypted.certificates()).assert_code(0);
+    encrypted.surroundings.assert_exact_and_clean();
+    assert!(encrypted.treasure_data.connections() > 0);
+}
+
+#[test]
+fn all_pages_come_through_one_connection() {
+    let encrypted = Encrypted::new();
+    encrypted.sync("SSL_CERT_FILE", &encrypted.certificates()).assert_code(0);
+    let exchanges = encrypted.yotpo.exchanges();
+    let pages = exchanges.iter().filter(|exchange| exchange.request.ends_with("/customers")).count();
+    assert_eq!(pages, 12, "{exchanges:?}");
+    assert!(exchanges.iter().all(|exchange| exchange.connection == 0), "{exchanges:?}");
+    assert_eq!(encrypted.yotpo.connections(), 1);
+}
+
+#[test]
+fn certificates_are_taken_from_the_folders_of_ssl_cert_dir() {
+    let encrypted = Encrypted::new();
+    let folder = encrypted.surroundings.folder().join("certificates");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(encrypted.certificates(), folder.join("authority.pem")).unwrap();
+    encrypted.sync("SSL_CERT_DIR", &folder).assert_code(0);
+    encrypted.surroundings.assert_exact_and_clean();
+}
+
+/// A pipe gives its bytes once: who reads the certificates again waits forever.
+#[test]
+#[cfg(target_os = "linux")]
+fn certificates_are_read_once_for_both_services() {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    let encrypted = Encrypted::new();
+    let pipe = encrypted.surroundings.folder().join("pipe.pem");
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    let pem = encrypted.authority.pem();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, pem).unwrap()
+    });
+    encrypted.sync("SSL_CERT_FILE", &pipe).assert_code(0);
+    writer.join().unwrap();
+    encrypted.surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn plain_http_needs_no_certificates() {
+    let surroundings = Surroundings::with_customers(60);
+    let mut command = surroundings.sync(&[]);
+    command.env("SSL_CERT_FILE", surroundings.folder().join("absent.pem"));
+    Running::start(command).finish().assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn server_of_another_authority_is_refused_at_once() {
+    let encrypted = Encrypted::new();
+    let other = encrypted.file("other.pem", &Authority::named("another").pem());
+    let end = encrypted.sync("SSL_CERT_FILE", &other);
+    end.assert_code(5);
+    assert_words!("other_authority", told(&end));
+    encrypted.assert_nothing_was_sent();
+}
+
+#[test]
+fn certificate_that_is_out_of_date_makes_one_think_of_the_clock() {
+    let surroundings = Surroundings::with_customers(60);
+    let authority = Authority::named("of the test").out_of_date();
+    let certificates = surroundings.folder().join("authority.pem");
+    fs::write(&certificates, authority.pem()).unwrap();
+    for (service, variable, code) in
+        [(Service::TreasureData, "TD_API_SERVER", 5), (Service::Yotpo, "YOTPO_TD_YOTPO_ENDPOINT", 4)]
+    {
+        let relay = surroundings.relay(service, &authority);
+        let mut command = surroundings.sync(&[]);
+        command.env(variable, relay.endpoint()).env("SSL_CERT_FILE", &certificates);
+        let end = Running::start(command).finish();
+        end.assert_code(code);
+        let said = end.closing();
+        for text in ["certificate expired", "and this machine's clock", &format!(" (from {variable})")] {
+            assert!(said.contains(text), "{text:?} in {said}");
+        }
+        assert_eq!(relay.connections(), 1, "it is not repeated");
+    }
+}
+
+#[test]
+fn without_ssl_cert_file_the_system_does_not_know_the_authority() {
+    let encrypted = Encrypted::new();
+    let end = Running::start(encrypted.lead(encrypted.surroundings.sync(&[]))).finish();
+    // A machine without certificates trusts nobody either, and says so.
+    let (code, words) = if end.stderr.contains("no root certificates") {
+        (6, "no server can be trusted")
+    } else {
+        (5, "the server's certificate is not trusted")
+    };
+    end.assert_code(code);
+    assert!(end.closing().contains(words), "{}", end.stderr);
+    encrypted.assert_nothing_was_sent();
+}
+
+#[test]
+fn ssl_cert_file_that_is_not_there_is_told() {
+    let encrypted = Encrypted::new();
+    let end = encrypted.sync("SSL_CERT_FILE", &encrypted.surroundings.folder().join("absent.pem"));
+    end.assert_code(6);
+    assert_words!("certificates_absent", told(&end));
+    encrypted.assert_nothing_was_sent();
+}
+
+#[test]
+fn ssl_cert_file_without_a_certificate_is_told() {
+    let encrypted = Encrypted::new();
+    let end = encrypted.sync("SSL_CERT_FILE", &encrypted.file("garbage.pem", "no certificate\n"));
+    end.assert_code(6);
+    assert_words!("certificates_garbage", told(&end));
+    encrypted.assert_nothing_was_sent();
+}
+
+#[test]
+fn ssl_cert_file_with_a_damaged_certificate_is_told() {
+    let encrypted = Encrypted::new();
+    let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let end = encrypted.sync("SSL_CERT_FILE", &encrypted.file("damaged.pem", damaged));
+    end.assert_code(6);
+    assert_words!("certificates_damaged", told(&end));
+    encrypted.assert_nothing_was_sent();
+}
+
+#[test]
+fn cleaning_up_without_certificates_is_told() {
+    let encrypted = Encrypted::new();
+    let mut command = encrypted.lead(program());
+    command.args(["runs", "clean"]);
+    command.env("SSL_CERT_FILE", encrypted.surroundings.folder().join("absent.pem"));
+    let end = Running::start(command).finish();
+    end.assert_code(6);
+    assert_words!("certificates_absent_runs", told(&end));
+    encrypted.assert_nothing_was_sent();
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let encrypted = Encrypted::new();
+    let unset = encrypted.sync("NOBODY_READS_IT", Path::new(""));
+    // Whatever the machine trusts, our authority is none of it.
+    assert_ne!(unset.code(), 0);
+    for variable in
+        ["SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "all_proxy", "no_proxy", "YOTPO_TD_PAGE_SIZE"]
+    {
+        let empty = encrypted.sync(variable, Path::new(""));
+        assert_eq!((empty.code(), empty.closing()), (unset.code(), unset.closing()), "{variable}");
+    }
+}

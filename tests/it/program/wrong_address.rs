@@ -1,0 +1,103 @@
+//! What the real program says when an address leads nowhere, or to something else: host, port and the setting that names
+//! them, and no long wait for a server that cannot be the right one.
+
+use yotpo_td::sandbox::Operation;
+
+use crate::in_process::scripted_server::ScriptedServer;
+use crate::program::binary::{Finished, Running, Surroundings};
+use crate::program::closing_words::{assert_words, told};
+
+/// Runs with many retries, so that what ends early does so for a reason of its own.
+fn run_with(surroundings: &Surroundings, arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
+    let mut command = surroundings.sync(arguments);
+    command.env("YOTPO_TD_MAX_RETRIES", "9").envs(variables.iter().copied());
+    Running::start(command).finish()
+}
+
+/// What the closing words say, but for the resolver's own reason, which differs between machines.
+#[track_caller]
+fn assert_says(end: &Finished, code: i32, texts: &[&str]) {
+    end.assert_code(code);
+    for text in texts {
+        assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
+    }
+}
+
+#[test]
+fn name_that_does_not_resolve_ends_soon_and_names_the_setting() {
+    let surroundings = Surroundings::with_customers(60);
+    let nowhere = "https://yotpo-td.invalid";
+    let end = run_with(&surroundings, &[], &[("TD_API_SERVER", nowhere)]);
+    let said = [
+        "could not list the bulk import sessions at yotpo-td.invalid:443 (from TD_API_SERVER) in 3 attempts",
+        "because: the name of the server could not be resolved",
+        "hint: check --site or --td-endpoint (TD_API_SERVER), the network and its name servers",
+    ];
+    assert_says(&end, 5, &said);
+    let end = run_with(&surroundings, &["--yotpo-endpoint", nowhere], &[]);
+    let said = [
+        "could not get an access token at yotpo-td.invalid:443 (from --yotpo-endpoint) in 3 attempts",
+        "because: the name of the server could not be resolved",
+        "hint: check --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT), the network and its name servers",
+    ];
+    assert_says(&end, 4, &said);
+}
+
+#[test]
+fn https_to_a_server_without_tls_ends_soon() {
+    let surroundings = Surroundings::with_customers(60);
+    let https = |variable: &str| surroundings.environment()[variable].replace("http://", "https://");
+    let end = run_with(&surroundings, &[], &[("TD_API_SERVER", &https("TD_API_SERVER"))]);
+    let not_tls = "because: the server does not answer with TLS, as https needs";
+    assert_says(
+        &end,
+        5,
+        &[" (from TD_API_SERVER) in 3 attempts", not_tls, "hint: check --site or --td-endpoint"],
+    );
+    let variable = "YOTPO_TD_YOTPO_ENDPOINT";
+    let end = run_with(&surroundings, &[], &[(variable, &https(variable))]);
+    assert_says(
+        &end,
+        4,
+        &[" (from YOTPO_TD_YOTPO_ENDPOINT) in 3 attempts", not_tls, "hint: check --yotpo-endpoint"],
+    );
+}
+
+#[test]
+fn version_at_the_end_of_td_api_server_is_taken_off() {
+    let surroundings = Surroundings::with_customers(60);
+    let server = surroundings.environment()["TD_API_SERVER"].clone();
+    for path in ["/v3", "/v3/", "//v3"] {
+        run_with(&surroundings, &[], &[("TD_API_SERVER", &format!("{server}{path}"))]).assert_code(0);
+    }
+    assert_eq!(surroundings.rows(), 180);
+    assert_eq!(surroundings.control().sessions(), []);
+}
+
+#[test]
+fn wrong_path_blames_the_endpoint_and_not_the_database() {
+    let surroundings = Surroundings::with_customers(60);
+    let server = format!("{}/elsewhere", surroundings.environment()["TD_API_SERVER"]);
+    let end = run_with(&surroundings, &[], &[("TD_API_SERVER", &server)]);
+    end.assert_code(2);
+    assert_words!("path_of_treasure_data", told(&end));
+    assert_eq!(surroundings.control().operation_requests(Operation::Unknown), 1, "it is not repeated");
+    let yotpo = format!("{}/elsewhere", surroundings.environment()["YOTPO_TD_YOTPO_ENDPOINT"]);
+    let end = run_with(&surroundings, &["--yotpo-endpoint", &yotpo], &[]);
+    assert_says(
+        &end,
+        3,
+        &[" (from --yotpo-endpoint)", "404 Not Found", "and --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT)"],
+    );
+}
+
+#[test]
+fn web_page_in_place_of_treasure_data_blames_the_endpoint() {
+    let surroundings = Surroundings::with_customers(60);
+    let site =
+        ScriptedServer::start(|_| (404, "<!DOCTYPE html><html><body>Not found</body></html>".to_owned()));
+    let end = run_with(&surroundings, &[], &[("TD_API_SERVER", &site.endpoint())]);
+    let said = ["there is no Treasure Data API at this address", "hint: correct --site or --td-endpoint"];
+    assert_says(&end, 2, &said);
+    assert!(!end.last_line().contains("to go on"), "{}", end.last_line());
+}
