@@ -40,7 +40,6 @@ mod armed {
     #[expect(clippy::panic, reason = "this is what the test asked for")]
     fn die(panics: bool) {
         if !panics {
-            #[cfg(unix)]
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
         panic!("failpoint");

@@ -3,6 +3,9 @@
 //!
 //! This library is the program; `main` only starts it. The way of the data is described in `docs/architecture.md`.
 
+#[cfg(not(unix))]
+compile_error!("yotpo-td needs a Unix: it relies on file modes, locks and signals");
+
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;

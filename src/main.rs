@@ -3,13 +3,11 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    #[cfg(unix)]
     with_clean_variables();
     yotpo_td::cli::main(&yotpo_td::cli::Invocation::of_process()).into()
 }
 
 /// Variables that libraries read from the process by themselves.
-#[cfg(unix)]
 const READ_BY_LIBRARIES: [&str; 10] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -26,7 +24,6 @@ const READ_BY_LIBRARIES: [&str; 10] = [
 /// An empty variable is an unset one, whoever reads it, and spaces around a proxy's address are none of it. A process
 /// cannot safely change its own environment, so it is replaced by itself with a clean one; where that is not possible, it
 /// goes on as it is.
-#[cfg(unix)]
 fn with_clean_variables() {
     use std::os::unix::process::CommandExt as _;
 
@@ -54,7 +51,6 @@ fn with_clean_variables() {
 }
 
 /// Paths may begin or end with a space, addresses may not.
-#[cfg(unix)]
 fn is_proxy(name: &str) -> bool {
     name.to_ascii_uppercase().ends_with("_PROXY")
 }

@@ -95,7 +95,6 @@ impl StopSender {
 ///
 /// # Errors
 /// When the handlers cannot be installed.
-#[cfg(unix)]
 pub fn listen(clock: Clock) -> io::Result<StopRequests> {
     use tokio::signal::unix::{SignalKind, signal};
 
@@ -120,21 +119,6 @@ pub fn listen(clock: Clock) -> io::Result<StopRequests> {
             last = Some(now);
             tracing::info!(signal = signal.name(), "asked to stop");
             sender.stop(signal);
-        }
-    });
-    Ok(requests)
-}
-
-/// Listens for Ctrl-C from now on.
-///
-/// # Errors
-/// When the handler cannot be installed.
-#[cfg(not(unix))]
-pub fn listen(_clock: Clock) -> io::Result<StopRequests> {
-    let (sender, requests) = StopRequests::channel();
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            sender.stop(Signal::Interrupt);
         }
     });
     Ok(requests)

@@ -97,7 +97,6 @@ pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> Result<Fil
 pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
-    #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)
 }
@@ -154,28 +153,18 @@ impl Found {
         } else {
             Some(Kind::Folder).filter(|_| metadata.is_dir())
         };
-        #[cfg(unix)]
         let (owner, mode) = {
             use std::os::unix::fs::MetadataExt;
             (metadata.uid(), metadata.mode() & 0o7777)
         };
-        #[cfg(not(unix))]
-        let (owner, mode) = (ROOT, 0o600);
         Self { kind, owner, mode }
     }
 }
 
-#[cfg(unix)]
 fn current_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-#[cfg(not(unix))]
-fn current_user() -> u32 {
-    ROOT
-}
-
-#[cfg(unix)]
 fn open_without_waiting(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     use rustix::fs::OFlags;
     use std::os::unix::fs::OpenOptionsExt;
@@ -184,14 +173,8 @@ fn open_without_waiting(path: &Path, options: &mut OpenOptions) -> io::Result<Fi
     options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-#[cfg(not(unix))]
-fn open_without_waiting(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    options.open(path)
-}
-
 /// What a refusal to open says about the file: a symbolic link (open(2), `O_NOFOLLOW`), a folder, or a FIFO or socket
 /// that nobody reads from (`O_NONBLOCK`).
-#[cfg(unix)]
 fn reason_for(error: &io::Error) -> Option<Reason> {
     use rustix::io::Errno;
 
@@ -203,19 +186,8 @@ fn reason_for(error: &io::Error) -> Option<Reason> {
     }
 }
 
-#[cfg(not(unix))]
-fn reason_for(_error: &io::Error) -> Option<Reason> {
-    None
-}
-
-#[cfg(unix)]
 fn set_mode(mode: u32, apply: impl FnOnce(std::fs::Permissions) -> io::Result<()>) -> io::Result<()> {
     apply(std::os::unix::fs::PermissionsExt::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn set_mode(_mode: u32, _apply: impl FnOnce(std::fs::Permissions) -> io::Result<()>) -> io::Result<()> {
-    Ok(())
 }
 
 impl std::error::Error for UntrustedPath {}
@@ -255,5 +227,4 @@ impl fmt::Display for UntrustedPath {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests;

@@ -237,17 +237,11 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-#[cfg(unix)]
 fn is_not_offered(error: &io::Error) -> bool {
     use rustix::io::Errno;
     // The last two are one on Linux.
     let refusals = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP];
     Errno::from_io_error(error).is_some_and(|error| refusals.contains(&error))
-}
-
-#[cfg(not(unix))]
-fn is_not_offered(_error: &io::Error) -> bool {
-    false
 }
 
 #[cfg(test)]
@@ -330,7 +324,6 @@ mod tests {
         assert_eq!(store.run().unwrap(), Some(of_cursor(largest)));
     }
 
-    #[cfg(unix)]
     #[test]
     fn nothing_is_read_from_or_written_to_a_folder_of_everybody() {
         let (_folder, store) = store();
@@ -350,7 +343,6 @@ mod tests {
         sync_folder(folder).unwrap();
     }
 
-    #[cfg(unix)]
     #[test]
     fn files_are_private_and_links_are_refused() {
         use std::os::unix::fs::PermissionsExt;

@@ -12,7 +12,6 @@ const SERVING_THREADS: usize = 2;
 const BLOCKING_THREADS: usize = 1;
 /// File descriptors without which connections or files would fail on the way, with words that blame a service. Measured: a
 /// run needs 15.
-#[cfg(unix)]
 const MIN_FILES: u64 = 32;
 
 /// The machine does not give what work needs.
@@ -22,7 +21,6 @@ pub(super) enum MachineDenied {
     #[error("the machine denies yotpo-td a thread")]
     Thread(#[source] io::Error),
     /// Too few file descriptors.
-    #[cfg(unix)]
     #[error("the machine allows yotpo-td {allowed} open files, and it needs {MIN_FILES}")]
     Files {
         /// How many.
@@ -54,7 +52,6 @@ pub(super) fn serving_runtime() -> Result<Runtime, MachineDenied> {
 
 /// Whether there are so many threads, and files, to be had: later nobody could say what is missing.
 fn check_limits(threads: usize) -> Result<(), MachineDenied> {
-    #[cfg(unix)]
     {
         let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         if let Some(allowed) = allowed.filter(|allowed| *allowed < MIN_FILES) {

@@ -101,7 +101,6 @@ mod tests {
         assert_eq!(told("YOTPO_TD_TABLE", ""), [] as [String; 0]);
     }
 
-    #[cfg(unix)]
     #[test]
     fn what_is_not_utf8_is_said_to_be() {
         let value = std::os::unix::ffi::OsStringExt::from_vec(vec![b'k', 0xff]);

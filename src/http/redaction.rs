@@ -9,38 +9,19 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 /// Longest text of a server that is shown, in characters.
-const LONGEST_MESSAGE: usize = 200;
+const MAX_MESSAGE_CHARACTERS: usize = 200;
 /// Words longer than this are taken for tokens, cursors or encoded data.
-const LONGEST_WORD: usize = 32;
+const MAX_WORD_LENGTH: usize = 32;
 /// Words with so many digits are taken for telephone numbers and ids of people.
-const LONGEST_NUMBER: usize = 7;
-/// Shorter cursors are page numbers.
-const SHORTEST_CURSOR: usize = 6;
+const MAX_NUMBER_DIGITS: usize = 7;
 /// Bodies larger than this are not searched for a message.
-const LARGEST_ERROR_BODY: usize = 64 * 1024;
+const MAX_ERROR_BODY: usize = 64 * 1024;
 const MASK: &str = "[redacted]";
 
 /// Removes secrets and personal data from texts of servers. Clones share what they know.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    known: Arc<RwLock<Known>>,
-}
-
-/// What must never be shown.
-#[derive(Default)]
-struct Known {
-    secrets: Vec<SecretString>,
-    /// The page cursors in use, each as it is and as it is sent: while a page is looked at, the next is already asked for.
-    cursors: [[String; 2]; 2],
-}
-
-impl Known {
-    fn take_cursor(&mut self, cursor: [String; 2]) {
-        let [last, before] = &mut self.cursors;
-        if *last != cursor {
-            *before = std::mem::replace(last, cursor);
-        }
-    }
+    secrets: Arc<RwLock<Vec<SecretString>>>,
 }
 
 impl Redactor {
@@ -52,24 +33,14 @@ impl Redactor {
     /// Adds a secret that must never be shown.
     pub fn learn(&self, secret: &SecretString) {
         if !secret.expose_secret().is_empty() {
-            self.known.write().unwrap_or_else(PoisonError::into_inner).secrets.push(secret.clone());
+            self.secrets.write().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
         }
-    }
-
-    /// Takes a page cursor, in the place of the last but one: a server can only quote one that it was just sent, and
-    /// what it says of a customer is unknown.
-    pub fn learn_cursor(&self, cursor: &str) {
-        let sent: String = url::form_urlencoded::byte_serialize(cursor.as_bytes()).collect();
-        // A page number tells nothing, and every number in a message would look like it.
-        let told =
-            if cursor.len() < SHORTEST_CURSOR { Default::default() } else { [sent, cursor.to_owned()] };
-        self.known.write().unwrap_or_else(PoisonError::into_inner).take_cursor(told);
     }
 
     /// The message in a failed answer's body, safe to show: from any of the error shapes that the two services are
     /// known to use, or a short plain text. `None` for HTML, empty bodies and unknown shapes.
     pub fn server_message(&self, body: &[u8]) -> Option<String> {
-        let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= LARGEST_ERROR_BODY)?.trim();
+        let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_ERROR_BODY)?.trim();
         let message = match serde_json::from_str::<Value>(text) {
             Ok(value) => message_of(&value)?,
             Err(_) if text.is_empty() || text.starts_with(['<', '{', '[']) => return None,
@@ -78,17 +49,14 @@ impl Redactor {
         Some(self.scrub(&message)).filter(|message| !message.is_empty())
     }
 
-    /// `text` without secrets, the page cursor, e-mail addresses, long numbers, long opaque words and control characters, and
+    /// `text` without secrets, e-mail addresses, long numbers, long opaque words and control characters, and
     /// shortened.
     pub fn scrub(&self, text: &str) -> String {
         let mut text = text.to_owned();
         {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            for secret in &known.secrets {
+            let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+            for secret in secrets.iter() {
                 text = text.replace(secret.expose_secret(), MASK);
-            }
-            for cursor in known.cursors.iter().flatten().filter(|cursor| !cursor.is_empty()) {
-                text = text.replace(cursor.as_str(), MASK);
             }
         }
         let mut shown = String::new();
@@ -102,8 +70,8 @@ impl Redactor {
             }
             shown.push_str(if is_behind_bearer || is_private(word) { MASK } else { word });
             is_behind_bearer = names_a_secret(word);
-            if shown.chars().count() > LONGEST_MESSAGE {
-                shown = shown.chars().take(LONGEST_MESSAGE).collect();
+            if shown.chars().count() > MAX_MESSAGE_CHARACTERS {
+                shown = shown.chars().take(MAX_MESSAGE_CHARACTERS).collect();
                 shown.push('…');
                 break;
             }
@@ -146,10 +114,10 @@ fn message_of(value: &Value) -> Option<String> {
 
 fn is_private(word: &str) -> bool {
     let digits = word.chars().filter(char::is_ascii_digit).count();
-    let telephone_or_number = digits >= LONGEST_NUMBER;
+    let telephone_or_number = digits >= MAX_NUMBER_DIGITS;
     let lower = word.to_ascii_lowercase();
     let has_address = lower.contains('@') || lower.contains("%40") || lower.contains("&#64;");
-    has_address || telephone_or_number || (word.chars().count() > LONGEST_WORD && word != MASK)
+    has_address || telephone_or_number || (word.chars().count() > MAX_WORD_LENGTH && word != MASK)
 }
 
 /// Whether what follows the word is a token.
@@ -186,18 +154,6 @@ mod tests {
     }
 
     #[test]
-    fn the_cursors_in_use_are_taken_out_in_both_their_forms() {
-        let redactor = Redactor::new();
-        redactor.learn_cursor("abc=def");
-        assert_eq!(redactor.scrub("cursor abc=def or abc%3Ddef"), "cursor [redacted] or [redacted]");
-        redactor.learn_cursor("ghi=jkl");
-        assert_eq!(redactor.scrub("ghi=jkl behind abc%3Ddef"), "[redacted] behind [redacted]");
-        redactor.learn_cursor("2");
-        redactor.learn_cursor("3");
-        assert_eq!(redactor.scrub("page 2 of abc=def"), "page 2 of abc=def");
-    }
-
-    #[test]
     fn secrets_and_personal_data_are_taken_out() {
         let redactor = Redactor::new();
         redactor.learn(&SecretString::from("s3cret"));
@@ -211,7 +167,7 @@ mod tests {
             "Authorization: Bearer [redacted] TD1 [redacted] [redacted] and [redacted]"
         );
         assert_eq!(redactor.scrub(&"x".repeat(33)), "[redacted]");
-        assert!(redactor.scrub(&"word ".repeat(500)).chars().count() <= LONGEST_MESSAGE + 1);
+        assert!(redactor.scrub(&"word ".repeat(500)).chars().count() <= MAX_MESSAGE_CHARACTERS + 1);
         assert_eq!(format!("{redactor:?}"), "Redactor");
     }
 }

@@ -127,7 +127,6 @@ mod tests {
             r#"{"page":2,"position":1,"reason":"customer is not a JSON object","customer":[1]}"#
         );
         assert_eq!(text.lines().count(), 2);
-        #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -135,7 +134,6 @@ mod tests {
     }
 
     /// What each kind of quarantine file is refused for, with `spoil` applied to its path beforehand.
-    #[cfg(unix)]
     async fn refusals(spoil: impl Fn(&Path)) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         spoil(&folder.path().join("run.customers.jsonl"));
@@ -154,7 +152,6 @@ mod tests {
         results.map(text).to_vec()
     }
 
-    #[cfg(unix)]
     #[tokio::test]
     async fn a_file_that_somebody_else_could_have_put_there_is_refused() {
         use std::os::unix::fs::{PermissionsExt, symlink};
@@ -198,7 +195,6 @@ mod tests {
         );
     }
 
-    #[cfg(unix)]
     #[tokio::test]
     async fn an_older_file_is_made_private_and_error_records_replace_it() {
         use std::os::unix::fs::PermissionsExt;

@@ -102,9 +102,6 @@ impl YotpoClient {
     ) -> Result<Page, YotpoError> {
         let PageRequest { number, cursor, page_size } = request;
         let url = self.settings.customers_url(page_size, cursor);
-        if let Some((cursor, _)) = cursor {
-            self.http.redactor().learn_cursor(cursor.as_str());
-        }
         let end = EndCheck::new(number, page_size, self.retrier.policy().max_retries);
         let mut refusals = Refusals::default();
         loop {
