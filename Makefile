@@ -1,34 +1,34 @@
-# Every check of this project, by name; `make` alone lists them. CI runs the same targets through .ci/run.
+# All checks of this project; `make` without a target lists them. CI runs the same targets through .ci/run.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Prebuilt tools and an advisory database may lie in a folder beside the checkout, for machines without network.
+# Prebuilt tools and an advisory database may be in a directory next to the checkout, for machines without network access.
 SHARED ?= $(CURDIR)/../shared
 ifneq ($(wildcard $(SHARED)/tools/bin),)
 export PATH := $(SHARED)/tools/bin:$(PATH)
 endif
-# A folder with the RustSec advisories, for checking offline; empty: the live database is fetched.
+# A directory with the RustSec advisories, for offline checks. If empty, the live database is fetched.
 ADVISORY_DB ?= $(wildcard $(SHARED)/advisory-db)
 
 CARGO ?= cargo
-# The binary that `interop` tries the foreign clients on.
+# The binary that `interop` tests with third-party clients.
 YOTPO_TD_BIN ?= $(CURDIR)/target/debug/yotpo-td
-# The promise of the documentation, in bytes.
+# Maximum size of the release binary, in bytes, as documented.
 MAX_BINARY_BYTES ?= 15000000
-# Lines of src that the tests must reach, in percent.
+# Minimum line coverage of src, in percent.
 COVERAGE_FLOOR ?= 90
-# Mutated inputs for each fuzz target, of `fuzz-smoke`.
+# Mutated inputs per fuzz target in `fuzz-smoke`.
 FUZZ_INPUTS ?= 100000
-# Moments of `attempts`.
+# Number of moments tried by `attempts`.
 ATTEMPT_MOMENTS ?= 60
-# What `fuzz` runs, and for how long each.
+# Targets that `fuzz` runs, and the duration of each.
 FUZZ_TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 FUZZ_SECONDS ?= 60
-# rustc and the tools that read its coverage data must be of one LLVM generation.
+# rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-# What `ci` runs, fast failures first.
+# Steps of `ci`, fastest failures first.
 CI_STEPS ?= lint deny test interop release-build instructions cov
 
 TOOL_VERSIONS := \
@@ -41,7 +41,7 @@ TOOL_VERSIONS := \
 
 export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 
-# Not empty: `instructions` writes its numbers instead of comparing them. Only from the command line: CI must compare.
+# If non-empty, `instructions` writes its numbers instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
 .PHONY: help dev tools demo fmt lint test attempts model fuzz fuzz-smoke interop deny bench instructions cov build release-build ci
@@ -49,21 +49,21 @@ UPDATE =
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-dev: tools ## prepare a machine for working on the project
+dev: tools ## prepare a machine for development
 	rustup component add clippy rustfmt || echo "no rustup: clippy and rustfmt must come with your toolchain"
 	$(CARGO) fetch --locked
 
-tools: ## install the cargo tools the checks use, where missing
+tools: ## install missing cargo tools used by the checks
 	@.ci/install-tools $(TOOL_VERSIONS)
 
-demo: ## load 10,000 made-up customers through look-alikes of both services
+demo: ## load 10,000 generated customers through mock servers for both services
 	$(CARGO) run --release --locked -- sync --sandbox
 
 fmt: ## format the code
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
-lint: ## formatting, house rules, spelling, unused dependencies, clippy, documentation
+lint: ## check formatting, repository rules, spelling, unused dependencies, clippy, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	.ci/check-repository
@@ -72,51 +72,51 @@ lint: ## formatting, house rules, spelling, unused dependencies, clippy, documen
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
-test: ## all tests; needs nothing but Rust
+test: ## run all tests; needs only Rust
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
 
-fuzz-smoke: ## the fuzz targets without a fuzzer: their corpus and FUZZ_INPUTS mutations of it each (part of `test`)
+fuzz-smoke: ## run the fuzz targets without a fuzzer: the corpus and FUZZ_INPUTS mutations each (part of `test`)
 	YOTPO_TD_FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --locked --test it project::fuzz_corpora
 
-# Stable Rust will do without a sanitizer, and there is no unsafe code to watch. What is found first goes to fuzz/target,
-# so that the committed corpus stays small.
-fuzz: ## look for inputs that break FUZZ_TARGETS, FUZZ_SECONDS each; needs cargo-fuzz and a C++ compiler
+# Stable Rust works without a sanitizer, and there is no unsafe code to check. New inputs go to fuzz/target first, so that
+# the committed corpus stays small.
+fuzz: ## search for inputs that break FUZZ_TARGETS, FUZZ_SECONDS each; needs cargo-fuzz and a C++ compiler
 	@for target in $(FUZZ_TARGETS); do \
 		mkdir -p "fuzz/target/corpus/$$target"; \
 		$(CARGO) fuzz run --sanitizer none "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10; \
 	done
 
-attempts: ## two attempts of one run id at ATTEMPT_MOMENTS moments each, with the real program; `test` tries 24
+attempts: ## run two attempts of one run id at ATTEMPT_MOMENTS moments each, with the real program; `test` tries 24
 	YOTPO_TD_ATTEMPT_MOMENTS=$(ATTEMPT_MOMENTS) $(CARGO) test --locked --test it program::attempts -- --nocapture
 
-model: ## the protocol of attempts, searched with the large bounds; `test` searches the small ones
+model: ## search the protocol of attempts with large bounds; `test` uses small ones
 	MODEL=full $(CARGO) test --locked --release --test model -- --nocapture
 
-interop: build ## clients that other people wrote, against `yotpo-td sandbox`
+interop: build ## run third-party clients against `yotpo-td sandbox`
 	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run
 
-deny: ## advisories, licences, banned crates and sources of the dependencies
+deny: ## check advisories, licences, banned crates and sources of the dependencies
 	@ADVISORY_DB="$(ADVISORY_DB)" .ci/check-dependencies
 
-bench: ## measure: each step (criterion), the whole program, and how much of the rate limit is used; about 5 minutes
+bench: ## measure each step (criterion), the whole program, and rate limit usage; about 5 minutes
 	$(CARGO) bench --locked
 
-instructions: ## instructions of the hot path, against the committed numbers; needs valgrind. UPDATE=1 writes them
+instructions: ## compare the instructions of the hot path with the committed numbers; needs valgrind. UPDATE=1 writes them
 	@CARGO="$(CARGO)" UPDATE="$(UPDATE)" .ci/instructions
 
-cov: ## test coverage, with a floor
+cov: ## check the test coverage
 	@CARGO="$(CARGO)" LLVM_MAJOR="$(LLVM_MAJOR)" .ci/coverage "$(COVERAGE_FLOOR)"
 
-build: ## the program, for developing
+build: ## build the program for development
 	$(CARGO) build --locked
 
-release-build: ## the program, as it is given away; checks its size
+release-build: ## build the release binary and check its size
 	$(CARGO) build --release --locked
 	@size=$$(wc -c < target/release/yotpo-td); \
-	echo "target/release/yotpo-td: $$size bytes, at most $(MAX_BINARY_BYTES)"; \
+	echo "target/release/yotpo-td: $$size bytes, maximum $(MAX_BINARY_BYTES)"; \
 	[ "$$size" -le "$(MAX_BINARY_BYTES)" ]
 
-ci: ## everything that must pass before a change lands
+ci: ## run everything that must pass before a change is merged
 	@MAKE="$(MAKE)" .ci/steps $(CI_STEPS)
