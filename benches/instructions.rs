@@ -1,22 +1,22 @@
-//! Instructions that the way of the data costs, counted by callgrind: the same number on any machine, where times are not.
-//! `make instructions` compares them with `instructions.toml`. What a benchmark is given is made before the counting, and
-//! what it returns is dropped after it.
+//! Instruction counts of the data path, measured by callgrind: unlike times, they are the same on every machine.
+//! `make instructions` compares them with `instructions.toml`. The input of a benchmark is created before counting starts,
+//! and its result is dropped after counting ends.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
-#![expect(missing_docs, reason = "gungraun's macros make public modules")]
+#![expect(missing_docs, reason = "gungraun's macros create public modules")]
 
 mod customers;
 
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group};
 use program::{Answer, Chunk, ChunkEncoder, Page, Part, PartBuilder, RowEncoder, Rows as PageRows};
 
-/// As many as the other benchmarks take.
+/// As many as the other benchmarks use.
 const PAGES: u64 = 20;
 
-/// About half a megabyte of rows, as the program does.
+/// About half a megabyte of rows, as in the program.
 const PAGES_IN_A_CHUNK: usize = 5;
 
-/// All that is used of the program's interfaces.
+/// Everything that is used from the program's interfaces.
 mod program {
     use http::{HeaderMap, StatusCode};
     use yotpo_td::http::DelayHint;
@@ -101,7 +101,7 @@ fn rows() -> Rows {
     rows_of(|page| page)
 }
 
-/// With spaces, which do not get into the rows.
+/// With spaces, which are not part of the rows.
 fn spaced_rows() -> Rows {
     rows_of(|page| page.replace(':', ": ").replace(',', ", "))
 }
@@ -114,7 +114,7 @@ fn rows_of(form: fn(String) -> String) -> Rows {
     Rows { customers, encoder: program::row_encoder(), output: Vec::with_capacity(room) }
 }
 
-/// The encoder has all memory that it needs, as it has for nearly all pages of a run.
+/// The encoder already has all the memory that it needs, as for nearly all pages of a run.
 fn chunks() -> Chunks {
     let pages: Vec<PageRows> = answers().iter().map(program::read).map(program::rows).collect();
     let mut encoder = program::chunk_encoder();
@@ -143,7 +143,7 @@ fn encode_all(mut rows: Rows) -> Rows {
     rows
 }
 
-// Split, checked, and made into rows.
+// Splits and checks pages and turns them into rows.
 #[library_benchmark(setup = answers)]
 fn read_pages(answers: Vec<Answer>) -> (Vec<Page>, Vec<Answer>) {
     (answers.iter().map(program::read).collect(), answers)
@@ -159,7 +159,7 @@ fn encode_spaced_rows(rows: Rows) -> Rows {
     encode_all(rows)
 }
 
-// Deflate at the default level, checksum.
+// Deflates at the default level and computes the checksum.
 #[library_benchmark(setup = chunks)]
 fn deflate_chunks(Chunks { pages, mut encoder }: Chunks) -> (Vec<Chunk>, Chunks) {
     let chunks = deflate_in_chunks(&mut encoder, &pages);
@@ -174,7 +174,7 @@ fn build_part(Parts { chunks, mut builder }: Parts) -> (Part, Vec<Chunk>) {
     (builder.finish(), chunks)
 }
 
-// The whole way.
+// The whole path.
 #[library_benchmark(setup = run)]
 fn pages_to_part(Run { answers, mut encoder, mut builder }: Run) -> (Part, ChunkEncoder) {
     for answers in answers.chunks(PAGES_IN_A_CHUNK) {
@@ -189,15 +189,15 @@ library_benchmark_group!(
     benchmarks = [read_pages, encode_rows, encode_spaced_rows, deflate_chunks, build_part, pages_to_part]
 );
 
-/// Keeps the C library from choosing by the processor how it copies and fills: with the registers that every one has, and
-/// never with `rep movsb` and `rep stosb`, which valgrind counts once for each byte.
+/// Keeps the C library from selecting copy and fill routines by processor. They use registers that every processor has, and
+/// never `rep movsb` or `rep stosb`, which valgrind counts once per byte.
 const PLAIN_COPIES: &str = concat!(
     "glibc.cpu.hwcaps=-AVX2,-AVX_Fast_Unaligned_Load,-ERMS,-FSRM",
     ":glibc.cpu.x86_rep_movsb_threshold=1000000000",
     ":glibc.cpu.x86_rep_stosb_threshold=1000000000",
 );
 
-#[expect(clippy::disallowed_methods, reason = "gungraun's macro exits where its runner fails")]
+#[expect(clippy::disallowed_methods, reason = "gungraun's macro exits when its runner fails")]
 fn main() {
     gungraun::main!(
         config = LibraryBenchmarkConfig::default()
@@ -205,7 +205,7 @@ fn main() {
             .tool(Callgrind::with_args(["--cache-sim=no"]));
         library_benchmark_groups = hot_path
     );
-    // `cargo test --all-targets` starts this with neither; valgrind need not be there then.
+    // `cargo test --all-targets` starts this with neither argument; valgrind is not needed then.
     if std::env::args().any(|argument| argument == "--bench" || argument == "--gungraun-run") {
         main();
     }

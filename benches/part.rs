@@ -1,7 +1,7 @@
-//! Speed and size of parts at every compression level, in bytes of rows a second.
+//! Speed and size of parts at every compression level, in bytes of rows per second.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
-#![expect(clippy::print_stderr, reason = "sizes are a result that criterion has no place for")]
+#![expect(clippy::print_stderr, reason = "criterion cannot report sizes")]
 
 mod customers;
 
@@ -12,7 +12,7 @@ use yotpo_td::part::{Chunk, ChunkEncoder, CompressionLevel, PartBuilder};
 use yotpo_td::row::{self, IngestionTime, Rows};
 
 const PAGES: u64 = 20;
-/// About half a megabyte of rows, as the program does.
+/// About half a megabyte of rows, as in the program.
 const PAGES_IN_A_CHUNK: usize = 5;
 
 fn pages() -> Vec<Rows> {
@@ -48,7 +48,7 @@ fn chunks(criterion: &mut Criterion) {
     for level in 1..=9 {
         let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap());
         let size: usize = encode(&mut encoder, &pages).iter().map(Chunk::compressed_len).sum();
-        eprintln!("level {level}: {row_bytes} bytes of rows become {size}");
+        eprintln!("level {level}: {row_bytes} bytes of rows compressed to {size}");
         group.bench_function(format!("chunk/level_{level}"), |bencher| {
             bencher.iter(|| black_box(encode(&mut encoder, &pages)));
         });

@@ -1,4 +1,4 @@
-//! Speed of reading pages and of turning customers into rows, in bytes of JSON a second.
+//! Speed of reading pages and of turning customers into rows, in bytes of JSON per second.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
@@ -28,13 +28,13 @@ fn bench_pages(criterion: &mut Criterion, name: &str, pages: &[String], mut each
     group.finish();
 }
 
-/// The page as people print it: a line for each member.
+/// The page pretty-printed, with one line per member.
 fn indented(page: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(page).unwrap();
     serde_json::to_string_pretty(&value).unwrap()
 }
 
-/// From an answer to rows, as the program does. Beside it what it costs only to split it with `serde_json`.
+/// From a response to rows, as in the program; and, for comparison, only splitting it with `serde_json`.
 fn reading(criterion: &mut Criterion) {
     let answer = |page: String| Response {
         status: StatusCode::OK,

@@ -1,10 +1,10 @@
-//! Pages of made-up customers in the shapes that Yotpo sends: loyalty, plain, reviews and sparse, with non-ASCII names,
+//! Pages of generated customers in the shapes that Yotpo sends: loyalty, plain, reviews and sparse, with non-ASCII names,
 //! nulls and missing keys. About 930 bytes each when compact, the same for every run.
 
 use fastrand::Rng;
 use serde_json::value::RawValue;
 
-/// Customers in a page, Yotpo's maximum.
+/// Customers per page, Yotpo's maximum.
 pub(crate) const PAGE: usize = 100;
 
 const NAMES: [&str; 12] = [
@@ -22,7 +22,7 @@ pub(crate) fn page(seed: u64) -> String {
     format!("[{}]", customers.join(","))
 }
 
-/// The customers of a page, as the program gets them.
+/// The customers of a page, as the program receives them.
 pub(crate) fn split(page: &str) -> Vec<&RawValue> {
     serde_json::from_str(page).unwrap()
 }

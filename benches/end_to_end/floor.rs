@@ -1,4 +1,4 @@
-//! The floor: what no program can save that splits pages with `serde_json` and deflates rows with the same library.
+//! The floor: the minimum cost of any program that splits pages with `serde_json` and deflates rows with the same library.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use yotpo_td::row::{Encoder, IngestionTime};
 
 use crate::processes::thread_cpu;
 
-/// Rows are deflated in pieces of this size, as the program does.
+/// Rows are deflated in pieces of this size, as in the program.
 const PIECE: usize = 64 * 1024;
 
 #[derive(Deserialize)]
@@ -52,13 +52,13 @@ impl Floor {
         self.rows.len()
     }
 
-    /// Does all of it once, one half after the other on an otherwise idle machine.
+    /// Does all of it once, one half after the other, on an otherwise idle machine.
     pub(crate) fn measure_alone(&self) -> FloorTime {
         FloorTime { splitting: self.split_all(), deflating: self.deflate_all() }
     }
 
-    /// Does all of it once, both halves at the same time, and keeps both threads busy until both are done: in the program
-    /// the other processor is never idle either, and what shares a cache, a core or a host costs both of them time.
+    /// Does all of it once, both halves at the same time, and keeps both threads busy until both are done. In the program,
+    /// the other processor is never idle either, and work that shares a cache, a core or a host slows both threads down.
     pub(crate) fn measure(&self) -> FloorTime {
         let deflated = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
-//! The whole program as its users start it, against `yotpo-td sandbox` in another process: wall time, CPU, memory and bytes
-//! sent, and how far that is from the floor, which is splitting the same pages and deflating the same rows and nothing
-//! else. A table on stderr, one JSON document on stdout.
+//! The whole program as users run it, against `yotpo-td sandbox` in another process: wall time, CPU, memory and bytes sent,
+//! and the distance from the floor, which is splitting the same pages and deflating the same rows and nothing else. Prints
+//! a table on stderr and one JSON document on stdout.
 //!
 //! `cargo bench --bench end_to_end -- [--customers N]... [--runs N] [--side-by-side N] [--choices]`
 
@@ -23,10 +23,10 @@ use crate::floor::Floor;
 use crate::processes::{Served, Usage};
 use crate::report::{Row, median};
 
-/// Customers of the reference work.
+/// Customers of the reference workload.
 const REFERENCE: u64 = 100_000;
 
-/// Customers where only the time around them is looked at.
+/// Customers in benchmarks that only measure the time around them.
 const SMALL: u64 = 100;
 
 struct Wanted {
@@ -38,7 +38,7 @@ struct Wanted {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --all-targets` runs this too: there is nothing to test.
+    // `cargo test --all-targets` also runs this; there is nothing to test.
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;
     }
@@ -46,7 +46,7 @@ fn main() {
     let mut figures = json!({ "version": env!("CARGO_PKG_VERSION"), "processors": processors() });
     for customers in &wanted.customers {
         let served = Served::start(*customers);
-        // The first run pays for what is not in the page cache yet.
+        // The first run fills the page cache.
         served.sync(&[]);
         let runs: Vec<Usage> = (0..runs_of(*customers, wanted.runs)).map(|_| served.sync(&[])).collect();
         figures[format!("customers_{customers}")] = report::runs(&format!("{customers} customers"), &runs);
@@ -64,7 +64,7 @@ fn main() {
     println!("{figures}");
 }
 
-/// What it costs to wait for a load job, at the default poll interval: the same small work with and without a wait.
+/// The cost of waiting for a load job at the default poll interval: the same small workload with and without a wait.
 fn waiting() -> Value {
     const SECONDS: u32 = 20;
     let poll = ["--poll-interval", "2s"];
@@ -78,17 +78,17 @@ fn waiting() -> Value {
     json!({ "seconds": SECONDS, "cpu_seconds": cpu, "wall_seconds": with.wall })
 }
 
-/// Long runs need fewer of them: what disturbs a run evens out in it.
+/// Long runs need fewer repetitions: disturbances even out within a run.
 fn runs_of(customers: u64, runs: usize) -> usize {
     if customers > REFERENCE { 1 } else { runs }
 }
 
-/// Whole program and floor in turn, so that a machine whose speed drifts disturbs both alike.
+/// Measures the whole program and the floor alternately, so that a machine whose speed drifts affects both equally.
 fn compared_with_floor(served: &Served, runs: usize) -> Value {
     let floor = Floor::of(&pages::fetch_all(served));
     let (mut ratios, mut floors, mut alone, mut wholes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
-        // Each once before it counts: right behind the other it finds none of its data in the caches.
+        // One warm-up each: right after the other, it would find none of its data in the caches.
         served.sync(&[]);
         let whole = served.sync(&[]).cpu;
         floor.measure();
@@ -103,7 +103,7 @@ fn compared_with_floor(served: &Served, runs: usize) -> Value {
     let (ratio, whole) = (median(ratios.iter().copied()), median(wholes.iter().copied()));
     let alone = median(alone.iter().copied());
     eprintln!(
-        "floor: splitting {splitting:.3} s + deflating {deflating:.3} s of CPU at once ({alone:.3} s one after the other); \
+        "floor: splitting {splitting:.3} s + deflating {deflating:.3} s of CPU in parallel ({alone:.3} s sequentially); \
          whole program {whole:.3} s; ratio {ratio:.2} ({:.2})",
         whole / alone
     );
@@ -120,14 +120,14 @@ fn compared_with_floor(served: &Served, runs: usize) -> Value {
     })
 }
 
-/// As many syncs at once as Digdag's `for_each>` with `_parallel` would start, each with a table of its own.
+/// Runs concurrent syncs, as Digdag's `for_each>` with `_parallel` would, each with its own table.
 fn side_by_side(served: &Served, count: usize) -> Value {
     let (wall, usages) = served.sync_side_by_side(count);
     let cpu: f64 = usages.iter().map(|usage| usage.cpu).sum();
     let memory: u64 = usages.iter().map(|usage| usage.peak_bytes).sum();
     let customers = REFERENCE * count as u64;
     eprintln!(
-        "{count} syncs of {REFERENCE} customers at once: {wall:.2} s wall, {cpu:.2} s CPU, {:.1} MB in all",
+        "{count} syncs of {REFERENCE} customers in parallel: {wall:.2} s wall, {cpu:.2} s CPU, {:.1} MB in total",
         report::megabytes(memory)
     );
     json!({
@@ -139,7 +139,7 @@ fn side_by_side(served: &Served, count: usize) -> Value {
     })
 }
 
-/// What the defaults were chosen from.
+/// The measurements behind the defaults.
 fn choices(served: &Served, runs: usize) -> Value {
     let mut found = Vec::new();
     for (name, values) in [
@@ -167,7 +167,7 @@ fn wanted(arguments: &[String]) -> Wanted {
             "--runs" => wanted.runs = number().and_then(|runs| usize::try_from(runs).ok()).unwrap().max(1),
             "--side-by-side" => wanted.side_by_side = usize::try_from(number().unwrap()).unwrap(),
             "--choices" => wanted.choices = true,
-            other => panic!("{other} is not one of --customers, --runs, --side-by-side, --choices"),
+            other => panic!("{other}: expected --customers, --runs, --side-by-side or --choices"),
         }
     }
     if wanted.customers.is_empty() {

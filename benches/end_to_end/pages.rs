@@ -1,4 +1,4 @@
-//! The pages of a sandbox as bytes, fetched without the program's own client.
+//! The pages of a sandbox as bytes, fetched without the program's client.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ struct Pagination {
     next_page_info: Option<String>,
 }
 
-/// All pages, in their order.
+/// Fetches all pages, in order.
 pub(crate) fn fetch_all(served: &Served) -> Vec<Vec<u8>> {
     let host = served.value("YOTPO_TD_YOTPO_ENDPOINT").strip_prefix("http://").unwrap();
     let store = format!("/core/v3/stores/{}", served.value("YOTPO_STORE_ID"));
@@ -46,13 +46,13 @@ pub(crate) fn fetch_all(served: &Served) -> Vec<Vec<u8>> {
         );
         let Page { pagination } = serde_json::from_slice(&page).unwrap();
         pages.push(page);
-        // It arrives as it must be sent.
+        // It is received in the form in which it must be sent.
         let Some(next) = pagination.next_page_info else { return pages };
         position = format!("page_info={next}");
     }
 }
 
-/// Sends a request and reads the body of its answer.
+/// Sends a request and reads the body of the response.
 fn exchange(connection: &mut BufReader<TcpStream>, request: &str) -> Vec<u8> {
     connection.get_mut().write_all(request.as_bytes()).unwrap();
     let mut length = 0;

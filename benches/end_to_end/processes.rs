@@ -1,4 +1,4 @@
-//! The program in processes of its own: the sandbox, and syncs whose cost the operating system accounts.
+//! The program in separate processes: the sandbox, and syncs whose resource usage the operating system measures.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -13,7 +13,7 @@ use yotpo_td::clock::Clock;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_yotpo-td");
 
-/// A sandbox in another process, without a rate limit, whose import jobs end at once and whose pages have no white space, as
+/// A sandbox in another process, without a rate limit. Its import jobs end at once, and its pages have no white space, like
 /// those of a service.
 pub(crate) struct Served {
     sandbox: Child,
@@ -22,7 +22,7 @@ pub(crate) struct Served {
     clock: Clock,
 }
 
-/// What one sync cost.
+/// Resource usage of one sync.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) customers: u64,
@@ -39,7 +39,7 @@ impl Served {
         Self::start_with(customers, &[])
     }
 
-    /// One with these further arguments.
+    /// Starts a sandbox with additional arguments.
     pub(crate) fn start_with(customers: u64, arguments: &[&str]) -> Self {
         let mut sandbox = Command::new(PROGRAM)
             .args(["sandbox", "--requests-per-second", "off", "--page-layout", "compact"])
@@ -66,7 +66,7 @@ impl Served {
         &self.environment[name]
     }
 
-    /// One sync to its end.
+    /// Runs one sync to its end.
     pub(crate) fn sync(&self, arguments: &[&str]) -> Usage {
         let (cpu, started) = (children_cpu(), self.clock.now());
         let output = self.command(0).args(arguments).spawn().unwrap().wait_with_output().unwrap();
@@ -74,7 +74,8 @@ impl Served {
         usage(&output, wall, children_cpu() - cpu)
     }
 
-    /// So many syncs at once; the wall time of all. Their processor time is told for the first only: it is that of all.
+    /// Runs `count` syncs concurrently and returns their total wall time. The processor time of all of them is reported with
+    /// the first one.
     pub(crate) fn sync_side_by_side(&self, count: usize) -> (f64, Vec<Usage>) {
         let (before, started) = (children_cpu(), self.clock.now());
         let children: Vec<Child> = (1..=count).map(|number| self.command(number).spawn().unwrap()).collect();
@@ -95,7 +96,7 @@ impl Served {
             .arg("--state-dir")
             .arg(self.folder.path().join(number.to_string()))
             .envs(&self.environment)
-            // Flags beat it.
+            // Flags take precedence.
             .env("YOTPO_TD_POLL_INTERVAL", "10ms")
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -124,7 +125,7 @@ fn usage(output: &Output, wall: Duration, cpu: f64) -> Usage {
     }
 }
 
-/// Seconds of processor time of all children that were waited for; the sandbox is not among them before its end.
+/// Seconds of processor time of all children that were waited for. The sandbox is not included until it ends.
 fn children_cpu() -> f64 {
     seconds(UsageWho::RUSAGE_CHILDREN)
 }

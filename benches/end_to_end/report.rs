@@ -1,10 +1,10 @@
-//! Figures for people and for programs.
+//! Results as a table and as JSON.
 
 use serde_json::{Value, json};
 
 use crate::processes::Usage;
 
-/// Titles of the table.
+/// Column titles of the table.
 pub(crate) struct Row;
 
 impl Row {
@@ -22,7 +22,7 @@ impl Row {
     }
 }
 
-/// A line of the table, and the same as JSON.
+/// Prints a line of the table and returns the same figures as JSON.
 pub(crate) fn runs(what: &str, runs: &[Usage]) -> Value {
     let wall = spread(runs.iter().map(|run| run.wall));
     let cpu = spread(runs.iter().map(|run| run.cpu));
@@ -51,7 +51,7 @@ pub(crate) fn runs(what: &str, runs: &[Usage]) -> Value {
     })
 }
 
-/// The median; of an even number, the upper of the two in the middle.
+/// The median; for an even number of values, the upper of the two middle ones.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     spread(values)[1]
 }
@@ -61,7 +61,7 @@ pub(crate) fn megabytes(bytes: u64) -> f64 {
     u32::try_from(bytes / 1_000).map_or(f64::INFINITY, f64::from) / 1_000.0
 }
 
-/// Least, median and most.
+/// Minimum, median and maximum.
 fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);

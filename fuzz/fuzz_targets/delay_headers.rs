@@ -1,4 +1,4 @@
-//! Delay headers are kept to.
+//! Delay headers are honoured.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,4 +1,4 @@
-//! A page's body becomes rows.
+//! The body of a page becomes rows.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,4 +1,4 @@
-//! The sandbox reads a part one way only.
+//! The sandbox reads a part in only one way.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

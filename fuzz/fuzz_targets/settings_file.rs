@@ -1,4 +1,4 @@
-//! A settings file is taken whole or refused whole.
+//! A settings file is accepted or rejected as a whole.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

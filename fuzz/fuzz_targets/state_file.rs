@@ -1,4 +1,4 @@
-//! A state file is followed only when it is whole.
+//! A state file is used only if it is intact.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
-//! The headers by which a service slows its clients down.
+//! The headers with which a service slows its clients down.
 //!
-//! An input is a digit that chooses the status, then the values of `RateLimit-Reset`, `Retry-After` and
-//! `RateLimit-Remaining`, a line each; those that are missing are not sent.
+//! An input is a digit that selects the status, then the values of `RateLimit-Reset`, `Retry-After` and
+//! `RateLimit-Remaining`, one per line; missing ones are not sent.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -17,7 +17,7 @@ const NAMES: [&str; 3] = ["ratelimit-reset", "retry-after", "ratelimit-remaining
 const STATUSES: [u16; 10] = [200, 204, 301, 400, 401, 408, 429, 500, 502, 503];
 const NOW: Duration = Duration::from_secs(1_795_406_400);
 
-/// A delay is never more than what was written, and never less than a `Retry-After` of whole seconds.
+/// A delay is never longer than the header says, and never shorter than a `Retry-After` in whole seconds.
 pub fn delay_headers(data: &[u8]) -> Verdict {
     let (first, values) = data.split_first().unwrap_or((&b'0', &[]));
     let status = STATUSES[usize::from(first.wrapping_sub(b'0')) % STATUSES.len()];
@@ -32,7 +32,7 @@ pub fn delay_headers(data: &[u8]) -> Verdict {
     let [reset, retry_after, remaining] =
         NAMES.map(|name| headers.get(name).and_then(|value| value.to_str().ok()));
 
-    // A reset that comes with a success counts only when nothing is left.
+    // A reset with a success counts only if nothing remains.
     let is_left = hint.allowance.is_none_or(|allowance| allowance.remaining > 0);
     let reset = reset.filter(|_| !status.is_success() || !is_left);
     if let Some(allowance) = hint.allowance {
@@ -43,7 +43,7 @@ pub fn delay_headers(data: &[u8]) -> Verdict {
     if status == StatusCode::TOO_MANY_REQUESTS {
         assert!(hint.floor.is_some(), "a throttled request always waits");
     }
-    // A day of seconds is never taken for anything else; shorter ones of a success may be the limit's own second.
+    // Seconds up to a day are never read as anything else; shorter values with a success may be the limit's own second.
     if let Some(seconds) = retry_after.and_then(whole_seconds).filter(|seconds| seconds.as_secs() <= 86_400) {
         assert!(hint.floor >= Some(seconds), "the delay was not kept to");
     }
@@ -59,23 +59,23 @@ fn assert_bounded(status: StatusCode, hint: DelayHint, written: [Option<&str>; 2
     assert!(asks, "a success without a delay header asks for a delay");
     let least = if status == StatusCode::TOO_MANY_REQUESTS { 1.0 } else { 0.0 };
     let most = written.into_iter().flatten().filter_map(asked).fold(least, f64::max);
-    // Room for the rounding of a fraction.
+    // Tolerance for rounding of fractions.
     assert!(floor.as_secs_f64() <= most * (1.0 + 1e-9) + 1e-6, "{floor:?} is longer than anything written");
 }
 
-/// A hold of any length keeps back the next request for just that long.
+/// A pause of any length delays the next request by exactly that long.
 fn assert_kept_back(floor: Duration) {
     let clock = Clock::virtual_at(NOW);
     let gate = Arc::new(Gate::unlimited(clock.clone()));
     let start = clock.now();
     gate.hold(floor);
-    // Virtual time moves on when the runtime has nothing else to do.
+    // Virtual time advances when the runtime has nothing else to do.
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     drop(runtime.block_on(gate.admit()));
     assert_eq!(clock.now().saturating_sub(start), floor.min(Duration::MAX.saturating_sub(start)));
 }
 
-/// What a header asks for in seconds at most: a number or a date. Unix times are far more.
+/// The maximum that a header asks for, in seconds: a number or a date. Unix times are much larger.
 fn asked(text: &str) -> Option<f64> {
     let date = || httpdate::parse_http_date(text.trim()).ok()?.duration_since(UNIX_EPOCH).ok();
     number(text).or_else(|| Some(date()?.saturating_sub(NOW).as_secs_f64()))

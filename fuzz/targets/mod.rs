@@ -1,8 +1,8 @@
-//! The fuzz targets: what must hold for whatever bytes reach the program from outside.
+//! The fuzz targets: properties that must hold for any bytes that reach the program from outside.
 //!
-//! Each target takes arbitrary bytes, asserts properties of what the program makes of them, and says whether the program
-//! accepted them. This is the library of the fuzz crate, and a module of the integration tests, which replay the corpus
-//! and mutations of it on stable Rust. So nothing here may need a fuzzer.
+//! Each target takes arbitrary bytes, asserts properties of the program's result, and returns whether the program accepted
+//! them. This is the library of the fuzz crate and a module of the integration tests, which replay the corpus and
+//! mutations of it on stable Rust. Nothing here may therefore need a fuzzer.
 
 mod delay_headers;
 mod page_body;
@@ -19,11 +19,11 @@ pub use sandbox_part::sandbox_part;
 pub use settings_file::settings_file;
 pub use state_file::state_file;
 
-/// What the program made of an input. A corpus without both kinds would prove nothing.
+/// How the program handled an input. A corpus without both kinds would prove nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It went on with it.
+    /// It used the input.
     Accepted,
-    /// It reported it.
+    /// It reported the input as invalid.
     Refused,
 }

@@ -1,4 +1,4 @@
-//! A page's body, from the answer to the rows of a part.
+//! The body of a page, from the response to the rows of a part.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +19,8 @@ use super::unique_keys::UniqueKeys;
 const TIME: IngestionTime = IngestionTime::MAX;
 const WINDOW: usize = 64 * 1024;
 
-/// Every customer of a page becomes a row that another reader finds whole, or is refused for a reason; and a page is what
-/// `serde_json` takes for one, no more and no less.
+/// Every customer of a page becomes a row that another reader finds complete, or is rejected for a reason. The program
+/// accepts exactly the pages that `serde_json` accepts.
 pub fn page_body(data: &[u8]) -> Verdict {
     let otherwise = read_otherwise(data).filter(|_page| !reports_error_otherwise(data));
     let Ok(page) = read(data) else {
@@ -66,7 +66,7 @@ pub fn page_body(data: &[u8]) -> Verdict {
     Verdict::Accepted
 }
 
-/// Reads a body as if it had been the answer of a request.
+/// Reads a body as if it were the response to a request.
 pub(super) fn read(body: &[u8]) -> Result<Page, String> {
     let response = Response {
         status: StatusCode::OK,
@@ -81,7 +81,7 @@ pub(super) fn read(body: &[u8]) -> Result<Page, String> {
 fn part_of(mut rows: Rows) -> yotpo_td::part::Part {
     let mut chunks = ChunkEncoder::new(CompressionLevel::FASTEST);
     let mut builder = PartBuilder::new();
-    // Two chunks, so that a part of several is met too.
+    // Two chunks, so that parts with several chunks are covered.
     let first = rows.split_to(rows.len() / 2);
     for half in [first, rows] {
         chunks.add(&half);
@@ -102,7 +102,7 @@ fn assert_is_row_of(record: &[u8], customer: &str) {
     let mut again = Vec::new();
     row::compact(json, &mut again).expect("json_response is a customer");
     assert_eq!(again, text.as_bytes(), "the compact form is not stable");
-    // Numbers out of range, lone surrogates and deep nesting are JSON too, but no `Value`.
+    // Numbers out of range, lone surrogates and deep nesting are valid JSON, but not a `Value`.
     let _read_or_not = serde_json::from_str::<UniqueKeys>(text);
     if let Ok(sent) = serde_json::from_str::<Value>(customer) {
         assert_eq!(serde_json::from_str::<Value>(text).ok(), Some(sent), "the customer was changed");
@@ -123,7 +123,7 @@ struct Pagination<'a> {
     next_page_info: Option<&'a RawValue>,
 }
 
-/// The customers and the cursor of a body that is a page, as another parser reads it.
+/// The customers and the cursor of a page, as another parser reads it.
 fn read_otherwise(body: &[u8]) -> Option<(Vec<&str>, Option<PageCursor>)> {
     let Body { customers, pagination } = object_otherwise(std::str::from_utf8(body).ok()?)?;
     let next = match pagination.map_or("null", RawValue::get) {
@@ -140,7 +140,7 @@ fn read_otherwise(body: &[u8]) -> Option<(Vec<&str>, Option<PageCursor>)> {
     Some((customers, PageCursor::from_answer(&cursor)))
 }
 
-/// Whether a body that is a page reports an error, as another parser reads it.
+/// Whether a page reports an error, as another parser reads it.
 fn reports_error_otherwise(body: &[u8]) -> bool {
     let Ok(members) = serde_json::from_slice::<Members<'_>>(body) else { return false };
     members.0.iter().any(|(key, value)| match key.as_str() {
@@ -150,7 +150,7 @@ fn reports_error_otherwise(body: &[u8]) -> bool {
             Ok(Value::String(text)) => !text.trim().is_empty(),
             Ok(Value::Array(items)) => !items.is_empty(),
             Ok(Value::Object(fields)) => !fields.is_empty(),
-            // What is no `Value` is not empty: a number out of range, a text with a lone surrogate, deep nesting.
+            // Anything that is not a `Value` is not empty: a number out of range, a string with a lone surrogate, deep nesting.
             Ok(Value::Bool(true)) | Err(_) => true,
         },
         "status" => serde_json::from_str::<Value>(value.get()).is_ok_and(|status| {
@@ -169,7 +169,7 @@ fn reports_error_otherwise(body: &[u8]) -> bool {
     })
 }
 
-/// The members of an object in their order, keys that are there twice included.
+/// The members of an object in order, including duplicate keys.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -196,8 +196,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// How many customers have loyalty data, at least and at most: numbers out of range, lone surrogates and deep nesting are
-/// JSON too, but no `Value`.
+/// The minimum and maximum number of customers with loyalty data: numbers out of range, lone surrogates and deep nesting
+/// are valid JSON, but not a `Value`.
 fn with_loyalty_data_otherwise(customers: &[&str]) -> (usize, usize) {
     let has_loyalty_data =
         |customer: Value| customer.get("yotpo_loyalty").is_some_and(|data| !data.is_null());
@@ -207,7 +207,7 @@ fn with_loyalty_data_otherwise(customers: &[&str]) -> (usize, usize) {
     (least, least + found.iter().filter(|found| found.is_none()).count())
 }
 
-/// serde alone would take a list for a struct, field by field.
+/// serde alone would accept a list as a struct, field by field.
 fn object_otherwise<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
 }

@@ -1,4 +1,4 @@
-//! A cursor, from the answer to the address of the next page.
+//! A cursor, from the response to the URL of the next page.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use yotpo_td::sandbox::fuzzing::cursor_on_page;
@@ -9,7 +9,7 @@ use yotpo_td::yotpo::{PageCursor, YotpoSettings};
 use super::Verdict;
 use super::page_body::read;
 
-/// A cursor is sent encoded exactly once, however it arrived, and stays what it is when it is saved.
+/// A cursor is sent encoded exactly once, however it was received, and does not change when it is saved.
 pub fn page_cursor(data: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(data) else { return Verdict::Refused };
     let Some(cursor) = PageCursor::from_answer(text) else {
@@ -56,7 +56,7 @@ fn assert_is_sent(cursor: &PageCursor) {
     }
 }
 
-/// What the sandbox takes back is what it showed, and only if it was decoded once.
+/// The sandbox accepts the cursor that it returned, and only if it was decoded once.
 fn assert_survives_the_sandbox(text: &str) {
     let Some(shown) = cursor_on_page(text) else { return };
     let received = PageCursor::from_answer(&shown).expect("a shown cursor is not empty");

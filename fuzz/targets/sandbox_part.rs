@@ -1,4 +1,4 @@
-//! A part as the sandbox reads it: any bytes as the gzip file, and any bytes as what is in one.
+//! A part as the sandbox reads it: arbitrary bytes as the gzip file, and arbitrary bytes as its content.
 
 use std::io::{Read, Write as _};
 
@@ -8,14 +8,14 @@ use yotpo_td::sandbox::fuzzing::{PartRecords, loaded_time, read_back};
 
 use super::Verdict;
 
-/// As the sandbox begins; nearly every input unpacks to less.
+/// The sandbox's initial size; nearly every input decompresses to less.
 const ONE_WINDOW: usize = 256 * 1024;
-/// Windows double up to the longest record that is read, 8 MiB, so these end there too.
+/// Windows double up to the maximum record size, 8 MiB, so these end there too.
 const SMALL_WINDOWS: [usize; 2] = [1, 32];
-/// Records that are looked into; a part of a few bytes may unpack to millions.
+/// Number of records whose content is checked; a part of a few bytes may decompress to millions.
 const LOOKED_INTO: u64 = 64;
 
-/// What a part was found to hold, without holding it.
+/// A digest of the content of a part, without keeping the content.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     records: u64,
@@ -25,10 +25,10 @@ struct Found {
     last_record: usize,
 }
 
-/// Gives out a byte at a time, as a slow disk may.
+/// Returns one byte at a time, as a slow disk may.
 struct Trickle<'a>(&'a [u8]);
 
-/// The records of a part do not depend on how it is read, packed or cut, and a part that ends too early is an error.
+/// The records of a part do not depend on how it is read, compressed or split, and a truncated part is an error.
 pub fn sandbox_part(data: &[u8]) -> Verdict {
     let as_gzip = read_every_way(data);
     let whole = gzip(data);
@@ -57,7 +57,7 @@ fn read_every_way(part: &[u8]) -> Option<Found> {
     found
 }
 
-/// None for a part that cannot be read to its end.
+/// `None` for a part that cannot be read to its end.
 fn read(part: impl Read, window: usize) -> Option<Found> {
     let mut part = PartRecords::new(part, window);
     let mut checksum = crc32fast::Hasher::new();

@@ -1,4 +1,4 @@
-//! The settings file, beside an environment that holds the secrets.
+//! The settings file, with an environment that contains the secrets.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::Verdict;
 const OF_THE_ENVIRONMENT: &str = "canary-of-the-environment";
 const OF_THE_FILE: &str = "canary-of-the-file";
 
-/// A file is taken whole or refused whole; what it should not hold is never overlooked and never shown.
+/// A file is accepted or rejected as a whole; content that does not belong there is never overlooked and never shown.
 pub fn settings_file(data: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(data) else { return Verdict::Refused };
     let settings = read(text);
@@ -31,7 +31,7 @@ pub fn settings_file(data: &[u8]) -> Verdict {
     Verdict::Accepted
 }
 
-/// The settings as debug output, or what is wrong with them.
+/// The settings as debug output, or the errors in them.
 fn read(text: &str) -> Result<String, String> {
     let layers = || layers_with_file(environment(), text);
     let settings = Settings::from_layers(layers());
@@ -51,7 +51,7 @@ fn read(text: &str) -> Result<String, String> {
     result
 }
 
-/// Whether the file's canary is the value of secrets only: a mutation may make a database's name of it.
+/// Whether the file's canary is only the value of secrets: a mutation may turn it into a database name.
 fn only_in_secrets(text: &str) -> bool {
     text.lines().filter(|line| line.contains(OF_THE_FILE)).all(|line| {
         SECRETS
@@ -65,7 +65,7 @@ fn environment() -> BTreeMap<String, String> {
     secrets.chain([("HOME", "/")]).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Keys that are no settings, some of them nearly.
+/// Keys that are not settings, some of them similar to settings.
 fn unwanted_keys(text: &str) -> Vec<String> {
     let known = SETTINGS[text.len() % SETTINGS.len()];
     let keys = [

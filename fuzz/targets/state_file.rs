@@ -1,16 +1,16 @@
-//! The state file: as it lies there, and with a checksum that fits.
+//! The state file: as given, and with a matching checksum.
 
 use yotpo_td::checkpoint::FormatError;
 use yotpo_td::checkpoint::fuzzing::{SavedState, seal};
 
 use super::Verdict;
 
-/// The versions that are read.
+/// Versions that can be read.
 const VERSIONS: [u32; 3] = [1, 2, WRITTEN];
-/// The version that is written. Of older ones nothing is kept but what is needed to leave them.
+/// The version that is written. Older versions are read only as far as needed to migrate away from them.
 const WRITTEN: u32 = 3;
 
-/// A state that is followed is exactly what was sealed, and any damage to it is noticed.
+/// A state that is used is exactly the one that was sealed, and any damage to it is detected.
 pub fn state_file(data: &[u8]) -> Verdict {
     let as_it_lies = SavedState::decode(data);
     let body = body_of(data);
@@ -39,7 +39,8 @@ pub fn state_file(data: &[u8]) -> Verdict {
     if accepted { Verdict::Accepted } else { Verdict::Refused }
 }
 
-/// What stands behind the header if there is one, so that mutations of whole files reach what a checksum guards.
+/// The content after the header, if there is one, so that mutations of whole files reach the content that the checksum
+/// protects.
 fn body_of(data: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(data).ok()?;
     let Some(("yotpo-td state", _)) = text.split_at_checked(14) else { return Some(text) };
@@ -52,7 +53,7 @@ fn assert_saved_as_it_is(state: &SavedState) {
     let read = SavedState::decode(&file).expect("what was written can be read");
     assert_eq!(read, *state);
     assert_eq!(read.encode().expect("a state can be written"), file, "saving changes the file");
-    // A few places, another each time the content is; the tests of the format go through all of them.
+    // A few places, which depend on the content; the tests of the format check all of them.
     let spread = file.iter().fold(file.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
     for step in 0..8_usize {
         let place = spread.wrapping_mul(2 * step + 1) % file.len();

@@ -1,4 +1,4 @@
-//! JSON in which no object has a key twice, as rows must be: readers differ in which of two they take.
+//! JSON in which no object has a duplicate key, as required for rows: readers differ in which of two values they use.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-"""One sandbox for all tests that only need the Treasure Data side; every test uses tables of its own."""
+"""One sandbox for all tests that only need the Treasure Data side; every test uses its own tables."""
 
 import os
 

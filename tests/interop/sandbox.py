@@ -1,4 +1,4 @@
-"""The program under test as other programs meet it: `yotpo-td sandbox` in a process of its own."""
+"""The program under test as other programs use it: `yotpo-td sandbox` in a separate process."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-# What a program needs to know to use the look-alikes; printed as `export NAME=value` once they listen.
+# The variables that a program needs to use the mock servers; printed as `export NAME=value` once they listen.
 VARIABLES = (
     "YOTPO_CLIENT_SECRET",
     "YOTPO_STORE_ID",
@@ -23,25 +23,25 @@ VARIABLES = (
 
 START_SECONDS = 30
 STOP_SECONDS = 15
-# The most that the control call gives at once.
+# Maximum number of rows that the control call returns at once.
 ROWS_PER_CALL = 1_000
-# Settings of the machine that would lead the clients elsewhere than to the sandbox.
+# Settings of the machine that would direct the clients away from the sandbox.
 FOREIGN_VARIABLES = re.compile(r"(?i)(https?|all|no)_proxy|TD_.*|YOTPO_.*|RUST_LOG")
 
 
 def binary() -> str:
-    """The program to try, from YOTPO_TD_BIN."""
+    """The program to test, from YOTPO_TD_BIN."""
     return os.environ["YOTPO_TD_BIN"]
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """This process's environment without what would change the outcome."""
+    """This process's environment without variables that would change the outcome."""
     kept = {k: v for k, v in os.environ.items() if not FOREIGN_VARIABLES.fullmatch(k)}
     return {**kept, **more}
 
 
 class Sandbox:
-    """A running sandbox; its temporary files lie below `folder`, which nobody else uses."""
+    """A running sandbox; its temporary files are in `folder`, which nothing else uses."""
 
     def __init__(self, folder: Path, customers: int, seed: int = 7) -> None:
         self.folder = folder
@@ -84,15 +84,15 @@ class Sandbox:
         return self.environment[variable]
 
     def stderr(self) -> str:
-        """What the sandbox wrote to stderr up to now."""
+        """What the sandbox has written to stderr so far."""
         return Path(self._stderr.name).read_text(errors="replace")
 
     def files(self) -> list[Path]:
-        """Files below the temporary folder."""
+        """Files in the temporary directory."""
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
     def stop(self) -> int:
-        """Asks the sandbox to end as a service manager does, and gives its exit status (negative: the signal)."""
+        """Stops the sandbox as a service manager does, and returns its exit status (negative: the signal)."""
         self._process.send_signal(signal.SIGTERM)
         try:
             return self._process.wait(STOP_SECONDS)
@@ -112,7 +112,7 @@ class Sandbox:
             return json.load(answer)
 
     def rows(self, database: str, table: str) -> list[dict]:
-        """All committed rows of a table in the order they were loaded, read through the control call."""
+        """All committed rows of a table in the order in which they were loaded, read through the control call."""
         path, rows = f"/sandbox/tables/{database}/{table}", []
         while True:
             page = self.control(f"{path}/rows", offset=len(rows), limit=ROWS_PER_CALL)["rows"]
@@ -124,7 +124,7 @@ class Sandbox:
 
 
 def open_url(request: urllib.request.Request):
-    """urllib without the machine's proxies."""
+    """Opens a URL without the machine's proxies."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60)
 
 
@@ -135,7 +135,7 @@ def unused_name(prefix: str) -> str:
 
 
 def assert_same_rows(stored: list[dict], expected: list[dict]) -> None:
-    """Names the first row that differs; pytest would take minutes over the difference of two long lists."""
+    """Reports only the first row that differs; pytest would take minutes to diff two long lists."""
     assert len(stored) == len(expected)
     for number, (found, wanted) in enumerate(zip(stored, expected, strict=True)):
         assert found == wanted, f"row {number}"

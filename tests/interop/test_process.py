@@ -1,4 +1,4 @@
-"""The sandbox as a process: it says how to reach it, ends when asked, and leaves nothing behind."""
+"""The sandbox as a process: it prints how to reach it, stops on request, and leaves nothing behind."""
 
 import gzip
 
@@ -6,7 +6,7 @@ import msgpack
 import tdclient
 from sandbox import Sandbox, unused_name
 
-# The documented end of a server that was asked to stop.
+# The documented exit status of a server that was stopped.
 STOPPED = 0
 
 
@@ -20,7 +20,7 @@ def test_stops_when_asked_and_removes_what_was_loaded(tmp_path):
     bulk_import = client.create_bulk_import(session, sandbox["TD_DATABASE"], table)
     part = gzip.compress(b"".join(msgpack.packb({"time": 1, "filler": str(n) * 50}) for n in range(20_000)))
     bulk_import.upload_part("part", part, len(part))
-    assert sandbox.files(), "loaded parts are spooled below TMPDIR, not kept in memory"
+    assert sandbox.files(), "loaded parts are spooled to TMPDIR, not kept in memory"
 
     assert sandbox.stop() == STOPPED, "stderr shows why"
 

@@ -24,7 +24,7 @@ def frame() -> pandas.DataFrame:
 
 
 def row(n: int, fmt: str) -> dict:
-    """Row n as pytd's documentation says that the format writes it."""
+    """Row n as written in this format, according to pytd's documentation."""
     common = {
         "time": 1_700_000_000 + n,
         "name": f'Zoë "{n}", 東京\n😀',
@@ -34,7 +34,7 @@ def row(n: int, fmt: str) -> dict:
     }
     if fmt == "msgpack":
         return {**common, "active": str(n % 2 == 0).lower(), "padded": f"{n:08}"}
-    # Through a CSV file types are guessed: zeros in front go, words become booleans, and the frame's index comes along
+    # In a CSV file, types are guessed: leading zeros are dropped, words become booleans, and the frame's index is included
     # as a column without a name.
     return {**common, "active": n % 2 == 0, "padded": n, "": n}
 
@@ -51,7 +51,7 @@ def test_a_data_frame_arrives_value_by_value(connected, client, sandbox, databas
     name = unused_name(f"pytd_{fmt}")
     destination = pytd.table.Table(connected, database, name)
     assert not destination.exists
-    # Three parts through five threads where the format allows more than one.
+    # Three parts through five threads if the format allows more than one part.
     BulkImportWriter().write_dataframe(frame(), destination, "error", fmt=fmt, chunk_record_size=600)
 
     expected = [row(n, fmt) for n in range(COUNT)]

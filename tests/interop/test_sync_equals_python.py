@@ -1,4 +1,4 @@
-"""`yotpo-td sync` against an independent oracle: Python reads the same pages and says what the rows must be."""
+"""`yotpo-td sync` against an independent oracle: Python reads the same pages and computes the expected rows."""
 
 import gzip
 import json
@@ -14,9 +14,9 @@ import pytest
 import tdclient
 from sandbox import Sandbox, binary, clean_environment, open_url, unused_name
 
-# Several parts and an uneven last page.
+# Several parts and a partial last page.
 CUSTOMERS = 4_321
-# Marks a number's source text while it travels through json.dumps; private-use characters that no customer has.
+# Marks the source text of a number while it passes through json.dumps; private-use characters that no customer contains.
 OPEN, CLOSE = "\ue0f0", "\ue0f1"
 MARKED_NUMBER = re.compile(r'"\\ue0f0([^"\\]*)\\ue0f1"')
 
@@ -38,7 +38,7 @@ def call(url: str, token: str | None = None, body: dict | None = None) -> str:
 
 
 def customers(store: Sandbox) -> list[dict]:
-    """Every customer of the store, page by page, numbers as marked texts."""
+    """Every customer of the store, page by page, with numbers as marked strings."""
     base = f"{store['YOTPO_TD_YOTPO_ENDPOINT']}/core/v3/stores/{store['YOTPO_STORE_ID']}"
     token = json.loads(call(f"{base}/access_tokens", body={"secret": store["YOTPO_CLIENT_SECRET"]}))["access_token"]
     found, query = [], "limit=100"
@@ -50,7 +50,7 @@ def customers(store: Sandbox) -> list[dict]:
         cursor = (page.get("pagination") or {}).get("next_page_info")
         if not cursor:
             return found
-        # The cursor comes percent-encoded, ready for the address.
+        # The cursor is already percent-encoded, ready for the URL.
         query = f"page_info={cursor}"
 
 
@@ -59,7 +59,7 @@ def mark(number: str) -> str:
 
 
 def expected_json(customer: dict) -> str:
-    """What the connector before wrote, but for numbers, which stay as they came."""
+    """What the previous connector wrote, except that numbers stay as they were sent."""
     return MARKED_NUMBER.sub(r"\1", json.dumps(customer, separators=(",", ":")))
 
 
@@ -118,7 +118,7 @@ def test_sync_loads_what_python_reads(store):
 
 
 def test_the_sandboxes_own_verification_agrees_with_python(store):
-    """Tests of the program trust this call; here it judges rows that Python wrote, right ones and wrong ones."""
+    """Tests of the program rely on this call; here it checks correct and incorrect rows written by Python."""
     rows = [{"time": 1_700_000_000, "json_response": expected_json(customer)} for customer in customers(store)]
     changed = {**rows[7], "json_response": rows[7]["json_response"].replace(":", ": ", 1)}
     wrong = (rows[:-1], rows + rows[:1], rows[:7] + [changed] + rows[8:])

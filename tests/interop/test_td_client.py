@@ -12,7 +12,7 @@ import tdclient
 from sandbox import assert_same_rows, unused_name
 from tdclient.errors import AlreadyExistsError, AuthError, NotFoundError
 
-# Every kind of value that a part may hold.
+# Every kind of value that a part may contain.
 ROWS = [
     {"time": 0, "text": "", "none": None, "yes": True, "no": False},
     {"time": 1_700_000_000, "text": "Zoë Beyoğlu 東京 😀 \"quoted\"\n\t\\", "small": -1, "large": 2**63 - 1},
@@ -26,7 +26,7 @@ def pack(rows) -> bytes:
 
 
 def load(client, database, table, parts) -> None:
-    """The whole way of the model: create, upload, freeze, perform, commit, delete."""
+    """The whole life of a session: create, upload, freeze, perform, commit, delete."""
     session = client.create_bulk_import(unused_name("load"), database, table)
     for name, data in parts.items():
         session.upload_part(name, data, len(data))
@@ -190,7 +190,7 @@ def test_bad_records_and_parts_are_counted_and_told(client, database, table):
     assert session.error_parts == 1
     told = list(session.error_record_items())
     assert len(told) == 1
-    assert "at all" in json.dumps(told), "the record itself is in what is told about it"
+    assert "at all" in json.dumps(told), "the error report contains the record itself"
 
 
 def test_swapped_tables_exchange_their_rows(client, sandbox, database, table):

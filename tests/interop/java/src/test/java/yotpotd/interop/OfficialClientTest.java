@@ -46,7 +46,7 @@ import org.msgpack.core.MessageUnpacker;
 import org.msgpack.value.Value;
 import org.msgpack.value.ValueFactory;
 
-/** The calls that Digdag and its plugins make, made by the very client they use. */
+/** The calls that Digdag and its plugins make, with the client that they use. */
 @Timeout(60)
 final class OfficialClientTest {
     private static final Duration POLL = Duration.ofMillis(200);
@@ -211,7 +211,7 @@ final class OfficialClientTest {
         assertTrue(ready.hasErrorOnPerform());
         List<Value> told = errorRecords(session);
         assertEquals(1, told.size());
-        assertTrue(told.get(0).toJson().contains("at all"), "the record itself is in what is told about it");
+        assertTrue(told.get(0).toJson().contains("at all"), "the error report contains the record itself");
         client.deleteBulkImportSession(session);
         assertEquals(List.of(), sandbox.rows(database, table));
     }
@@ -242,7 +242,7 @@ final class OfficialClientTest {
         assertEquals(List.of(row(1)), sandbox.rows(database, two));
     }
 
-    /** Names the first row that differs; two thousand of them in a message help nobody. */
+    /** Reports only the first row that differs; a message with two thousand rows is of no use. */
     private static void assertSameRows(List<Value> expected, List<Value> stored) {
         assertEquals(expected.size(), stored.size(), "number of rows");
         for (int row = 0; row < expected.size(); row++) {
@@ -272,7 +272,7 @@ final class OfficialClientTest {
         client.deleteBulkImportSession(session);
     }
 
-    /** Waits as Digdag does: by the session alone, never by its job. The test's timeout ends a wait in vain. */
+    /** Waits as Digdag does: polls only the session, never its job. The test's timeout ends an endless wait. */
     private static TDBulkImportSession awaitStatus(String session, ImportStatus wanted) throws InterruptedException {
         while (true) {
             TDBulkImportSession seen = client.getBulkImportSession(session);
@@ -284,7 +284,7 @@ final class OfficialClientTest {
     }
 
     private static List<Value> errorRecords(String session) {
-        // The declared type picks the one of two overloads that is not deprecated.
+        // The declared type selects the overload that is not deprecated.
         Function<InputStream, List<Value>> unpack = OfficialClientTest::unpackGzip;
         return client.getBulkImportErrorRecords(session, unpack);
     }
@@ -318,7 +318,7 @@ final class OfficialClientTest {
         return ValueFactory.newMapBuilder().put(ValueFactory.newString(key), value).build();
     }
 
-    /** A file of the given rows as bulk import takes them. */
+    /** A file of the given rows in the format that bulk import accepts. */
     private File part(List<Value> rows) throws IOException {
         Path path = parts.resolve("part" + NAMES.incrementAndGet());
         try (MessagePacker packer = MessagePack.newDefaultPacker(new GZIPOutputStream(Files.newOutputStream(path)))) {

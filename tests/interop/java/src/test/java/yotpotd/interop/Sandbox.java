@@ -22,7 +22,7 @@ import org.msgpack.core.MessagePack;
 import org.msgpack.core.MessageUnpacker;
 import org.msgpack.value.Value;
 
-/** {@code yotpo-td sandbox} in a process of its own, from YOTPO_TD_BIN. */
+/** {@code yotpo-td sandbox} in a separate process, from YOTPO_TD_BIN. */
 final class Sandbox implements AutoCloseable {
     private static final Pattern EXPORT = Pattern.compile("export ([A-Z_]+)='?([^']*?)'?");
     private static final List<String> VARIABLES = List.of("TD_API_KEY", "TD_API_SERVER", "TD_DATABASE");
@@ -36,7 +36,7 @@ final class Sandbox implements AutoCloseable {
     Sandbox(Path temporaryFolder) throws Exception {
         String binary = System.getenv("YOTPO_TD_BIN");
         if (binary == null) {
-            throw new IllegalStateException("YOTPO_TD_BIN does not name the program to try");
+            throw new IllegalStateException("YOTPO_TD_BIN is not set; it must be the path of the program to test");
         }
         ProcessBuilder builder = new ProcessBuilder(
                 binary,
@@ -57,7 +57,7 @@ final class Sandbox implements AutoCloseable {
         listening.get(START.toSeconds(), TimeUnit.SECONDS);
     }
 
-    /** The value of a variable that the sandbox told its users to export. */
+    /** The value of a variable that the sandbox printed for export. */
     String get(String variable) {
         return environment.get(variable);
     }
@@ -66,7 +66,7 @@ final class Sandbox implements AutoCloseable {
         return URI.create(get("TD_API_SERVER"));
     }
 
-    /** All committed rows of a table in the order they were loaded, through the tail call that this client lacks. */
+    /** All committed rows of a table in the order in which they were loaded, through the tail call, which this client lacks. */
     List<Value> rows(String database, String table) throws IOException, InterruptedException {
         URI address = treasureData()
                 .resolve("/v3/table/tail/" + database + "/" + table + "?format=msgpack&count=" + MOST_ROWS);
@@ -84,12 +84,12 @@ final class Sandbox implements AutoCloseable {
                 rows.add(stream.unpackValue());
             }
         }
-        // The latest comes first.
+        // The latest row comes first.
         Collections.reverse(rows);
         return rows;
     }
 
-    /** Stops the sandbox as a service manager does and gives its exit status. */
+    /** Stops the sandbox as a service manager does and returns its exit status. */
     int stop() throws InterruptedException {
         process.destroy();
         if (!process.waitFor(STOP.toSeconds(), TimeUnit.SECONDS)) {
@@ -114,6 +114,6 @@ final class Sandbox implements AutoCloseable {
                 listening.complete(null);
             }
         });
-        listening.completeExceptionally(new IOException("the sandbox ended before it listened"));
+        listening.completeExceptionally(new IOException("the sandbox exited before it listened"));
     }
 }
