@@ -1,32 +1,39 @@
 //! From settings to the clients of both services; nothing is sent.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use url::Url;
 
 use crate::clock::Clock;
 use crate::config::{AccountSettings, Settings};
-use crate::http::{ClientSettings, HttpClient, Redactor, Trust};
+use crate::http::{ClientSettings, HttpClient, Redactor, TlsError, tls_configuration};
 use crate::rate_limit::Gate;
 use crate::retry::{Retrier, RetryPolicy};
 use crate::run::Services;
 use crate::treasure_data::{TreasureDataClient, TreasureDataSettings};
 use crate::yotpo::YotpoClient;
 
-/// Builds the clients of both services, which believe servers as `trust` says. `seed` makes the jitter of their retries.
+/// A client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ServicesError {
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The proxies of the environment cannot be used.
+    #[error("the HTTP client could not be set up")]
+    Client(#[from] reqwest::Error),
+    /// The API key cannot be a header.
+    #[error("the API key cannot be sent in a header")]
+    ApiKey(#[from] http::header::InvalidHeaderValue),
+}
+
+/// Makes the clients of both services. `seed` makes the jitter of their retries.
 ///
 /// # Errors
 /// When TLS or the proxies of the environment cannot be set up, or the API key cannot be a header.
-pub fn assemble(
-    settings: &Settings,
-    clock: &Clock,
-    trust: &Trust,
-    seed: u64,
-) -> Result<Services, Box<dyn Error + Send + Sync>> {
-    load_certificates_ahead(trust, &[&settings.yotpo.endpoint, &settings.treasure_data.endpoint]);
-    let tls = trust.configuration()?;
+pub fn assemble(settings: &Settings, clock: &Clock, seed: u64) -> Result<Services, ServicesError> {
+    let endpoints = [&settings.yotpo.endpoint, &settings.treasure_data.endpoint];
+    let tls = tls_configuration(endpoints.iter().any(|endpoint| endpoint.scheme() == "https"))?;
     let redactor = Redactor::new();
     let gate = Arc::new(Gate::limited(settings.request_rate, clock.clone()));
     let retrier = Retrier::new("Yotpo", settings.retry, Arc::clone(&gate), clock.clone(), seed);
@@ -41,31 +48,23 @@ pub fn assemble(
         origin: &settings.origins.treasure_data,
         retry: settings.retry,
     };
-    let treasure_data = connect(&account, clock, tls, redactor, seed.rotate_left(1))?;
+    let treasure_data = account.client(clock, tls, redactor, seed.rotate_left(1))?;
     Ok(Services { yotpo: Some(yotpo), treasure_data, clock: clock.clone() })
 }
 
-/// Builds the client of an account alone.
+/// Makes the client of an account alone.
 ///
 /// # Errors
 /// As [`assemble`].
 pub fn assemble_account(
     settings: &AccountSettings,
     clock: &Clock,
-    trust: &Trust,
     seed: u64,
-) -> Result<Arc<TreasureDataClient>, Box<dyn Error + Send + Sync>> {
+) -> Result<Arc<TreasureDataClient>, ServicesError> {
     let AccountSettings { treasure_data, connections, endpoint_origin, retry, .. } = settings;
-    load_certificates_ahead(trust, &[&treasure_data.endpoint]);
+    let tls = tls_configuration(treasure_data.endpoint.scheme() == "https")?;
     let account = Account { treasure_data, connections, origin: endpoint_origin, retry: *retry };
-    connect(&account, clock, trust.configuration()?, Redactor::new(), seed)
-}
-
-/// Without a TLS connection none is needed.
-fn load_certificates_ahead(trust: &Trust, endpoints: &[&Url]) {
-    if endpoints.iter().any(|endpoint| endpoint.scheme() == "https") {
-        trust.load_ahead();
-    }
+    account.client(clock, tls, Redactor::new(), seed)
 }
 
 struct Account<'a> {
@@ -75,16 +74,18 @@ struct Account<'a> {
     retry: RetryPolicy,
 }
 
-fn connect(
-    account: &Account<'_>,
-    clock: &Clock,
-    tls: ClientConfig,
-    redactor: Redactor,
-    seed: u64,
-) -> Result<Arc<TreasureDataClient>, Box<dyn Error + Send + Sync>> {
-    let gate = Arc::new(Gate::unlimited(clock.clone()));
-    let retrier = Retrier::new("Treasure Data", account.retry, Arc::clone(&gate), clock.clone(), seed);
-    let http = HttpClient::new(account.connections, tls, clock.clone(), redactor, gate)?
-        .to_server(&account.treasure_data.endpoint, account.origin);
-    Ok(Arc::new(TreasureDataClient::new(account.treasure_data.clone(), http, Arc::new(retrier))?))
+impl Account<'_> {
+    fn client(
+        &self,
+        clock: &Clock,
+        tls: ClientConfig,
+        redactor: Redactor,
+        seed: u64,
+    ) -> Result<Arc<TreasureDataClient>, ServicesError> {
+        let gate = Arc::new(Gate::unlimited(clock.clone()));
+        let retrier = Retrier::new("Treasure Data", self.retry, Arc::clone(&gate), clock.clone(), seed);
+        let http = HttpClient::new(self.connections, tls, clock.clone(), redactor, gate)?
+            .to_server(&self.treasure_data.endpoint, self.origin);
+        Ok(Arc::new(TreasureDataClient::new(self.treasure_data.clone(), http, Arc::new(retrier))?))
+    }
 }

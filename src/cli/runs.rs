@@ -19,9 +19,8 @@ use crate::config::{AccountSettings, NamedRun, SettingsError, log_settings, stat
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::housekeeping::{Orphan, OrphanKind, Verdict, find_orphans, marker_age, remove_orphan};
-use crate::http::{CallError, NoRootCertificates, Trust};
 use crate::run::{AbandonSettings, LoadSettings, RunError, STATE_FOLDER_HINT, Services, abandon_run};
-use crate::services::assemble_account;
+use crate::services::{ServicesError, assemble_account};
 use crate::shutdown::StopRequests;
 use crate::telemetry::{ProgressBar, init_logs, write_stderr, write_stdout};
 use crate::treasure_data::TreasureDataError;
@@ -31,7 +30,7 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
     let Some((name, matches)) = matches.subcommand() else { return ExitStatus::Usage };
     let logs = log_settings(&layers(invocation, matches));
     init_logs(&logs, &ProgressBar::hidden());
-    let command = RunsCommand { invocation, matches, clock: Clock::machine(), trust: Trust::of_system() };
+    let command = RunsCommand { invocation, matches, clock: Clock::machine() };
     let result = match name {
         "list" => command.list(),
         "show" => command.show(),
@@ -41,10 +40,7 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
     match result {
         Ok(()) => ExitStatus::Success,
         Err(failure) => {
-            let untrusted = CallError::is_untrusted(failure.error.as_ref());
-            let without_certificates =
-                command.trust.failure().filter(|_| untrusted).cloned().map(RunsFailure::from);
-            let RunsFailure { error, diagnosis } = without_certificates.unwrap_or(failure);
+            let RunsFailure { error, diagnosis } = failure;
             let status = diagnosis.status;
             let saved = if diagnosis.code == Code::SettingsInvalid {
                 "all that was there: nothing was removed"
@@ -64,7 +60,6 @@ struct RunsCommand<'a> {
     invocation: &'a Invocation,
     matches: &'a ArgMatches,
     clock: Clock,
-    trust: Trust,
 }
 
 struct RunsFailure {
@@ -144,8 +139,7 @@ impl RunsCommand<'_> {
         };
         let _lock = TargetLock::take(&store, &holder)?;
         self.confirm_abandoning(&run)?;
-        let treasure_data =
-            assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
+        let treasure_data = assemble_account(&account, &self.clock, fastrand::u64(..))?;
         let runtime = client_runtime()?;
         let services = Services { yotpo: None, treasure_data, clock: self.clock.clone() };
         let settings = AbandonSettings {
@@ -192,8 +186,7 @@ impl RunsCommand<'_> {
         for store in StateStore::all(&folder)? {
             unfinished.extend(store.run().ok().flatten());
         }
-        let client =
-            assemble_account(&account, &self.clock, &self.trust, fastrand::u64(..)).map_err(local)?;
+        let client = assemble_account(&account, &self.clock, fastrand::u64(..))?;
         let runtime = client_runtime()?;
         let keep = marker_age(account.run_lifetime);
         if age < keep && !self.matches.get_flag("dry-run") {
@@ -313,10 +306,6 @@ fn line(orphan: &Orphan, verdict: Verdict, now: u64, dry_run: bool) -> String {
     format!("{kind} {name} ({place}, {status}, {age}): {done}\n")
 }
 
-fn local(error: Box<dyn Error + Send + Sync>) -> RunsFailure {
-    RunsFailure { error, diagnosis: Diagnosis::new(Code::MachineDenied, None) }
-}
-
 impl From<SettingsError> for RunsFailure {
     fn from(error: SettingsError) -> Self {
         Self { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, None) }
@@ -338,10 +327,9 @@ impl From<MachineDenied> for RunsFailure {
     }
 }
 
-impl From<NoRootCertificates> for RunsFailure {
-    fn from(error: NoRootCertificates) -> Self {
-        let hint = Some(NoRootCertificates::HINT.to_owned());
-        Self { error: error.into(), diagnosis: Diagnosis::new(Code::MachineDenied, hint) }
+impl From<ServicesError> for RunsFailure {
+    fn from(error: ServicesError) -> Self {
+        Self { diagnosis: error.diagnosis(), error: error.into() }
     }
 }
 

@@ -18,7 +18,6 @@ use crate::clock::Clock;
 use crate::config::{Layers, Settings, Source, SummaryFormat, log_settings};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
-use crate::http::{CallError, NoRootCertificates, Trust};
 use crate::identity::{RunId, Target};
 use crate::run::decide::Ending;
 use crate::run::{
@@ -131,10 +130,9 @@ impl SyncCommand<'_> {
                 Err(error) => return self.state_unusable(&error),
             },
         };
-        let trust = Trust::of_system();
-        let services = match assemble(settings, &clock, &trust, random.u64(..)) {
+        let services = match assemble(settings, &clock, random.u64(..)) {
             Ok(services) => services,
-            Err(error) => return self.failed_before_start(error.as_ref(), Code::MachineDenied),
+            Err(error) => return self.not_started(&error, error.diagnosis()),
         };
         let progress = Arc::new(Progress::default());
         self.bar.show(Arc::clone(&progress));
@@ -149,17 +147,11 @@ impl SyncCommand<'_> {
         self.bar.finish();
         match result {
             Ok(report) => succeeded(settings, &report, sandbox),
-            Err(failure) => self.failed(&failure, settings, &progress, &trust),
+            Err(failure) => self.failed(&failure, settings, &progress),
         }
     }
 
-    fn failed(
-        &self,
-        failure: &RunFailure,
-        settings: &Settings,
-        progress: &Progress,
-        trust: &Trust,
-    ) -> ExitStatus {
+    fn failed(&self, failure: &RunFailure, settings: &Settings, progress: &Progress) -> ExitStatus {
         let run = Some(RunLabels {
             run_id: failure.run_id.to_string(),
             store_id: settings.yotpo.store.to_string(),
@@ -168,15 +160,8 @@ impl SyncCommand<'_> {
             phase: progress.phase().name(),
         });
         let saved = failure.recovery.describe(&settings.load.target.label(), failure.is_shared);
-        let without_certificates = trust.failure().filter(|_| CallError::is_untrusted(&failure.error));
-        let (error, diagnosis): (&dyn Error, _) = match without_certificates {
-            // No service is at fault, whichever was asked first.
-            Some(error) => {
-                let hint = Some(NoRootCertificates::HINT.to_owned());
-                (error, Diagnosis::new(Code::MachineDenied, hint))
-            }
-            None => (&failure.error, failure.error.diagnosis()),
-        };
+        let error: &dyn Error = &failure.error;
+        let diagnosis = failure.error.diagnosis();
         let diagnosis = match failure.rows_in_question {
             Some(rows) if matches!(diagnosis.code, Code::CommitUnknown | Code::RunTooOld) => {
                 diagnosis.with_hint(&how_to_go_on(&settings.load.target, rows, &failure.run_id))

@@ -10,8 +10,10 @@ mod hint;
 pub use code::Code;
 
 use crate::exit_status::ExitStatus;
+use crate::http::TlsError;
 use crate::run::RunError;
 use crate::run::decide::Ending;
+use crate::services::ServicesError;
 use crate::shutdown::Signal;
 use crate::treasure_data::TreasureDataError;
 use crate::yotpo::YotpoError;
@@ -46,6 +48,17 @@ impl Diagnosis {
     /// A signal ended the program.
     pub fn interrupted(signal: Signal) -> Self {
         Self { code: Code::Interrupted, status: ExitStatus::Interrupted(signal), hint: None }
+    }
+}
+
+impl ServicesError {
+    /// What it means: the machine lacks something, and nothing was sent.
+    pub fn diagnosis(&self) -> Diagnosis {
+        let hint = match self {
+            Self::Tls(TlsError::NoRootCertificates(_)) => Some(TlsError::HINT.to_owned()),
+            Self::Tls(TlsError::Unsupported(_)) | Self::Client(_) | Self::ApiKey(_) => None,
+        };
+        Diagnosis::new(Code::MachineDenied, hint)
     }
 }
 

@@ -90,8 +90,8 @@ pub struct Response {
 }
 
 impl HttpClient {
-    /// Makes the pool; nothing is sent. `tls` comes from [`Trust::configuration`](super::Trust::configuration); every
-    /// request passes `gate`. Fails when the proxies of the environment cannot be set up.
+    /// Makes the pool; nothing is sent. `tls` comes from [`tls_configuration`](super::tls_configuration);
+    /// every request passes `gate`. Fails when the proxies of the environment cannot be set up.
     #[expect(clippy::disallowed_methods, reason = "this is the client the ban names")]
     pub fn new(
         settings: &ClientSettings,

@@ -18,4 +18,4 @@ pub use client::{
 pub use delay::{DelayHint, delay_hint};
 pub use error::{BodyProblem, CallError, Cause, Class, Effect, TransportError};
 pub use redaction::Redactor;
-pub use tls::{NoRootCertificates, Trust};
+pub use tls::{TlsError, tls_configuration};

@@ -1,7 +1,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use super::super::tls::Trust;
+use super::super::tls::tls_configuration;
 use super::*;
 
 /// Sends one request to a server that answers with gzip; returns the `accept-encoding` it received and the body.
@@ -30,7 +30,7 @@ async fn exchange_gzip(reach: Reach) -> (Option<String>, Bytes) {
     });
     // Built for the loopback interface, so that no proxy of the test's environment is asked.
     let settings = ClientSettings { request_timeout: Duration::from_secs(60), reach: Reach::Loopback };
-    let tls = Trust::of_system().configuration().unwrap();
+    let tls = tls_configuration(false).unwrap();
     let mut client = HttpClient::new(
         &settings,
         tls,

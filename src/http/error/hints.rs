@@ -1,7 +1,5 @@
 //! What to make of a connection that failed by a mistake: in an address, a proxy or certificates.
 
-use std::error::Error;
-
 use super::{BodyProblem, CallError, Cause, TransportError};
 
 impl CallError {
@@ -60,19 +58,5 @@ impl CallError {
             ),
             _ => None,
         }
-    }
-
-    /// Whether `error`, or what it came of, is a call to a server whose certificate is not trusted.
-    pub fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
-        let is_certificate =
-            |call: &Self| matches!(call.cause(), Cause::Transport(TransportError::Certificate(_)));
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if error.downcast_ref::<Self>().is_some_and(is_certificate) {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use yotpo_td::clock::Clock;
-use yotpo_td::http::{BodySink, ClientSettings, HttpClient, Reach, Redactor, RestartableSink, Trust};
+use yotpo_td::http::{
+    BodySink, ClientSettings, HttpClient, Reach, Redactor, RestartableSink, tls_configuration,
+};
 use yotpo_td::rate_limit::Gate;
 use yotpo_td::retry::{Retrier, RetryPolicy};
 use yotpo_td::secret::Secret;
@@ -57,7 +59,7 @@ fn download(
     let result = runtime.block_on(async {
         let clock = Clock::machine();
         let settings = ClientSettings { request_timeout: Duration::from_secs(30), reach: Reach::Loopback };
-        let tls = Trust::of_system().configuration().unwrap();
+        let tls = tls_configuration(false).unwrap();
         let gate = Arc::new(Gate::unlimited(clock.clone()));
         let http =
             HttpClient::new(&settings, tls, clock.clone(), Redactor::new(), Arc::clone(&gate)).unwrap();

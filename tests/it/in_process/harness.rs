@@ -16,7 +16,6 @@ use tempfile::TempDir;
 use yotpo_td::checkpoint::{RunState, StateStore};
 use yotpo_td::clock::Clock;
 use yotpo_td::config::{Layers, Settings};
-use yotpo_td::http::Trust;
 use yotpo_td::identity::{Mode, RunId};
 use yotpo_td::row::IngestionTime;
 use yotpo_td::run::{LoadSettings, RecoveryState, RunFailure, RunReport, Services, run};
@@ -209,7 +208,7 @@ impl World {
     }
 
     pub(crate) fn services(&self, settings: &Settings) -> Services {
-        assemble(settings, &self.clock, &Trust::of_system(), 7).unwrap()
+        assemble(settings, &self.clock, 7).unwrap()
     }
 
     /// The pages of the store, with rows of the last time there is.
@@ -301,7 +300,7 @@ impl World {
         let number = self.runs.get();
         let (sender, stop) = StopRequests::channel();
         let process = Process {
-            services: assemble(settings, clock, &Trust::of_system(), number).unwrap(),
+            services: assemble(settings, clock, number).unwrap(),
             settings: settings.load.clone(),
             store: open_store(settings),
             generated: RunId::generate(clock.unix_time(), u32::try_from(number).unwrap()),

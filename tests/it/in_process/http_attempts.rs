@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use yotpo_td::clock::{Clock, DeadlineElapsed};
 use yotpo_td::http::{
-    CallError, Cause, ClientSettings, Effect, HttpClient, Reach, Redactor, Request, TransportError, Trust,
+    CallError, Cause, ClientSettings, Effect, HttpClient, Reach, Redactor, Request, TransportError,
+    tls_configuration,
 };
 use yotpo_td::rate_limit::Gate;
 
@@ -101,7 +102,7 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> std::io::Result<()> {
 
 fn client(clock: &Clock) -> HttpClient {
     let settings = ClientSettings { request_timeout: REQUEST_TIMEOUT, reach: Reach::Loopback };
-    let tls = Trust::of_system().configuration().unwrap();
+    let tls = tls_configuration(false).unwrap();
     HttpClient::new(&settings, tls, clock.clone(), Redactor::new(), Arc::new(Gate::unlimited(clock.clone())))
         .unwrap()
 }

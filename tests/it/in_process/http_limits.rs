@@ -12,7 +12,7 @@ use http::HeaderName;
 use yotpo_td::clock::Clock;
 use yotpo_td::http::{
     BodyProblem, CallError, Cause, Class, ClientSettings, HttpClient, Reach, Redactor, Request, Response,
-    TransportError, Trust,
+    TransportError, tls_configuration,
 };
 use yotpo_td::rate_limit::Gate;
 
@@ -37,7 +37,7 @@ fn get(address: SocketAddr, answer_limit: usize) -> Result<Response, CallError> 
     let settings = ClientSettings { request_timeout: Duration::from_secs(10), reach: Reach::Loopback };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let tls = Trust::of_system().configuration().unwrap();
+        let tls = tls_configuration(false).unwrap();
         let client = HttpClient::new(
             &settings,
             tls,
