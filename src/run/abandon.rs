@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cleanup::{finished_before, remove_run, remove_set};
 use super::context::{Run, RunNames, Services, restored};
 use super::error::RunError;
+use super::resumption::is_named;
 use super::settings::LoadSettings;
 use super::steps::Executor;
 use crate::checkpoint::{RunState, StateStore};
@@ -63,7 +64,7 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
         }
         // No attempt can load anything any more; an error only for whoever goes on using the run's id.
         Ending::Superseded | Ending::RunTooOld | Ending::WinnerGone | Ending::WinnerChanged
-            if !is_id_in(&state, run.settings) =>
+            if !is_named(&state, run.settings) =>
         {
             let ending = executor.unsuccessful(ending);
             tracing::warn!(run_id = %state.run_id, reason = %ending, "the run is abandoned: it loads nothing any more");
@@ -99,11 +100,6 @@ pub(super) async fn abandon_earlier_attempts(
     }
     let run = Run::new(services, settings, store, progress, state.clone(), None, false);
     abandon(&run, stop).await
-}
-
-/// Whether the settings name this run: then other attempts of it can follow.
-pub(super) fn is_id_in(state: &RunState, settings: &LoadSettings) -> bool {
-    settings.resume.run_id.as_ref() == Some(&state.run_id)
 }
 
 /// A commit may come a fifth of the lifetime after the last proposal.

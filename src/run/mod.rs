@@ -15,6 +15,7 @@ mod legacy;
 mod load;
 mod recovery;
 mod report;
+mod resumption;
 mod settings;
 mod sink;
 mod start;

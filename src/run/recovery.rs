@@ -9,7 +9,7 @@ use super::cleanup::remove_run;
 use super::context::{Run, RunNames, restored};
 use super::error::RunError;
 use super::sink::SessionSink;
-use crate::checkpoint::{FinishedRun, RunPhase, RunState};
+use crate::checkpoint::{FinishedRun, RunPhase, RunState, SavedSet};
 use crate::identity::{RunId, SessionName};
 use crate::run::decide::Ending;
 use crate::transfer::PartSink as _;
@@ -117,20 +117,54 @@ impl RecoveryState {
     }
 }
 
-/// What is left behind by a run that failed with `error`: kept when a later run can use it, else removed.
+/// What is to be done about what a failed run left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Leftover {
+    /// Nothing: it stays as it is.
+    Stays(RecoveryState),
+    /// Another run's rows are in the table: this one is forgotten.
+    Superseded,
+    /// Nobody can use the set.
+    Unusable(SavedSet),
+}
+
+/// Decides from the state and the error alone what is kept for a later run.
+fn leftover(state: &RunState, error: &RunError) -> Leftover {
+    match error {
+        RunError::LegacyCommit { .. }
+        | RunError::Ended {
+            ending:
+                Ending::WinnerGone | Ending::WinnerChanged | Ending::ForeignBallot | Ending::OtherProtocol(_),
+            ..
+        } => return Leftover::Stays(RecoveryState::Unknown),
+        RunError::Ended { ending: Ending::Superseded, .. } => return Leftover::Superseded,
+        _ => {}
+    }
+    let Some(set) = state.set else { return Leftover::Stays(RecoveryState::NothingCreated) };
+    if state.phase >= RunPhase::Proposed || set.proposed {
+        return Leftover::Stays(RecoveryState::MaybeCommitted { ingestion_time: set.nonce.time() });
+    }
+    if state.has_stored_parts() && !error.condemns_set() {
+        let session = RunNames::of(state).session(&restored(&set).as_winner());
+        let RunState { rows, parts, .. } = *state;
+        return Leftover::Stays(RecoveryState::Resumable { session, rows, parts });
+    }
+    Leftover::Unusable(set)
+}
+
+/// What is left behind by a run that failed with `error`: kept when a later run can use it, otherwise removed.
 pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
     let state = run.journal.state();
-    if let RunError::Ended { ending: Ending::Superseded, .. } = error {
-        if let Err(error) = forget_superseded(run, &state).await {
-            tracing::warn!(%error, "what the run created could not all be removed");
+    let own = match leftover(&state, error) {
+        Leftover::Stays(recovery) => return recovery,
+        Leftover::Superseded => {
+            if let Err(error) = forget_superseded(run, &state).await {
+                tracing::warn!(%error, "what the run created could not all be removed");
+            }
+            return RecoveryState::Unknown;
         }
-        return RecoveryState::Unknown;
-    }
-    if let Some(known) = without_cleanup(&state, error, run) {
-        return known;
-    }
-    let Some(set) = state.set else { return RecoveryState::NothingCreated };
-    let own = restored(&set);
+        Leftover::Unusable(set) => restored(&set),
+    };
     let sink = SessionSink::new(run, own);
     let session = sink.session().clone();
     let limit = match error {
@@ -166,40 +200,19 @@ async fn forget_superseded(run: &Run<'_>, state: &RunState) -> Result<(), RunErr
     run.journal.forget().await
 }
 
-fn without_cleanup(state: &RunState, error: &RunError, run: &Run<'_>) -> Option<RecoveryState> {
-    if let RunError::LegacyCommit { .. }
-    | RunError::Ended {
-        ending: Ending::WinnerGone | Ending::WinnerChanged | Ending::ForeignBallot | Ending::OtherProtocol(_),
-        ..
-    } = error
-    {
-        return Some(RecoveryState::Unknown);
-    }
-    let set = state.set?;
-    if state.phase >= RunPhase::Proposed || set.proposed {
-        return Some(RecoveryState::MaybeCommitted { ingestion_time: set.nonce.time() });
-    }
-    if state.has_stored_parts() && !error.condemns_set() {
-        let session = run.names.session(&restored(&set).as_winner());
-        return Some(RecoveryState::Resumable { session, rows: state.rows, parts: state.parts });
-    }
-    None
-}
-
-/// What is left by the saved run, when a run failed before it began.
+/// What is left by the saved run when a run failed before it began: nothing of it was removed.
 pub(super) fn of_saved(saved: Option<&RunState>, error: &RunError) -> RecoveryState {
-    if let RunError::LegacyCommit { .. } = error {
-        return RecoveryState::Unknown;
-    }
-    let Some((state, set)) = saved.and_then(|state| Some((state, state.set?))) else {
-        return RecoveryState::NothingCreated;
+    let Some(state) = saved else {
+        return match error {
+            RunError::LegacyCommit { .. } => RecoveryState::Unknown,
+            _ => RecoveryState::NothingCreated,
+        };
     };
-    let session = RunNames::of(state).session(&restored(&set).as_winner());
-    match session {
-        _ if set.proposed => RecoveryState::MaybeCommitted { ingestion_time: set.nonce.time() },
-        session if state.has_stored_parts() => {
-            RecoveryState::Resumable { session, rows: state.rows, parts: state.parts }
+    match leftover(state, error) {
+        Leftover::Stays(recovery) => recovery,
+        Leftover::Superseded => RecoveryState::Unknown,
+        Leftover::Unusable(set) => {
+            RecoveryState::CleanupFailed(RunNames::of(state).session(&restored(&set).as_winner()))
         }
-        session => RecoveryState::CleanupFailed(session),
     }
 }

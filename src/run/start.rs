@@ -1,21 +1,21 @@
 //! How a run starts: from nothing, or from where an interrupted one stopped.
 //!
-//! Owns the decision whether a saved run is resumed, and the abandonment of one that is not. What other attempts did is
+//! Does what [`plan_start`] decides about a saved run. What other attempts did is
 //! not its concern.
 
 use std::sync::Arc;
 
-use super::abandon::{abandon, abandon_earlier_attempts, is_id_in, lifetime};
+use super::abandon::{abandon, abandon_earlier_attempts, lifetime};
 use super::context::{Run, Services, restored};
 use super::error::RunError;
 use super::legacy::{is_wanted, leave_legacy_run, legacy_run};
+use super::resumption::{StartPlan, is_usable, plan_start};
 use super::settings::{LoadSettings, ResumePolicy};
 use crate::checkpoint::{LegacyRun, RunState, StateError, StateStore};
 use crate::identity::RunId;
 use crate::run::decide::{Attempt, Purpose};
 use crate::shutdown::StopRequests;
 use crate::telemetry::Progress;
-use crate::yotpo::{LoyaltyCheck, LoyaltyVerdict};
 
 /// Where a run starts.
 pub(super) enum Start {
@@ -48,24 +48,22 @@ pub(super) async fn decide_start(
     {
         return Ok(Start::LegacyDone(legacy.into()));
     }
-    let mut abandoned = None;
-    if let Some(state) = saved_run(store)? {
-        let now = services.clock.unix_time().as_secs();
-        match why_not_resumable(&state, settings, now) {
-            None => {
-                let resumed = is_usable(&state, settings);
-                report_start(&state, resumed);
-                let saved = Some(state.clone().into());
-                return Ok(Start::Attempt { state: state.into(), saved, resumed });
-            }
-            Some(reason) => {
-                tracing::warn!(run_id = %state.run_id, reason, "an interrupted run is not resumed");
-                let run = Run::new(services, settings, store, progress, state.clone(), Some(state), false);
-                let was_loaded = abandon(&run, stop).await?;
-                abandoned = Some((run.names.run_id, was_loaded));
-            }
+    let saved = saved_run(store)?;
+    let plan = plan_start(saved.as_ref(), settings, services.clock.unix_time().as_secs());
+    let abandoned = match (plan, saved) {
+        (StartPlan::Resume { uses_set }, Some(state)) => {
+            report_start(&state, uses_set);
+            let saved = Some(state.clone().into());
+            return Ok(Start::Attempt { state: state.into(), saved, resumed: uses_set });
         }
-    }
+        (StartPlan::Abandon { reason }, Some(state)) => {
+            tracing::warn!(run_id = %state.run_id, reason, "an interrupted run is not resumed");
+            let run = Run::new(services, settings, store, progress, state.clone(), Some(state), false);
+            let was_loaded = abandon(&run, stop).await?;
+            Some((run.names.run_id, was_loaded))
+        }
+        (StartPlan::Fresh, _) | (_, None) => None,
+    };
     let state = new_state(services, settings, run_id);
     if settings.resume.policy == ResumePolicy::Never && state.keeps_marker {
         let was_loaded = match abandoned {
@@ -93,15 +91,6 @@ pub(super) fn load_attempt(run: &Run<'_>) -> Attempt {
         Some(set) => attempt.discarding(restored(&set)),
         None => attempt,
     }
-}
-
-/// Whether anything of the saved set can be used.
-fn is_usable(state: &RunState, settings: &LoadSettings) -> bool {
-    let is_complete = state.set.is_some_and(|set| set.totals.is_some() || set.proposed);
-    // Had Yotpo been corrected since, the rows that are stored would still be without.
-    let is_lost = state.loyalty.verdict() == LoyaltyVerdict::Lost
-        && settings.transfer.loyalty_check == LoyaltyCheck::On;
-    is_complete || state.has_stored_parts() && !is_lost
 }
 
 fn report_start(state: &RunState, resumed: bool) {
@@ -139,41 +128,4 @@ fn saved_run(store: &StateStore) -> Result<Option<RunState>, RunError> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Why a saved run is not resumed; `None` when it is.
-fn why_not_resumable(state: &RunState, settings: &LoadSettings, now: u64) -> Option<String> {
-    let ResumePolicy::Within(limit) = settings.resume.policy else {
-        return Some("--fresh is set".to_owned());
-    };
-    if state.target != settings.target {
-        return Some("it has another target".to_owned());
-    }
-    if state.mode != settings.mode {
-        return Some("it has another --mode".to_owned());
-    }
-    match &settings.resume.run_id {
-        Some(id) if *id != state.run_id => return Some("it has another --run-id".to_owned()),
-        _ => {}
-    }
-    let lifetime = settings.run_lifetime;
-    // With an id of the user's, every attempt would say so.
-    if !is_id_in(state, settings)
-        && state.set.is_some_and(|set| now.saturating_sub(set.nonce.time()) > lifetime.as_secs())
-    {
-        return Some(format!("it is older than --run-lifetime {}", humantime::format_duration(lifetime)));
-    }
-    // What is complete need not be fetched: neither its age nor the size of its pages matter.
-    let is_complete = state.set.is_some_and(|set| set.totals.is_some() || set.proposed);
-    if is_complete {
-        return None;
-    }
-    if now.saturating_sub(state.updated_at) > limit.as_secs() {
-        let limit = humantime::format_duration(limit);
-        return Some(format!("it is older than --resume-within {limit}"));
-    }
-    if state.page_size != settings.transfer.page_size {
-        return Some("it has another --page-size".to_owned());
-    }
-    None
 }
