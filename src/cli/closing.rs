@@ -4,13 +4,10 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use crate::clock::Clock;
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Code, Diagnosis, NextStep, next_step};
+use crate::run::RecoveryState;
 use crate::telemetry::LogFormat;
 use crate::telemetry::write_stderr;
-
-/// What was saved when nobody could look any more.
-pub(super) const LAST_CHECKPOINT: &str =
-    "what the last checkpoint says; nothing was committed that it does not know of";
 
 /// What is said when a run failed.
 #[derive(Debug)]
@@ -21,10 +18,25 @@ pub(super) struct Closing<'a> {
     pub(super) diagnosis: Diagnosis,
     /// What was saved.
     pub(super) saved: String,
-    /// The command that goes on; `None` when the next step is not to run it again.
-    pub(super) next_command: Option<String>,
+    /// The command that helps; `None` when the next step is not to give it again.
+    pub(super) next: Option<NextCommand>,
     /// Which run it is about, where there is one.
     pub(super) run: Option<RunLabels>,
+}
+
+/// A command, and how it helps.
+#[derive(Clone, Debug)]
+pub(super) struct NextCommand {
+    pub(super) step: NextStep,
+    pub(super) command: String,
+}
+
+impl NextCommand {
+    /// The command that failed with `code`, where it helps, although nothing of a run is left behind.
+    pub(super) fn again(code: Code, command: impl FnOnce() -> String) -> Option<Self> {
+        let step = next_step(code, &RecoveryState::NothingCreated)?;
+        Some(Self { step, command: command() })
+    }
 }
 
 /// What tells a run from others, in logs and summaries.
@@ -60,8 +72,10 @@ impl Closing<'_> {
         }
         let again = if code.is_retryable() { ", the same command may succeed later" } else { "" };
         let _ = writeln!(text, "code: {} (exit code {}{again})", code.name(), status.code());
-        let _ = match &self.next_command {
-            Some(command) => writeln!(text, "saved: {}; to go on: {command}", self.saved),
+        let _ = match &self.next {
+            Some(NextCommand { step, command }) => {
+                writeln!(text, "saved: {}; {}: {command}", self.saved, step.words())
+            }
             None => writeln!(text, "saved: {}", self.saved),
         };
         text
@@ -77,17 +91,28 @@ impl Closing<'_> {
             "causes": causes(self.error),
             "hint": hint,
             "saved": self.saved,
-            "next_command": self.next_command,
             "code": code.name(),
             "retryable": code.is_retryable(),
             "exit_code": status.code(),
         });
-        if let (Some(line), Ok(serde_json::Value::Object(run))) =
-            (line.as_object_mut(), serde_json::to_value(&self.run))
-        {
-            line.extend(run);
-        }
+        self.add_common_fields(&mut line);
         format!("{line}\n")
+    }
+
+    /// What logs and summaries both have: which command helps, and which run it was.
+    pub(super) fn add_common_fields(&self, object: &mut serde_json::Value) {
+        let Some(object) = object.as_object_mut() else { return };
+        let step = self.next.as_ref().map(|next| next.step);
+        for (key, value) in [
+            ("next_command", self.next.as_ref().map(|next| next.command.as_str()).into()),
+            ("next_step", step.map(|step| if step.resumes { "resume" } else { "retry" }).into()),
+            ("after_correction", step.map(|step| step.after_correction).into()),
+        ] {
+            object.insert(key.to_owned(), value);
+        }
+        if let Ok(serde_json::Value::Object(run)) = serde_json::to_value(&self.run) {
+            object.extend(run);
+        }
     }
 }
 

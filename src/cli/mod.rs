@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use self::closing::Closing;
+use self::closing::{Closing, NextCommand};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::telemetry::{LogFormat, log_format, write_stderr, write_stdout};
@@ -42,12 +42,25 @@ impl Invocation {
         command_line(self.arguments.iter())
     }
 
-    /// The command line that goes on with what is saved: `--fresh` would give it up, wherever it is set.
-    fn command_line_that_goes_on(&self, is_fresh_elsewhere: bool) -> String {
+    /// The command line that resumes what is saved: `--fresh` would give it up, wherever it is set.
+    fn resuming_command_line(&self, is_fresh_elsewhere: bool) -> String {
         let is_fresh =
             |word: &OsString| word.to_str().is_some_and(|word| word == "--fresh" || word == "--fresh=on");
         let opposite = is_fresh_elsewhere.then(|| OsString::from("--fresh=off"));
         command_line(self.arguments.iter().filter(|word| !is_fresh(word)).chain(&opposite))
+    }
+
+    /// The command line that loads as the run `run_id`, whatever run it names itself.
+    fn command_line_of_run(&self, run_id: &str) -> String {
+        let flag = "--run-id";
+        let mut is_value = false;
+        let is_other = |word: &&OsString| {
+            let was_value = std::mem::replace(&mut is_value, *word == flag);
+            let names_run = was_value || *word == flag;
+            !names_run && !word.to_str().is_some_and(|word| word.starts_with("--run-id="))
+        };
+        let named = [OsString::from(flag), OsString::from(run_id)];
+        command_line(self.arguments.iter().filter(is_other).chain(&named))
     }
 }
 
@@ -84,12 +97,11 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
     }));
     let result = catch_unwind(AssertUnwindSafe(|| dispatch(invocation)));
     result.unwrap_or_else(|_panic| {
-        let hint = "please report it, with the place above and the log at --log-level debug".to_owned();
         let closing = Closing {
             error: &Panicked,
-            diagnosis: Diagnosis::new(Code::Bug, Some(hint)),
-            saved: closing::LAST_CHECKPOINT.to_owned(),
-            next_command: Some(invocation.command_line()),
+            diagnosis: Panicked::diagnosis(),
+            saved: "nothing that this command knows of".to_owned(),
+            next: NextCommand::again(Code::Bug, || invocation.command_line()),
             run: None,
         };
         closing.write(log_format());
@@ -101,6 +113,14 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
 #[derive(Debug, thiserror::Error)]
 #[error("a bug in yotpo-td ended it")]
 struct Panicked;
+
+impl Panicked {
+    fn diagnosis() -> Diagnosis {
+        let hint = "please report it, with the place above and the log at --log-level debug; a version that corrects it is \
+                    needed";
+        Diagnosis::new(Code::Bug, Some(hint.to_owned()))
+    }
+}
 
 fn dispatch(invocation: &Invocation) -> ExitStatus {
     if let Some(failpoint) = invocation.environment.get("YOTPO_TD_FAILPOINT").and_then(|value| value.to_str())
@@ -145,10 +165,24 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_goes_on_is_not_fresh() {
-        for word in ["--fresh", "--fresh=on"] {
-            assert_eq!(invocation(&[word]).command_line_that_goes_on(false), "yotpo-td sync");
+    fn a_command_of_another_run_names_no_other() {
+        for words in [
+            &["--run-id", "a", "--mode", "replace"][..],
+            &["--mode", "replace", "--run-id=a"],
+            &["--mode", "replace"],
+        ] {
+            assert_eq!(
+                invocation(words).command_line_of_run("a-2"),
+                "yotpo-td sync --mode replace --run-id a-2"
+            );
         }
-        assert_eq!(invocation(&[]).command_line_that_goes_on(true), "yotpo-td sync '--fresh=off'");
+    }
+
+    #[test]
+    fn a_command_that_resumes_is_not_fresh() {
+        for word in ["--fresh", "--fresh=on"] {
+            assert_eq!(invocation(&[word]).resuming_command_line(false), "yotpo-td sync");
+        }
+        assert_eq!(invocation(&[]).resuming_command_line(true), "yotpo-td sync '--fresh=off'");
     }
 }

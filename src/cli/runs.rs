@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::Invocation;
-use super::closing::Closing;
+use super::closing::{Closing, NextCommand};
 use super::runtime::{MachineDenied, client_runtime};
 use super::sync::layers;
 use crate::checkpoint::{FinishedRun, Holder, LockError, RunState, StateError, StateStore, TargetLock};
@@ -47,9 +47,8 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
             } else {
                 "all that was there, but for what the lines above say was removed"
             };
-            // What was typed wrong is not typed again.
-            let next_command = (status != ExitStatus::Usage).then(|| invocation.command_line());
-            Closing { error: error.as_ref(), diagnosis, saved: saved.to_owned(), next_command, run: None }
+            let next = NextCommand::again(diagnosis.code, || invocation.command_line());
+            Closing { error: error.as_ref(), diagnosis, saved: saved.to_owned(), next, run: None }
                 .write(logs.format);
             status
         }

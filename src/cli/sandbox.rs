@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use tempfile::TempDir;
 
 use super::Invocation;
-use super::closing::Closing;
+use super::closing::{Closing, NextCommand};
 use super::runtime::serving_runtime;
 use crate::clock::Clock;
 use crate::config::{Layers, Settings, Source, log_settings};
@@ -139,9 +139,9 @@ pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus
     init_logs(&logs, &ProgressBar::hidden());
     let failed = |error: &dyn std::error::Error, code: Code| {
         let saved = "nothing was started".to_owned();
-        let next_command = Some(invocation.command_line());
+        let next = NextCommand::again(code, || invocation.command_line());
         let diagnosis = Diagnosis::new(code, None);
-        Closing { error, diagnosis, saved, next_command, run: None }.write(logs.format);
+        Closing { error, diagnosis, saved, next, run: None }.write(logs.format);
         code.status()
     };
     let settings = match settings(matches) {

@@ -129,11 +129,7 @@ pub(super) fn of_failure(closing: &Closing<'_>, progress: &ProgressSnapshot) -> 
         "pages": progress.pages,
         "parts": progress.parts,
     });
-    if let (Some(summary), Ok(serde_json::Value::Object(run))) =
-        (summary.as_object_mut(), serde_json::to_value(&closing.run))
-    {
-        summary.extend(run);
-    }
+    closing.add_common_fields(&mut summary);
     format!("{summary}\n")
 }
 

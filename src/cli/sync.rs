@@ -2,26 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::Invocation;
-use super::closing::{Closing, LAST_CHECKPOINT, RunLabels};
+use super::closing::{Closing, NextCommand, RunLabels};
 use super::command::flags;
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use super::sandbox::EmbeddedSandbox;
 use super::summary::{self, counting_query};
+use super::{Invocation, Panicked};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{Layers, Settings, Source, SummaryFormat, log_settings};
-use crate::diagnosis::{Code, Diagnosis};
+use crate::diagnosis::{Code, Diagnosis, next_step};
 use crate::exit_status::ExitStatus;
 use crate::identity::{RunId, Target};
-use crate::run::decide::Ending;
 use crate::run::{
-    Outcome, RecoveryState, RowsInQuestion, RunError, RunFailure, RunReport, STATE_FOLDER_HINT, run,
+    LoadSettings, Outcome, RecoveryState, ResumePolicy, ResumeSettings, RowsInQuestion, RunFailure,
+    RunReport, STATE_FOLDER_HINT, run,
 };
 use crate::services::assemble;
 use crate::shutdown::{self, Signal};
@@ -41,11 +43,20 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus 
     };
     let is_fresh_elsewhere = flags(matches).get("fresh").is_none_or(|value| value != "off")
         && layers_without_flags(invocation, matches).get("fresh").is_some_and(is_fresh);
-    let command = SyncCommand { invocation, matches, format: logs.format, bar, is_fresh_elsewhere };
+    let command = SyncCommand {
+        invocation,
+        matches,
+        format: logs.format,
+        bar,
+        is_fresh_elsewhere,
+        loading: OnceLock::new(),
+    };
     let runtime = if matches.get_flag("sandbox") { serving_runtime() } else { client_runtime() };
     match runtime {
         Ok(runtime) => {
-            let status = runtime.block_on(command.start(layers));
+            let work = AssertUnwindSafe(|| runtime.block_on(command.start(layers)));
+            let status = catch_unwind(work)
+                .unwrap_or_else(|_panic| command.ended_abruptly(&Panicked, Panicked::diagnosis()));
             // Pages that are still being encoded are of no use any more.
             runtime.shutdown_background();
             status
@@ -85,6 +96,14 @@ struct SyncCommand<'a> {
     bar: ProgressBar,
     /// Whether the environment or the settings file says `fresh`.
     is_fresh_elsewhere: bool,
+    /// What is being loaded, as soon as something may be.
+    loading: OnceLock<Loading>,
+}
+
+/// A run that began, for whoever must say something of it from outside.
+struct Loading {
+    store: Arc<StateStore>,
+    load: LoadSettings,
 }
 
 impl SyncCommand<'_> {
@@ -134,6 +153,8 @@ impl SyncCommand<'_> {
             Ok(services) => services,
             Err(error) => return self.not_started(&error, error.diagnosis()),
         };
+        // It is only set here, and once.
+        let _ = self.loading.set(Loading { store: Arc::clone(&store), load: settings.load.clone() });
         let progress = Arc::new(Progress::default());
         self.bar.show(Arc::clone(&progress));
         let result = tokio::select! {
@@ -141,7 +162,7 @@ impl SyncCommand<'_> {
             result = run(&services, &settings.load, &store, generated, &progress, &stop) => result,
             signal = stop.forced() => {
                 self.bar.finish();
-                return self.left_at_once(signal);
+                return self.ended_abruptly(&LeftAtOnce, Diagnosis::interrupted(signal));
             }
         };
         self.bar.finish();
@@ -164,41 +185,42 @@ impl SyncCommand<'_> {
         let diagnosis = failure.error.diagnosis();
         let diagnosis = match failure.rows_in_question {
             Some(rows) if matches!(diagnosis.code, Code::CommitUnknown | Code::RunTooOld) => {
-                diagnosis.with_hint(&how_to_go_on(&settings.load.target, rows, &failure.run_id))
+                diagnosis.with_hint(&self.what_follows(&settings.load.target, rows, &failure.run_id))
             }
             _ => diagnosis,
         };
-        let next_command = self.next_command(failure, diagnosis.code);
-        let closing = Closing { error, diagnosis, saved, next_command, run };
+        let next = self.next(diagnosis.code, &failure.recovery, &settings.load.resume);
+        let closing = Closing { error, diagnosis, saved, next, run };
         if settings.summary == SummaryFormat::Json {
             write_stdout(&summary::of_failure(&closing, &progress.snapshot()));
         }
         self.close(&closing)
     }
 
-    /// The command that helps; none where the same would only fail again.
-    fn next_command(&self, failure: &RunFailure, code: Code) -> Option<String> {
-        match (&failure.error, &failure.recovery) {
-            (_, RecoveryState::Unknown)
-            | (
-                RunError::AlreadyLoaded { .. }
-                | RunError::Ended {
-                    ending: Ending::Superseded | Ending::RunTooOld | Ending::NoTableIds | Ending::NoTarget,
-                    ..
-                },
-                _,
-            ) => None,
-            (_, RecoveryState::MaybeCommitted { .. }) => Some(self.going_on()),
-            _ if code.refuses_request() => None,
-            (_, RecoveryState::Resumable { .. }) => Some(self.going_on()),
-            (
-                _,
-                RecoveryState::NothingCreated
-                | RecoveryState::Deleted
-                | RecoveryState::CleanupFailed(_)
-                | RecoveryState::StateUnreadable,
-            ) => Some(self.again()),
+    /// How to find out whether the run's rows are in the table, and what to do then.
+    fn what_follows(&self, target: &Target, rows: RowsInQuestion, run_id: &RunId) -> String {
+        let expected = rows.expected.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
+        format!(
+            "{} -- {expected} when they are there: then nothing is to be done; when they are not, load them as another run: {}",
+            counting_query(target, rows.ingestion_time),
+            self.invocation.command_line_of_run(&format!("{run_id}-2"))
+        )
+    }
+
+    /// The command that helps, where one does.
+    fn next(&self, code: Code, recovery: &RecoveryState, resume: &ResumeSettings) -> Option<NextCommand> {
+        let mut step = next_step(code, recovery)?;
+        // What is only incomplete is never young enough for this.
+        let is_never_resumed = resume.policy == ResumePolicy::Within(Duration::ZERO);
+        if is_never_resumed && matches!(recovery, RecoveryState::Resumable { .. }) {
+            step.resumes = false;
         }
+        let command = if step.resumes {
+            self.invocation.resuming_command_line(self.is_fresh_elsewhere)
+        } else {
+            self.invocation.command_line()
+        };
+        Some(NextCommand { step, command })
     }
 
     fn already_running(&self, store: &StateStore, holder: Option<&Holder>) -> ExitStatus {
@@ -213,7 +235,7 @@ impl SyncCommand<'_> {
         let holder = holder.map_or_else(
             || "another process".to_owned(),
             |holder| {
-                let started = std::time::UNIX_EPOCH + std::time::Duration::from_secs(holder.started_at);
+                let started = std::time::UNIX_EPOCH + Duration::from_secs(holder.started_at);
                 let started = humantime::format_rfc3339_seconds(started);
                 format!("process {} with run {}, started {started}", holder.pid, holder.run_id)
             },
@@ -228,14 +250,15 @@ impl SyncCommand<'_> {
         self.not_started(&StoppedWaiting(signal), Diagnosis::interrupted(signal))
     }
 
-    fn left_at_once(&self, signal: Signal) -> ExitStatus {
-        self.close(&Closing {
-            error: &LeftAtOnce,
-            diagnosis: Diagnosis::interrupted(signal),
-            saved: LAST_CHECKPOINT.to_owned(),
-            next_command: Some(self.going_on()),
-            run: None,
-        })
+    /// The program ends without waiting for what the run is doing: only the last checkpoint tells what is left.
+    fn ended_abruptly(&self, error: &dyn Error, diagnosis: Diagnosis) -> ExitStatus {
+        let Some(Loading { store, load }) = self.loading.get() else {
+            return self.not_started(error, diagnosis);
+        };
+        let recovery = RecoveryState::at_last_checkpoint(store);
+        let saved = recovery.describe(&load.target.label(), load.resume.run_id.is_some());
+        let next = self.next(diagnosis.code, &recovery, &load.resume);
+        self.close(&Closing { error, diagnosis, saved, next, run: None })
     }
 
     fn failed_before_start(&self, error: &dyn Error, code: Code) -> ExitStatus {
@@ -250,18 +273,8 @@ impl SyncCommand<'_> {
 
     fn not_started(&self, error: &dyn Error, diagnosis: Diagnosis) -> ExitStatus {
         let saved = NOTHING_STARTED.to_owned();
-        // What is set wrong is not typed again.
-        let next_command = (diagnosis.code != Code::SettingsInvalid).then(|| self.again());
-        self.close(&Closing { error, diagnosis, saved, next_command, run: None })
-    }
-
-    /// The command that keeps what is saved.
-    fn going_on(&self) -> String {
-        self.invocation.command_line_that_goes_on(self.is_fresh_elsewhere)
-    }
-
-    fn again(&self) -> String {
-        self.invocation.command_line()
+        let next = NextCommand::again(diagnosis.code, || self.invocation.command_line());
+        self.close(&Closing { error, diagnosis, saved, next, run: None })
     }
 
     fn close(&self, closing: &Closing<'_>) -> ExitStatus {
@@ -269,22 +282,12 @@ impl SyncCommand<'_> {
         if self.matches.get_flag("sandbox") && closing.saved != NOTHING_STARTED {
             let (diagnosis, run) = (closing.diagnosis.clone(), closing.run.clone());
             let saved = NOTHING_KEPT.to_owned();
-            Closing { error: closing.error, diagnosis, saved, next_command: None, run }.write(self.format);
+            Closing { error: closing.error, diagnosis, saved, next: None, run }.write(self.format);
         } else {
             closing.write(self.format);
         }
         closing.diagnosis.status
     }
-}
-
-/// How to find out whether the run's rows are in the table, and what to do then.
-fn how_to_go_on(target: &Target, rows: RowsInQuestion, run_id: &RunId) -> String {
-    let expected = rows.expected.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
-    format!(
-        "{} -- {expected} when they are there: then nothing is to be done; when they are not, load them as another run: \
-         yotpo-td sync --run-id {run_id}-2, with the same settings",
-        counting_query(target, rows.ingestion_time)
-    )
 }
 
 /// Another process loads the same target.
@@ -309,7 +312,7 @@ fn succeeded(settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedS
     if report.outcome == Outcome::AlreadyCommitted
         && let Some(time) = report.ingestion_time
     {
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(time);
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(time);
         let loaded_at = humantime::format_rfc3339_seconds(time).to_string();
         let run_id = &report.run_id;
         tracing::warn!(

@@ -2,6 +2,17 @@
 
 use crate::exit_status::ExitStatus;
 
+/// What makes the command that failed succeed when it is given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Time: nothing need be changed.
+    Time,
+    /// What the hint says, done outside of the command: a key, a permission, a disk, a customer.
+    Correction,
+    /// Nothing: another command is needed, or a decision.
+    OtherCommand,
+}
+
 /// An error's name for programs. A name is never given another meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -117,49 +128,52 @@ impl Code {
         Self::Interrupted,
     ];
 
-    /// The code as it is written; the exit status of one that a signal caused is the signal's; and whether the same command
-    /// may succeed later without anything being changed.
-    const fn row(self) -> (&'static str, ExitStatus, bool) {
+    /// The code as it is written; the exit status of one that a signal caused is the signal's; and what makes the command
+    /// succeed.
+    const fn row(self) -> (&'static str, ExitStatus, Remedy) {
         use ExitStatus as Status;
+        use Remedy::{Correction, OtherCommand, Time};
         match self {
-            Self::Bug => ("bug", Status::Bug, false),
-            Self::SettingsInvalid => ("settings_invalid", Status::Usage, false),
-            Self::YotpoCredentialsRefused => ("yotpo_credentials_refused", Status::Refused, false),
-            Self::YotpoTokenNotAccepted => ("yotpo_token_not_accepted", Status::Refused, false),
-            Self::YotpoTokenFailed => ("yotpo_token_failed", Status::YotpoFailed, true),
-            Self::YotpoPageFailed => ("yotpo_page_failed", Status::YotpoFailed, true),
-            Self::YotpoRequestRefused => ("yotpo_request_refused", Status::YotpoFailed, false),
-            Self::YotpoPagingEndless => ("yotpo_paging_endless", Status::YotpoFailed, true),
-            Self::LoyaltyDataLost => ("loyalty_data_lost", Status::DataRefused, false),
-            Self::TreasureDataPermissionDenied => ("treasure_data_permission_denied", Status::Refused, false),
-            Self::TreasureDataWrongEndpoint => ("treasure_data_wrong_endpoint", Status::Usage, false),
-            Self::TreasureDataNoDatabase => ("treasure_data_no_database", Status::Usage, false),
-            Self::TreasureDataNoTable => ("treasure_data_no_table", Status::Refused, false),
-            Self::TreasureDataRequestRefused => {
-                ("treasure_data_request_refused", Status::TreasureDataFailed, false)
+            Self::Bug => ("bug", Status::Bug, Correction),
+            Self::SettingsInvalid => ("settings_invalid", Status::Usage, OtherCommand),
+            Self::YotpoCredentialsRefused => ("yotpo_credentials_refused", Status::Refused, Correction),
+            Self::YotpoTokenNotAccepted => ("yotpo_token_not_accepted", Status::Refused, Correction),
+            Self::YotpoTokenFailed => ("yotpo_token_failed", Status::YotpoFailed, Time),
+            Self::YotpoPageFailed => ("yotpo_page_failed", Status::YotpoFailed, Time),
+            Self::YotpoRequestRefused => ("yotpo_request_refused", Status::YotpoFailed, OtherCommand),
+            Self::YotpoPagingEndless => ("yotpo_paging_endless", Status::YotpoFailed, Time),
+            Self::LoyaltyDataLost => ("loyalty_data_lost", Status::DataRefused, Correction),
+            Self::TreasureDataPermissionDenied => {
+                ("treasure_data_permission_denied", Status::Refused, Correction)
             }
-            Self::TreasureDataFailed => ("treasure_data_failed", Status::TreasureDataFailed, true),
-            Self::CustomerUnreadable => ("customer_unreadable", Status::DataRefused, false),
-            Self::GuardTripped => ("guard_tripped", Status::DataRefused, false),
-            Self::LoadedCountsDiffer => ("loaded_counts_differ", Status::DataRefused, false),
-            Self::LoadJobFailed => ("load_job_failed", Status::TreasureDataFailed, true),
-            Self::LoadTimedOut => ("load_timed_out", Status::TreasureDataFailed, true),
-            Self::CommitFailed => ("commit_failed", Status::TreasureDataFailed, true),
-            Self::PublishFailed => ("publish_failed", Status::TreasureDataFailed, true),
-            Self::NoProgress => ("no_progress", Status::TreasureDataFailed, true),
-            Self::RunAlreadyLoaded => ("run_already_loaded", Status::Usage, false),
-            Self::RunActive => ("run_active", Status::AlreadyRunning, true),
-            Self::RunAbandoned => ("run_abandoned", Status::AlreadyRunning, false),
-            Self::RunSuperseded => ("run_superseded", Status::AlreadyRunning, false),
-            Self::RunTooOld => ("run_too_old", Status::NeedsAttention, false),
-            Self::CommitUnknown => ("commit_unknown", Status::NeedsAttention, false),
-            Self::OtherProtocol => ("other_protocol", Status::NeedsAttention, false),
-            Self::StateFailed => ("state_failed", Status::LocalFailed, false),
-            Self::QuarantineFailed => ("quarantine_failed", Status::LocalFailed, false),
-            Self::MachineDenied => ("machine_denied", Status::LocalFailed, false),
-            Self::ClockWrong => ("clock_wrong", Status::LocalFailed, false),
+            Self::TreasureDataWrongEndpoint => ("treasure_data_wrong_endpoint", Status::Usage, OtherCommand),
+            Self::TreasureDataNoDatabase => ("treasure_data_no_database", Status::Usage, OtherCommand),
+            Self::TreasureDataNoTable => ("treasure_data_no_table", Status::Refused, Correction),
+            Self::TreasureDataRequestRefused => {
+                ("treasure_data_request_refused", Status::TreasureDataFailed, OtherCommand)
+            }
+            Self::TreasureDataFailed => ("treasure_data_failed", Status::TreasureDataFailed, Time),
+            Self::CustomerUnreadable => ("customer_unreadable", Status::DataRefused, Correction),
+            Self::GuardTripped => ("guard_tripped", Status::DataRefused, Correction),
+            Self::LoadedCountsDiffer => ("loaded_counts_differ", Status::DataRefused, Correction),
+            Self::LoadJobFailed => ("load_job_failed", Status::TreasureDataFailed, Time),
+            Self::LoadTimedOut => ("load_timed_out", Status::TreasureDataFailed, Time),
+            Self::CommitFailed => ("commit_failed", Status::TreasureDataFailed, Time),
+            Self::PublishFailed => ("publish_failed", Status::TreasureDataFailed, Time),
+            Self::NoProgress => ("no_progress", Status::TreasureDataFailed, Time),
+            Self::RunAlreadyLoaded => ("run_already_loaded", Status::Usage, OtherCommand),
+            Self::RunActive => ("run_active", Status::AlreadyRunning, Time),
+            Self::RunAbandoned => ("run_abandoned", Status::AlreadyRunning, OtherCommand),
+            Self::RunSuperseded => ("run_superseded", Status::AlreadyRunning, OtherCommand),
+            Self::RunTooOld => ("run_too_old", Status::NeedsAttention, OtherCommand),
+            Self::CommitUnknown => ("commit_unknown", Status::NeedsAttention, OtherCommand),
+            Self::OtherProtocol => ("other_protocol", Status::NeedsAttention, OtherCommand),
+            Self::StateFailed => ("state_failed", Status::LocalFailed, Correction),
+            Self::QuarantineFailed => ("quarantine_failed", Status::LocalFailed, Correction),
+            Self::MachineDenied => ("machine_denied", Status::LocalFailed, Correction),
+            Self::ClockWrong => ("clock_wrong", Status::LocalFailed, Correction),
             Self::Interrupted => {
-                ("interrupted", Status::Interrupted(crate::shutdown::Signal::Interrupt), true)
+                ("interrupted", Status::Interrupted(crate::shutdown::Signal::Interrupt), Time)
             }
         }
     }
@@ -187,6 +201,11 @@ impl Code {
 
     /// Whether the same command may succeed later without anything being changed.
     pub const fn is_retryable(self) -> bool {
+        matches!(self.remedy(), Remedy::Time)
+    }
+
+    /// What makes the command that failed succeed.
+    pub const fn remedy(self) -> Remedy {
         self.row().2
     }
 }

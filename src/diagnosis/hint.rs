@@ -13,21 +13,33 @@ pub(super) fn hint(error: &RunError) -> Option<String> {
             "check the permissions of TD_API_KEY: replace needs full access, append the right to import".to_owned(),
         ),
         RunError::Customer { .. } => Some(
-            "look at that customer in Yotpo; --quarantine-dir keeps such customers, --max-error-records leaves \
-             them out; what is stored is resumed"
+            "correct that customer in Yotpo, or add --max-error-records to leave such customers out (--quarantine-dir \
+             keeps a copy of them)"
                 .to_owned(),
         ),
         RunError::Guard(GuardError::Shrunk { .. }) => {
-            Some("look at the store in Yotpo; use a smaller --min-rows-ratio to override".to_owned())
+            Some(
+                "look at the store in Yotpo: when it is right, add a smaller --min-rows-ratio to override; when it was not and \
+                 is corrected, add --fresh to fetch it again"
+                    .to_owned(),
+            )
         }
-        RunError::Guard(_) => Some("look at the store in Yotpo".to_owned()),
+        RunError::Guard(GuardError::Empty | GuardError::EmptySince { .. }) => {
+            Some("look at the store in Yotpo; when it is right, add --allow-empty to override".to_owned())
+        }
+        RunError::Guard(GuardError::NoRows) => Some("look at the customers of the store in Yotpo".to_owned()),
+        RunError::CountsDiffer { .. } if error.condemns_set() => Some(
+            "look for what changes the parts on their way to Treasure Data, such as a proxy; if it persists, ask Treasure \
+             Data's support with the session's name"
+                .to_owned(),
+        ),
         RunError::CountsDiffer { session, .. } => Some(format!(
-            "the records that could not be read: td import:error_records {session}; use --max-error-records to \
-             leave them out"
+            "the records that could not be read: td import:error_records {session}; add --max-error-records to leave \
+             them out"
         )),
         RunError::Ended { ending: Ending::NoTarget, target, .. } => {
             let Target { database, table, .. } = &**target;
-            Some(format!("create it with a key that may: td table:create {database} {table}; then run again"))
+            Some(format!("create it with a key that may: td table:create {database} {table}"))
         }
         RunError::Ended { ending, session, job_id, .. } => {
             Some(hint_of_ending(*ending, session.as_ref(), job_id.as_deref()))
@@ -36,9 +48,10 @@ pub(super) fn hint(error: &RunError) -> Option<String> {
             Some(format!("look at it with: td import:show {session}; --perform-timeout allows more time"))
         }
         RunError::AlreadyLoaded { .. } => Some("use another --run-id to load the customers once more".to_owned()),
-        RunError::LegacyCommit { session } => Some(format!(
-            "look at it with: td import:show {session}, and whether the table's newest `time` is that run's; then: \
-             yotpo-td runs abandon, and sync again if the rows are not there"
+        RunError::LegacyCommit { session, run_id, ingestion_time } => Some(format!(
+            "look at it with: td import:show {session}, and whether the table has rows with time {ingestion_time}; then give \
+             the run up with: yotpo-td runs abandon --run-id {run_id}, with the same settings; where the rows are missing, \
+             sync again"
         )),
         RunError::State(_) => Some(STATE_FOLDER_HINT.to_owned()),
         RunError::Quarantine(_) => {
@@ -65,8 +78,13 @@ fn hint_of_ending(ending: Ending, session: Option<&SessionName>, job_id: Option<
         (Ending::PublishFailed | Ending::NoProgress, _) => {
             "run it again; if it persists, ask Treasure Data's support".to_owned()
         }
-        (Ending::Superseded, _) => "to load the customers of now, use a new --run-id".to_owned(),
-        (Ending::AbandonedByOthers, _) => "to load the customers after all, start it again".to_owned(),
+        (Ending::Superseded, _) => {
+            "to load the customers of now, start another run: with another --run-id, where one was given"
+                .to_owned()
+        }
+        (Ending::AbandonedByOthers, _) => {
+            "to load the customers after all, give the same command again".to_owned()
+        }
         (Ending::RunTooOld, _) => "use a new --run-id".to_owned(),
         (Ending::NoTableIds, _) => {
             "use a key with full access; --without-table-ids accepts that a recreated table is not noticed"

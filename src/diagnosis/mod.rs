@@ -1,13 +1,15 @@
 //! What an error means for whoever started the program: a stable code, the exit status, whether the same command may
 //! succeed later, and what to do.
 //!
-//! Owns these four for every error of a run, in one match. It does not know what is saved or how it is printed. Codes are
-//! public: logs, alerts and retry rules are written for them.
+//! Owns these for every error of a run, in one match, and the decision which command helps. It does not know how any of it
+//! is printed. Codes are public: logs, alerts and retry rules are written for them.
 
 mod code;
 mod hint;
+mod next_step;
 
-pub use code::Code;
+pub use code::{Code, Remedy};
+pub use next_step::{NextStep, next_step};
 
 use crate::exit_status::ExitStatus;
 use crate::http::TlsError;

@@ -93,6 +93,10 @@ pub enum RunError {
     LegacyCommit {
         /// The session.
         session: SessionName,
+        /// The run.
+        run_id: RunId,
+        /// The `time` of its rows.
+        ingestion_time: u64,
     },
     /// The state.
     #[error("the run's state could not be kept")]
@@ -181,7 +185,7 @@ impl Interruptible for RunError {
 
 impl RunError {
     /// Whether the set that it is about is of no use, whatever the settings are: its rows are not those that were sent.
-    pub(super) fn condemns_set(&self) -> bool {
+    pub(crate) fn condemns_set(&self) -> bool {
         match self {
             Self::CountsDiffer { expected, valid_records, error_records, error_parts, .. } => {
                 *error_parts > 0 || *expected != valid_records.checked_add(*error_records)

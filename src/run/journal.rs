@@ -38,6 +38,11 @@ impl Journal {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).state.clone()
     }
 
+    /// The state as it was saved last; none when nothing was.
+    pub(super) fn saved(&self) -> Option<RunState> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).saved.clone()
+    }
+
     /// Changes the state and saves it, unless that is on disk already. Only one task does this at a time, so the steps
     /// keep their order.
     pub(super) async fn update(&self, change: impl FnOnce(&mut RunState)) -> Result<(), RunError> {

@@ -28,7 +28,11 @@ pub(super) async fn leave_legacy_run(
     store: &StateStore,
     legacy: &LegacyRun,
 ) -> Result<bool, RunError> {
-    let LegacyRun { run_id, session, phase, mode, .. } = legacy;
+    let LegacyRun { run_id, session, phase, mode, ingestion_time, .. } = legacy;
+    let unknown = || {
+        let (session, run_id) = (session.clone(), run_id.clone());
+        Err(RunError::LegacyCommit { session, run_id, ingestion_time: *ingestion_time })
+    };
     let client = &services.treasure_data;
     let is_committed =
         client.session(session).await?.is_some_and(|state| state.status == SessionStatus::Committed);
@@ -36,9 +40,9 @@ pub(super) async fn leave_legacy_run(
         (LegacyPhase::Renamed | LegacyPhase::Cleaned, _) | (LegacyPhase::Committed, Mode::Append) => true,
         (LegacyPhase::Committing, Mode::Append) if is_committed => true,
         (LegacyPhase::Committing | LegacyPhase::Committed, _) => {
-            return Err(RunError::LegacyCommit { session: session.clone() });
+            return unknown();
         }
-        _ if is_committed => return Err(RunError::LegacyCommit { session: session.clone() }),
+        _ if is_committed => return unknown(),
         _ => false,
     };
     if is_done {

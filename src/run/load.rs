@@ -183,7 +183,7 @@ async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
 fn failed_to_start(run_id: RunId, error: RunError, store: &StateStore, is_shared: bool) -> RunFailure {
     let (saved, recovery) = match store.run() {
         Ok(saved) => {
-            let recovery = of_saved(saved.as_ref(), &error);
+            let recovery = of_saved(saved.as_ref(), Some(&error));
             (saved, recovery)
         }
         Err(_unreadable) => (None, RecoveryState::StateUnreadable),

@@ -9,7 +9,7 @@ use super::cleanup::remove_run;
 use super::context::{Run, RunNames, restored};
 use super::error::RunError;
 use super::sink::SessionSink;
-use crate::checkpoint::{FinishedRun, RunPhase, RunState, SavedSet};
+use crate::checkpoint::{FinishedRun, RunPhase, RunState, SavedSet, StateStore};
 use crate::identity::{RunId, SessionName};
 use crate::run::decide::Ending;
 use crate::transfer::PartSink as _;
@@ -28,7 +28,7 @@ pub enum RecoveryState {
     Deleted,
     /// What was created could not all be deleted.
     CleanupFailed(SessionName),
-    /// The next run resumes from here.
+    /// A run with the same settings resumes from here.
     Resumable {
         /// The session.
         session: SessionName,
@@ -85,6 +85,15 @@ impl RowsInQuestion {
 }
 
 impl RecoveryState {
+    /// What a process leaves behind that ends without looking: what its state file says, because nothing is begun before it
+    /// is saved.
+    pub fn at_last_checkpoint(store: &StateStore) -> Self {
+        match store.run() {
+            Ok(saved) => of_saved(saved.as_ref(), None),
+            Err(_unreadable) => Self::StateUnreadable,
+        }
+    }
+
     /// What is true of the table and what is saved, as a sentence for the closing line; `target` is `database.table`.
     pub fn describe(&self, target: &str, is_shared: bool) -> String {
         let untouched = if is_shared {
@@ -96,18 +105,15 @@ impl RecoveryState {
             Self::NothingCreated => untouched,
             Self::Deleted => format!("{untouched} and its session was deleted"),
             Self::CleanupFailed(session) => {
-                format!("{untouched}; session {session} could not be deleted, yotpo-td runs clean removes it")
+                format!("{untouched}; session {session} could not be deleted, the next run deletes it")
             }
             Self::Resumable { session, rows, parts } => {
                 let parts = if *parts == 1 { "1 part".to_owned() } else { format!("{parts} parts") };
                 let rows = if *rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
-                format!(
-                    "{rows} in {parts} of session {session}; {untouched}; the next run resumes from there"
-                )
+                format!("{rows} in {parts} of session {session}; {untouched}")
             }
             Self::MaybeCommitted { ingestion_time } => format!(
-                "the rows with time {ingestion_time} may be in {target} now or soon; the same command sees this through \
-                 and loads nothing twice"
+                "the rows with time {ingestion_time} may be in {target} now or soon, and are never loaded twice"
             ),
             Self::StateUnreadable => format!(
                 "this attempt loaded nothing into {target}; what an earlier one saved or loaded could not be read"
@@ -128,23 +134,25 @@ enum Leftover {
     Unusable(SavedSet),
 }
 
-/// Decides from the state and the error alone what is kept for a later run.
-fn leftover(state: &RunState, error: &RunError) -> Leftover {
+/// Decides from the state and the error, if one is known, what is kept for a later run.
+fn leftover(state: &RunState, error: Option<&RunError>) -> Leftover {
     match error {
-        RunError::LegacyCommit { .. }
-        | RunError::Ended {
-            ending:
-                Ending::WinnerGone | Ending::WinnerChanged | Ending::ForeignBallot | Ending::OtherProtocol(_),
-            ..
-        } => return Leftover::Stays(RecoveryState::Unknown),
-        RunError::Ended { ending: Ending::Superseded, .. } => return Leftover::Superseded,
+        Some(
+            RunError::LegacyCommit { .. }
+            | RunError::Ended {
+                ending:
+                    Ending::WinnerGone | Ending::WinnerChanged | Ending::ForeignBallot | Ending::OtherProtocol(_),
+                ..
+            },
+        ) => return Leftover::Stays(RecoveryState::Unknown),
+        Some(RunError::Ended { ending: Ending::Superseded, .. }) => return Leftover::Superseded,
         _ => {}
     }
     let Some(set) = state.set else { return Leftover::Stays(RecoveryState::NothingCreated) };
     if state.phase >= RunPhase::Proposed || set.proposed {
         return Leftover::Stays(RecoveryState::MaybeCommitted { ingestion_time: set.nonce.time() });
     }
-    if state.has_stored_parts() && !error.condemns_set() {
+    if state.has_stored_parts() && !error.is_some_and(RunError::condemns_set) {
         let session = RunNames::of(state).session(&restored(&set).as_winner());
         let RunState { rows, parts, .. } = *state;
         return Leftover::Stays(RecoveryState::Resumable { session, rows, parts });
@@ -154,8 +162,12 @@ fn leftover(state: &RunState, error: &RunError) -> Leftover {
 
 /// What is left behind by a run that failed with `error`: kept when a later run can use it, otherwise removed.
 pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
-    let state = run.journal.state();
-    let own = match leftover(&state, error) {
+    let state_failed = matches!(error, RunError::State(_));
+    // Nothing is begun before it is saved: after a save that failed, what was saved before is what there is.
+    let Some(state) = (if state_failed { run.journal.saved() } else { Some(run.journal.state()) }) else {
+        return RecoveryState::NothingCreated;
+    };
+    let own = match leftover(&state, Some(error)) {
         Leftover::Stays(recovery) => return recovery,
         Leftover::Superseded => {
             if let Err(error) = forget_superseded(run, &state).await {
@@ -173,7 +185,11 @@ pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
     };
     let removal = async {
         sink.abort().await?;
-        run.journal.forget().await
+        match run.journal.forget().await {
+            // The next run finds a set without a session, and starts over.
+            Err(_) if state_failed => Ok(()),
+            forgotten => forgotten,
+        }
     };
     match run.services.clock.deadline(limit, removal).await {
         // The session was refused with the table.
@@ -200,11 +216,11 @@ async fn forget_superseded(run: &Run<'_>, state: &RunState) -> Result<(), RunErr
     run.journal.forget().await
 }
 
-/// What is left by the saved run when a run failed before it began: nothing of it was removed.
-pub(super) fn of_saved(saved: Option<&RunState>, error: &RunError) -> RecoveryState {
+/// What is left by the saved run when a run failed before it began, or ended without looking: nothing of it was removed.
+pub(super) fn of_saved(saved: Option<&RunState>, error: Option<&RunError>) -> RecoveryState {
     let Some(state) = saved else {
         return match error {
-            RunError::LegacyCommit { .. } => RecoveryState::Unknown,
+            Some(RunError::LegacyCommit { .. }) => RecoveryState::Unknown,
             _ => RecoveryState::NothingCreated,
         };
     };

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -144,6 +145,36 @@ impl Surroundings {
     /// Runs `yotpo-td sync` to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         Running::start(self.sync(arguments)).finish()
+    }
+
+    /// Types a command line of the program into a shell that finds it, with these variables beside the usual ones.
+    pub(crate) fn type_in(&self, command: &str, variables: &[(&str, &str)]) -> Running {
+        let mut shell = Command::new("/bin/sh");
+        shell.env_clear().stdin(Stdio::null()).envs(self.environment()).envs(variables.iter().copied());
+        shell.env("PATH", Path::new(PROGRAM).parent().unwrap()).arg("-c").arg(command);
+        if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
+            shell.env("LLVM_PROFILE_FILE", profile);
+        }
+        Running::start(shell)
+    }
+
+    /// A call to Treasure Data as another program would make it; gives the body of its response.
+    #[track_caller]
+    pub(crate) fn call_treasure_data(&self, method: &str, path: &str, body: &[u8]) -> String {
+        let environment = self.environment();
+        let address = environment["TD_API_SERVER"].trim_start_matches("http://").trim_end_matches('/');
+        let mut connection = TcpStream::connect(address).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: TD1 {}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            environment["TD_API_KEY"],
+            body.len()
+        );
+        connection.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        let mut response = String::new();
+        connection.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+        response.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
     /// Makes the n-th request to a service end as `kind` says.
@@ -354,7 +385,7 @@ impl Finished {
 }
 
 /// Everything in a folder, whatever it is called: paths and contents.
-pub(crate) fn files_below(folder: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn files_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return found };
     for entry in entries {

@@ -43,10 +43,43 @@ pub(crate) fn told(end: &Finished) -> String {
     format!("exit code {}\n--- stdout\n{}--- closing words\n{}", end.code(), end.stdout, end.closing())
 }
 
-/// The command that the last line names; it must be the last words of all.
+/// What stands before the command that helps.
+pub(crate) const RESUME: &str = "resume with";
+pub(crate) const RETRY: &str = "retry with";
+pub(crate) const CORRECT_AND_RESUME: &str = "after correcting this, resume with";
+pub(crate) const CORRECT_AND_RETRY: &str = "after correcting this, retry with";
+
+/// The command that the last line names as the last words of all, and the words before it.
 #[track_caller]
-pub(crate) fn next_command(end: &Finished) -> String {
+fn named_command(end: &Finished) -> Option<(&'static str, String)> {
     let line = end.last_line();
     assert!(line.starts_with("saved: "), "{line}");
-    line.split_once("; to go on: ").unwrap_or_else(|| panic!("no command in {line}")).1.to_owned()
+    [CORRECT_AND_RESUME, CORRECT_AND_RETRY, RESUME, RETRY].into_iter().find_map(|words| {
+        let (_, command) = line.split_once(&format!("; {words}: "))?;
+        Some((words, command.to_owned()))
+    })
+}
+
+/// The command that the last line names.
+#[track_caller]
+pub(crate) fn next_command(end: &Finished) -> String {
+    named_command(end).unwrap_or_else(|| panic!("no command in {}", end.last_line())).1
+}
+
+/// The command that the last line names with exactly these words before it.
+#[track_caller]
+pub(crate) fn next_command_to(words: &str, end: &Finished) -> String {
+    let (found, command) = named_command(end).unwrap_or_else(|| panic!("no command in {}", end.last_line()));
+    assert_eq!(found, words, "stderr:\n{}", end.stderr);
+    command
+}
+
+/// The last line names no command, in whatever words.
+#[track_caller]
+pub(crate) fn assert_no_command(end: &Finished) {
+    let line = end.last_line();
+    assert!(line.starts_with("saved: "), "{line}");
+    for words in [" with: ", "yotpo-td sync", "yotpo-td runs abandon"] {
+        assert!(!line.contains(words), "{line}");
+    }
 }

@@ -1,14 +1,12 @@
 //! `yotpo-td runs`, through the real program: looking at interrupted runs, abandoning them, removing what old ones left.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use serde_json::Value;
 use yotpo_td::clock::Clock;
 use yotpo_td::identity::{Nonce, OwnSessionName, OwnTable, TableId, TableSuffix};
 use yotpo_td::sandbox::{FaultKind, Operation};
 
 use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program, wait_until};
+use crate::program::closing_words::assert_no_command;
 
 /// `yotpo-td runs` with these arguments.
 fn runs(surroundings: &Surroundings, arguments: &[&str]) -> Finished {
@@ -27,19 +25,11 @@ fn interrupted(surroundings: &Surroundings, arguments: &[&str]) -> String {
 
 /// Makes a session as another program would.
 fn make_foreign_session(surroundings: &Surroundings, name: &str) {
-    let environment = surroundings.environment();
-    let address = environment["TD_API_SERVER"].trim_start_matches("http://").trim_end_matches('/').to_owned();
-    let mut connection = TcpStream::connect(&address).unwrap();
-    write!(
-        connection,
-        "POST /v3/bulk_import/create/{name}/{DATABASE}/{TABLE} HTTP/1.1\r\nHost: {address}\r\nAuthorization: TD1 {}\r\n\
-         Content-Length: 0\r\nConnection: close\r\n\r\n",
-        environment["TD_API_KEY"]
-    )
-    .unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    surroundings.call_treasure_data(
+        "POST",
+        &format!("/v3/bulk_import/create/{name}/{DATABASE}/{TABLE}"),
+        b"",
+    );
 }
 
 fn session_names(surroundings: &Surroundings) -> Vec<String> {
@@ -91,7 +81,7 @@ fn abandon_removes_session_table_and_state_but_only_when_told_twice() {
     let id = interrupted(&surroundings, &["--mode", "replace"]);
     let unasked = runs(&surroundings, &["abandon", &id]);
     unasked.assert_code(2);
-    assert!(!unasked.stderr.contains("to go on"), "it would fail again: {}", unasked.stderr);
+    assert_no_command(&unasked);
     assert!(unasked.closing().contains("--yes"), "{}", unasked.closing());
     assert_eq!(session_names(&surroundings).len(), 1);
 
