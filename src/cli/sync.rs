@@ -22,8 +22,7 @@ use crate::diagnosis::{Code, Diagnosis, next_step};
 use crate::exit_status::ExitStatus;
 use crate::identity::{RunId, Target};
 use crate::run::{
-    LoadSettings, Outcome, RecoveryState, ResumePolicy, ResumeSettings, RowsInQuestion, RunFailure,
-    RunReport, STATE_FOLDER_HINT, run,
+    LoadSettings, Outcome, RecoveryState, RowsInQuestion, RunFailure, RunReport, STATE_FOLDER_HINT, run,
 };
 use crate::services::assemble;
 use crate::shutdown::{self, Signal};
@@ -189,7 +188,7 @@ impl SyncCommand<'_> {
             }
             _ => diagnosis,
         };
-        let next = self.next(diagnosis.code, &failure.recovery, &settings.load.resume);
+        let next = self.next(diagnosis.code, &failure.recovery);
         let closing = Closing { error, diagnosis, saved, next, run };
         if settings.summary == SummaryFormat::Json {
             write_stdout(&summary::of_failure(&closing, &progress.snapshot()));
@@ -208,13 +207,8 @@ impl SyncCommand<'_> {
     }
 
     /// The command that helps, where one does.
-    fn next(&self, code: Code, recovery: &RecoveryState, resume: &ResumeSettings) -> Option<NextCommand> {
-        let mut step = next_step(code, recovery)?;
-        // What is only incomplete is never young enough for this.
-        let is_never_resumed = resume.policy == ResumePolicy::Within(Duration::ZERO);
-        if is_never_resumed && matches!(recovery, RecoveryState::Resumable { .. }) {
-            step.resumes = false;
-        }
+    fn next(&self, code: Code, recovery: &RecoveryState) -> Option<NextCommand> {
+        let step = next_step(code, recovery)?;
         let command = if step.resumes {
             self.invocation.resuming_command_line(self.is_fresh_elsewhere)
         } else {
@@ -257,7 +251,7 @@ impl SyncCommand<'_> {
         };
         let recovery = RecoveryState::at_last_checkpoint(store);
         let saved = recovery.describe(&load.target.label(), load.resume.run_id.is_some());
-        let next = self.next(diagnosis.code, &recovery, &load.resume);
+        let next = self.next(diagnosis.code, &recovery);
         self.close(&Closing { error, diagnosis, saved, next, run: None })
     }
 

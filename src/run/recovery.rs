@@ -26,7 +26,7 @@ pub enum RecoveryState {
     NothingCreated,
     /// What was created was deleted.
     Deleted,
-    /// What was created could not all be deleted.
+    /// What was created was not, or not all, deleted.
     CleanupFailed(SessionName),
     /// A run with the same settings resumes from here.
     Resumable {
@@ -105,7 +105,7 @@ impl RecoveryState {
             Self::NothingCreated => untouched,
             Self::Deleted => format!("{untouched} and its session was deleted"),
             Self::CleanupFailed(session) => {
-                format!("{untouched}; session {session} could not be deleted, the next run deletes it")
+                format!("{untouched}; session {session} was not deleted, the next run deletes it")
             }
             Self::Resumable { session, rows, parts } => {
                 let parts = if *parts == 1 { "1 part".to_owned() } else { format!("{parts} parts") };

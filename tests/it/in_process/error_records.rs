@@ -28,7 +28,7 @@ pub(crate) fn gzip(records: &[u8]) -> Vec<u8> {
 }
 
 /// Nine good records and a bad one.
-fn one_bad() -> Vec<u8> {
+pub(crate) fn one_bad() -> Vec<u8> {
     gzip(&[GOOD.repeat(9), BAD.to_vec()].concat())
 }
 

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use yotpo_td::exit_status::ExitStatus;
-use yotpo_td::identity::{Mode, SessionName};
+use yotpo_td::identity::{Mode, SessionName, Target};
 use yotpo_td::run::{Outcome, RecoveryState, RunError};
 use yotpo_td::sandbox::Operation;
 use yotpo_td::treasure_data::TreasureDataClient;
@@ -17,8 +17,8 @@ use crate::in_process::harness::{Scenario, TABLE, World};
 use crate::in_process::watchdog::on_virtual_time;
 
 const VERSION_1: &str = include_str!("../../fixtures/state/version-1.state");
-const VERSION_2: &str = include_str!("../../fixtures/state/version-2.state");
-const SESSION: &str = "yotpo_td_00000000_20261123T040000Z-9f1c02ab";
+pub(crate) const VERSION_2: &str = include_str!("../../fixtures/state/version-2.state");
+pub(crate) const SESSION: &str = "yotpo_td_00000000_20261123T040000Z-9f1c02ab";
 const TEMPORARY_TABLE: &str = "yotpo_td_tmp_00000000_20261123t040000z_9f1c02ab_12345678";
 /// What the earlier release had loaded, as rows and as the `time` of all of them.
 const ROWS: u64 = 1_000;
@@ -35,6 +35,22 @@ fn part() -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// The committed file of an earlier release, as it was for this target.
+pub(crate) fn state_of(target: &Target, mode: Mode, file: &str, phase: &str) -> String {
+    let (header, body) = file.trim_end().split_once('\n').unwrap();
+    let version = header.split(' ').nth(2).unwrap();
+    let mut state: Value = serde_json::from_str(body).unwrap();
+    let run = if version == "1" { &mut state } else { &mut state["run"] };
+    run["target"] = serde_json::to_value(target).unwrap();
+    run["mode"] = json!(mode);
+    run["phase"] = json!(phase);
+    run["loaded_rows"] = json!(ROWS);
+    run["temporary_table"] = if mode == Mode::Append { Value::Null } else { json!(TEMPORARY_TABLE) };
+    let content = format!("{version}\n{state}\n");
+    let checksum = crc32fast::hash(format!("yotpo-td state {content}").as_bytes());
+    format!("yotpo-td state {version} {checksum:08x}\n{state}\n")
+}
+
 /// What an earlier release left in a state folder and in Treasure Data.
 struct Left {
     world: World,
@@ -45,19 +61,7 @@ impl Left {
     /// The committed file of that release, for this world's target.
     async fn new(scenario: Scenario, file: &str, phase: &str) -> Self {
         let world = World::start(scenario).await;
-        let (header, body) = file.trim_end().split_once('\n').unwrap();
-        let version = header.split(' ').nth(2).unwrap();
-        let mut state: Value = serde_json::from_str(body).unwrap();
-        let run = if version == "1" { &mut state } else { &mut state["run"] };
-        let is_append = world.scenario.mode == Mode::Append;
-        run["target"] = serde_json::to_value(&world.settings().load.target).unwrap();
-        run["mode"] = json!(world.scenario.mode);
-        run["phase"] = json!(phase);
-        run["loaded_rows"] = json!(ROWS);
-        run["temporary_table"] = if is_append { Value::Null } else { json!(TEMPORARY_TABLE) };
-        let content = format!("{version}\n{state}\n");
-        let checksum = crc32fast::hash(format!("yotpo-td state {content}").as_bytes());
-        let sealed = format!("yotpo-td state {version} {checksum:08x}\n{state}\n");
+        let sealed = state_of(&world.settings().load.target, world.scenario.mode, file, phase);
         std::fs::write(world.store().path(), sealed).unwrap();
         let client = world.services(&world.settings()).treasure_data;
         let left = Self { world, client };

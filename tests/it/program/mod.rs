@@ -8,6 +8,7 @@ mod crash_sweep;
 mod damaged_state;
 mod exit_codes;
 mod help;
+mod next_commands;
 mod proxies;
 mod runs_command;
 mod settings;
