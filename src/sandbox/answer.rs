@@ -53,6 +53,10 @@ pub(super) fn spoil(
             *response.body_mut() = truncated(half);
             response
         }
+        FaultKind::Padded(blanks) => {
+            let body = [&vec![b' '; *blanks][..], &reply.body].concat().into();
+            respond(Reply { body, ..reply }, compress)
+        }
         FaultKind::SlowBody(duration) => {
             let reply = if compress { reply.compressed() } else { reply };
             let body = reply.body.clone();

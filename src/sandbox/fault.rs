@@ -61,6 +61,8 @@ pub enum FaultKind {
     TruncatedBody,
     /// The service acted; the answer says it is `text/html`.
     WrongContentType,
+    /// The service acted; blanks before the JSON make the body this many bytes longer.
+    Padded(usize),
     /// The service acted; the body trickles for this long on the clock.
     SlowBody(Duration),
     /// The service acted twice and gives the second answer.

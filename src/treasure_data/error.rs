@@ -82,7 +82,7 @@ fn call_hint(source: &CallError) -> &'static str {
     }
     if is_too_large(source) {
         return "the list is longer than this program reads, and running it again will not help: delete sessions that \
-                nobody needs in the console; for a list of parts use a larger --batch-size and --part-size";
+                nobody needs in the console; for a list of parts use --fresh with a larger --batch-size and --part-size";
     }
     match source.status_code() {
         Some(StatusCode::PAYLOAD_TOO_LARGE) => {

@@ -28,9 +28,11 @@ async fn every_fault_does_what_it_says() {
     assert_eq!(hit(FaultKind::EmptyOk).await.unwrap().body, b"");
     assert_eq!(hit(FaultKind::HtmlOk).await.unwrap().headers["content-type"], "text/html; charset=utf-8");
     assert_eq!(hit(FaultKind::WrongContentType).await.unwrap().headers["content-type"], "text/html");
+    let padded = hit(FaultKind::Padded(100_000)).await.unwrap();
+    assert!(padded.body.len() > 130_000 && padded.body.trim_ascii_start().starts_with(b"{"));
     assert!(hit(FaultKind::RateLimitTextOk).await.unwrap().body.starts_with(b"API rate limit"));
     assert_eq!(hit(FaultKind::DuplicateDelivery).await.unwrap().status, StatusCode::OK);
-    assert_eq!(fetched(), 6);
+    assert_eq!(fetched(), 7);
     let whole = hit(FaultKind::SlowBody(Duration::from_secs(80))).await.unwrap();
     assert!(whole.body.starts_with(b"{") && whole.body.ends_with(b"}") && whole.body.len() > 30_000);
     let delayed = hit(FaultKind::Status(503, Some(RetryDelay::RetryAfterDate(9)))).await.unwrap();

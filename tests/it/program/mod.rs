@@ -8,6 +8,7 @@ mod crash_sweep;
 mod damaged_state;
 mod exit_codes;
 mod help;
+mod long_lists;
 mod next_commands;
 mod proxies;
 mod runs_command;
