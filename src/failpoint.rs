@@ -1,10 +1,12 @@
 //! Places where a test can make the program die, in development builds only.
 //!
 //! `YOTPO_TD_FAILPOINT="after save:3:kill"` kills the process with SIGKILL when the place "after save" is passed for
-//! the third time; `panic` panics there instead. A release build has no such places: [`hit`] is empty there.
+//! the third time; `panic` panics there instead. At the places that write, `full` makes the disk be full from then on. A
+//! release build has no such places: [`hit`] and [`write()`] are empty there.
 
 #[cfg(debug_assertions)]
 mod armed {
+    use std::io;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +15,14 @@ mod armed {
     struct Failpoint {
         place: String,
         left: AtomicU64,
-        panics: bool,
+        action: Action,
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Action {
+        Kill,
+        Panic,
+        FillDisk,
     }
 
     /// Arms the failpoint that `description` names; one that makes no sense is ignored.
@@ -23,8 +32,12 @@ mod armed {
             return;
         };
         let Ok(count) = count.parse() else { return };
-        let failpoint =
-            Failpoint { place: place.to_owned(), left: AtomicU64::new(count), panics: action == "panic" };
+        let action = match action {
+            "full" => Action::FillDisk,
+            "panic" => Action::Panic,
+            _ => Action::Kill,
+        };
+        let failpoint = Failpoint { place: place.to_owned(), left: AtomicU64::new(count), action };
         // A second failpoint is not wanted.
         let _ = ARMED.set(failpoint);
     }
@@ -33,8 +46,20 @@ mod armed {
     pub fn hit(place: &str) {
         let Some(failpoint) = ARMED.get() else { return };
         if failpoint.place == place && failpoint.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            die(failpoint.panics);
+            die(failpoint.action == Action::Panic);
         }
+    }
+
+    /// Passes a place that is about to write.
+    pub fn write(place: &str) -> io::Result<()> {
+        let Some(failpoint) = ARMED.get() else { return Ok(()) };
+        if failpoint.action != Action::FillDisk || failpoint.place != place {
+            return Ok(());
+        }
+        let left = failpoint
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1)));
+        if left.is_ok_and(|left| left > 1) { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
     #[expect(clippy::panic, reason = "this is what the test asked for")]
@@ -47,7 +72,7 @@ mod armed {
 }
 
 #[cfg(debug_assertions)]
-pub use armed::{arm, hit};
+pub use armed::{arm, hit, write};
 
 /// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
@@ -56,3 +81,10 @@ pub fn arm(_description: &str) {}
 /// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub fn hit(_place: &str) {}
+
+/// Does nothing in a release build.
+#[cfg(not(debug_assertions))]
+#[expect(clippy::unnecessary_wraps, reason = "as in a development build")]
+pub fn write(_place: &str) -> std::io::Result<()> {
+    Ok(())
+}

@@ -66,7 +66,7 @@ pub enum PrivateFileError {
     #[error(transparent)]
     Untrusted(#[from] UntrustedPath),
     /// The disk.
-    #[error(transparent)]
+    #[error("{0}")]
     Io(#[from] io::Error),
 }
 

@@ -8,10 +8,15 @@ use super::format::{FormatError, Saved, decode, encode};
 use super::permissions::{PrivateFileError, UntrustedPath, check_folder, make_folder, open_private};
 use super::state::{FinishedRun, LegacyRun, RunState, remember};
 use crate::failpoint;
+use crate::free_space::{self, Need, NoSpace};
 use crate::identity::Target;
 
 /// Largest state file in bytes that is read, and so the largest that is written.
 const LARGEST_STATE: u64 = 1024 * 1024;
+
+/// Bytes that must be free in the state directory before a run starts. A state is a few KiB, with a page cursor and the last
+/// ten runs in it; a save writes the new one beside the old one; file systems give whole blocks. 64 KiB hold this ten times.
+const MIN_FREE: u64 = 64 * 1024;
 
 const READ: &str = "read the state";
 
@@ -106,6 +111,17 @@ impl StateStore {
         }
         stores.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(stores)
+    }
+
+    /// Makes sure that the folder has room for what a run saves.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn check_space(&self) -> Result<(), NoSpace> {
+        let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        // The new state is written beside the old one; the lock, and both.
+        let need = Need { bytes: MIN_FREE.max(size.saturating_mul(2)), files: 3 };
+        free_space::check("the state directory", &self.folder, need)
     }
 
     /// The file.
@@ -216,8 +232,14 @@ impl StateStore {
             _ => {}
         }
         let mut file = open_private(temporary, OpenOptions::new().write(true).create_new(true))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        let written = failpoint::write("write state")
+            .and_then(|()| file.write_all(bytes))
+            .and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            // On a disk that is full, half a state is of use to nobody; that it cannot be removed changes nothing.
+            let _ = std::fs::remove_file(temporary);
+            return Err(error.into());
+        }
         failpoint::hit("before rename");
         std::fs::rename(temporary, &self.path)?;
         Ok(sync_folder(&self.folder)?)

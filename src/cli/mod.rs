@@ -12,12 +12,14 @@ mod summary;
 mod sync;
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::closing::{Closing, NextCommand};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
+use crate::free_space::{NO_SPACE_HINT, is_lack_of_space};
 use crate::telemetry::{LogFormat, log_format, write_stderr, write_stdout};
 
 /// What the program was started with.
@@ -120,6 +122,11 @@ impl Panicked {
                     needed";
         Diagnosis::new(Code::Bug, Some(hint.to_owned()))
     }
+}
+
+/// The code of an error on this machine, and what to do when its disk is full.
+fn local_code(error: &(dyn Error + 'static), otherwise: Code) -> (Code, Option<String>) {
+    if is_lack_of_space(error) { (Code::DiskFull, Some(NO_SPACE_HINT.to_owned())) } else { (otherwise, None) }
 }
 
 fn dispatch(invocation: &Invocation) -> ExitStatus {

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::Invocation;
 use super::closing::{Closing, NextCommand};
 use super::runtime::{MachineDenied, client_runtime};
 use super::sync::layers;
+use super::{Invocation, local_code};
 use crate::checkpoint::{FinishedRun, Holder, LockError, RunState, StateError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{AccountSettings, NamedRun, SettingsError, log_settings, state_folder_from_layers};
@@ -346,7 +346,8 @@ impl From<LockError> for RunsFailure {
             }
             LockError::Untrusted(_) | LockError::Io { .. } => (Code::StateFailed, STATE_FOLDER_HINT),
         };
-        let diagnosis = Diagnosis::new(code, Some(hint.to_owned()));
+        let (code, full) = local_code(&error, code);
+        let diagnosis = Diagnosis::new(code, full.or_else(|| Some(hint.to_owned())));
         Self { error: error.into(), diagnosis }
     }
 }

@@ -7,9 +7,9 @@ use std::num::NonZeroU32;
 use clap::ArgMatches;
 use tempfile::TempDir;
 
-use super::Invocation;
 use super::closing::{Closing, NextCommand};
 use super::runtime::serving_runtime;
+use super::{Invocation, local_code};
 use crate::clock::Clock;
 use crate::config::{Layers, Settings, Source, log_settings};
 use crate::diagnosis::{Code, Diagnosis};
@@ -120,6 +120,11 @@ impl EmbeddedSandbox {
         text
     }
 
+    /// Ends when the disk of the loaded parts was full.
+    pub(super) async fn disk_full(&self) {
+        self.sandbox.disk_full().await;
+    }
+
     /// Stops serving and removes what was spooled.
     pub(super) async fn shutdown(self) {
         self.sandbox.shutdown().await;
@@ -137,10 +142,11 @@ pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus
     let layers = Layers::new(&std::collections::BTreeMap::new(), invocation.environment.clone(), None);
     let logs = log_settings(&layers);
     init_logs(&logs, &ProgressBar::hidden());
-    let failed = |error: &dyn std::error::Error, code: Code| {
+    let failed = |error: &(dyn std::error::Error + 'static), code: Code| {
+        let (code, hint) = local_code(error, code);
         let saved = "nothing was started".to_owned();
         let next = NextCommand::again(code, || invocation.command_line());
-        let diagnosis = Diagnosis::new(code, None);
+        let diagnosis = Diagnosis::new(code, hint);
         Closing { error, diagnosis, saved, next, run: None }.write(logs.format);
         code.status()
     };

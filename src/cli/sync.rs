@@ -14,12 +14,13 @@ use super::command::flags;
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use super::sandbox::EmbeddedSandbox;
 use super::summary::{self, counting_query};
-use super::{Invocation, Panicked};
+use super::{Invocation, Panicked, local_code};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{Layers, Settings, Source, SummaryFormat, log_settings};
 use crate::diagnosis::{Code, Diagnosis, next_step};
 use crate::exit_status::ExitStatus;
+use crate::free_space::{NO_SPACE_HINT, NoSpace};
 use crate::identity::{RunId, Target};
 use crate::run::{
     LoadSettings, Outcome, RecoveryState, RowsInQuestion, RunFailure, RunReport, STATE_FOLDER_HINT, run,
@@ -27,6 +28,7 @@ use crate::run::{
 use crate::services::assemble;
 use crate::shutdown::{self, Signal};
 use crate::telemetry::{LogFormat, Progress, ProgressBar, init_logs, write_stdout};
+use crate::transfer::check_quarantine_space;
 
 const NOTHING_STARTED: &str = "nothing was started";
 const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next one starts over";
@@ -131,8 +133,11 @@ impl SyncCommand<'_> {
         let generated = RunId::generate(clock.unix_time(), random.u32(..));
         let store = match StateStore::open(&settings.load.resume.state_folder, &settings.load.target) {
             Ok(store) => Arc::new(store),
-            Err(error) => return self.state_unusable(&error),
+            Err(error) => return self.failed_before_start(&error, Code::StateFailed),
         };
+        if let Err(error) = Self::check_space(&store, &settings.load) {
+            return self.failed_before_start(&error, Code::DiskFull);
+        }
         let run_id = settings.load.resume.run_id.as_ref().unwrap_or(&generated).to_string();
         let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
         let stop = match shutdown::listen(clock.clone()) {
@@ -145,7 +150,7 @@ impl SyncCommand<'_> {
             lock = TargetLock::take_within(&store, &holder, &clock, settings.wait_for_active) => match lock {
                 Ok(lock) => lock,
                 Err(LockError::Held { holder }) => return self.already_running(&store, holder.as_ref()),
-                Err(error) => return self.state_unusable(&error),
+                Err(error) => return self.failed_before_start(&error, Code::StateFailed),
             },
         };
         let services = match assemble(settings, &clock, random.u64(..)) {
@@ -162,6 +167,11 @@ impl SyncCommand<'_> {
             signal = stop.forced() => {
                 self.bar.finish();
                 return self.ended_abruptly(&LeftAtOnce, Diagnosis::interrupted(signal));
+            }
+            () = disk_full(sandbox) => {
+                self.bar.finish();
+                let diagnosis = Diagnosis::new(Code::DiskFull, Some(NO_SPACE_HINT.to_owned()));
+                return self.ended_abruptly(&SandboxDiskFull, diagnosis);
             }
         };
         self.bar.finish();
@@ -255,14 +265,20 @@ impl SyncCommand<'_> {
         self.close(&Closing { error, diagnosis, saved, next, run: None })
     }
 
-    fn failed_before_start(&self, error: &dyn Error, code: Code) -> ExitStatus {
-        let hint =
-            (code == Code::SettingsInvalid).then(|| "yotpo-td sync --help lists all settings".to_owned());
-        self.not_started(error, Diagnosis::new(code, hint))
+    fn failed_before_start(&self, error: &(dyn Error + 'static), code: Code) -> ExitStatus {
+        let (code, hint) = local_code(error, code);
+        let otherwise = match code {
+            Code::SettingsInvalid => Some("yotpo-td sync --help lists all settings"),
+            Code::StateFailed => Some(STATE_FOLDER_HINT),
+            _ => None,
+        };
+        self.not_started(error, Diagnosis::new(code, hint.or(otherwise.map(str::to_owned))))
     }
 
-    fn state_unusable(&self, error: &dyn Error) -> ExitStatus {
-        self.not_started(error, Diagnosis::new(Code::StateFailed, Some(STATE_FOLDER_HINT.to_owned())))
+    /// Every folder that the run writes to has room.
+    fn check_space(store: &StateStore, settings: &LoadSettings) -> Result<(), NoSpace> {
+        store.check_space()?;
+        settings.quarantine_folder.as_deref().map_or(Ok(()), check_quarantine_space)
     }
 
     fn not_started(&self, error: &dyn Error, diagnosis: Diagnosis) -> ExitStatus {
@@ -296,6 +312,19 @@ struct AlreadyRunning {
 #[derive(Debug, thiserror::Error)]
 #[error("stopped by {} while waiting for another run to end", .0.name())]
 struct StoppedWaiting(Signal);
+
+/// Ends when the embedded sandbox has no disk left; never without one.
+async fn disk_full(sandbox: Option<&EmbeddedSandbox>) {
+    match sandbox {
+        Some(sandbox) => sandbox.disk_full().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The embedded sandbox cannot store what is loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk of the sandbox's temporary directory is full")]
+struct SandboxDiskFull;
 
 /// A second signal came.
 #[derive(Debug, thiserror::Error)]

@@ -80,6 +80,8 @@ pub enum Code {
     StateFailed,
     /// Records could not be put aside.
     QuarantineFailed,
+    /// A disk has no room for what a run writes.
+    DiskFull,
     /// No root certificates, no threads or no files are to be had.
     MachineDenied,
     /// The machine's clock cannot be right.
@@ -90,7 +92,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Bug,
         Self::SettingsInvalid,
         Self::YotpoCredentialsRefused,
@@ -123,6 +125,7 @@ impl Code {
         Self::OtherProtocol,
         Self::StateFailed,
         Self::QuarantineFailed,
+        Self::DiskFull,
         Self::MachineDenied,
         Self::ClockWrong,
         Self::Interrupted,
@@ -170,6 +173,7 @@ impl Code {
             Self::OtherProtocol => ("other_protocol", Status::NeedsAttention, OtherCommand),
             Self::StateFailed => ("state_failed", Status::LocalFailed, Correction),
             Self::QuarantineFailed => ("quarantine_failed", Status::LocalFailed, Correction),
+            Self::DiskFull => ("disk_full", Status::LocalFailed, Correction),
             Self::MachineDenied => ("machine_denied", Status::LocalFailed, Correction),
             Self::ClockWrong => ("clock_wrong", Status::LocalFailed, Correction),
             Self::Interrupted => {

@@ -1,5 +1,6 @@
 //! What to do about an error of a run, in words.
 
+use crate::free_space::{NO_SPACE_HINT, is_lack_of_space};
 use crate::identity::{SessionName, Target};
 use crate::run::decide::Ending;
 use crate::run::{GuardError, RunError, STATE_FOLDER_HINT};
@@ -53,6 +54,7 @@ pub(super) fn hint(error: &RunError) -> Option<String> {
              the run up with: yotpo-td runs abandon --run-id {run_id}, with the same settings; where the rows are missing, \
              sync again"
         )),
+        RunError::State(_) | RunError::Quarantine(_) if is_lack_of_space(error) => Some(NO_SPACE_HINT.to_owned()),
         RunError::State(_) => Some(STATE_FOLDER_HINT.to_owned()),
         RunError::Quarantine(_) => {
             Some("check the folder --quarantine-dir (YOTPO_TD_QUARANTINE_DIR), its disk and permissions".to_owned())

@@ -12,6 +12,7 @@ pub use code::{Code, Remedy};
 pub use next_step::{NextStep, next_step};
 
 use crate::exit_status::ExitStatus;
+use crate::free_space::is_lack_of_space;
 use crate::http::TlsError;
 use crate::run::RunError;
 use crate::run::decide::Ending;
@@ -105,6 +106,7 @@ fn code(error: &RunError) -> Code {
         RunError::TookTooLong { .. } => Code::LoadTimedOut,
         RunError::AlreadyLoaded { .. } => Code::RunAlreadyLoaded,
         RunError::LegacyCommit { .. } => Code::CommitUnknown,
+        RunError::State(_) | RunError::Quarantine(_) if is_lack_of_space(error) => Code::DiskFull,
         RunError::State(_) => Code::StateFailed,
         RunError::Quarantine(_) => Code::QuarantineFailed,
         RunError::Interrupted(_) => Code::Interrupted,

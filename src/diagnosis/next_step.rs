@@ -129,6 +129,7 @@ mod tests {
             (Code::OtherProtocol, "-------"),
             (Code::StateFailed, "yyyrry-"),
             (Code::QuarantineFailed, "yyyrry-"),
+            (Code::DiskFull, "yyyrry-"),
             (Code::MachineDenied, "yyyrry-"),
             (Code::ClockWrong, "yyyrry-"),
             (Code::Interrupted, "tttRRt-"),

@@ -3,7 +3,8 @@
 //! Owns everything that stands in for the real services in tests, demos and under other people's clients: made-up
 //! customers as a function of a seed, the rate limit, the state machine of bulk import, tables that can be read back,
 //! and faults on purpose. It shares no encoder and no wire type with the clients of this program, so that a mistake
-//! cannot cancel out; of the rest of the program it uses [`Clock`](crate::clock::Clock) only. Everything that waits, waits on that clock.
+//! cannot cancel out; of the rest of the program it uses [`Clock`](crate::clock::Clock), [`crate::free_space`] and
+//! [`crate::failpoint`] only. Everything that waits, waits on that clock.
 //!
 //! Memory does not grow with the number of customers or rows: pages are generated when asked for, loaded parts lie in
 //! a temporary folder that goes away with the [`Sandbox`].
@@ -78,7 +79,8 @@ pub use self::yotpo::{
 use self::server::Listener;
 use self::settings::API_KEY;
 use self::shared::Shared;
-use self::spool::Spool;
+use self::spool::{Spool, check_space};
+use crate::free_space::NoSpace;
 
 /// Both look-alikes, serving until this is dropped or shut down.
 #[derive(Debug)]
@@ -123,6 +125,9 @@ pub enum SandboxError {
     /// Stores are told apart by their ids.
     #[error("there are two stores with the id {0:?}")]
     RepeatedStore(String),
+    /// The folder for loaded parts has no room for them.
+    #[error("{0}")]
+    NoSpace(#[from] NoSpace),
     /// The folder for loaded parts could not be made.
     #[error("making the spool folder")]
     Spool(#[source] std::io::Error),
@@ -140,6 +145,8 @@ impl Sandbox {
             None => folder.tempdir(),
         };
         let spool_folder = spool_folder.map_err(SandboxError::Spool)?;
+        let parent = spool_folder.path().parent().unwrap_or(spool_folder.path());
+        check_space(parent, stores.iter().map(|store| store.customers).sum())?;
         let yotpo_listener = listen(settings.yotpo_address).await?;
         let treasure_data_listener = listen(settings.treasure_data_address).await?;
         let yotpo_address = local_address(&yotpo_listener, settings.yotpo_address)?;
@@ -185,6 +192,11 @@ impl Sandbox {
     /// All stores, the first one first.
     pub fn stores(&self) -> &[StoreSettings] {
         &self.stores
+    }
+
+    /// Ends when the disk of the loaded parts was full.
+    pub async fn disk_full(&self) {
+        self.shared.treasure_data.spool().full().cancelled().await;
     }
 
     /// The view of what happens inside.

@@ -3,6 +3,7 @@
 //! Owns the way of a request from the socket to the look-alike and back, and carries faults out on it. Each service
 //! has its own listener. What a request means is none of its business.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -27,6 +28,7 @@ use super::shared::Shared;
 use super::spool::{SpoolFile, SpoolWriter};
 use super::treasure_data::Sabotage;
 use crate::clock::{Arrival, FLIGHT_HEADER};
+use crate::free_space::is_full;
 
 /// Bodies other than parts.
 const LARGEST_BODY: usize = 1_024 * 1_024;
@@ -306,7 +308,7 @@ async fn read_to_memory(mut body: Incoming) -> Result<Bytes, Reply> {
 
 /// Writes a part to the spool folder as it arrives.
 async fn spool(shared: &Shared, mut body: Incoming) -> Result<SpoolFile, Reply> {
-    let mut writer = shared.treasure_data.spool().create().map_err(|_full| no_space())?;
+    let mut writer = shared.treasure_data.spool().create().map_err(|error| not_stored(&error))?;
     let mut gathered = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_gone| unreadable())?;
@@ -325,7 +327,8 @@ async fn spool(shared: &Shared, mut body: Incoming) -> Result<SpoolFile, Reply> 
 
 async fn write(shared: &Shared, mut writer: SpoolWriter, bytes: Vec<u8>) -> Result<SpoolWriter, Reply> {
     let writing = shared.clock.blocking(move || writer.write(&bytes).map(|()| writer));
-    writing.await.map_err(|_stopped| no_space())?.map_err(|_full| no_space())
+    let written = writing.await.unwrap_or_else(|_stopped| Err(io::Error::other("stopped")));
+    written.map_err(|error| not_stored(&error))
 }
 
 /// Reads a body to nowhere, so that the answer is not lost on a connection that still sends.
@@ -345,6 +348,14 @@ fn unreadable() -> Reply {
     refused(StatusCode::BAD_REQUEST, "The request body could not be read").with_text("connection", "close")
 }
 
-fn no_space() -> Reply {
-    refused(StatusCode::INSUFFICIENT_STORAGE, "The part could not be stored").with_text("connection", "close")
+fn not_stored(error: &io::Error) -> Reply {
+    if !is_full(error) {
+        let text = "The part could not be stored";
+        return refused(StatusCode::INTERNAL_SERVER_ERROR, text).with_text("connection", "close");
+    }
+    refused(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "The part could not be stored: no space left on the sandbox's disk",
+    )
+    .with_text("connection", "close")
 }

@@ -27,7 +27,7 @@ mod writer;
 pub use error::TransferError;
 pub use ledger::{PageEnd, StoredPrefix};
 pub use memory::MAX_COMPRESSION_THREADS;
-pub use quarantine::{ErrorRecordsFile, Quarantine, QuarantineError};
+pub use quarantine::{ErrorRecordsFile, Quarantine, QuarantineError, check_quarantine_space};
 pub use settings::{PartSettings, TransferSettings};
 pub use sink::{CompleteParts, PartSink, Put};
 pub use writer::TransferContext;

@@ -18,6 +18,8 @@ pub use self::error_records::ErrorRecordsFile;
 use super::batch::RejectedCustomer;
 use crate::checkpoint::{PrivateFileError, open_private};
 use crate::clock::Clock;
+use crate::failpoint;
+use crate::free_space::{self, Need, NoSpace};
 use crate::identity::SessionName;
 
 /// How many rejected customers are named in the log, each on a line.
@@ -29,6 +31,18 @@ pub struct Quarantine {
     clock: Clock,
     folder: Option<Arc<Path>>,
     seen: Arc<std::sync::atomic::AtomicU64>,
+}
+
+/// What must be free in a quarantine directory before a run starts: for a hundred customers of 10 KiB, and for the two files of
+/// a session. How much will come is not known before.
+const NEED: Need = Need { bytes: 1024 * 1024, files: 2 };
+
+/// Makes sure that a quarantine directory has room.
+///
+/// # Errors
+/// When it has not.
+pub fn check_quarantine_space(folder: &Path) -> Result<(), NoSpace> {
+    free_space::check("the quarantine directory", folder, NEED)
 }
 
 #[derive(serde::Serialize)]
@@ -83,8 +97,16 @@ impl Quarantine {
 
 fn append(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
     let mut file = open_private(path, OpenOptions::new().create(true).append(true))?;
-    file.write_all(content)?;
-    Ok(file.sync_all()?)
+    let before = file.metadata()?.len();
+    let written = failpoint::write("write quarantine")
+        .and_then(|()| file.write_all(content))
+        .and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        // On a disk that is full, half a line would spoil the next one; that it stays changes nothing.
+        let _ = file.set_len(before);
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

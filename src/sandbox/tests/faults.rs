@@ -42,7 +42,7 @@ async fn every_fault_does_what_it_says() {
     assert!(hit(FaultKind::RefuseConnections(2)).await.is_err());
     assert!(client.customers(&token, "").await.is_err() && client.customers(&token, "").await.is_err());
     assert_eq!(client.customers(&token, "").await.unwrap().status, StatusCode::UNAUTHORIZED);
-    assert_eq!(control.applied_faults(), 13);
+    assert_eq!(control.applied_faults(), 14);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::error::QuarantineError;
 use crate::checkpoint::{PrivateFileError, open_private};
 use crate::clock::Clock;
+use crate::failpoint;
 use crate::http::{BodySink, RestartableSink};
 
 /// How much is gathered before it is written.
@@ -40,6 +41,7 @@ impl ErrorRecordsFile {
         let gathered = std::mem::take(&mut self.gathered);
         let Some(mut file) = self.file.take() else { return Ok(()) };
         let work = move || {
+            failpoint::write("write quarantine")?;
             file.write_all(&gathered)?;
             if is_last {
                 file.sync_all()?;

@@ -7,6 +7,7 @@ mod closing_words;
 mod crash_sweep;
 mod damaged_state;
 mod exit_codes;
+mod full_disk;
 mod help;
 mod long_lists;
 mod next_commands;

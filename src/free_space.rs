@@ -1,0 +1,194 @@
+//! Room on the disks that a run writes to: looked at before it starts, and recognised when it is used up.
+//!
+//! Owns the decision how little is too little, and which errors mean that there is none. A file system that does not say
+//! what it has is never a reason not to start.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+
+/// What must be free in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files that may have to be made.
+    pub files: u64,
+}
+
+/// What a file system says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Bytes in a block.
+    pub block_size: u64,
+    /// Blocks in total; 0 on file systems that do not count them.
+    pub blocks: u64,
+    /// Blocks that this user may still use.
+    pub free_blocks: u64,
+    /// Files that there can be; 0 on file systems without such a limit.
+    pub files: u64,
+    /// Files that this user may still make.
+    pub free_files: u64,
+}
+
+/// A directory has less room than is needed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {} has no room: {lack}", folder.display())]
+pub struct NoSpace {
+    /// What the directory is for.
+    what: &'static str,
+    folder: PathBuf,
+    lack: Lack,
+}
+
+/// What is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    /// Bytes.
+    #[error("{} free, {} needed", ByteSize(*free).display().iec(), ByteSize(*needed).display().iec())]
+    Bytes {
+        /// How many are free.
+        free: u64,
+        /// How many are needed.
+        needed: u64,
+    },
+    /// Entries for files (inodes).
+    #[error("inodes: {free} free, {needed} needed")]
+    Files {
+        /// How many can be made.
+        free: u64,
+        /// How many are needed.
+        needed: u64,
+    },
+}
+
+/// What to do about a disk that is full.
+pub const NO_SPACE_HINT: &str = "free space on that disk (df -h shows bytes, df -i files)";
+
+/// Makes sure that `folder`, which is `what`, has room. What cannot be found out is no reason to refuse it.
+///
+/// # Errors
+/// When it has too little.
+pub fn check(what: &'static str, folder: &Path, need: Need) -> Result<(), NoSpace> {
+    let lack = look_at(folder).and_then(|found| lack_of(found, need));
+    lack.map_or(Ok(()), |lack| Err(NoSpace { what, folder: folder.into(), lack }))
+}
+
+/// What is missing for `need`; `None` when nothing is, or the numbers make no sense.
+pub fn lack_of(found: FileSystem, need: Need) -> Option<Lack> {
+    let FileSystem { block_size, blocks, free_blocks, files, free_files } = found;
+    let free = free_blocks.saturating_mul(block_size);
+    let counts_blocks = blocks > 0 && block_size > 0 && free_blocks <= blocks;
+    if counts_blocks && free < need.bytes {
+        return Some(Lack::Bytes { free, needed: need.bytes });
+    }
+    let counts_files = files > 0 && free_files <= files;
+    if counts_files && free_files < need.files {
+        return Some(Lack::Files { free: free_files, needed: need.files });
+    }
+    None
+}
+
+fn look_at(folder: &Path) -> Option<FileSystem> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    let is_root = rustix::process::geteuid().is_root();
+    Some(FileSystem {
+        block_size: if found.f_frsize > 0 { found.f_frsize } else { found.f_bsize },
+        blocks: found.f_blocks,
+        free_blocks: if is_root { found.f_bfree } else { found.f_bavail },
+        files: found.f_files,
+        free_files: if is_root { found.f_ffree } else { found.f_favail },
+    })
+}
+
+/// Whether a disk that is full, or a quota that is used up, is behind an error.
+pub fn is_lack_of_space(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<NoSpace>() {
+            return true;
+        }
+        if let Some(error) = error.downcast_ref() {
+            return is_full(error);
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// Whether there is no room for what was written.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEED: Need = Need { bytes: 64 * 1024, files: 3 };
+    const ROOMY: FileSystem =
+        FileSystem { block_size: 4096, blocks: 1_000, free_blocks: 16, files: 100, free_files: 3 };
+
+    #[test]
+    fn exactly_what_is_needed_is_enough_and_less_is_not() {
+        assert_eq!(lack_of(ROOMY, NEED), None);
+        let little = FileSystem { free_blocks: 15, ..ROOMY };
+        assert_eq!(lack_of(little, NEED), Some(Lack::Bytes { free: 61_440, needed: 65_536 }));
+        let crowded = FileSystem { free_files: 2, ..ROOMY };
+        assert_eq!(lack_of(crowded, NEED), Some(Lack::Files { free: 2, needed: 3 }));
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_refuse_nothing() {
+        for found in [
+            // Network file systems and those in user space that count nothing.
+            FileSystem { blocks: 0, free_blocks: 0, files: 0, free_files: 0, ..ROOMY },
+            FileSystem { block_size: 0, free_blocks: 0, ..ROOMY },
+            // -1 as a number without a sign.
+            FileSystem { free_blocks: u64::MAX, free_files: u64::MAX, ..ROOMY },
+            // btrfs has no limit on files.
+            FileSystem { files: 0, free_files: 0, ..ROOMY },
+        ] {
+            assert_eq!(lack_of(found, NEED), None, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_message_names_the_folder_and_both_numbers() {
+        let lack = Lack::Bytes { free: 4_096, needed: 65_536 };
+        let error = NoSpace { what: "the state directory", folder: "/state".into(), lack };
+        assert_eq!(
+            error.to_string(),
+            "the state directory /state has no room: 4.0 KiB free, 64.0 KiB needed"
+        );
+        assert_eq!(Lack::Files { free: 0, needed: 3 }.to_string(), "inodes: 0 free, 3 needed");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_found_out_by_whoever_uses_it() {
+        assert_eq!(check("the state directory", Path::new("/nowhere/at/all"), NEED), Ok(()));
+    }
+
+    #[test]
+    fn what_a_real_file_system_lacks_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(check("the state directory", folder.path(), NEED), Ok(()));
+        let error =
+            check("the state directory", folder.path(), Need { bytes: u64::MAX, files: 0 }).unwrap_err();
+        assert!(matches!(error.lack, Lack::Bytes { free: 1.., needed: u64::MAX }), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_recognised_behind_other_errors() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert!(is_lack_of_space(&full()));
+        assert!(is_lack_of_space(&crate::checkpoint::PrivateFileError::Io(
+            io::ErrorKind::QuotaExceeded.into()
+        )));
+        assert!(is_lack_of_space(&crate::sandbox::SandboxError::Spool(full())));
+        assert!(!is_lack_of_space(&io::Error::from(io::ErrorKind::PermissionDenied)));
+        assert!(!is_lack_of_space(&crate::sandbox::SandboxError::RepeatedStore("x".to_owned())));
+    }
+}
