@@ -24,6 +24,18 @@ pub enum RunPhase {
     Finished,
 }
 
+impl RunPhase {
+    /// Its name, as in the state file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uploading => "uploading",
+            Self::Loading => "loading",
+            Self::Proposed => "proposed",
+            Self::Finished => "finished",
+        }
+    }
+}
+
 /// The set of rows that an attempt makes: every name follows from this, the target and the run's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSet {

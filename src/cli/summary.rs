@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::closing::Closing;
+use super::failure::Failure;
 
 use crate::config::{Settings, SummaryFormat};
 use crate::diagnosis::Diagnosis;
@@ -116,20 +116,20 @@ fn text(settings: &Settings, report: &RunReport) -> String {
 }
 
 /// The summary of a run that failed, as JSON.
-pub(super) fn of_failure(closing: &Closing<'_>, progress: &ProgressSnapshot) -> String {
-    let Diagnosis { code, status, .. } = &closing.diagnosis;
+pub(super) fn of_failure(failure: &Failure, progress: &ProgressSnapshot) -> String {
+    let Diagnosis { code, status, .. } = &failure.diagnosis;
     let mut summary = serde_json::json!({
         "outcome": "failed",
         "code": code.name(),
         "exit_code": status.code(),
         "retryable": code.is_retryable(),
-        "error": closing.error.to_string(),
-        "saved": closing.saved,
+        "error": failure.error.to_string(),
+        "saved": failure.saved,
         "customers": progress.customers,
         "pages": progress.pages,
         "parts": progress.parts,
     });
-    closing.add_common_fields(&mut summary);
+    failure.add_common_fields(&mut summary);
     format!("{summary}\n")
 }
 

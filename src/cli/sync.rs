@@ -1,25 +1,23 @@
 //! `yotpo-td sync`.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::closing::{Closing, NextCommand, RunLabels};
+use super::Panicked;
 use super::command::flags;
+use super::embedded_sandbox::EmbeddedSandbox;
+use super::failure::{Failure, NextCommand, RunLabels, local_code};
+use super::invocation::{Invocation, layers, layers_without_flags};
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
-use super::sandbox::EmbeddedSandbox;
 use super::summary::{self, counting_query};
-use super::{Invocation, Panicked, local_code};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::{Layers, Settings, Source, SummaryFormat, log_settings};
 use crate::diagnosis::{Code, Diagnosis, next_step};
-use crate::exit_status::ExitStatus;
 use crate::free_space::{NO_SPACE_HINT, NoSpace};
 use crate::identity::{RunId, Target};
 use crate::run::{
@@ -27,73 +25,37 @@ use crate::run::{
 };
 use crate::services::assemble;
 use crate::shutdown::{self, Signal};
-use crate::telemetry::{LogFormat, Progress, ProgressBar, init_logs, write_stdout};
+use crate::telemetry::{Progress, ProgressBar, init_logs, write_stdout};
 use crate::transfer::check_quarantine_space;
 
-const NOTHING_STARTED: &str = "nothing was started";
 const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next one starts over";
 
 /// Runs the command.
-pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> ExitStatus {
+pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     let layers = layers(invocation, matches);
-    let logs = log_settings(&layers);
     let bar = ProgressBar::hidden();
-    init_logs(&logs, &bar);
+    init_logs(&log_settings(&layers), &bar);
     let is_fresh = |(source, value): (Source, &str)| {
         source != Source::Flag && matches!(value.trim(), "on" | "true" | "1")
     };
     let is_fresh_elsewhere = flags(matches).get("fresh").is_none_or(|value| value != "off")
         && layers_without_flags(invocation, matches).get("fresh").is_some_and(is_fresh);
-    let command = SyncCommand {
-        invocation,
-        matches,
-        format: logs.format,
-        bar,
-        is_fresh_elsewhere,
-        loading: OnceLock::new(),
-    };
+    let command = SyncCommand { invocation, matches, bar, is_fresh_elsewhere, loading: OnceLock::new() };
     let runtime = if matches.get_flag("sandbox") { serving_runtime() } else { client_runtime() };
-    match runtime {
-        Ok(runtime) => {
-            let work = AssertUnwindSafe(|| runtime.block_on(command.start(layers)));
-            let status = catch_unwind(work)
-                .unwrap_or_else(|_panic| command.ended_abruptly(&Panicked, Panicked::diagnosis()));
-            // Pages that are still being encoded are of no use any more.
-            runtime.shutdown_background();
-            status
-        }
-        Err(error) => {
-            let hint = Some(MachineDenied::HINT.to_owned());
-            command.not_started(&error, Diagnosis::new(Code::MachineDenied, hint))
-        }
-    }
-}
-
-/// Flags, environment and the settings file that one of them names.
-pub(super) fn layers(invocation: &Invocation, matches: &ArgMatches) -> Layers {
-    layers_of(invocation, matches, &flags(matches))
-}
-
-/// What holds when the flags are taken away.
-fn layers_without_flags(invocation: &Invocation, matches: &ArgMatches) -> Layers {
-    layers_of(invocation, matches, &BTreeMap::new())
-}
-
-fn layers_of(
-    invocation: &Invocation,
-    matches: &ArgMatches,
-    flags: &BTreeMap<&'static str, String>,
-) -> Layers {
-    let variable = || invocation.environment.get("YOTPO_TD_CONFIG").filter(|path| !path.is_empty());
-    let flag = matches.get_one::<String>("config").map(PathBuf::from);
-    let config = flag.or_else(|| variable().map(PathBuf::from));
-    Layers::new(flags, invocation.environment.clone(), config.as_deref())
+    let runtime = runtime.map_err(|error| {
+        let diagnosis = Diagnosis::new(Code::MachineDenied, Some(MachineDenied::HINT.to_owned()));
+        Failure::before_start(error, diagnosis, invocation)
+    })?;
+    let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(command.start(layers))))
+        .unwrap_or_else(|_panic| Err(command.ended_abruptly(Panicked, Panicked::diagnosis())));
+    // Pages that are still being compressed are of no use any more.
+    runtime.shutdown_background();
+    result
 }
 
 struct SyncCommand<'a> {
     invocation: &'a Invocation,
     matches: &'a ArgMatches,
-    format: LogFormat,
     bar: ProgressBar,
     /// Whether the environment or the settings file says `fresh`.
     is_fresh_elsewhere: bool,
@@ -108,55 +70,52 @@ struct Loading {
 }
 
 impl SyncCommand<'_> {
-    async fn start(&self, mut layers: Layers) -> ExitStatus {
+    async fn start(&self, mut layers: Layers) -> Result<(), Failure> {
         let clock = Clock::machine();
         let sandbox = if self.matches.get_flag("sandbox") {
-            match EmbeddedSandbox::start(self.matches, &mut layers, clock.clone()).await {
-                Ok(sandbox) => Some(sandbox),
-                Err(error) => return self.failed_before_start(&error, Code::MachineDenied),
-            }
+            let sandbox = EmbeddedSandbox::start(self.matches, &mut layers, clock.clone()).await;
+            Some(sandbox.map_err(|error| self.failed_before_start(error, Code::MachineDenied))?)
         } else {
             None
         };
-        let status = match Settings::from_layers(layers) {
+        let result = match Settings::from_layers(layers) {
             Ok(settings) => self.load(&settings, clock, sandbox.as_ref()).await,
-            Err(error) => self.failed_before_start(&error, Code::SettingsInvalid),
+            Err(error) => Err(self.failed_before_start(error, Code::SettingsInvalid)),
         };
         if let Some(sandbox) = sandbox {
             sandbox.shutdown().await;
         }
-        status
+        result
     }
 
-    async fn load(&self, settings: &Settings, clock: Clock, sandbox: Option<&EmbeddedSandbox>) -> ExitStatus {
+    async fn load(
+        &self,
+        settings: &Settings,
+        clock: Clock,
+        sandbox: Option<&EmbeddedSandbox>,
+    ) -> Result<(), Failure> {
         let mut random = fastrand::Rng::new();
         let generated = RunId::generate(clock.unix_time(), random.u32(..));
-        let store = match StateStore::open(&settings.load.resume.state_folder, &settings.load.target) {
-            Ok(store) => Arc::new(store),
-            Err(error) => return self.failed_before_start(&error, Code::StateFailed),
-        };
-        if let Err(error) = Self::check_space(&store, &settings.load) {
-            return self.failed_before_start(&error, Code::DiskFull);
-        }
+        let store = StateStore::open(&settings.load.resume.state_folder, &settings.load.target)
+            .map_err(|error| self.failed_before_start(error, Code::StateFailed))?;
+        let store = Arc::new(store);
+        Self::check_space(&store, &settings.load)
+            .map_err(|error| self.failed_before_start(error, Code::DiskFull))?;
         let run_id = settings.load.resume.run_id.as_ref().unwrap_or(&generated).to_string();
         let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
-        let stop = match shutdown::listen(clock.clone()) {
-            Ok(stop) => stop,
-            Err(error) => return self.failed_before_start(&error, Code::MachineDenied),
-        };
+        let stop = shutdown::listen(clock.clone())
+            .map_err(|error| self.failed_before_start(error, Code::MachineDenied))?;
         let _lock = tokio::select! {
             biased;
-            signal = stop.graceful() => return self.stopped_before_start(signal),
-            lock = TargetLock::take_within(&store, &holder, &clock, settings.wait_for_active) => match lock {
-                Ok(lock) => lock,
-                Err(LockError::Held { holder }) => return self.already_running(&store, holder.as_ref()),
-                Err(error) => return self.failed_before_start(&error, Code::StateFailed),
+            signal = stop.graceful() => return Err(self.stopped_before_start(signal)),
+            lock = TargetLock::take_within(&store, &holder, &clock, settings.wait_for_active) => {
+                lock.map_err(|error| self.not_locked(&store, error))?
             },
         };
-        let services = match assemble(settings, &clock, random.u64(..)) {
-            Ok(services) => services,
-            Err(error) => return self.not_started(&error, error.diagnosis()),
-        };
+        let services = assemble(settings, &clock, random.u64(..)).map_err(|error| {
+            let diagnosis = error.diagnosis();
+            self.not_started(error, diagnosis)
+        })?;
         // It is only set here, and once.
         let _ = self.loading.set(Loading { store: Arc::clone(&store), load: settings.load.clone() });
         let progress = Arc::new(Progress::default());
@@ -166,44 +125,48 @@ impl SyncCommand<'_> {
             result = run(&services, &settings.load, &store, generated, &progress, &stop) => result,
             signal = stop.forced() => {
                 self.bar.finish();
-                return self.ended_abruptly(&LeftAtOnce, Diagnosis::interrupted(signal));
+                return Err(self.ended_abruptly(ForcedExit, Diagnosis::interrupted(signal)));
             }
             () = disk_full(sandbox) => {
                 self.bar.finish();
                 let diagnosis = Diagnosis::new(Code::DiskFull, Some(NO_SPACE_HINT.to_owned()));
-                return self.ended_abruptly(&SandboxDiskFull, diagnosis);
+                return Err(self.ended_abruptly(SandboxDiskFull, diagnosis));
             }
         };
         self.bar.finish();
         match result {
-            Ok(report) => succeeded(settings, &report, sandbox),
-            Err(failure) => self.failed(&failure, settings, &progress),
+            Ok(report) => {
+                succeeded(settings, &report, sandbox);
+                Ok(())
+            }
+            Err(failure) => Err(self.failed(failure, settings, &progress)),
         }
     }
 
-    fn failed(&self, failure: &RunFailure, settings: &Settings, progress: &Progress) -> ExitStatus {
+    fn failed(&self, failure: RunFailure, settings: &Settings, progress: &Progress) -> Failure {
+        let RunFailure { run_id, error, recovery, rows_in_question, is_shared } = failure;
+        let target = &settings.load.target;
         let run = Some(RunLabels {
-            run_id: failure.run_id.to_string(),
+            run_id: run_id.to_string(),
             store_id: settings.yotpo.store.to_string(),
-            database: settings.load.target.database.to_string(),
-            table: settings.load.target.table.to_string(),
+            database: target.database.to_string(),
+            table: target.table.to_string(),
             phase: progress.phase().name(),
         });
-        let saved = failure.recovery.describe(&settings.load.target.label(), failure.is_shared);
-        let error: &dyn Error = &failure.error;
-        let diagnosis = failure.error.diagnosis();
-        let diagnosis = match failure.rows_in_question {
+        let saved = recovery.describe(&target.label(), is_shared);
+        let diagnosis = error.diagnosis();
+        let diagnosis = match rows_in_question {
             Some(rows) if matches!(diagnosis.code, Code::CommitUnknown | Code::RunTooOld) => {
-                diagnosis.with_hint(&self.what_follows(&settings.load.target, rows, &failure.run_id))
+                diagnosis.with_hint(&self.what_follows(target, rows, &run_id))
             }
             _ => diagnosis,
         };
-        let next = self.next(diagnosis.code, &failure.recovery);
-        let closing = Closing { error, diagnosis, saved, next, run };
+        let next = self.next(diagnosis.code, &recovery);
+        let failure = self.of_sandbox(Failure { error: error.into(), diagnosis, saved, next, run });
         if settings.summary == SummaryFormat::Json {
-            write_stdout(&summary::of_failure(&closing, &progress.snapshot()));
+            write_stdout(&summary::of_failure(&failure, &progress.snapshot()));
         }
-        self.close(&closing)
+        failure
     }
 
     /// How to find out whether the run's rows are in the table, and what to do then.
@@ -227,7 +190,14 @@ impl SyncCommand<'_> {
         Some(NextCommand { step, command })
     }
 
-    fn already_running(&self, store: &StateStore, holder: Option<&Holder>) -> ExitStatus {
+    fn not_locked(&self, store: &StateStore, error: LockError) -> Failure {
+        match error {
+            LockError::Held { holder } => self.already_running(store, holder.as_ref()),
+            error => self.failed_before_start(error, Code::StateFailed),
+        }
+    }
+
+    fn already_running(&self, store: &StateStore, holder: Option<&Holder>) -> Failure {
         let progress = match store.run() {
             Ok(Some(state)) => {
                 let parts = state.parts;
@@ -247,26 +217,31 @@ impl SyncCommand<'_> {
         let error = AlreadyRunning { holder, progress };
         let hint =
             Some("wait for it (--wait-for-active), or stop it with SIGTERM; its checkpoint stays".to_owned());
-        self.not_started(&error, Diagnosis::new(Code::RunActive, hint))
+        self.not_started(error, Diagnosis::new(Code::RunActive, hint))
     }
 
-    fn stopped_before_start(&self, signal: Signal) -> ExitStatus {
-        self.not_started(&StoppedWaiting(signal), Diagnosis::interrupted(signal))
+    fn stopped_before_start(&self, signal: Signal) -> Failure {
+        self.not_started(StoppedWaiting(signal), Diagnosis::interrupted(signal))
     }
 
-    /// The program ends without waiting for what the run is doing: only the last checkpoint tells what is left.
-    fn ended_abruptly(&self, error: &dyn Error, diagnosis: Diagnosis) -> ExitStatus {
+    /// The program ends without waiting for what the run is doing: only the last checkpoint says what is left.
+    fn ended_abruptly(
+        &self,
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+        diagnosis: Diagnosis,
+    ) -> Failure {
         let Some(Loading { store, load }) = self.loading.get() else {
             return self.not_started(error, diagnosis);
         };
         let recovery = RecoveryState::at_last_checkpoint(store);
         let saved = recovery.describe(&load.target.label(), load.resume.run_id.is_some());
         let next = self.next(diagnosis.code, &recovery);
-        self.close(&Closing { error, diagnosis, saved, next, run: None })
+        self.of_sandbox(Failure { error: error.into(), diagnosis, saved, next, run: None })
     }
 
-    fn failed_before_start(&self, error: &(dyn Error + 'static), code: Code) -> ExitStatus {
-        let (code, hint) = local_code(error, code);
+    fn failed_before_start(&self, error: impl Into<Box<dyn Error + Send + Sync>>, code: Code) -> Failure {
+        let error = error.into();
+        let (code, hint) = local_code(error.as_ref(), code);
         let otherwise = match code {
             Code::SettingsInvalid => Some("yotpo-td sync --help lists all settings"),
             Code::StateFailed => Some(STATE_FOLDER_HINT),
@@ -281,22 +256,17 @@ impl SyncCommand<'_> {
         settings.quarantine_folder.as_deref().map_or(Ok(()), check_quarantine_space)
     }
 
-    fn not_started(&self, error: &dyn Error, diagnosis: Diagnosis) -> ExitStatus {
-        let saved = NOTHING_STARTED.to_owned();
-        let next = NextCommand::again(diagnosis.code, || self.invocation.command_line());
-        self.close(&Closing { error, diagnosis, saved, next, run: None })
+    fn not_started(&self, error: impl Into<Box<dyn Error + Send + Sync>>, diagnosis: Diagnosis) -> Failure {
+        Failure::before_start(error, diagnosis, self.invocation)
     }
 
-    fn close(&self, closing: &Closing<'_>) -> ExitStatus {
-        // The sandbox ends with the process.
-        if self.matches.get_flag("sandbox") && closing.saved != NOTHING_STARTED {
-            let (diagnosis, run) = (closing.diagnosis.clone(), closing.run.clone());
-            let saved = NOTHING_KEPT.to_owned();
-            Closing { error: closing.error, diagnosis, saved, next: None, run }.write(self.format);
+    /// The sandbox ends with the process: nothing of it is saved.
+    fn of_sandbox(&self, failure: Failure) -> Failure {
+        if self.matches.get_flag("sandbox") && failure.has_started() {
+            Failure { saved: NOTHING_KEPT.to_owned(), next: None, ..failure }
         } else {
-            closing.write(self.format);
+            failure
         }
-        closing.diagnosis.status
     }
 }
 
@@ -328,10 +298,10 @@ struct SandboxDiskFull;
 
 /// A second signal came.
 #[derive(Debug, thiserror::Error)]
-#[error("asked to stop twice, left at once")]
-struct LeftAtOnce;
+#[error("stopped by a second signal, without waiting")]
+struct ForcedExit;
 
-fn succeeded(settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedSandbox>) -> ExitStatus {
+fn succeeded(settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedSandbox>) {
     if report.outcome == Outcome::AlreadyCommitted
         && let Some(time) = report.ingestion_time
     {
@@ -351,5 +321,4 @@ fn succeeded(settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedS
     {
         write_stdout(&sandbox.sample_rows(settings));
     }
-    ExitStatus::Success
 }

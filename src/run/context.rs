@@ -131,6 +131,11 @@ impl RunNames {
     }
 }
 
+/// The session of the set that a saved run has made, if it has begun one.
+pub fn session_of(state: &RunState) -> Option<SessionName> {
+    state.set.map(|set| RunNames::of(state).session(&restored(&set).as_winner()))
+}
+
 /// The set as it is saved.
 pub(super) fn saved(set: &OwnSet) -> SavedSet {
     let OwnSet { nonce, target, table, suffix, totals, proposed, .. } = *set;

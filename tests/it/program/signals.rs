@@ -217,7 +217,7 @@ fn a_signal_and_its_echo_are_one_request() {
     running.signal(Signal::TERM);
     let end = running.finish();
     end.assert_code(143);
-    assert!(!end.stderr.contains("asked to stop twice"), "{}", end.stderr);
+    assert!(!end.stderr.contains("second signal"), "{}", end.stderr);
     assert!(surroundings.saved_run().unwrap().parts > 3);
     goes_on_exactly(&surroundings, &["--upload-workers", "1"]);
 }

@@ -1,19 +1,20 @@
-//! The closing words of a failed run: what happened, why, what to do, and last what was saved and what goes on.
+//! How a command failed: what happened, why, what to do, and last what was saved and which command helps.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
+use super::invocation::Invocation;
 use crate::clock::Clock;
 use crate::diagnosis::{Code, Diagnosis, NextStep, next_step};
+use crate::free_space::{NO_SPACE_HINT, is_lack_of_space};
 use crate::run::RecoveryState;
-use crate::telemetry::LogFormat;
-use crate::telemetry::write_stderr;
+use crate::telemetry::{LogFormat, write_stderr};
 
-/// What is said when a run failed.
+/// How a command failed.
 #[derive(Debug)]
-pub(super) struct Closing<'a> {
+pub(super) struct Failure {
     /// What failed.
-    pub(super) error: &'a dyn Error,
+    pub(super) error: Box<dyn Error + Send + Sync>,
     /// What that means.
     pub(super) diagnosis: Diagnosis,
     /// What was saved.
@@ -23,6 +24,8 @@ pub(super) struct Closing<'a> {
     /// Which run it is about, where there is one.
     pub(super) run: Option<RunLabels>,
 }
+
+const NOTHING_STARTED: &str = "nothing was started";
 
 /// A command, and how it helps.
 #[derive(Clone, Debug)]
@@ -50,8 +53,23 @@ pub(super) struct RunLabels {
     pub(super) phase: &'static str,
 }
 
-impl Closing<'_> {
-    /// Writes it to stderr; the last line is the one that says what was saved and what goes on.
+impl Failure {
+    /// The failure of a command that started nothing.
+    pub(super) fn before_start(
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+        diagnosis: Diagnosis,
+        invocation: &Invocation,
+    ) -> Self {
+        let next = NextCommand::again(diagnosis.code, || invocation.command_line());
+        Self { error: error.into(), diagnosis, saved: NOTHING_STARTED.to_owned(), next, run: None }
+    }
+
+    /// Whether the command started anything.
+    pub(super) fn has_started(&self) -> bool {
+        self.saved != NOTHING_STARTED
+    }
+
+    /// Writes it to stderr; the last line says what was saved, and which command helps.
     pub(super) fn write(&self, format: LogFormat) {
         let text = match format {
             LogFormat::Text => self.text(),
@@ -62,7 +80,7 @@ impl Closing<'_> {
 
     fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.error);
-        for cause in causes(self.error) {
+        for cause in causes(self.error.as_ref()) {
             // A String takes everything.
             let _ = writeln!(text, "  because: {cause}");
         }
@@ -88,7 +106,7 @@ impl Closing<'_> {
             "level": "ERROR",
             "message": "run failed",
             "error": self.error.to_string(),
-            "causes": causes(self.error),
+            "causes": causes(self.error.as_ref()),
             "hint": hint,
             "saved": self.saved,
             "code": code.name(),
@@ -122,18 +140,23 @@ fn timestamp() -> String {
     humantime::format_rfc3339_micros(now).to_string()
 }
 
-/// The chain behind an error. Links that say the same as the one before (transparent wrappers) are told once.
+/// The chain behind an error. Links that say the same as the one before (transparent wrappers) are reported once.
 fn causes(error: &dyn Error) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
-    let mut told = error.to_string();
+    let mut last = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
-        if text != told && !text.is_empty() {
+        if text != last && !text.is_empty() {
             chain.push(text.clone());
         }
-        told = text;
+        last = text;
         source = cause.source();
     }
     chain
+}
+
+/// The code of an error on this machine, and what to do when its disk is full.
+pub(super) fn local_code(error: &(dyn Error + 'static), otherwise: Code) -> (Code, Option<String>) {
+    if is_lack_of_space(error) { (Code::DiskFull, Some(NO_SPACE_HINT.to_owned())) } else { (otherwise, None) }
 }

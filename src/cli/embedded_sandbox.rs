@@ -1,0 +1,130 @@
+//! The sandbox inside `sync --sandbox`: both services in this process, and settings that lead there.
+
+use std::fmt::Write as _;
+
+use clap::ArgMatches;
+use tempfile::TempDir;
+
+use crate::clock::Clock;
+use crate::config::{Layers, Settings, Source};
+use crate::sandbox::{Sandbox, SandboxError, SandboxSettings};
+use crate::telemetry::{SANDBOX_PREFIX, mark_sandbox};
+
+/// Rows that `sync --sandbox` shows.
+const SAMPLE_ROWS: usize = 3;
+/// Characters of a row that are shown.
+const SAMPLE_WIDTH: usize = 160;
+/// A rate that is no limit on this machine.
+const UNLIMITED_RATE: &str = "1000000";
+/// Yotpo's limit; a faster client is only right with a sandbox that has none.
+const YOTPO_LIMIT: f64 = 5.0;
+
+/// The sandbox of `sync --sandbox`, with a state folder of its own.
+#[derive(Debug)]
+pub(super) struct EmbeddedSandbox {
+    sandbox: Sandbox,
+    _state_folder: TempDir,
+}
+
+/// The embedded sandbox could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EmbeddedSandboxError {
+    #[error("the embedded sandbox could not be started")]
+    Start(#[from] SandboxError),
+    #[error("the embedded sandbox needs a temporary folder")]
+    TemporaryFolder(#[source] std::io::Error),
+}
+
+impl EmbeddedSandbox {
+    /// Starts it, and lets the settings lead there. Endpoints and secrets of the environment are not used: nothing of
+    /// a real account may reach the sandbox, nor the other way round.
+    pub(super) async fn start(
+        matches: &ArgMatches,
+        layers: &mut Layers,
+        clock: Clock,
+    ) -> Result<Self, EmbeddedSandboxError> {
+        let state_folder = tempfile::Builder::new()
+            .prefix("yotpo-td-sandbox-state-")
+            .tempdir()
+            .map_err(EmbeddedSandboxError::TemporaryFolder)?;
+        if matches!(layers.get("requests-per-second"), Some((Source::Default, _)) | None) {
+            layers.set_flag("requests-per-second", UNLIMITED_RATE);
+        }
+        let mut settings = SandboxSettings {
+            customers: *matches.get_one("sandbox-customers").unwrap_or(&10_000),
+            seed: *matches.get_one("sandbox-seed").unwrap_or(&1),
+            clock,
+            ..SandboxSettings::default()
+        };
+        let rate = layers.get("requests-per-second").and_then(|(_, text)| text.parse::<f64>().ok());
+        if rate.is_some_and(|rate| rate > YOTPO_LIMIT) {
+            settings.requests_per_second = None;
+        }
+        mark_sandbox();
+        for key in ["database", "table"] {
+            let name = own_name(layers.get(key).map_or("yotpo", |(_, name)| name));
+            layers.set_flag(key, &name);
+        }
+        if let Some((_, database)) = layers.get("database") {
+            settings.databases = vec![database.to_owned()];
+        }
+        // Only what is asked for here and now is written to a folder that stays.
+        if matches!(layers.get("quarantine-dir"), Some((source, _)) if source != Source::Flag) {
+            layers.unset("quarantine-dir");
+        }
+        let sandbox = Sandbox::start(settings).await?;
+        let credentials = sandbox.credentials();
+        for (key, value) in [
+            ("yotpo-endpoint", sandbox.yotpo_endpoint().as_str()),
+            ("td-endpoint", sandbox.treasure_data_endpoint().as_str()),
+            ("store-id", &credentials.store_id),
+            ("database", &credentials.database),
+            // The sandbox lives in this process: there is nothing to wait for.
+            ("state-dir", &state_folder.path().to_string_lossy()),
+        ] {
+            layers.set_flag(key, value);
+        }
+        layers.unset("site");
+        if matches!(layers.get("poll-interval"), Some((Source::Default, _))) {
+            layers.set_flag("poll-interval", "20ms");
+        }
+        for (name, value) in
+            [("YOTPO_CLIENT_SECRET", &credentials.client_secret), ("TD_API_KEY", &credentials.api_key)]
+        {
+            layers.set_variable(name, value);
+            layers.set_variable(&format!("{name}_FILE"), "");
+        }
+        Ok(Self { sandbox, _state_folder: state_folder })
+    }
+
+    /// The first rows of the loaded table, for people.
+    pub(super) fn sample_rows(&self, settings: &Settings) -> String {
+        let (database, table) = (settings.load.target.database.as_str(), settings.load.target.table.as_str());
+        let mut text = String::new();
+        let Ok(rows) = self.sandbox.control().rows(database, table) else { return text };
+        for row in rows.filter_map(Result::ok).take(SAMPLE_ROWS) {
+            let json = row.json_response.unwrap_or_default();
+            let shown: String = json.chars().take(SAMPLE_WIDTH).collect();
+            let cut = if shown.len() < json.len() { "…" } else { "" };
+            // A String takes everything.
+            let _ = writeln!(text, "row             time={} json_response={shown}{cut}", row.time);
+        }
+        text
+    }
+
+    /// Ends when the disk of the loaded parts was full.
+    pub(super) async fn disk_full(&self) {
+        self.sandbox.disk_full().await;
+    }
+
+    /// Stops serving and removes what was spooled.
+    pub(super) async fn shutdown(self) {
+        self.sandbox.shutdown().await;
+    }
+}
+
+/// A name that no real table has by chance; a name that is wrong stays wrong.
+fn own_name(name: &str) -> String {
+    let name = name.trim();
+    if name.starts_with(SANDBOX_PREFIX) { name.to_owned() } else { format!("{SANDBOX_PREFIX}{name}") }
+}

@@ -1,0 +1,138 @@
+//! What the program was started with: the words of the command line and the environment.
+//!
+//! Owns the commands that a failure suggests, and the layers of settings that the invocation gives.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use super::command::flags;
+use crate::config::Layers;
+
+/// What the program was started with.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The words of the command line, the program's name first.
+    pub arguments: Vec<OsString>,
+    /// The environment.
+    pub environment: BTreeMap<String, OsString>,
+}
+
+impl Invocation {
+    /// Of this process. Variables whose names are no Unicode are none of ours.
+    pub fn of_process() -> Self {
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self { arguments: std::env::args_os().collect(), environment: environment.collect() }
+    }
+
+    /// The command line to type again.
+    pub(super) fn command_line(&self) -> String {
+        command_line(self.arguments.iter())
+    }
+
+    /// The command line that resumes what is saved: `--fresh` would give it up, wherever it is set.
+    pub(super) fn resuming_command_line(&self, is_fresh_elsewhere: bool) -> String {
+        let is_fresh =
+            |word: &OsString| word.to_str().is_some_and(|word| word == "--fresh" || word == "--fresh=on");
+        let opposite = is_fresh_elsewhere.then(|| OsString::from("--fresh=off"));
+        command_line(self.arguments.iter().filter(|word| !is_fresh(word)).chain(&opposite))
+    }
+
+    /// The command line that loads as the run `run_id`, whatever run it names itself.
+    pub(super) fn command_line_of_run(&self, run_id: &str) -> String {
+        let flag = "--run-id";
+        let mut is_value = false;
+        let is_other = |word: &&OsString| {
+            let was_value = std::mem::replace(&mut is_value, *word == flag);
+            let names_run = was_value || *word == flag;
+            !names_run && !word.to_str().is_some_and(|word| word.starts_with("--run-id="))
+        };
+        let named = [OsString::from(flag), OsString::from(run_id)];
+        command_line(self.arguments.iter().filter(is_other).chain(&named))
+    }
+}
+
+/// The command line to type again, quoted for a shell. A password in an address, which is refused, is not repeated: the
+/// line ends up in logs.
+fn command_line<'a>(arguments: impl Iterator<Item = &'a OsString>) -> String {
+    let words: Vec<_> =
+        arguments.map(|word| without_user_information(&word.to_string_lossy().replace('\0', ""))).collect();
+    let program = words.first().map_or("yotpo-td", |path| path.rsplit('/').next().unwrap_or(path));
+    let words = std::iter::once(program).chain(words.iter().skip(1).map(String::as_str));
+    shlex::try_join(words).unwrap_or_else(|_nul| "yotpo-td".to_owned())
+}
+
+/// `https://user:password@host/` becomes `https://[redacted]@host/`; all else stays.
+fn without_user_information(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}://[redacted]{}", rest.get(user.len()..).unwrap_or_default()),
+        None => word.to_owned(),
+    }
+}
+
+/// Flags, environment and the settings file that one of them names.
+pub(super) fn layers(invocation: &Invocation, matches: &ArgMatches) -> Layers {
+    layers_of(invocation, matches, &flags(matches))
+}
+
+/// What holds when the flags are taken away.
+pub(super) fn layers_without_flags(invocation: &Invocation, matches: &ArgMatches) -> Layers {
+    layers_of(invocation, matches, &BTreeMap::new())
+}
+
+fn layers_of(
+    invocation: &Invocation,
+    matches: &ArgMatches,
+    flags: &BTreeMap<&'static str, String>,
+) -> Layers {
+    let variable = || invocation.environment.get("YOTPO_TD_CONFIG").filter(|path| !path.is_empty());
+    let flag = matches.get_one::<String>("config").map(PathBuf::from);
+    let config = flag.or_else(|| variable().map(PathBuf::from));
+    Layers::new(flags, invocation.environment.clone(), config.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invocation(words: &[&str]) -> Invocation {
+        let arguments = ["/usr/bin/yotpo-td", "sync"].iter().chain(words).map(OsString::from).collect();
+        Invocation { arguments, environment: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_command_to_type_again_has_no_password_and_is_quoted() {
+        let typed = invocation(&["--td-endpoint", "https://user:password@host/a@b", "--state-dir", "a b"]);
+        assert_eq!(
+            typed.command_line(),
+            "yotpo-td sync --td-endpoint 'https://[redacted]@host/a@b' --state-dir 'a b'"
+        );
+    }
+
+    #[test]
+    fn a_command_of_another_run_names_no_other() {
+        for words in [
+            &["--run-id", "a", "--mode", "replace"][..],
+            &["--mode", "replace", "--run-id=a"],
+            &["--mode", "replace"],
+        ] {
+            assert_eq!(
+                invocation(words).command_line_of_run("a-2"),
+                "yotpo-td sync --mode replace --run-id a-2"
+            );
+        }
+    }
+
+    #[test]
+    fn a_command_that_resumes_is_not_fresh() {
+        for word in ["--fresh", "--fresh=on"] {
+            assert_eq!(invocation(&[word]).resuming_command_line(false), "yotpo-td sync");
+        }
+        assert_eq!(invocation(&[]).resuming_command_line(true), "yotpo-td sync '--fresh=off'");
+    }
+}

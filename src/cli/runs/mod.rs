@@ -1,0 +1,183 @@
+//! `yotpo-td runs`: looking at interrupted runs, and removing what they left.
+//!
+//! Owns what the four commands share: which run is meant, the question before something is removed, and how they fail.
+
+mod abandon;
+mod clean;
+mod list;
+mod show;
+
+use std::error::Error;
+use std::io::{IsTerminal, Write as _};
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use super::failure::{Failure, NextCommand, local_code};
+use super::invocation::{Invocation, layers};
+use super::runtime::MachineDenied;
+use crate::checkpoint::{LockError, RunState, StateError, StateStore};
+use crate::clock::Clock;
+use crate::config::{AccountSettings, SettingsError, log_settings, state_folder_from_layers};
+use crate::diagnosis::{Code, Diagnosis};
+use crate::run::{RunError, STATE_FOLDER_HINT};
+use crate::services::ServicesError;
+use crate::telemetry::{ProgressBar, init_logs, write_stderr};
+use crate::treasure_data::TreasureDataError;
+
+/// Runs the command.
+pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
+    // clap requires a subcommand.
+    let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
+    init_logs(&log_settings(&layers(invocation, matches)), &ProgressBar::hidden());
+    let command = RunsCommand { invocation, matches, clock: Clock::machine() };
+    let result = match name {
+        "list" => command.list(),
+        "show" => command.show(),
+        "abandon" => command.abandon(),
+        _ => command.clean(),
+    };
+    result.map_err(|RunsError { error, diagnosis }| {
+        let saved = if diagnosis.code == Code::SettingsInvalid {
+            "all that was there: nothing was removed"
+        } else {
+            "all that was there, but for what the lines above say was removed"
+        };
+        let next = NextCommand::again(diagnosis.code, || invocation.command_line());
+        Failure { error, diagnosis, saved: saved.to_owned(), next, run: None }
+    })
+}
+
+struct RunsCommand<'a> {
+    invocation: &'a Invocation,
+    matches: &'a ArgMatches,
+    clock: Clock,
+}
+
+/// How one of the commands failed.
+struct RunsError {
+    error: Box<dyn Error + Send + Sync>,
+    diagnosis: Diagnosis,
+}
+
+/// What went wrong on the command line of `runs`.
+#[derive(Debug, thiserror::Error)]
+enum UsageError {
+    #[error("no unfinished run has the id {0}")]
+    NoSuchRun(String),
+    #[error("run {0} is not abandoned without an answer: say --yes, or answer y on a terminal")]
+    NotConfirmed(String),
+    #[error(
+        "--older-than {0} is shorter than the 8 days at the default --run-lifetime for which other machines may need what is \
+             there; nothing was removed: say --yes, or answer y on a terminal"
+    )]
+    NotConfirmedAge(String),
+    #[error("--older-than: {0:?} is no time such as 7d, 12h or 0s")]
+    OlderThan(String),
+    #[error("the run was made at {saved}, but the settings lead to {settings}")]
+    OtherAccount { saved: String, settings: String },
+}
+
+impl RunsCommand<'_> {
+    /// stdin is only read here, and only when it is a terminal.
+    fn confirm(&self, question: &str, refused: UsageError) -> Result<(), UsageError> {
+        if self.matches.get_flag("yes") {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(refused);
+        }
+        write_stderr(question);
+        // What cannot be flushed was not seen, and then nobody answers.
+        let _ = std::io::stderr().flush();
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused) }
+    }
+
+    fn find(&self) -> Result<(StateStore, RunState), RunsError> {
+        let wanted = self.matches.get_one::<String>("run").cloned().unwrap_or_default();
+        for store in StateStore::all(&self.state_folder()?)? {
+            if let Ok(Some(run)) = store.run()
+                && run.run_id.as_str() == wanted
+            {
+                return Ok((store, run));
+            }
+        }
+        Err(UsageError::NoSuchRun(
+            wanted.chars().filter(|character| !character.is_control()).take(80).collect(),
+        )
+        .into())
+    }
+
+    fn state_folder(&self) -> Result<std::path::PathBuf, SettingsError> {
+        state_folder_from_layers(layers(self.invocation, self.matches))
+    }
+
+    fn account(&self) -> Result<AccountSettings, SettingsError> {
+        AccountSettings::from_layers(layers(self.invocation, self.matches))
+    }
+}
+
+fn age(since: u64, now: u64) -> String {
+    humantime::format_duration(Duration::from_secs(now.saturating_sub(since))).to_string()
+}
+
+impl From<SettingsError> for RunsError {
+    fn from(error: SettingsError) -> Self {
+        Self { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, None) }
+    }
+}
+
+impl From<UsageError> for RunsError {
+    fn from(error: UsageError) -> Self {
+        let hint = matches!(error, UsageError::NoSuchRun(_))
+            .then(|| "yotpo-td runs list shows what there is".to_owned());
+        Self { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, hint) }
+    }
+}
+
+impl From<MachineDenied> for RunsError {
+    fn from(error: MachineDenied) -> Self {
+        let hint = Some(MachineDenied::HINT.to_owned());
+        Self { error: error.into(), diagnosis: Diagnosis::new(Code::MachineDenied, hint) }
+    }
+}
+
+impl From<ServicesError> for RunsError {
+    fn from(error: ServicesError) -> Self {
+        Self { diagnosis: error.diagnosis(), error: error.into() }
+    }
+}
+
+impl From<StateError> for RunsError {
+    fn from(error: StateError) -> Self {
+        RunError::from(error).into()
+    }
+}
+
+impl From<LockError> for RunsError {
+    fn from(error: LockError) -> Self {
+        let (code, hint) = match error {
+            LockError::Held { .. } => {
+                (Code::RunActive, "stop that run with SIGTERM first; its checkpoint stays")
+            }
+            LockError::Untrusted(_) | LockError::Io { .. } => (Code::StateFailed, STATE_FOLDER_HINT),
+        };
+        let (code, full) = local_code(&error, code);
+        let diagnosis = Diagnosis::new(code, full.or_else(|| Some(hint.to_owned())));
+        Self { error: error.into(), diagnosis }
+    }
+}
+
+impl From<RunError> for RunsError {
+    fn from(error: RunError) -> Self {
+        Self { diagnosis: error.diagnosis(), error: error.into() }
+    }
+}
+
+impl From<TreasureDataError> for RunsError {
+    fn from(error: TreasureDataError) -> Self {
+        RunError::from(error).into()
+    }
+}
