@@ -70,6 +70,7 @@ lint: ## check formatting, repository rules, spelling, unused dependencies, clip
 	typos
 	cargo-machete
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features --lib --bins --tests -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 test: ## run all tests; needs only Rust

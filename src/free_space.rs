@@ -187,8 +187,6 @@ mod tests {
         assert!(is_lack_of_space(&crate::checkpoint::PrivateFileError::Io(
             io::ErrorKind::QuotaExceeded.into()
         )));
-        assert!(is_lack_of_space(&crate::sandbox::SandboxError::Spool(full())));
         assert!(!is_lack_of_space(&io::Error::from(io::ErrorKind::PermissionDenied)));
-        assert!(!is_lack_of_space(&crate::sandbox::SandboxError::RepeatedStore("x".to_owned())));
     }
 }

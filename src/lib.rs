@@ -22,6 +22,7 @@ pub mod rate_limit;
 pub mod retry;
 pub mod row;
 pub mod run;
+#[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod secret;
 pub mod services;

@@ -1,9 +1,8 @@
 //! Flags and help.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, Command};
 
 use crate::config::{FlagForm, SECRETS, SETTINGS, Setting};
 use crate::exit_status::ExitStatus;
@@ -13,7 +12,7 @@ const ABOUT: &str =
 
 /// The whole command line.
 pub(super) fn command() -> Command {
-    Command::new("yotpo-td")
+    let command = Command::new("yotpo-td")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(exit_codes())
@@ -22,15 +21,10 @@ pub(super) fn command() -> Command {
         .disable_help_subcommand(true)
         .max_term_width(110)
         .subcommand(sync_command())
-        .subcommand(runs_command())
-        .subcommand(sandbox_command())
-}
-
-/// The settings that were given as flags.
-pub(super) fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
-    // A command that has not this flag has not its value either.
-    let given = |setting: &Setting| matches.try_get_one::<String>(setting.key).ok()?.cloned();
-    SETTINGS.iter().filter_map(|setting| Some((setting.key, given(setting)?))).collect()
+        .subcommand(runs_command());
+    #[cfg(feature = "sandbox")]
+    let command = command.subcommand(super::sandbox::command());
+    command
 }
 
 fn sync_command() -> Command {
@@ -40,19 +34,10 @@ fn sync_command() -> Command {
     for setting in SETTINGS {
         command = command.arg(setting_flag(setting));
     }
+    let command = command.arg(config_flag());
+    #[cfg(feature = "sandbox")]
+    let command = command.args(super::sandbox::flags());
     command
-        .arg(config_flag())
-        .arg(
-            Arg::new("sandbox")
-                .long("sandbox")
-                .action(ArgAction::SetTrue)
-                .help("run against embedded look-alikes of both services; needs no setting, reads no secret"),
-        )
-        .arg(
-            number("sandbox-customers", "COUNT", "customers of the sandbox's store", "10000")
-                .requires("sandbox"),
-        )
-        .arg(number("sandbox-seed", "SEED", "seed of the sandbox's customers", "1").requires("sandbox"))
 }
 
 fn setting_flag(setting: &Setting) -> Arg {
@@ -142,65 +127,6 @@ fn config_flag() -> Arg {
         .long("config")
         .value_name("FILE")
         .help("TOML file with the flags' names as keys [env: YOTPO_TD_CONFIG]")
-}
-
-/// Every store of the sandbox costs memory.
-const MAX_SANDBOX_STORES: u64 = 1_000;
-
-fn sandbox_command() -> Command {
-    Command::new("sandbox")
-        .about("Serve look-alikes of both services for other programs, until stopped")
-        .arg(number("customers", "COUNT", "customers of each store", "10000"))
-        .arg(number("seed", "SEED", "seed of the customers; each further store has the next one", "1"))
-        .arg(
-            number("stores", "COUNT", "stores behind the Yotpo address, each with its own rate limit", "1")
-                .value_parser(value_parser!(u64).range(1..=MAX_SANDBOX_STORES)),
-        )
-        .arg(
-            Arg::new("yotpo-listen")
-                .long("yotpo-listen")
-                .value_name("ADDRESS")
-                .default_value("127.0.0.1:0")
-                .help("loopback address of the Yotpo look-alike; port 0 takes a free one"),
-        )
-        .arg(
-            Arg::new("td-listen")
-                .long("td-listen")
-                .value_name("ADDRESS")
-                .default_value("127.0.0.1:0")
-                .help("loopback address of the Treasure Data look-alike; port 0 takes a free one"),
-        )
-        .arg(
-            Arg::new("requests-per-second")
-                .long("requests-per-second")
-                .value_name("RATE")
-                .default_value("5")
-                .help("Yotpo's limit for each store, or off"),
-        )
-        .arg(
-            Arg::new("page-layout")
-                .long("page-layout")
-                .value_name("LAYOUT")
-                .value_parser(["mixed", "compact", "spaced", "pretty"])
-                .default_value("mixed")
-                .help("white space of the pages of customers"),
-        )
-        .arg(
-            Arg::new("import-time")
-                .long("import-time")
-                .value_name("TIME")
-                .default_value("0s")
-                .help("how long a load job takes at least"),
-        )
-}
-
-fn number(name: &'static str, value_name: &'static str, help: &'static str, default: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(value_name)
-        .value_parser(value_parser!(u64))
-        .default_value(default)
-        .help(help)
 }
 
 fn secrets() -> String {

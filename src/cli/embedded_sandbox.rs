@@ -35,6 +35,11 @@ pub(super) enum EmbeddedSandboxError {
     TemporaryFolder(#[source] std::io::Error),
 }
 
+/// Whether `--sandbox` is given.
+pub(super) fn is_wanted(matches: &ArgMatches) -> bool {
+    matches.get_flag("sandbox")
+}
+
 impl EmbeddedSandbox {
     /// Starts it, and lets the settings lead there. Endpoints and secrets of the environment are not used: nothing of
     /// a real account may reach the sandbox, nor the other way round.
@@ -127,4 +132,20 @@ impl EmbeddedSandbox {
 fn own_name(name: &str) -> String {
     let name = name.trim();
     if name.starts_with(SANDBOX_PREFIX) { name.to_owned() } else { format!("{SANDBOX_PREFIX}{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+    use crate::free_space::is_lack_of_space;
+
+    #[test]
+    fn a_full_spool_is_a_full_disk() {
+        let full = SandboxError::Spool(Error::from(ErrorKind::StorageFull));
+        assert!(is_lack_of_space(&EmbeddedSandboxError::from(full)));
+        let repeated = SandboxError::RepeatedStore("x".to_owned());
+        assert!(!is_lack_of_space(&EmbeddedSandboxError::from(repeated)));
+    }
 }

@@ -4,11 +4,13 @@
 //! everything else to the library; nothing below it knows clap.
 
 mod command;
+#[cfg_attr(not(feature = "sandbox"), path = "without_sandbox.rs")]
 mod embedded_sandbox;
 mod failure;
 mod invocation;
 mod runs;
 mod runtime;
+#[cfg(feature = "sandbox")]
 mod sandbox;
 mod summary;
 mod sync;
@@ -78,6 +80,7 @@ fn dispatch(invocation: &Invocation) -> Result<ExitStatus, Failure> {
     match matches.subcommand() {
         Some(("sync", matches)) => sync::sync(invocation, matches)?,
         Some(("runs", matches)) => runs::runs(invocation, matches)?,
+        #[cfg(feature = "sandbox")]
         Some(("sandbox", matches)) => sandbox::serve(invocation, matches)?,
         _ => return Ok(ExitStatus::Usage),
     }

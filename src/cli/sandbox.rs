@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use clap::ArgMatches;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::failure::{Failure, local_code};
 use super::invocation::Invocation;
@@ -16,6 +16,79 @@ use crate::diagnosis::{Code, Diagnosis};
 use crate::sandbox::{PageLayout, Sandbox, SandboxError, SandboxSettings, StoreSettings, YotpoBehaviour};
 use crate::shutdown;
 use crate::telemetry::{LogFormat, ProgressBar, init_logs, write_stdout};
+
+/// Every store of the sandbox costs memory.
+const MAX_SANDBOX_STORES: u64 = 1_000;
+
+/// The flags of `sync` that start a sandbox inside it.
+pub(super) fn flags() -> Vec<Arg> {
+    let sandbox = Arg::new("sandbox")
+        .long("sandbox")
+        .action(ArgAction::SetTrue)
+        .help("run against embedded mock servers of both services; needs no setting, reads no secret");
+    vec![
+        sandbox,
+        number("sandbox-customers", "COUNT", "customers of the sandbox's store", "10000").requires("sandbox"),
+        number("sandbox-seed", "SEED", "seed of the sandbox's customers", "1").requires("sandbox"),
+    ]
+}
+
+/// The command `sandbox`.
+pub(super) fn command() -> Command {
+    Command::new("sandbox")
+        .about("Serve look-alikes of both services for other programs, until stopped")
+        .arg(number("customers", "COUNT", "customers of each store", "10000"))
+        .arg(number("seed", "SEED", "seed of the customers; each further store has the next one", "1"))
+        .arg(
+            number("stores", "COUNT", "stores behind the Yotpo address, each with its own rate limit", "1")
+                .value_parser(value_parser!(u64).range(1..=MAX_SANDBOX_STORES)),
+        )
+        .arg(
+            Arg::new("yotpo-listen")
+                .long("yotpo-listen")
+                .value_name("ADDRESS")
+                .default_value("127.0.0.1:0")
+                .help("loopback address of the Yotpo look-alike; port 0 takes a free one"),
+        )
+        .arg(
+            Arg::new("td-listen")
+                .long("td-listen")
+                .value_name("ADDRESS")
+                .default_value("127.0.0.1:0")
+                .help("loopback address of the Treasure Data look-alike; port 0 takes a free one"),
+        )
+        .arg(
+            Arg::new("requests-per-second")
+                .long("requests-per-second")
+                .value_name("RATE")
+                .default_value("5")
+                .help("Yotpo's limit for each store, or off"),
+        )
+        .arg(
+            Arg::new("page-layout")
+                .long("page-layout")
+                .value_name("LAYOUT")
+                .value_parser(["mixed", "compact", "spaced", "pretty"])
+                .default_value("mixed")
+                .help("white space of the pages of customers"),
+        )
+        .arg(
+            Arg::new("import-time")
+                .long("import-time")
+                .value_name("TIME")
+                .default_value("0s")
+                .help("how long a load job takes at least"),
+        )
+}
+
+fn number(name: &'static str, value_name: &'static str, help: &'static str, default: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value_name)
+        .value_parser(value_parser!(u64))
+        .default_value(default)
+        .help(help)
+}
 
 /// Runs `yotpo-td sandbox`.
 pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {

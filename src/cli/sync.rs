@@ -8,10 +8,9 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::Panicked;
-use super::command::flags;
-use super::embedded_sandbox::EmbeddedSandbox;
+use super::embedded_sandbox::{self, EmbeddedSandbox};
 use super::failure::{Failure, NextCommand, RunLabels, local_code};
-use super::invocation::{Invocation, layers, layers_without_flags};
+use super::invocation::{Invocation, flags, layers, layers_without_flags};
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use super::summary::{self, counting_query};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
@@ -41,7 +40,7 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
     let is_fresh_elsewhere = flags(matches).get("fresh").is_none_or(|value| value != "off")
         && layers_without_flags(invocation, matches).get("fresh").is_some_and(is_fresh);
     let command = SyncCommand { invocation, matches, bar, is_fresh_elsewhere, loading: OnceLock::new() };
-    let runtime = if matches.get_flag("sandbox") { serving_runtime() } else { client_runtime() };
+    let runtime = if embedded_sandbox::is_wanted(matches) { serving_runtime() } else { client_runtime() };
     let runtime = runtime.map_err(|error| {
         let diagnosis = Diagnosis::new(Code::MachineDenied, Some(MachineDenied::HINT.to_owned()));
         Failure::before_start(error, diagnosis, invocation)
@@ -72,7 +71,7 @@ struct Loading {
 impl SyncCommand<'_> {
     async fn start(&self, mut layers: Layers) -> Result<(), Failure> {
         let clock = Clock::machine();
-        let sandbox = if self.matches.get_flag("sandbox") {
+        let sandbox = if embedded_sandbox::is_wanted(self.matches) {
             let sandbox = EmbeddedSandbox::start(self.matches, &mut layers, clock.clone()).await;
             Some(sandbox.map_err(|error| self.failed_before_start(error, Code::MachineDenied))?)
         } else {
@@ -262,7 +261,7 @@ impl SyncCommand<'_> {
 
     /// The sandbox ends with the process: nothing of it is saved.
     fn of_sandbox(&self, failure: Failure) -> Failure {
-        if self.matches.get_flag("sandbox") && failure.has_started() {
+        if embedded_sandbox::is_wanted(self.matches) && failure.has_started() {
             Failure { saved: NOTHING_KEPT.to_owned(), next: None, ..failure }
         } else {
             failure
