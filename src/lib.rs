@@ -27,6 +27,7 @@ pub mod sandbox;
 pub mod secret;
 pub mod services;
 pub mod shutdown;
+pub mod spans;
 pub mod telemetry;
 pub mod transfer;
 pub mod treasure_data;

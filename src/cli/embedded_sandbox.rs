@@ -8,8 +8,10 @@ use tempfile::TempDir;
 use crate::clock::Clock;
 use crate::config::{Layers, Settings, Source};
 use crate::sandbox::{Sandbox, SandboxError, SandboxSettings};
-use crate::telemetry::{SANDBOX_PREFIX, mark_sandbox};
+use crate::telemetry::mark_sandbox;
 
+/// How the names of databases and tables begin that only exist in the embedded sandbox.
+const SANDBOX_PREFIX: &str = "sandbox_td_";
 /// Rows that `sync --sandbox` shows.
 const SAMPLE_ROWS: usize = 3;
 /// Characters of a row that are shown.

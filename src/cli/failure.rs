@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::diagnosis::{Code, Diagnosis, NextStep, next_step};
 use crate::free_space::{NO_SPACE_HINT, is_lack_of_space};
 use crate::run::RecoveryState;
-use crate::telemetry::{LogFormat, write_stderr};
+use crate::telemetry::{LogFormat, SANDBOX, SANDBOX_FIELD, is_sandbox, marked, write_stderr};
 
 /// How a command failed.
 #[derive(Debug)]
@@ -88,6 +88,8 @@ impl Failure {
         if let Some(hint) = hint {
             let _ = writeln!(text, "hint: {hint}");
         }
+        // What failed may name the table; what was saved of a sandbox run never does.
+        let mut text = marked(&text);
         let again = if code.is_retryable() { ", the same command may succeed later" } else { "" };
         let _ = writeln!(text, "code: {} (exit code {}{again})", code.name(), status.code());
         let _ = match &self.next {
@@ -114,7 +116,7 @@ impl Failure {
             "exit_code": status.code(),
         });
         self.add_common_fields(&mut line);
-        format!("{line}\n")
+        json_line(line)
     }
 
     /// What logs and summaries both have: which command helps, and which run it was.
@@ -132,6 +134,14 @@ impl Failure {
             object.extend(run);
         }
     }
+}
+
+/// A JSON object as a line, marked where it is a sandbox run's.
+pub(super) fn json_line(mut object: serde_json::Value) -> String {
+    if let Some(object) = object.as_object_mut().filter(|_| is_sandbox()) {
+        object.insert(SANDBOX_FIELD.to_owned(), SANDBOX.into());
+    }
+    format!("{object}\n")
 }
 
 /// Now, as log lines have it.

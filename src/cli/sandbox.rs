@@ -15,7 +15,7 @@ use crate::config::{Layers, log_settings};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::sandbox::{PageLayout, Sandbox, SandboxError, SandboxSettings, StoreSettings, YotpoBehaviour};
 use crate::shutdown;
-use crate::telemetry::{LogFormat, ProgressBar, init_logs, write_stdout};
+use crate::telemetry::{self, LogFormat, ProgressBar, write_stdout};
 
 /// Every store of the sandbox costs memory.
 const MAX_SANDBOX_STORES: u64 = 1_000;
@@ -94,7 +94,7 @@ fn number(name: &'static str, value_name: &'static str, help: &'static str, defa
 pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     let layers = Layers::new(&std::collections::BTreeMap::new(), invocation.environment.clone(), None);
     let logs = log_settings(&layers);
-    init_logs(&logs, &ProgressBar::hidden());
+    telemetry::init(&logs, &ProgressBar::hidden());
     let failed = |error: Box<dyn Error + Send + Sync>, code: Code| {
         let (code, hint) = local_code(error.as_ref(), code);
         Failure::before_start(error, Diagnosis::new(code, hint), invocation)

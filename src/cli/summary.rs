@@ -1,18 +1,20 @@
 //! The summary of a successful run, on stdout.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::failure::Failure;
+use super::failure::{Failure, json_line};
 
 use crate::config::{Settings, SummaryFormat};
 use crate::diagnosis::Diagnosis;
 use crate::identity::{Mode, Target};
 use crate::run::{Outcome, RunReport};
-use crate::telemetry::{ProgressSnapshot, peak_resident_bytes};
+use crate::telemetry::{ProgressSnapshot, marked, peak_resident_bytes};
 use crate::yotpo::EndedBy;
+
+/// Lines of the text that name the table.
+const NAMING_THE_TABLE: [&str; 2] = ["outcome", "verify with"];
 
 /// Renders the summary.
 pub(super) fn render(settings: &Settings, report: &RunReport) -> String {
@@ -109,8 +111,8 @@ fn text(settings: &Settings, report: &RunReport) -> String {
     lines.push(("peak memory", peak.unwrap_or_else(|| "unknown".to_owned())));
     let mut text = String::new();
     for (name, value) in lines {
-        // A String takes everything.
-        let _ = writeln!(text, "{name:<15} {value}");
+        let line = format!("{name:<15} {value}\n");
+        text.push_str(&if NAMING_THE_TABLE.contains(&name) { marked(&line) } else { line });
     }
     text
 }
@@ -130,7 +132,7 @@ pub(super) fn of_failure(failure: &Failure, progress: &ProgressSnapshot) -> Stri
         "parts": progress.parts,
     });
     failure.add_common_fields(&mut summary);
-    format!("{summary}\n")
+    json_line(summary)
 }
 
 /// Counts the rows of one run, in Treasure Data's Trino.
@@ -191,7 +193,7 @@ fn json(settings: &Settings, report: &RunReport) -> String {
         "peak_resident_bytes": peak_resident_bytes(),
         "memory_bound_bytes": settings.load.transfer.memory_bound(),
     });
-    format!("{summary}\n")
+    json_line(summary)
 }
 
 /// To the millisecond; more would only be noise.

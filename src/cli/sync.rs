@@ -24,7 +24,7 @@ use crate::run::{
 };
 use crate::services::assemble;
 use crate::shutdown::{self, Signal};
-use crate::telemetry::{Progress, ProgressBar, init_logs, write_stdout};
+use crate::telemetry::{self, Progress, ProgressBar, write_stdout};
 use crate::transfer::check_quarantine_space;
 
 const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next one starts over";
@@ -33,7 +33,7 @@ const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next o
 pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     let layers = layers(invocation, matches);
     let bar = ProgressBar::hidden();
-    init_logs(&log_settings(&layers), &bar);
+    telemetry::init(&log_settings(&layers), &bar);
     let is_fresh = |(source, value): (Source, &str)| {
         source != Source::Flag && matches!(value.trim(), "on" | "true" | "1")
     };

@@ -4,14 +4,23 @@
 //! subscriber, the progress bar and the process's memory figure. It never sees a customer or a secret: what is logged
 //! is counts, names of our own making and redacted texts.
 
+mod fields;
+mod log_filter;
+mod log_layer;
+mod log_line;
 mod logs;
 mod memory;
 mod progress;
 mod progress_bar;
 mod streams;
+mod subscriber;
+#[cfg(test)]
+mod tests;
 
-pub use logs::{LogFormat, LogSettings, init_logs, is_filter, log_format};
+pub use log_filter::is_filter;
+pub use logs::{LogFormat, LogSettings, log_format};
 pub use memory::peak_resident_bytes;
 pub use progress::{Phase, Progress, ProgressSnapshot};
 pub use progress_bar::ProgressBar;
-pub use streams::{SANDBOX_PREFIX, mark_sandbox, write_stderr, write_stdout};
+pub use streams::{SANDBOX, SANDBOX_FIELD, is_sandbox, mark_sandbox, marked, write_stderr, write_stdout};
+pub use subscriber::init;

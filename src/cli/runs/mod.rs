@@ -22,14 +22,14 @@ use crate::config::{AccountSettings, SettingsError, log_settings, state_folder_f
 use crate::diagnosis::{Code, Diagnosis};
 use crate::run::{RunError, STATE_FOLDER_HINT};
 use crate::services::ServicesError;
-use crate::telemetry::{ProgressBar, init_logs, write_stderr};
+use crate::telemetry::{self, ProgressBar, write_stderr};
 use crate::treasure_data::TreasureDataError;
 
 /// Runs the command.
 pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     // clap requires a subcommand.
     let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
-    init_logs(&log_settings(&layers(invocation, matches)), &ProgressBar::hidden());
+    telemetry::init(&log_settings(&layers(invocation, matches)), &ProgressBar::hidden());
     let command = RunsCommand { invocation, matches, clock: Clock::machine() };
     let result = match name {
         "list" => command.list(),

@@ -1,0 +1,78 @@
+//! The fields of a log line: those of the event, then those of the spans around it.
+//!
+//! Invariant: a name is there once. What is closest to the event counts.
+
+use std::fmt::Debug;
+
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+
+/// Names and values in the order in which they are written.
+#[derive(Debug, Default)]
+pub(super) struct Fields(Vec<(&'static str, Value)>);
+
+/// Sets what is recorded; a later value of a name replaces the earlier one.
+pub(super) struct Recorder<'a>(pub(super) &'a mut Fields);
+
+impl Fields {
+    /// Adds the fields of a span around those that are there. Names that are there are not added.
+    pub(super) fn add_outer(&mut self, outer: &Self) {
+        for (name, value) in &outer.0 {
+            if self.position(name).is_none() {
+                self.0.push((name, value.clone()));
+            }
+        }
+    }
+
+    /// Takes a field out.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.position(name).map(|position| self.0.remove(position).1)
+    }
+
+    /// All of them, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
+
+    fn set(&mut self, name: &'static str, value: Value) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|(known, _)| *known == name)
+    }
+}
+
+impl Visit for Recorder<'_> {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.set(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.set(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.set(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.set(field.name(), value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.set(field.name(), value.into());
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.0.set(field.name(), value.to_string().into());
+    }
+
+    /// Also what implements `Display`: `tracing` passes it here.
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.set(field.name(), format!("{value:?}").into());
+    }
+}

@@ -1,0 +1,128 @@
+//! One line of the log, as text or as JSON.
+//!
+//! Owns how a line looks. Invariant: a line is one line, and what a server sent cannot control a terminal.
+
+use std::fmt::{self, Write as _};
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::ser::{SerializeMap as _, Serializer as _};
+use serde_json::Value;
+use tracing::Level;
+
+use super::fields::Fields;
+use super::streams::{SANDBOX, SANDBOX_FIELD};
+
+/// Names that every JSON line has; a field of that name would be there twice.
+const RESERVED: [&str; 5] = ["timestamp", "level", "message", "target", SANDBOX_FIELD];
+
+/// What a line says.
+#[derive(Debug)]
+pub(super) struct LogLine<'a> {
+    /// Since the Unix epoch.
+    pub(super) time: Duration,
+    pub(super) level: Level,
+    /// The module that logs.
+    pub(super) target: &'a str,
+    pub(super) message: String,
+    pub(super) fields: Fields,
+    /// Whether the process loads its embedded sandbox.
+    pub(super) is_sandbox: bool,
+}
+
+impl LogLine<'_> {
+    /// For people: time, level, message, fields.
+    pub(super) fn text(&self, colour: bool) -> String {
+        let (dim, level_colour, reset) =
+            if colour { ("\x1b[2m", colour_of(self.level), "\x1b[0m") } else { ("", "", "") };
+        let sandbox = if self.is_sandbox { SANDBOX } else { "" };
+        let gap = if self.is_sandbox { " " } else { "" };
+        let (time, level) = (self.timestamp(), self.level);
+        let mut line = format!("{sandbox}{gap}{dim}{time}{reset} {level_colour}{level:>5}{reset} ");
+        // A String takes everything, here and below.
+        let _ = write_escaped(&mut line, &self.message);
+        for (name, value) in self.fields.iter() {
+            let _ = write!(line, " {dim}{name}={reset}");
+            let _ = match value {
+                Value::String(text) => write_value(&mut line, text),
+                number_or_switch => write!(line, "{number_or_switch}"),
+            };
+        }
+        line.push('\n');
+        line
+    }
+
+    /// For programs: one object.
+    pub(super) fn json(&self) -> String {
+        let mut line = Vec::with_capacity(256);
+        // Neither the values nor a Vec can refuse it.
+        let _ = self.write_json(&mut line);
+        line.push(b'\n');
+        String::from_utf8(line).unwrap_or_default()
+    }
+
+    fn write_json(&self, line: &mut Vec<u8>) -> serde_json::Result<()> {
+        let mut serializer = serde_json::Serializer::new(line);
+        let mut object = serializer.serialize_map(None)?;
+        if self.is_sandbox {
+            object.serialize_entry(SANDBOX_FIELD, SANDBOX)?;
+        }
+        object.serialize_entry("timestamp", &self.timestamp())?;
+        object.serialize_entry("level", self.level.as_str())?;
+        object.serialize_entry("message", &self.message)?;
+        for (name, value) in self.fields.iter().filter(|(name, _)| !RESERVED.contains(name)) {
+            object.serialize_entry(name, value)?;
+        }
+        object.serialize_entry("target", self.target)?;
+        object.end()
+    }
+
+    fn timestamp(&self) -> String {
+        humantime::format_rfc3339_micros(UNIX_EPOCH + self.time).to_string()
+    }
+}
+
+const fn colour_of(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}
+
+/// As it is where a reader cannot mistake where it ends, else in quotes.
+fn write_value(line: &mut String, text: &str) -> fmt::Result {
+    let is_plain = |character: char| {
+        !character.is_whitespace() && !character.is_control() && !matches!(character, '"' | '=' | '\\')
+    };
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return line.write_str(text);
+    }
+    line.push('"');
+    for piece in text.split_inclusive(['"', '\\']) {
+        let (before, special) = match piece.strip_suffix(['"', '\\']) {
+            Some(before) => (before, piece.get(before.len()..)),
+            None => (piece, None),
+        };
+        write_escaped(line, before)?;
+        if let Some(special) = special {
+            write!(line, "\\{special}")?;
+        }
+    }
+    line.write_char('"')
+}
+
+/// Line feeds and other control characters as escapes: neither a second line nor a terminal's commands can be made of them.
+fn write_escaped(line: &mut String, text: &str) -> fmt::Result {
+    for character in text.chars() {
+        match character {
+            '\n' => line.write_str("\\n")?,
+            '\r' => line.write_str("\\r")?,
+            '\t' => line.write_str("\\t")?,
+            control if control.is_control() => write!(line, "\\u{:04x}", u32::from(control))?,
+            other => line.write_char(other)?,
+        }
+    }
+    Ok(())
+}

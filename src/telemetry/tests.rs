@@ -1,0 +1,161 @@
+use std::sync::{Arc, Mutex};
+
+use tracing::{Span, debug, error, info, info_span, warn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry;
+
+use super::logs::{LogFormat, LogSettings};
+use super::subscriber::log_layer;
+use crate::identity::{Mode, Target};
+use crate::spans;
+
+/// The lines that `work` logs, without their times.
+fn lines(format: LogFormat, filter: &str, work: impl FnOnce()) -> Vec<String> {
+    let settings = LogSettings { format, filter: filter.to_owned(), colour: false };
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let written = Arc::clone(&lines);
+    let layer = log_layer(&settings, move |line| written.lock().unwrap().push(line.to_owned()));
+    tracing::subscriber::with_default(registry().with(layer), work);
+    let lines = std::mem::take(&mut *lines.lock().unwrap());
+    lines.iter().map(|line| without_time(line)).collect()
+}
+
+/// Each line has a time, and ends.
+fn without_time(line: &str) -> String {
+    let line = line.strip_suffix('\n').unwrap();
+    assert!(!line.contains('\n'), "{line}");
+    let prefix = if line.starts_with('{') { "{\"timestamp\":\"" } else { "" };
+    let (time, rest) = line.strip_prefix(prefix).unwrap().split_at("2026-01-01T00:00:00.000000Z".len());
+    assert!(humantime::parse_rfc3339(time).is_ok(), "{line}");
+    rest.trim_start_matches([' ', '"', ',']).to_owned()
+}
+
+fn text(work: impl FnOnce()) -> Vec<String> {
+    lines(LogFormat::Text, "debug", work)
+}
+
+fn run() -> Span {
+    let target = Target {
+        store: "a-store".parse().unwrap(),
+        yotpo_endpoint: "https://api.yotpo.com/".to_owned(),
+        treasure_data_endpoint: "https://api.treasuredata.com/".to_owned(),
+        database: "a_database".parse().unwrap(),
+        table: "a_table".parse().unwrap(),
+    };
+    spans::run(&target, Mode::Replace)
+}
+
+const CONTEXT: &str = "store_id=a-store database=a_database table=a_table mode=replace run_id=20260101";
+
+/// Logs one line in a page of a run.
+fn log_in_a_page() {
+    let run = run();
+    let _run = run.enter();
+    spans::record_run_id(&"20260101".parse().unwrap());
+    let _page = spans::page(&Span::current(), 7).entered();
+    warn!(attempt = 2, class = "transient", wait = "1m 30s", "request failed");
+}
+
+#[test]
+fn a_text_line_has_the_fields_of_the_spans_around_it() {
+    let expected = format!("WARN request failed attempt=2 class=transient wait=\"1m 30s\" page=7 {CONTEXT}");
+    assert_eq!(text(log_in_a_page), [expected]);
+}
+
+#[test]
+fn a_json_line_has_them_beside_its_own() {
+    let [line] = &lines(LogFormat::Json, "info", log_in_a_page)[..] else { panic!() };
+    let expected = concat!(
+        r#"level":"WARN","message":"request failed","attempt":2,"class":"transient","wait":"1m 30s","page":7,"#,
+        r#""store_id":"a-store","database":"a_database","table":"a_table","mode":"replace","run_id":"20260101","#,
+        r#""target":"yotpo_td::telemetry::tests"}"#
+    );
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn spans_are_there_whatever_lines_the_user_wants() {
+    for filter in ["warn", "error,yotpo_td::telemetry=warn", "off,yotpo_td::telemetry::tests=warn"] {
+        let lines = lines(LogFormat::Text, filter, || {
+            log_in_a_page();
+            info!("not wanted");
+        });
+        assert_eq!(lines.len(), 1, "{filter}: {lines:?}");
+        assert!(lines[0].ends_with(&format!("page=7 {CONTEXT}")), "{filter}: {lines:?}");
+    }
+}
+
+#[test]
+fn spans_cost_nothing_where_nothing_is_logged() {
+    let lines = lines(LogFormat::Text, "off", || {
+        assert!(run().is_disabled());
+        error!("not wanted");
+    });
+    assert_eq!(lines, [""; 0]);
+}
+
+#[test]
+fn lines_can_be_chosen_by_the_span_they_are_in() {
+    let lines = lines(LogFormat::Text, "warn,[page{page=2}]=debug", || {
+        for number in 1..=3 {
+            let _page = spans::page(&Span::none(), number).entered();
+            debug!("detail");
+        }
+    });
+    assert_eq!(lines, ["DEBUG detail page=2"]);
+}
+
+#[test]
+fn a_name_is_there_once_and_the_closest_counts() {
+    let lines = text(|| {
+        let _outer = info_span!("outer", page = 1, part = 1).entered();
+        let inner = info_span!("inner", page = 2).entered();
+        inner.record("page", 3);
+        info!(part = 4, "line");
+    });
+    assert_eq!(lines, ["INFO line part=4 page=3"]);
+}
+
+#[test]
+fn a_page_requested_ahead_is_not_inside_the_page_before_it() {
+    let lines = text(|| {
+        let around = info_span!("around", part = 1);
+        let first = spans::page(&around, 1).entered();
+        let second = spans::page(&around, 2);
+        drop(first);
+        second.in_scope(|| info!("line"));
+    });
+    assert_eq!(lines, ["INFO line page=2 part=1"]);
+}
+
+#[test]
+fn a_json_line_has_no_name_twice() {
+    let work = || info!(target: "a::module", level = 1, timestamp = 2, rows = 3, "line");
+    assert_eq!(
+        lines(LogFormat::Json, "info", work),
+        [r#"level":"INFO","message":"line","rows":3,"target":"a::module"}"#]
+    );
+}
+
+#[test]
+fn values_are_written_as_a_reader_can_take_them_apart() {
+    let lines = text(|| {
+        info!(empty = "", spaces = "a b", quotes = r#"a"b\"#, equals = "a=b", plain = "ä/b:c", "line");
+        info!(number = 1.5, negative = -1, switch = true, absent = None::<u64>, "line");
+    });
+    assert_eq!(
+        lines,
+        [
+            r#"INFO line empty="" spaces="a b" quotes="a\"b\\" equals="a=b" plain=ä/b:c"#,
+            "INFO line number=1.5 negative=-1 switch=true",
+        ]
+    );
+}
+
+#[test]
+fn what_a_server_sent_makes_no_second_line_and_commands_no_terminal() {
+    let sent = "a\n2026 ERROR forged\u{1b}[2J\r\u{9b}2J\t\u{7f}";
+    let lines = text(|| info!(cause = %sent, "{sent}"));
+    let shown = r"a\n2026 ERROR forged\u001b[2J\r\u009b2J\t\u007f";
+    assert_eq!(lines, [format!("INFO {shown} cause=\"{shown}\"")]);
+}
