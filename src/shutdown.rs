@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Span;
 
 use crate::clock::Clock;
 
@@ -102,6 +103,8 @@ pub fn listen(clock: Clock) -> io::Result<StopRequests> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let (sender, requests) = StopRequests::channel();
+    // Not the span itself: this goes on until the process ends, and the run must be able to end before.
+    let run = Span::current().id();
     tokio::spawn(async move {
         let mut last = None;
         loop {
@@ -117,7 +120,7 @@ pub fn listen(clock: Clock) -> io::Result<StopRequests> {
                 continue;
             }
             last = Some(now);
-            tracing::info!(signal = signal.name(), "asked to stop");
+            tracing::info!(parent: run.clone(), signal = signal.name(), "asked to stop");
             sender.stop(signal);
         }
     });

@@ -116,9 +116,9 @@ impl TargetLock {
 
 fn report_wait(active: Option<&Holder>, limit: Duration) {
     let pid = active.map(|holder| holder.pid);
-    let run_id = active.map(|holder| holder.run_id.as_str());
+    let active_run_id = active.map(|holder| holder.run_id.as_str());
     let limit = humantime::format_duration(limit).to_string();
-    tracing::info!(pid, run_id, limit, "waiting for another run of this target to end");
+    tracing::info!(pid, active_run_id, limit, "waiting for another run of this target to end");
 }
 
 fn read_holder(file: &File) -> Option<Holder> {
@@ -211,7 +211,8 @@ mod tests {
         TargetLock::take_within(&store, &holder("second"), &clock, limit).await.unwrap_err();
         let log = std::fs::read_to_string(log.path()).unwrap();
         assert_eq!(log.lines().count(), 1, "{log}");
-        let told = "waiting for another run of this target to end pid=4711 run_id=\"first\" limit=\"1m 30s\"";
+        let told =
+            "waiting for another run of this target to end pid=4711 active_run_id=\"first\" limit=\"1m 30s\"";
         assert!(log.contains("INFO") && log.contains(told), "{log}");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::ArgMatches;
+use tracing::Instrument as _;
 
 use super::Panicked;
 use super::embedded_sandbox::{self, EmbeddedSandbox};
@@ -24,6 +25,7 @@ use crate::run::{
 };
 use crate::services::assemble;
 use crate::shutdown::{self, Signal};
+use crate::spans;
 use crate::telemetry::{self, Progress, ProgressBar, write_stdout};
 use crate::transfer::check_quarantine_space;
 
@@ -78,7 +80,10 @@ impl SyncCommand<'_> {
             None
         };
         let result = match Settings::from_layers(layers) {
-            Ok(settings) => self.load(&settings, clock, sandbox.as_ref()).await,
+            Ok(settings) => {
+                let run = spans::run(&settings.load.target, settings.load.mode);
+                self.load(&settings, clock, sandbox.as_ref()).instrument(run).await
+            }
             Err(error) => Err(self.failed_before_start(error, Code::SettingsInvalid)),
         };
         if let Some(sandbox) = sandbox {

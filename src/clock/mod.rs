@@ -18,6 +18,7 @@ use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinError;
+use tracing::Span;
 
 use self::event::Event;
 pub use self::flight::{Arrival, FLIGHT_HEADER, Flight};
@@ -113,6 +114,8 @@ impl Clock {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
+        let span = Span::current();
+        let work = move || span.in_scope(work);
         let Kind::Virtual(view) = &self.0 else { return tokio::task::spawn_blocking(work).await };
         view.running().await;
         // The work goes on when nobody waits for it any more, and whoever waits is woken after it has ended.

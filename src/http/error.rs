@@ -24,6 +24,19 @@ pub enum Class {
     Permanent,
 }
 
+impl Class {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::ExpiredToken => "expired_token",
+            Self::Ambiguous => "ambiguous",
+            Self::Permanent => "permanent",
+        }
+    }
+}
+
 /// What repeating a request does when the server already acted on the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {

@@ -229,7 +229,7 @@ impl Retrier {
             warnings.is_due((operation, class), self.clock.now())
         };
         let Some(untold) = due else {
-            tracing::debug!(service, operation, attempt = made, ?class, %cause, delay_ms, "request failed, trying again");
+            tracing::debug!(service, operation, attempt = made, class = class.name(), %cause, delay_ms, "request failed, trying again");
             return;
         };
         tracing::warn!(
@@ -237,7 +237,7 @@ impl Retrier {
             operation,
             server = error.server(),
             attempt = made,
-            ?class,
+            class = class.name(),
             %cause,
             delay_ms,
             untold = (untold > 0).then_some(untold),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use super::cleanup::{finished_before, remove_run, remove_set};
 use super::context::{Run, RunNames, Services, restored};
 use super::error::RunError;
@@ -12,6 +14,7 @@ use crate::checkpoint::{RunState, StateStore};
 use crate::identity::RunSession;
 use crate::run::decide::{Attempt, Ending, Lifetime, Purpose};
 use crate::shutdown::StopRequests;
+use crate::spans;
 use crate::telemetry::Progress;
 
 /// Makes sure that a run loads nothing any more; `true` when it was too late, and its rows are in the table. Its state is
@@ -26,9 +29,14 @@ pub async fn abandon_run(
     state: RunState,
     stop: &StopRequests,
 ) -> Result<bool, RunError> {
-    let progress = Arc::new(Progress::default());
-    let run = Run::new(services, settings, store, &progress, state.clone(), Some(state), false);
-    abandon(&run, stop).await
+    let span = spans::run(&state.target, state.mode);
+    let work = async {
+        spans::record_run_id(&state.run_id);
+        let progress = Arc::new(Progress::default());
+        let run = Run::new(services, settings, store, &progress, state.clone(), Some(state), false);
+        abandon(&run, stop).await
+    };
+    work.instrument(span).await
 }
 
 /// Makes sure that the run in the journal loads nothing any more, or sees it through when it is too late for that. Its
@@ -51,12 +59,11 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
             if let Some(set) = state.set {
                 remove_set(run, &restored(&set)).await?;
             }
-            tracing::info!(run_id = %state.run_id, "the run was abandoned: it loads nothing any more");
+            tracing::info!("the run was abandoned: it loads nothing any more");
             None
         }
         Ending::Loaded { winner, .. } => {
             tracing::warn!(
-                run_id = %state.run_id,
                 ingestion_time = winner.nonce.time(),
                 "it was too late to abandon the run: its rows are in the table"
             );
@@ -67,7 +74,7 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
             if !is_named(&state, run.settings) =>
         {
             let ending = executor.unsuccessful(ending);
-            tracing::warn!(run_id = %state.run_id, reason = %ending, "the run is abandoned: it loads nothing any more");
+            tracing::warn!(reason = %ending, "the run is abandoned: it loads nothing any more");
             None
         }
         ending => return Err(executor.unsuccessful(ending)),

@@ -46,9 +46,9 @@ pub(super) async fn leave_legacy_run(
         _ => false,
     };
     if is_done {
-        tracing::info!(%run_id, "the run of an earlier release had loaded its rows");
+        tracing::info!("the run of an earlier release had loaded its rows");
     } else {
-        tracing::warn!(%run_id, "a run of an earlier release cannot be resumed, starting over");
+        tracing::warn!("a run of an earlier release cannot be resumed, starting over");
         client.delete_session(session).await?;
         if let Some(table) = &legacy.temporary_table {
             client.delete_table(&legacy.target.database, table).await?;

@@ -57,7 +57,7 @@ pub async fn run(
         match Box::pin(complete(&run, stop)).await {
             Ok(ended) => return Ok(report(&run, ended, services.clock.now().saturating_sub(started))),
             Err(error) if may_start_over && lost_its_cursor(&run, &error) => {
-                tracing::warn!(run_id = %run.names.run_id, "Yotpo no longer accepts the saved cursor, starting over");
+                tracing::warn!("Yotpo no longer accepts the saved cursor, starting over");
                 may_start_over = false;
                 if let Err(error) = start_over(&mut run).await {
                     return Err(failed(&run, error, is_shared).await);
@@ -91,8 +91,7 @@ async fn failed(run: &Run<'_>, error: RunError, is_shared: bool) -> RunFailure {
 /// Makes the attempt, and what follows from its end.
 async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError> {
     let state = run.journal.state();
-    let table = run.settings.target.label();
-    tracing::info!(run_id = %state.run_id, table, mode = %state.mode, "started");
+    tracing::info!("started");
     if let Some(winner) = finished_before(&state) {
         return with_shutdown_grace(&run.services.clock, stop, end_finished(run, winner)).await;
     }

@@ -1,6 +1,7 @@
 //! The bulk import session of an attempt as a sink of parts; what is stored there is in the run's state.
 
 use bytes::Bytes;
+use tracing::Instrument as _;
 
 use super::cleanup::remove_set;
 use super::context::Run;
@@ -8,6 +9,7 @@ use super::error::RunError;
 use crate::checkpoint::RunPhase;
 use crate::identity::{PartName, SessionName};
 use crate::run::decide::OwnSet;
+use crate::spans;
 use crate::transfer::{CompleteParts, PartSink, Put, StoredPrefix};
 
 /// An attempt's own session.
@@ -34,7 +36,8 @@ impl PartSink for SessionSink<'_> {
     type Error = RunError;
 
     async fn put(&self, name: &PartName, body: Bytes) -> Result<Put, RunError> {
-        let is_stored = self.run.client().upload_part(&self.session, name, body).await?;
+        let span = spans::upload(&self.session, body.len());
+        let is_stored = self.run.client().upload_part(&self.session, name, body).instrument(span).await?;
         Ok(if is_stored { Put::Stored } else { Put::SinkClosed })
     }
 

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use super::abandon::{abandon, abandon_earlier_attempts, lifetime};
 use super::context::{Run, Services, restored};
 use super::error::RunError;
@@ -15,6 +17,7 @@ use crate::checkpoint::{LegacyRun, RunState, StateError, StateStore};
 use crate::identity::RunId;
 use crate::run::decide::{Attempt, Purpose};
 use crate::shutdown::StopRequests;
+use crate::spans;
 use crate::telemetry::Progress;
 
 /// Where a run starts.
@@ -43,27 +46,33 @@ pub(super) async fn decide_start(
 ) -> Result<Start, RunError> {
     let run_id = settings.resume.run_id.clone().unwrap_or(generated);
     if let Some(legacy) = legacy_run(store)?
-        && leave_legacy_run(services, store, &legacy).await?
+        && leave_legacy_run(services, store, &legacy).instrument(spans::abandon(&legacy.run_id)).await?
         && is_wanted(&legacy, settings)
     {
+        spans::record_run_id(&legacy.run_id);
         return Ok(Start::LegacyDone(legacy.into()));
     }
     let saved = saved_run(store)?;
     let plan = plan_start(saved.as_ref(), settings, services.clock.unix_time().as_secs());
     let abandoned = match (plan, saved) {
         (StartPlan::Resume { uses_set }, Some(state)) => {
+            spans::record_run_id(&state.run_id);
             report_start(&state, uses_set);
             let saved = Some(state.clone().into());
             return Ok(Start::Attempt { state: state.into(), saved, resumed: uses_set });
         }
         (StartPlan::Abandon { reason }, Some(state)) => {
-            tracing::warn!(run_id = %state.run_id, reason, "an interrupted run is not resumed");
-            let run = Run::new(services, settings, store, progress, state.clone(), Some(state), false);
-            let was_loaded = abandon(&run, stop).await?;
-            Some((run.names.run_id, was_loaded))
+            let interrupted = spans::abandon(&state.run_id);
+            interrupted.in_scope(|| tracing::warn!(reason, "an interrupted run is not resumed"));
+            let work = async {
+                let run = Run::new(services, settings, store, progress, state.clone(), Some(state), false);
+                abandon(&run, stop).await.map(|was_loaded| (run.names.run_id, was_loaded))
+            };
+            Some(work.instrument(interrupted).await?)
         }
         (StartPlan::Fresh, _) | (_, None) => None,
     };
+    spans::record_run_id(&run_id);
     let state = new_state(services, settings, run_id);
     if settings.resume.policy == ResumePolicy::Never && state.keeps_marker {
         let was_loaded = match abandoned {
@@ -94,13 +103,13 @@ pub(super) fn load_attempt(run: &Run<'_>) -> Attempt {
 }
 
 fn report_start(state: &RunState, resumed: bool) {
-    let RunState { run_id, rows, .. } = state;
+    let rows = state.rows;
     if resumed {
-        tracing::info!(%run_id, pages = state.position.page(), rows, "resuming an interrupted run");
+        tracing::info!(pages = state.position.page(), rows, "resuming an interrupted run");
     } else if state.has_stored_parts() {
-        tracing::info!(%run_id, "an interrupted run had stored customers without loyalty data, starting over");
+        tracing::info!("an interrupted run had stored customers without loyalty data, starting over");
     } else {
-        tracing::info!(%run_id, "an interrupted run had stored nothing yet, starting over");
+        tracing::info!("an interrupted run had stored nothing yet, starting over");
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::batch::{Batch, RejectedCustomer};
 use super::ledger::PageEnd;
@@ -46,7 +47,7 @@ impl CompressionPool {
     /// Compresses a batch as soon as a thread is free, in the order of the calls.
     pub(super) fn start(&self, batch: Batch) -> PendingChunk {
         let pool = self.clone();
-        PendingChunk(AbortOnDropHandle::new(tokio::spawn(async move {
+        let compressing = async move {
             let places = Arc::clone(&pool.places);
             // Nobody closes it.
             let _place = places.acquire().await;
@@ -56,7 +57,8 @@ impl CompressionPool {
                 Ok(Err(_deflate)) => Err(CompressionFailed("rows could not be compressed")),
                 Err(_panicked) => Err(CompressionFailed("compressing rows panicked")),
             }
-        })))
+        };
+        PendingChunk(AbortOnDropHandle::new(tokio::spawn(compressing.in_current_span())))
     }
 
     fn compress(&self, batch: Batch) -> Result<CompressedChunk, DeflateError> {

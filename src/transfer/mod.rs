@@ -36,6 +36,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use self::batcher::Batcher;
 use self::compression::{CompressedChunk, CompressionPool, PendingChunk};
@@ -100,7 +101,7 @@ impl Transfer {
         let compression = CompressionPool::new(settings.parts.level, threads, clock.clone());
         let mut batcher = Batcher::new(compression, &settings.parts, sender);
         let (progress, stop) = (Arc::clone(progress), stop.clone());
-        let fetching = AbortOnDropHandle::new(tokio::spawn(async move {
+        let fetching = async move {
             let end = tokio::select! {
                 biased;
                 signal = stop.graceful() => FetchEnd::Stopped(signal),
@@ -113,7 +114,8 @@ impl Transfer {
             drop(pages);
             batcher.finish().await;
             end
-        }));
+        };
+        let fetching = AbortOnDropHandle::new(tokio::spawn(fetching.in_current_span()));
         Self { fetching, chunks, first: None, before }
     }
 

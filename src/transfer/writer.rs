@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::compression::{CompressedChunk, PendingChunk};
 use super::error::TransferError;
@@ -18,6 +19,7 @@ use super::settings::TransferSettings;
 use super::sink::{PartSink, Put};
 use crate::identity::{OwnPart, PartName, PartTotals, PartsDigest};
 use crate::part::{Part, PartBuilder};
+use crate::spans;
 use crate::telemetry::Progress;
 use crate::yotpo::Position;
 
@@ -230,7 +232,8 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
             end: self.end.take().filter(|_| last.is_none()),
             digest: self.digest,
         };
-        self.in_flight.push(Box::pin(store(self.sink, name, self.position, part, stored)));
+        let storing = store(self.sink, name, self.position, part, stored);
+        self.in_flight.push(Box::pin(storing.instrument(spans::part(self.position))));
         self.position += 1;
         Ok(())
     }

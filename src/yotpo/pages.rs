@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::client::YotpoClient;
 use super::cursor::PageCursor;
 use super::error::YotpoError;
@@ -138,7 +140,8 @@ impl Pages {
     }
 
     fn start(&self, number: u64, cursor: Option<PageCursor>, query: Option<CursorQuery>) -> InFlightPage {
-        InFlightPage::start(&self.client, NextPage { number, cursor, query, reader: self.reader })
+        let wanted = NextPage { number, cursor, query, reader: self.reader };
+        InFlightPage::start(&self.client, wanted, Span::current())
     }
 
     /// Fails once the counts say that loyalty data was lost. The page that decided it was returned: its rows are stored

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, Span};
 
 use super::client::{PageRequest, ReadPage, YotpoClient};
 use super::cursor::PageCursor;
@@ -21,6 +22,7 @@ use super::position::EndedBy;
 use super::query::CursorQuery;
 use crate::http::{BodyProblem, Response};
 use crate::row::IngestionTime;
+use crate::spans;
 
 /// A page that is wanted.
 #[derive(Clone, Debug)]
@@ -67,23 +69,27 @@ pub(super) struct InFlightPage {
 struct Prefetcher {
     client: Arc<YotpoClient>,
     wanted: NextPage,
+    /// What the pages are a part of.
+    around: Span,
     /// Whether somebody waits for the page: else there are pages enough.
     awaited: Arc<AtomicBool>,
     started: Mutex<Option<InFlightPage>>,
 }
 
 impl InFlightPage {
-    /// Requests a page.
-    pub(super) fn start(client: &Arc<YotpoClient>, wanted: NextPage) -> Self {
+    /// Requests a page; `around` is the span that all pages are a part of.
+    pub(super) fn start(client: &Arc<YotpoClient>, wanted: NextPage, around: Span) -> Self {
+        let span = spans::page(&around, wanted.number);
         let cursor = wanted.cursor.clone();
         let awaited = Arc::new(AtomicBool::new(false));
         let prefetcher = Prefetcher {
             client: Arc::clone(client),
             wanted,
+            around,
             awaited: Arc::clone(&awaited),
             started: Mutex::default(),
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(prefetcher.fetch()));
+        let task = AbortOnDropHandle::new(tokio::spawn(prefetcher.fetch().instrument(span)));
         Self { cursor, awaited, task }
     }
 
@@ -130,7 +136,7 @@ impl Prefetcher {
                 return;
             }
             let wanted = NextPage { number: number + 1, cursor: Some(likely), query, reader };
-            *started = Some(InFlightPage::start(&self.client, wanted));
+            *started = Some(InFlightPage::start(&self.client, wanted, self.around.clone()));
         }
         tokio::task::yield_now().await;
     }

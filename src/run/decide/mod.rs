@@ -6,6 +6,7 @@
 //! winner of a ballot that was looked at before; nothing that another attempt made is changed.
 
 mod ballot;
+mod names;
 mod publish;
 mod seen;
 mod set;

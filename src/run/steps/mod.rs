@@ -89,7 +89,7 @@ impl<'a> Executor<'a> {
             self.save_before(step).await?;
             let seen = self.execute(step).await?;
             let (attempt, next) = self.attempt.decide(seen, self.run.now());
-            tracing::debug!(?step, ?seen, ?next, "decided");
+            tracing::debug!(step = step.name(), seen = seen.name(), next = next.name(), "decided");
             self.attempt = attempt;
             step = next;
         }
