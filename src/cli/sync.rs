@@ -148,14 +148,14 @@ impl SyncCommand<'_> {
     }
 
     fn failed(&self, failure: RunFailure, settings: &Settings, progress: &Progress) -> Failure {
-        let RunFailure { run_id, error, recovery, rows_in_question, is_shared } = failure;
+        let RunFailure { run_id, error, phase, recovery, rows_in_question, is_shared } = failure;
         let target = &settings.load.target;
         let run = Some(RunLabels {
             run_id: run_id.to_string(),
             store_id: settings.yotpo.store.to_string(),
             database: target.database.to_string(),
             table: target.table.to_string(),
-            phase: progress.phase().name(),
+            phase: phase.name(),
         });
         let saved = recovery.describe(&target.label(), is_shared);
         let diagnosis = error.diagnosis();

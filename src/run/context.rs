@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::journal::Journal;
+use super::phases::Phases;
 use super::settings::LoadSettings;
 use crate::checkpoint::{RunState, SavedSet, StateStore};
 use crate::clock::Clock;
@@ -32,6 +33,7 @@ pub(super) struct Run<'a> {
     pub(super) settings: &'a LoadSettings,
     pub(super) store: &'a Arc<StateStore>,
     pub(super) progress: &'a Arc<Progress>,
+    pub(super) phases: Phases,
     pub(super) journal: Journal,
     pub(super) quarantine: Quarantine,
     pub(super) names: RunNames,
@@ -62,7 +64,8 @@ impl<'a> Run<'a> {
         let resumed = state.set.filter(|_| resumed).map(|set| set.nonce);
         let quarantine = Quarantine::new(settings.quarantine_folder.as_deref(), services.clock.clone());
         let journal = Journal::new(Arc::clone(store), services.clock.clone(), state, saved);
-        Self { services, settings, store, progress, journal, quarantine, names, resumed }
+        let phases = Phases::new(progress, &services.clock);
+        Self { services, settings, store, progress, phases, journal, quarantine, names, resumed }
     }
 
     pub(super) fn client(&self) -> &TreasureDataClient {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use super::cleanup::{finished_before, remove_run, remove_set};
 use super::context::{Run, Services, restored, saved};
 use super::error::RunError;
@@ -18,7 +20,7 @@ use crate::housekeeping::sweep_stale_runs;
 use crate::identity::RunId;
 use crate::run::decide::{Attempt, Ending, OwnSet, Winner};
 use crate::shutdown::{StopRequests, cancel_on_stop, with_shutdown_grace};
-use crate::telemetry::{Progress, ProgressSnapshot};
+use crate::telemetry::{Phase, Progress, ProgressSnapshot};
 
 const NOT_ALL_REMOVED: &str = "everything is loaded, but not all that is left of the run could be removed";
 
@@ -45,7 +47,7 @@ pub async fn run(
     let (state, saved, resumed) = match start {
         Ok(Start::Attempt { state, saved, resumed }) => (*state, saved.map(|saved| *saved), resumed),
         Ok(Start::LegacyDone(legacy)) => return Ok(report_of_legacy(services, progress, &legacy, started)),
-        Err(error) => return Err(failed_to_start(run_id, error, store, is_shared)),
+        Err(error) => return Err(failed_to_start(run_id, error, store, progress, is_shared)),
     };
     if resumed {
         progress.resume_from(counted_before(&state));
@@ -84,16 +86,19 @@ fn counted_before(state: &RunState) -> ProgressSnapshot {
 async fn failed(run: &Run<'_>, error: RunError, is_shared: bool) -> RunFailure {
     let history = run.store.history().unwrap_or_default();
     let rows_in_question = RowsInQuestion::of(&run.journal.state(), &history);
-    let recovery = recover(run, &error).await;
-    RunFailure { run_id: run.names.run_id.clone(), error, recovery, rows_in_question, is_shared }
+    let phase = run.progress.snapshot().phase;
+    let recovery = recover(run, &error).instrument(run.phases.enter(Phase::CleaningUp)).await;
+    RunFailure { run_id: run.names.run_id.clone(), error, phase, recovery, rows_in_question, is_shared }
 }
 
 /// Makes the attempt, and what follows from its end.
 async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError> {
     let state = run.journal.state();
     tracing::info!("started");
+    run.phases.enter(Phase::Starting);
     if let Some(winner) = finished_before(&state) {
-        return with_shutdown_grace(&run.services.clock, stop, end_finished(run, winner)).await;
+        let work = end_finished(run, winner).instrument(run.phases.enter(Phase::CleaningUp));
+        return with_shutdown_grace(&run.services.clock, stop, work).await;
     }
     let mut executor = Executor::new(run, &load_attempt(run), stop);
     let ending = executor.run_to_end().await?;
@@ -115,7 +120,8 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
                         }
                     })
                     .await?;
-                clean_up(run, executor.attempt(), &winner).await;
+                let cleaning_up = run.phases.enter(Phase::CleaningUp);
+                clean_up(run, executor.attempt(), &winner).instrument(cleaning_up).await;
                 run.journal.finish(finished(run, &ended)).await
             };
             with_shutdown_grace(&run.services.clock, stop, work).await?;
@@ -179,7 +185,13 @@ async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
 }
 
 /// A run that failed before it began: what an earlier run left is as it was.
-fn failed_to_start(run_id: RunId, error: RunError, store: &StateStore, is_shared: bool) -> RunFailure {
+fn failed_to_start(
+    run_id: RunId,
+    error: RunError,
+    store: &StateStore,
+    progress: &Progress,
+    is_shared: bool,
+) -> RunFailure {
     let (saved, recovery) = match store.run() {
         Ok(saved) => {
             let recovery = of_saved(saved.as_ref(), Some(&error));
@@ -190,5 +202,6 @@ fn failed_to_start(run_id: RunId, error: RunError, store: &StateStore, is_shared
     let history = store.history().unwrap_or_default();
     let rows_in_question = saved.as_ref().and_then(|saved| RowsInQuestion::of(saved, &history));
     let run_id = saved.map_or(run_id, |saved| saved.run_id);
-    RunFailure { run_id, error, recovery, rows_in_question, is_shared }
+    let phase = progress.snapshot().phase;
+    RunFailure { run_id, error, phase, recovery, rows_in_question, is_shared }
 }

@@ -13,6 +13,7 @@ mod guards;
 mod journal;
 mod legacy;
 mod load;
+mod phases;
 mod recovery;
 mod report;
 mod resumption;

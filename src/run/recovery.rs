@@ -12,6 +12,7 @@ use super::sink::SessionSink;
 use crate::checkpoint::{FinishedRun, RunPhase, RunState, SavedSet, StateStore};
 use crate::identity::{RunId, SessionName};
 use crate::run::decide::Ending;
+use crate::telemetry::Phase;
 use crate::transfer::PartSink as _;
 
 /// Longest time for cleaning up behind a failed run.
@@ -55,6 +56,8 @@ pub struct RunFailure {
     pub run_id: RunId,
     /// Why.
     pub error: RunError,
+    /// What it was doing.
+    pub phase: Phase,
     /// What is left.
     pub recovery: RecoveryState,
     /// The rows of which it may have to be found out whether they are in the table.

@@ -1,32 +1,46 @@
 //! How far a run is: counters that the run writes and displays read from any thread.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::yotpo::EndedBy;
 
 /// What a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Pages are fetched and parts uploaded.
+    /// It looks at what earlier runs left, and prepares its own.
+    #[default]
+    Starting,
+    /// Pages are fetched, and parts uploaded meanwhile.
     Fetching,
-    /// The load job is at work.
+    /// All pages are fetched; the last parts are uploaded and checked.
+    Uploading,
+    /// The load job works.
     Loading,
-    /// The commit is at work.
+    /// The rows are loaded, and are made visible.
     Committing,
+    /// `replace`: the new table takes the name of the old one.
+    Publishing,
+    /// What nobody needs any more is removed.
+    CleaningUp,
 }
+
+/// How much of a number that holds a phase and its time is the phase.
+const PHASE_BITS: u32 = 3;
 
 /// Counters that the run writes and displays read.
 #[derive(Debug, Default)]
 pub struct Progress {
-    phase: AtomicU8,
+    /// The phase, and above it the milliseconds at which it began: they belong together.
+    phase: AtomicU64,
     pages: AtomicU64,
     customers: AtomicU64,
     customers_before: AtomicU64,
     customers_with_loyalty_data: AtomicU64,
     ended_by: Mutex<Option<EndedBy>>,
     parts: AtomicU64,
+    parts_queued: AtomicU64,
     uploaded_bytes: AtomicU64,
     row_bytes: AtomicU64,
     seen_twice: AtomicU64,
@@ -36,6 +50,10 @@ pub struct Progress {
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProgressSnapshot {
+    /// What the run is doing.
+    pub phase: Phase,
+    /// Since when, by the run's clock, to the millisecond.
+    pub phase_since: Duration,
     /// Pages fetched.
     pub pages: u64,
     /// Customers on them.
@@ -48,6 +66,8 @@ pub struct ProgressSnapshot {
     pub ended_by: Option<EndedBy>,
     /// Parts that Treasure Data has stored.
     pub parts: u64,
+    /// Parts that are complete and not stored yet.
+    pub parts_queued: u64,
     /// Their compressed size.
     pub uploaded_bytes: u64,
     /// Size of the rows before compression.
@@ -59,12 +79,26 @@ pub struct ProgressSnapshot {
 }
 
 impl Phase {
+    const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Fetching,
+        Self::Uploading,
+        Self::Loading,
+        Self::Committing,
+        Self::Publishing,
+        Self::CleaningUp,
+    ];
+
     /// Its name in logs and summaries.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Starting => "starting",
             Self::Fetching => "fetching",
+            Self::Uploading => "uploading",
             Self::Loading => "loading",
             Self::Committing => "committing",
+            Self::Publishing => "publishing",
+            Self::CleaningUp => "cleaning_up",
         }
     }
 }
@@ -73,26 +107,21 @@ impl Progress {
     /// The counters now.
     pub fn snapshot(&self) -> ProgressSnapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (phase, phase_since) = unpack(read(&self.phase));
         ProgressSnapshot {
+            phase,
+            phase_since,
             pages: read(&self.pages),
             customers: read(&self.customers),
             customers_before: read(&self.customers_before),
             customers_with_loyalty_data: read(&self.customers_with_loyalty_data),
             ended_by: *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner),
             parts: read(&self.parts),
+            parts_queued: read(&self.parts_queued),
             uploaded_bytes: read(&self.uploaded_bytes),
             row_bytes: read(&self.row_bytes),
             seen_twice: read(&self.seen_twice),
             is_estimate: self.is_estimate.load(Ordering::Relaxed),
-        }
-    }
-
-    /// What the run is doing.
-    pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::Fetching,
-            1 => Phase::Loading,
-            _ => Phase::Committing,
         }
     }
 
@@ -114,6 +143,7 @@ impl Progress {
             &self.customers_before,
             &self.customers_with_loyalty_data,
             &self.parts,
+            &self.parts_queued,
             &self.uploaded_bytes,
             &self.row_bytes,
             &self.seen_twice,
@@ -141,9 +171,14 @@ impl Progress {
         }
     }
 
-    /// Notes what the run is doing.
-    pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+    /// Notes what the run is doing from `since` on.
+    pub fn enter(&self, phase: Phase, since: Duration) {
+        self.phase.store(pack(phase, since), Ordering::Relaxed);
+    }
+
+    /// Notes how many parts are complete and not stored yet.
+    pub fn parts_queued(&self, parts: usize) {
+        self.parts_queued.store(u64::try_from(parts).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Counts a page and its customers.
@@ -162,5 +197,32 @@ impl Progress {
         self.parts.fetch_add(1, Ordering::Relaxed);
         self.uploaded_bytes.fetch_add(u64::try_from(compressed).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.row_bytes.fetch_add(row_bytes, Ordering::Relaxed);
+    }
+}
+
+fn pack(phase: Phase, since: Duration) -> u64 {
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX >> PHASE_BITS);
+    (millis << PHASE_BITS) | phase as u64
+}
+
+fn unpack(packed: u64) -> (Phase, Duration) {
+    let index = usize::try_from(packed & ((1 << PHASE_BITS) - 1)).unwrap_or_default();
+    let phase = Phase::ALL.get(index).copied().unwrap_or_default();
+    (phase, Duration::from_millis(packed >> PHASE_BITS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phase_is_read_as_it_was_entered() {
+        let progress = Progress::default();
+        for (hours, phase) in Phase::ALL.into_iter().enumerate() {
+            let since = Duration::from_secs(3_600 * hours as u64);
+            progress.enter(phase, since);
+            let now = progress.snapshot();
+            assert_eq!((now.phase, now.phase_since), (phase, since));
+        }
     }
 }

@@ -47,11 +47,18 @@ impl ProgressBar {
 
 fn describe(progress: &Progress) -> String {
     let now = progress.snapshot();
-    match progress.phase() {
+    match now.phase {
+        Phase::Starting => "starting".to_owned(),
         Phase::Fetching => {
             format!("{} customers on {} pages, {} parts stored", now.customers, now.pages, now.parts)
         }
+        Phase::Uploading => format!(
+            "{} customers fetched, {} parts stored, {} to be stored",
+            now.customers, now.parts, now.parts_queued
+        ),
         Phase::Loading => format!("{} customers fetched, waiting for the load job", now.customers),
         Phase::Committing => format!("{} customers loaded, committing", now.customers),
+        Phase::Publishing => format!("{} customers loaded, replacing the table", now.customers),
+        Phase::CleaningUp => "cleaning up".to_owned(),
     }
 }

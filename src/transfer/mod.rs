@@ -69,6 +69,12 @@ enum FetchEnd {
     Failed(YotpoError),
 }
 
+/// All that is fetched: some parts may be in flight, and the last one is not complete.
+pub struct FetchedParts<'a, S: PartSink> {
+    writer: PartWriter<'a, S>,
+    end: PageEnd,
+}
+
 /// Parts that are all stored but the last.
 pub struct LastPart<'a, S: PartSink> {
     writer: PartWriter<'a, S>,
@@ -140,8 +146,8 @@ impl Transfer {
         (&mut self.fetching).await.map_err(|_panicked| TransferError::Bug("fetching the pages panicked"))
     }
 
-    /// Puts all that is fetched into `sink`, but for the last part; `None` when the sink takes no more. What is complete when a stop is requested or Yotpo
-    /// fails is stored, so that the run can be resumed from there.
+    /// Fetches the rest and puts complete parts into `sink`; `None` when the sink takes no more. What is complete when a
+    /// stop is requested or Yotpo fails is stored, so that the run can be resumed from there.
     ///
     /// # Errors
     /// Why not everything could be fetched and stored.
@@ -149,7 +155,7 @@ impl Transfer {
         mut self,
         context: TransferContext<'a>,
         sink: &'a S,
-    ) -> Result<Option<LastPart<'a, S>>, TransferError<S::Error>> {
+    ) -> Result<Option<FetchedParts<'a, S>>, TransferError<S::Error>> {
         let mut writer = PartWriter::after(&self.before, context, sink);
         if let Some(first) = self.first.take() {
             writer.add(first).await?;
@@ -165,9 +171,7 @@ impl Transfer {
                 if totals.rows + totals.rejected != self.before.rows + self.before.rejected + fetched {
                     return Err(TransferError::Bug("customers were lost between the pages and the parts"));
                 }
-                // Before the caller's own requests: nobody would look after parts in flight meanwhile.
-                writer.drain().await?;
-                return Ok(Some(LastPart { writer, end }));
+                return Ok(Some(FetchedParts { writer, end }));
             }
             FetchEnd::Stopped(signal) => TransferError::Interrupted(signal),
             FetchEnd::Failed(error) => error.into(),
@@ -176,6 +180,17 @@ impl Transfer {
             tracing::warn!(%error, "what was fetched could not all be stored");
         }
         Err(error)
+    }
+}
+
+impl<'a, S: PartSink> FetchedParts<'a, S> {
+    /// Waits for the parts in flight: nobody would look after them while the caller sends requests of its own.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub async fn stored(mut self) -> Result<LastPart<'a, S>, TransferError<S::Error>> {
+        self.writer.drain().await?;
+        Ok(LastPart { writer: self.writer, end: self.end })
     }
 }
 

@@ -235,6 +235,7 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         let storing = store(self.sink, name, self.position, part, stored);
         self.in_flight.push(Box::pin(storing.instrument(spans::part(self.position))));
         self.position += 1;
+        self.context.progress.parts_queued(self.in_flight.len());
         Ok(())
     }
 
@@ -242,6 +243,7 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         &mut self,
         stored: Result<Option<Stored>, S::Error>,
     ) -> Result<(), TransferError<S::Error>> {
+        self.context.progress.parts_queued(self.in_flight.len());
         let Some(stored) = stored.map_err(TransferError::Sink)? else {
             self.is_sink_closed = true;
             return Ok(());

@@ -237,6 +237,11 @@ impl Attempt {
         self
     }
 
+    /// What it is made for.
+    pub const fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// The first step.
     pub fn begin(self) -> Next {
         self.survey(SurveyFor::Start)

@@ -7,7 +7,6 @@ use crate::identity::OwnTable;
 use crate::retry::Series;
 use crate::run::decide::{Seen, Sent, Step, Winner};
 use crate::run::error::RunError;
-use crate::telemetry::Phase;
 use crate::treasure_data::{Change, Overwrite};
 
 impl Executor<'_> {
@@ -72,7 +71,6 @@ impl Executor<'_> {
             }
             Step::FreezeOwn(own) => client.freeze(series, &names.session(&own.as_winner())).await?,
             Step::Perform(set) => {
-                self.run.progress.enter(Phase::Loading);
                 let (change, job) = client.perform(series, &names.session(&set)).await?;
                 if let Some(job_id) = job {
                     tracing::info!(job_id, "load job started");
@@ -91,10 +89,7 @@ impl Executor<'_> {
                 client.propose(series, &names.ballot(generation), &proposal.render()).await?
             }
             Step::FreezeBallot(generation) => client.freeze(series, &names.ballot(generation)).await?,
-            Step::Commit(winner) => {
-                self.run.progress.enter(Phase::Committing);
-                client.commit(series, &names.session(&winner)).await?
-            }
+            Step::Commit(winner) => client.commit(series, &names.session(&winner)).await?,
             Step::Publish(winner) => {
                 let from = names.loaded_table(&winner);
                 let change = client.rename_table(series, database, &from, target, Overwrite::Allowed).await?;

@@ -113,7 +113,7 @@ impl Executor<'_> {
             SessionStatus::Uploading if !state.upload_frozen => SetSeen::Open,
             SessionStatus::Uploading => SetSeen::Frozen(self.job_seen(state.job_id.as_deref()).await?),
             SessionStatus::Performing => {
-                self.run.progress.enter(Phase::Loading);
+                self.run.phases.enter(Phase::Loading);
                 let ended = match state.job_id.as_deref() {
                     Some(job) => self.run.client().job_outcome(job).await? == JobOutcome::Failed,
                     None => false,

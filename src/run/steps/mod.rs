@@ -11,6 +11,8 @@ use std::collections::HashMap;
 use std::mem::Discriminant;
 use std::time::Duration;
 
+use tracing::{Instrument as _, Span};
+
 use super::context::{Run, saved};
 use super::error::RunError;
 use super::report::WinnerFacts;
@@ -18,8 +20,9 @@ use super::survey::{smallest_proposal, target_seen};
 use crate::checkpoint::RunPhase;
 use crate::identity::{Nonce, Proposal, SessionName};
 use crate::retry::Series;
-use crate::run::decide::{Attempt, Ending, OwnSet, Seen, Sent, Step};
+use crate::run::decide::{Attempt, Ending, OwnSet, Purpose, Seen, Sent, Step};
 use crate::shutdown::{StopRequests, cancel_on_stop, with_shutdown_grace};
+use crate::telemetry::Phase;
 use crate::transfer::Transfer;
 use crate::treasure_data::Change;
 
@@ -125,9 +128,33 @@ impl<'a> Executor<'a> {
             // These end by themselves when a stop is asked for.
             Step::Upload(own) => self.upload(own).await,
             // Short, and an interrupted run would only have to do it again.
-            Step::Publish(_) | Step::Fence(_) => with_shutdown_grace(&clock, &stop, self.change(step)).await,
-            _ => cancel_on_stop(&stop, self.look_or_change(step)).await,
+            Step::Publish(_) | Step::Fence(_) => {
+                let span = self.phase_of(step);
+                with_shutdown_grace(&clock, &stop, self.change(step)).instrument(span).await
+            }
+            _ => {
+                let span = self.phase_of(step);
+                cancel_on_stop(&stop, self.look_or_change(step)).instrument(span).await
+            }
         }
+    }
+
+    /// The phase of a step; one that occurs in several is in whichever comes before it.
+    fn phase_of(&self, step: Step) -> Span {
+        let is_load = self.attempt.purpose() == Purpose::Load;
+        let phase = match step {
+            Step::Fetch(_) => Phase::Fetching,
+            Step::FreezeOwn(_) | Step::ProveParts(_) => Phase::Uploading,
+            Step::Perform(_) => Phase::Loading,
+            // An abandonment decides by a ballot, too, and has nothing to commit then.
+            Step::CreateBallot(..) | Step::Propose(..) | Step::FreezeBallot(_) if is_load => {
+                Phase::Committing
+            }
+            Step::Commit(_) => Phase::Committing,
+            Step::Fence(_) | Step::Publish(_) => Phase::Publishing,
+            _ => return self.run.phases.span(),
+        };
+        self.run.phases.enter(phase)
     }
 
     fn note_waiting(&mut self, step: Step) {

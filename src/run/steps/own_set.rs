@@ -1,17 +1,21 @@
 //! The steps of the own set that are more than one call: fetching, uploading, its parts, the guards, and removing it.
 
+use tracing::{Instrument as _, Span};
+
 use super::{BALLOT_INTERVAL, Executor};
 use crate::checkpoint::RunState;
 use crate::identity::{Nonce, OwnPart, PartsDigest, SessionName, prove_complete};
 use crate::row::IngestionTime;
+use crate::run::context::Run;
 use crate::run::decide::{BallotSeen, OwnSet, PartsSeen, Seen, UploadEnd};
 use crate::run::error::RunError;
 use crate::run::guards::{guard, guard_empty};
 use crate::run::sink::SessionSink;
 use crate::shutdown::{cancel_on_stop, with_shutdown_grace};
-use crate::telemetry::Phase;
+use crate::telemetry::{Phase, ProgressSnapshot};
 use crate::transfer::{
-    PageEnd, PartSink as _, StoredPrefix, Transfer, TransferContext, TransferEnd, TransferSettings,
+    FetchedParts, PageEnd, PartSink as _, StoredPrefix, Transfer, TransferContext, TransferEnd,
+    TransferSettings,
 };
 use crate::treasure_data::Declared;
 use crate::yotpo::{Pages, PagesSettings};
@@ -47,16 +51,17 @@ impl Executor<'_> {
     pub(super) async fn upload(&mut self, own: OwnSet) -> Result<Seen, RunError> {
         let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
         let stop = self.stop;
-        cancel_on_stop(stop, Box::pin(self.declare_columns(own))).await?;
+        let fetching = self.run.phases.enter(Phase::Fetching);
+        let declaring = Box::pin(self.declare_columns(own)).instrument(fetching.clone());
+        cancel_on_stop(stop, declaring).await?;
         let transfer = match self.transfer.take() {
             Some(transfer) => transfer,
-            None => self.start_transfer(time)?,
+            None => fetching.in_scope(|| self.start_transfer(time))?,
         };
-        self.run.progress.enter(Phase::Fetching);
         let generation = self.attempt.generation();
         let end = tokio::select! {
             biased;
-            end = self.store(transfer, own) => end?,
+            end = self.store(transfer, own, fetching) => end?,
             () = self.ballot_moves(generation) => {
                 tracing::info!("another attempt of this run is further along, joining it");
                 UploadEnd::BallotMoved
@@ -87,7 +92,7 @@ impl Executor<'_> {
     }
 
     /// Uploads all that is fetched, the last part when the guards let it pass.
-    async fn store(&self, transfer: Transfer, own: OwnSet) -> Result<UploadEnd, RunError> {
+    async fn store(&self, transfer: Transfer, own: OwnSet, fetching: Span) -> Result<UploadEnd, RunError> {
         let run = self.run;
         let sink = SessionSink::new(run, own);
         let context = TransferContext {
@@ -97,26 +102,32 @@ impl Executor<'_> {
             quarantine_label: sink.session().as_str(),
         };
         let work = async {
-            let Some(last) = transfer.store(context, &sink).await? else {
+            let Some(parts) = transfer.store(context, &sink).instrument(fetching).await? else {
                 return Ok(UploadEnd::SessionLost);
             };
-            guard(run, last.rows()).await?;
-            let end = match last.store(&sink).await? {
-                TransferEnd::Complete(totals) => UploadEnd::Complete(totals),
-                TransferEnd::NothingFurther => return Ok(UploadEnd::NothingFurther),
-                TransferEnd::SinkClosed => return Ok(UploadEnd::SessionLost),
-            };
-            let fetched = run.progress.snapshot();
-            tracing::info!(
-                pages = fetched.pages,
-                customers = fetched.customers,
-                parts = fetched.parts,
-                "all customers stored"
-            );
-            Ok::<_, RunError>(end)
+            let uploading = run.phases.enter(Phase::Uploading);
+            Self::store_last(run, &sink, parts).instrument(uploading).await
         };
         // On the heap: it is the largest future of all, and would be moved about.
         with_shutdown_grace(&run.services.clock, self.stop, Box::pin(work)).await
+    }
+
+    /// Uploads the last part, when the guards let it pass.
+    async fn store_last<'r>(
+        run: &Run<'_>,
+        sink: &SessionSink<'r>,
+        parts: FetchedParts<'_, SessionSink<'r>>,
+    ) -> Result<UploadEnd, RunError> {
+        let last = parts.stored().await?;
+        guard(run, last.rows()).await?;
+        let end = match last.store(sink).await? {
+            TransferEnd::Complete(totals) => UploadEnd::Complete(totals),
+            TransferEnd::NothingFurther => return Ok(UploadEnd::NothingFurther),
+            TransferEnd::SinkClosed => return Ok(UploadEnd::SessionLost),
+        };
+        let ProgressSnapshot { pages, customers, parts, .. } = run.progress.snapshot();
+        tracing::info!(pages, customers, parts, "all customers stored");
+        Ok(end)
     }
 
     /// Names the column's type, before anything is uploaded where that is possible: whoever has a table in which it is
