@@ -261,18 +261,22 @@ impl Gate {
                 state.others.see(limit.saturating_sub(own).max(1), limit);
             }
         }
-        self.warn_of_others(&mut state, now);
+        let others = state.others.each_second();
+        let is_due =
+            self.bucket.is_some() && others >= WORTH_TELLING && state.warnings.is_due((), now).is_some();
+        let limit = state.limit;
+        // A line may have to wait for its reader, and nobody shall wait for the state meanwhile.
+        drop(state);
+        if is_due {
+            Self::warn_of_others(others, limit);
+        }
     }
 
-    /// Says that others use the limit: once in a while.
-    fn warn_of_others(&self, state: &mut State, now: Duration) {
-        let others = state.others.each_second();
-        if self.bucket.is_none() || others < WORTH_TELLING || state.warnings.is_due((), now).is_none() {
-            return;
-        }
+    /// Says that others use the limit.
+    fn warn_of_others(others: f64, limit: u32) {
         tracing::warn!(
             others_requests_per_second = (others * 10.0).round() / 10.0,
-            limit = state.limit,
+            limit,
             "others use the store's rate limit, too, and requests wait for them; --requests-per-second lowers our share"
         );
     }

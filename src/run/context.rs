@@ -10,14 +10,16 @@ use crate::clock::Clock;
 use crate::identity::{
     BallotName, Fingerprint, Mode, Nonce, OwnSessionName, OwnTable, RunId, RunSession, SessionName, TableName,
 };
+use crate::rate_limit::RateUse;
+use crate::retry::RequestCounts;
 use crate::run::decide::{OwnSet, Progress as SetProgress, Winner};
 use crate::telemetry::Progress;
 use crate::transfer::Quarantine;
 use crate::treasure_data::TreasureDataClient;
 use crate::yotpo::YotpoClient;
 
-/// The services that a run works with.
-#[derive(Debug)]
+/// The services that a run works with. A clone, in another thread, reads what they were used for: see [`Self::usage`].
+#[derive(Clone, Debug)]
 pub struct Services {
     /// The store; none where only Treasure Data is used.
     pub yotpo: Option<Arc<YotpoClient>>,
@@ -25,6 +27,29 @@ pub struct Services {
     pub treasure_data: Arc<TreasureDataClient>,
     /// Time.
     pub clock: Clock,
+}
+
+/// What was sent to both services so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ServiceUse {
+    /// Requests to Yotpo.
+    pub yotpo: RequestCounts,
+    /// How the store's rate limit was used.
+    pub rate: RateUse,
+    /// Requests to Treasure Data.
+    pub treasure_data: RequestCounts,
+}
+
+impl Services {
+    /// What was sent so far. Needs neither the network thread nor anything that it holds while it works.
+    pub fn usage(&self) -> ServiceUse {
+        let yotpo = self.yotpo.as_ref();
+        ServiceUse {
+            yotpo: yotpo.map(|yotpo| yotpo.counts()).unwrap_or_default(),
+            rate: yotpo.map(|yotpo| yotpo.rate_use()).unwrap_or_default(),
+            treasure_data: self.treasure_data.counts(),
+        }
+    }
 }
 
 /// A run at work on this machine.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::context::{Run, Services};
+use super::context::{Run, ServiceUse, Services};
 use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun};
 use crate::rate_limit::RateUse;
 use crate::retry::RequestCounts;
@@ -128,6 +128,7 @@ pub(super) fn error_records(run: &Run<'_>, ended: &Ended) -> u64 {
 
 pub(super) fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunReport {
     let session = ended.winner.filter(|winner| !winner.is_empty()).map(|winner| run.names.session(&winner));
+    let ServiceUse { yotpo, rate, treasure_data } = run.services.usage();
     RunReport {
         outcome: ended.outcome,
         joined: ended.joined,
@@ -140,9 +141,9 @@ pub(super) fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunRepo
         error_records: error_records(run, &ended),
         job_id: ended.facts.job_id,
         progress: run.progress.snapshot(),
-        yotpo: run.services.yotpo.as_ref().map(|yotpo| yotpo.counts()).unwrap_or_default(),
-        rate: run.services.yotpo.as_ref().map(|yotpo| yotpo.rate_use()).unwrap_or_default(),
-        treasure_data: run.services.treasure_data.counts(),
+        yotpo,
+        rate,
+        treasure_data,
         duration,
     }
 }
@@ -153,6 +154,7 @@ pub(super) fn report_of_legacy(
     legacy: &LegacyRun,
     started: Duration,
 ) -> RunReport {
+    let ServiceUse { yotpo, rate, treasure_data } = services.usage();
     RunReport {
         outcome: Outcome::AlreadyCommitted,
         joined: true,
@@ -164,9 +166,9 @@ pub(super) fn report_of_legacy(
         error_records: 0,
         job_id: None,
         progress: progress.snapshot(),
-        yotpo: services.yotpo.as_ref().map(|yotpo| yotpo.counts()).unwrap_or_default(),
-        rate: services.yotpo.as_ref().map(|yotpo| yotpo.rate_use()).unwrap_or_default(),
-        treasure_data: services.treasure_data.counts(),
+        yotpo,
+        rate,
+        treasure_data,
         duration: services.clock.now().saturating_sub(started),
     }
 }
