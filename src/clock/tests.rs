@@ -1,7 +1,11 @@
 use std::cell::RefCell;
 use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 
 use tokio::task::yield_now;
+use tracing::span::Id;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use super::*;
 
@@ -303,4 +307,27 @@ async fn the_machines_clock_knows_no_flights() {
     flight.land().await;
     clock.settled().await;
     assert_eq!(clock.blocking(|| 7).await.unwrap(), 7);
+}
+
+/// The threads on which a span was entered.
+struct EnteredOn(Arc<Mutex<Vec<ThreadId>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for EnteredOn {
+    fn on_enter(&self, _: &Id, _: Context<'_, S>) {
+        self.0.lock().unwrap().push(thread::current().id());
+    }
+}
+
+#[tokio::test]
+async fn blocking_work_is_in_the_span_of_its_caller() {
+    let entered = Arc::default();
+    let subscriber = tracing_subscriber::registry().with(EnteredOn(Arc::clone(&entered)));
+    let _guard = tracing::subscriber::set_default(subscriber);
+    for clock in [Clock::machine(), virtual_clock()] {
+        let span = tracing::error_span!("caller");
+        let work = clock.blocking(|| thread::current().id());
+        let worker = tracing::Instrument::instrument(work, span).await.unwrap();
+        assert_ne!(worker, thread::current().id());
+        assert!(std::mem::take(&mut *entered.lock().unwrap()).contains(&worker));
+    }
 }

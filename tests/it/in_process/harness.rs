@@ -126,9 +126,18 @@ impl Scenario {
 
 impl Process {
     pub(crate) async fn run(self) -> Result<RunReport, RunFailure> {
+        self.run_with_progress(&Arc::new(Progress::default())).await
+    }
+
+    pub(crate) async fn run_with_progress(self, progress: &Arc<Progress>) -> Result<RunReport, RunFailure> {
         let Self { services, settings, store, generated, stop } = self;
         // On the heap: it is large, and would be moved about.
-        Box::pin(run(&services, &settings, &store, generated, &Arc::new(Progress::default()), &stop)).await
+        Box::pin(run(&services, &settings, &store, generated, progress, &stop)).await
+    }
+
+    /// The same clients, for another thread.
+    pub(crate) fn services(&self) -> Services {
+        self.services.clone()
     }
 }
 

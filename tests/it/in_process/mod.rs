@@ -16,6 +16,7 @@ mod loading;
 mod loyalty;
 pub(crate) mod machine;
 mod machines;
+mod observation;
 mod odd_responses;
 mod own_set;
 mod persistent_faults;

@@ -9,6 +9,7 @@ mod damaged_state;
 mod exit_codes;
 mod full_disk;
 mod help;
+mod logs;
 mod long_lists;
 mod next_commands;
 mod proxies;
