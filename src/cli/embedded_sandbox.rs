@@ -147,7 +147,7 @@ mod tests {
     fn a_full_spool_is_a_full_disk() {
         let full = SandboxError::Spool(Error::from(ErrorKind::StorageFull));
         assert!(is_lack_of_space(&EmbeddedSandboxError::from(full)));
-        let repeated = SandboxError::RepeatedStore("x".to_owned());
+        let repeated = SandboxError::DuplicateStore("x".to_owned());
         assert!(!is_lack_of_space(&EmbeddedSandboxError::from(repeated)));
     }
 }

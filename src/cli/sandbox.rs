@@ -169,7 +169,7 @@ fn settings(matches: &ArgMatches) -> Result<SandboxSettings, WrongFlag> {
     Ok(SandboxSettings {
         customers,
         seed,
-        further_stores: (2..=stores).map(further_store).collect(),
+        additional_stores: (2..=stores).map(further_store).collect(),
         yotpo_address: address("yotpo-listen")?,
         treasure_data_address: address("td-listen")?,
         requests_per_second,

@@ -1,38 +1,38 @@
-//! The task that lets virtual time go on.
+//! The task that advances virtual time.
 //!
-//! It runs as long as a [`Timeline`] has events. It ends the earliest one when nothing is busy and [`QUIET_ROUNDS`] times in a
-//! row the runtime had nothing left to run and no socket was ready. It counts rounds of the runtime, never real time, so a
-//! loaded machine makes no difference. One event ends at a time.
+//! It runs as long as a [`Timeline`] has events. It fires the earliest one when nothing is busy and, for
+//! [`QUIET_ROUNDS`] consecutive rounds, the runtime had nothing to run and no socket was ready. It counts rounds of the
+//! runtime, never real time, so the load of the machine does not matter. It fires one event at a time.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::timeline::{Driver, Hold, Timeline};
+use super::timeline::{Blocker, Driver, Timeline};
 
-/// Rounds without any change before the next event. In a round the runtime runs every task that can run, and then looks
-/// at the sockets; so a task that hands over to another costs no round, and one that does so through the runtime's main
-/// future costs one. Nothing hands over more often without a request or blocking work.
+/// Rounds without any change before the next event. In a round, the runtime runs every task that is ready and then
+/// polls the sockets. A task that wakes another one therefore needs no round, and one that does so through the
+/// runtime's main future needs one. No chain of wake-ups is longer without a request or blocking work.
 const QUIET_ROUNDS: u32 = 32;
-/// The same when a request whose sender is gone or suspended has not arrived yet. It may never have been sent; if it was,
-/// the loopback interface usually delivers it at once, but may leave it to another thread of the kernel.
-const PATIENT_ROUNDS: u32 = 1_000;
+/// The same when a request whose sender is gone or suspended has not arrived yet. It may never have been sent. If it
+/// was, the loopback interface usually delivers it immediately, but may leave that to another thread of the kernel.
+const UNDELIVERED_ROUNDS: u32 = 1_000;
 
 enum Step {
-    /// There is nothing to wait for.
-    End,
+    /// There are no events.
+    Stop,
     /// Something is busy.
     Wait,
-    /// Nothing is, so far.
-    Look,
+    /// Nothing is busy so far.
+    Poll,
 }
 
-/// The driver runs; it may be started again when this is dropped, with its runtime.
+/// Marks the driver as running. It can be started again when this is dropped with its runtime.
 struct Running(Arc<Timeline>);
 
-/// Starts the driver of a timeline, unless it runs.
+/// Starts the driver of a timeline, unless it is running.
 pub(super) fn start(timeline: &Arc<Timeline>) {
-    if !std::mem::replace(&mut timeline.lock().driver.runs, true) {
+    if !std::mem::replace(&mut timeline.lock().driver.running, true) {
         tokio::spawn(Running(Arc::clone(timeline)).drive());
     }
 }
@@ -42,10 +42,10 @@ impl Running {
         let (mut quiet, mut seen) = (0, 0);
         loop {
             match self.step(&mut quiet, &mut seen) {
-                Step::End => return,
-                Step::Wait => poll_fn(|context| self.poll_free(context)).await,
-                // On a current-thread runtime this lasts until no task can run and the sockets were looked at.
-                Step::Look => tokio::task::yield_now().await,
+                Step::Stop => return,
+                Step::Wait => poll_fn(|context| self.poll_unblocked(context)).await,
+                // On a current-thread runtime, this takes until no task is ready and the sockets were polled.
+                Step::Poll => tokio::task::yield_now().await,
             }
         }
     }
@@ -53,36 +53,36 @@ impl Running {
     fn step(&self, quiet: &mut u32, seen: &mut u64) -> Step {
         let mut state = self.0.lock();
         if state.events.is_empty() {
-            state.driver.runs = false;
-            return Step::End;
+            state.driver.running = false;
+            return Step::Stop;
         }
-        let hold = state.hold();
+        let blocker = state.blocker();
         let changed = std::mem::replace(seen, state.changes) != state.changes;
-        if hold == Hold::Firm {
+        if blocker == Blocker::Busy {
             return Step::Wait;
         }
         *quiet = if changed { 0 } else { *quiet + 1 };
-        let patient = hold == Hold::Patient;
-        if *quiet < if patient { PATIENT_ROUNDS } else { QUIET_ROUNDS } {
-            if patient {
+        let undelivered = blocker == Blocker::Undelivered;
+        if *quiet < if undelivered { UNDELIVERED_ROUNDS } else { QUIET_ROUNDS } {
+            if undelivered {
                 std::thread::yield_now();
             }
-            return Step::Look;
+            return Step::Poll;
         }
-        if patient {
-            state.wait_no_more();
+        if undelivered {
+            state.mark_overdue();
         }
-        let ended = state.end_earliest();
+        let fired = state.fire_earliest();
         drop(state);
-        if let Some(waker) = ended {
+        if let Some(waker) = fired {
             waker.wake();
         }
-        Step::Look
+        Step::Poll
     }
 
-    fn poll_free(&self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_unblocked(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
-        if state.hold() < Hold::Firm {
+        if state.blocker() < Blocker::Busy {
             return Poll::Ready(());
         }
         state.driver.waiting = Some(context.waker().clone());

@@ -1,4 +1,4 @@
-//! A moment of virtual time that somebody waits for.
+//! A moment of virtual time that a task waits for.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::driver;
 use super::timeline::{Moment, Timeline};
 
-/// The end of a sleep, or a deadline. Dropped, it is forgotten.
+/// The end of a sleep, or a deadline. Dropping it removes it from the timeline.
 #[derive(Debug)]
 pub(super) struct Event {
     timeline: Arc<Timeline>,

@@ -1,9 +1,9 @@
-//! Requests on their way, for virtual time.
+//! Requests in flight, for virtual time.
 //!
-//! A [`Flight`] is held by whoever sends a request, from before the first byte until the whole response was read: time
-//! stands still for it. It travels along as the header [`FLIGHT_HEADER`], so that the service that acts on the request
-//! ([`Arrival`]) can let time pass on purpose. A flight whose sender has gone away or is suspended only counts until
-//! its request has arrived: what was sent is delivered before time goes on.
+//! The sender of a request holds a [`Flight`] from before the first byte until the response was read completely; time
+//! does not advance meanwhile. The header [`FLIGHT_HEADER`] identifies it, so that the service that processes the
+//! request ([`Arrival`]) can let time pass on purpose. A flight whose sender is gone or suspended counts only until its
+//! request has arrived: a request that was sent is delivered before time advances.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use std::time::Duration;
 use super::timeline::FlightId;
 use super::{Busy, Clock, Kind, View};
 
-/// Names the flight of a request; only sent on virtual time.
+/// Identifies the flight of a request; sent only on virtual time.
 pub const FLIGHT_HEADER: &str = "x-virtual-flight";
 
 /// A request in flight.
 #[derive(Debug)]
-#[must_use = "virtual time goes on as soon as this is dropped"]
+#[must_use = "virtual time advances as soon as this is dropped"]
 pub struct Flight(Option<InFlight>);
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct InFlight {
     id: FlightId,
 }
 
-/// A request that has arrived. While it is held, time stands still but for [`Self::sleep`] and [`Self::hang`].
+/// A request that has arrived. While it is held, time advances only during [`Self::sleep`] and [`Self::hang`].
 #[derive(Debug)]
 pub struct Arrival {
     clock: Clock,
@@ -33,23 +33,24 @@ pub struct Arrival {
     busy: Option<Busy>,
 }
 
-/// The service sleeps on purpose: the sender's flight does not keep time.
+/// The service sleeps on purpose, and the sender's flight does not stop time.
 struct Sleeping(Option<(View, FlightId)>);
 
 impl Clock {
-    /// Takes off: to be held while a request is sent and its response read. Waits while the process is suspended.
+    /// Starts a flight, to be held while a request is sent and its response is read. Waits while the process is
+    /// suspended.
     pub async fn flight(&self) -> Flight {
         let Kind::Virtual(view) = &self.0 else { return Flight(None) };
         loop {
-            view.running().await;
-            // It may be suspended by this very request.
-            if let Some(id) = view.timeline.take_off(view.process) {
+            view.wait_while_suspended().await;
+            // This request may be the one that suspends it.
+            if let Some(id) = view.timeline.begin_flight(view.process) {
                 return Flight(Some(InFlight { view: view.clone(), id }));
             }
         }
     }
 
-    /// Takes a request over that came with `header` as its [`FLIGHT_HEADER`].
+    /// Registers the arrival of a request with `header` as its [`FLIGHT_HEADER`].
     pub fn arrive(&self, header: Option<&str>) -> Arrival {
         let busy = Some(self.busy());
         let mut flight = None;
@@ -64,16 +65,17 @@ impl Clock {
 }
 
 impl Flight {
-    /// The value of [`FLIGHT_HEADER`]; none on the machine's clock.
+    /// The value of [`FLIGHT_HEADER`]; `None` on the machine's clock.
     pub fn header(&self) -> Option<u64> {
         self.0.as_ref().map(|flight| flight.id)
     }
 
-    /// The exchange is over, with a response or without. Waits while the process is suspended, so that it sees neither.
-    pub async fn land(mut self) {
+    /// Ends the flight, with or without a response. Waits while the process is suspended, so that the process does not
+    /// notice the end.
+    pub async fn finish(mut self) {
         let Some(InFlight { view, id }) = &self.0 else { return };
-        view.running().await;
-        view.timeline.land(*id);
+        view.wait_while_suspended().await;
+        view.timeline.finish_flight(*id);
         self.0 = None;
     }
 }
@@ -87,7 +89,7 @@ impl Drop for Flight {
 }
 
 impl Arrival {
-    /// Lets time pass before the service goes on.
+    /// Lets time pass before the service continues.
     pub async fn sleep(&mut self, duration: Duration) {
         let was_busy = self.busy.take().is_some();
         let sleeping = self.sleeping();
@@ -96,22 +98,22 @@ impl Arrival {
         self.busy = was_busy.then(|| self.clock.busy());
     }
 
-    /// Never goes on.
+    /// Lets time pass forever.
     pub async fn hang(&mut self) -> Infallible {
         self.busy = None;
         let _sleeping = self.sleeping();
         std::future::pending().await
     }
 
-    /// The service has acted; the response is the sender's flight again.
-    pub fn acted(&mut self) {
+    /// The service has processed the request. From now on, only the sender's flight counts.
+    pub fn handled(&mut self) {
         self.busy = None;
     }
 
     fn sleeping(&self) -> Sleeping {
         let Kind::Virtual(view) = &self.clock.0 else { return Sleeping(None) };
         Sleeping(self.flight.map(|flight| {
-            view.timeline.set_asleep(flight, true);
+            view.timeline.set_sleeping(flight, true);
             (view.clone(), flight)
         }))
     }
@@ -120,7 +122,7 @@ impl Arrival {
 impl Drop for Sleeping {
     fn drop(&mut self) {
         if let Some((view, flight)) = &self.0 {
-            view.timeline.set_asleep(*flight, false);
+            view.timeline.set_sleeping(*flight, false);
         }
     }
 }

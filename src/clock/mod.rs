@@ -1,13 +1,13 @@
-//! Time: the only place that reads a clock, sleeps, sets a deadline or leaves the runtime for blocking work.
+//! Time: the only module that reads a clock, sleeps, sets a deadline or leaves the runtime for blocking work.
 //!
 //! Owns monotonic time, wall time, sleeping and deadlines, either of the machine or virtual. Everything that waits
-//! takes a [`Clock`], so that tests never wait on real time. It does not decide how long to wait.
+//! takes a [`Clock`], so that tests never wait in real time. It does not decide how long to wait.
 //!
-//! Virtual time is a series of discrete events (docs/adr/0011): a sleep or a deadline ends only when it is
-//! the earliest one, nothing is in flight, and no task can still run. Then the clock jumps to its moment. What is in
-//! flight says so: [`Clock::flight`] around a request, [`Clock::arrive`] in the service that acts on it,
-//! [`Clock::blocking`] around work on another thread, [`Clock::busy`] around everything else. On the machine's clock all
-//! of these do nothing. Virtual time needs a current-thread runtime.
+//! Virtual time is a series of discrete events (docs/adr/0011): a sleep or a deadline ends only when it is the earliest
+//! one, nothing is in flight, and no task is ready to run. Then the clock jumps to its moment. Work in flight is
+//! registered: by [`Clock::flight`] around a request, [`Clock::arrive`] in the service that processes it,
+//! [`Clock::blocking`] around work on another thread, and [`Clock::busy`] around everything else. On the machine's
+//! clock, all of these do nothing. Virtual time needs a current-thread runtime.
 
 mod driver;
 mod event;
@@ -25,7 +25,7 @@ pub use self::flight::{Arrival, FLIGHT_HEADER, Flight};
 pub use self::timeline::SuspendAt;
 use self::timeline::{ProcessId, Timeline, View};
 
-/// A source of time; cheap to clone, all clones share one timeline.
+/// A source of time. Cheap to clone; all clones share one timeline.
 #[derive(Clone, Debug)]
 pub struct Clock(Kind);
 
@@ -40,13 +40,13 @@ enum Kind {
 #[error("timed out after {}", humantime::format_duration(*.0))]
 pub struct DeadlineElapsed(pub Duration);
 
-/// Virtual time stands still until this is dropped.
+/// Virtual time does not advance until this is dropped.
 #[derive(Debug)]
-#[must_use = "virtual time goes on as soon as this is dropped"]
+#[must_use = "virtual time advances as soon as this is dropped"]
 pub struct Busy(Option<View>);
 
 impl Clock {
-    /// The machine's clock. Sleeps with tokio, so `tokio::time::pause` works on it too.
+    /// The machine's clock. It sleeps with tokio, so `tokio::time::pause` works on it.
     #[expect(clippy::disallowed_methods, reason = "this module is the replacement the ban names")]
     pub fn machine() -> Self {
         Self(Kind::Machine { origin: tokio::time::Instant::now() })
@@ -57,7 +57,7 @@ impl Clock {
         Self(Kind::Virtual(View { timeline: Timeline::new(unix_origin), process: None }))
     }
 
-    /// Monotonic time since this clock was made.
+    /// Monotonic time since this clock was created.
     pub fn now(&self) -> Duration {
         match &self.0 {
             Kind::Machine { origin } => origin.elapsed(),
@@ -65,7 +65,7 @@ impl Clock {
         }
     }
 
-    /// Wall time since the Unix epoch (UTC); zero on a machine whose clock stands before 1970.
+    /// Wall time since the Unix epoch (UTC); zero if the machine's clock is before 1970.
     #[expect(clippy::disallowed_methods, reason = "this module is the replacement the ban names")]
     pub fn unix_time(&self) -> Duration {
         match &self.0 {
@@ -83,11 +83,11 @@ impl Clock {
         }
     }
 
-    /// Runs `work` for at most `limit`. On virtual time the deadline is an event like the end of a sleep: it does not
-    /// pass while a request of anybody is in flight, so a slow machine never causes a time-out.
+    /// Runs `work` for at most `limit`. On virtual time, the deadline is an event like the end of a sleep: it does not
+    /// pass while any request is in flight, so a slow machine never causes a timeout.
     ///
     /// # Errors
-    /// When `limit` has passed before the work was done.
+    /// When `limit` passes before the work is done.
     #[expect(clippy::disallowed_methods, reason = "this module is the replacement the ban names")]
     pub async fn deadline<F: Future>(&self, limit: Duration, work: F) -> Result<F::Output, DeadlineElapsed> {
         match &self.0 {
@@ -105,10 +105,10 @@ impl Clock {
         }
     }
 
-    /// Runs `work` on a thread where it may block; virtual time stands still until it is done.
+    /// Runs `work` on a thread where it may block; virtual time does not advance until it is done.
     ///
     /// # Errors
-    /// When the work panicked, or the runtime shuts down.
+    /// When the work panics, or the runtime shuts down.
     #[expect(clippy::disallowed_methods, reason = "this module is the replacement the ban names")]
     pub async fn blocking<T: Send + 'static>(
         &self,
@@ -117,8 +117,8 @@ impl Clock {
         let span = Span::current();
         let work = move || span.in_scope(work);
         let Kind::Virtual(view) = &self.0 else { return tokio::task::spawn_blocking(work).await };
-        view.running().await;
-        // The work goes on when nobody waits for it any more, and whoever waits is woken after it has ended.
+        view.wait_while_suspended().await;
+        // The work continues when nothing waits for it any more, and a waiting task is woken after it has ended.
         let _waiting = view.busy();
         let working = view.timeline.view(None).busy();
         tokio::task::spawn_blocking(move || {
@@ -129,7 +129,7 @@ impl Clock {
         .await
     }
 
-    /// Keeps virtual time where it is until the guard is dropped.
+    /// Stops virtual time until the guard is dropped.
     pub fn busy(&self) -> Busy {
         match &self.0 {
             Kind::Machine { .. } => Busy(None),
@@ -137,8 +137,7 @@ impl Clock {
         }
     }
 
-    /// Moves virtual time forward; does nothing to the machine's clock. Sleeps that end meanwhile do so afterwards, in
-    /// their order.
+    /// Moves virtual time forward; has no effect on the machine's clock. Sleeps that are due end afterwards, in order.
     pub fn advance(&self, duration: Duration) {
         if let Kind::Virtual(View { timeline, .. }) = &self.0 {
             timeline.advance(duration);
@@ -150,18 +149,18 @@ impl Clock {
         matches!(self.0, Kind::Virtual(_))
     }
 
-    /// Waits until nothing is in flight and no task can run but by the passing of time. Virtual time stays where it is;
-    /// on the machine's clock this returns at once.
-    pub async fn settled(&self) {
+    /// Waits until nothing is in flight and no task can run until time advances. Virtual time does not change. On the
+    /// machine's clock, this returns immediately.
+    pub async fn wait_until_idle(&self) {
         if let Kind::Virtual(View { timeline, .. }) = &self.0 {
             Event::new(timeline, Duration::ZERO).await;
         }
     }
 
-    /// The same time line as seen by a further simulated process, which can be suspended. The machine's clock knows only
-    /// the process it runs in.
+    /// The same timeline for another simulated process, which can be suspended. On the machine's clock, there is only
+    /// the process itself.
     #[must_use]
-    pub fn of_new_process(&self) -> Self {
+    pub fn for_new_process(&self) -> Self {
         Self(match &self.0 {
             Kind::Machine { origin } => Kind::Machine { origin: *origin },
             Kind::Virtual(View { timeline, .. }) => {
@@ -170,24 +169,24 @@ impl Clock {
         })
     }
 
-    /// Suspends the process that this clock belongs to, as SIGSTOP does: its requests in flight are acted on, but it sees
-    /// no response, sends nothing, starts no blocking work, and none of its sleeps ends. It does not keep time from going
-    /// on. Its futures may be polled meanwhile or not.
+    /// Suspends the process of this clock, like SIGSTOP: its requests in flight are processed, but it receives no
+    /// response, sends nothing, starts no blocking work, and none of its sleeps ends. It does not stop time. Its
+    /// futures may or may not be polled meanwhile.
     pub fn suspend(&self) {
-        self.on_process(Timeline::suspend);
+        self.with_process(Timeline::suspend);
     }
 
-    /// Suspends the process at a later request. A number that has passed never comes.
+    /// Suspends the process at a later request. A number that has passed has no effect.
     pub fn suspend_at(&self, moment: SuspendAt) {
-        self.on_process(|timeline, process| timeline.suspend_at(process, moment));
+        self.with_process(|timeline, process| timeline.suspend_at(process, moment));
     }
 
-    /// Lets a suspended process continue, as SIGCONT does.
+    /// Lets a suspended process continue, like SIGCONT.
     pub fn resume(&self) {
-        self.on_process(Timeline::resume);
+        self.with_process(Timeline::resume);
     }
 
-    /// Whether the process that this clock belongs to is suspended.
+    /// Whether the process of this clock is suspended.
     pub fn is_suspended(&self) -> bool {
         match &self.0 {
             Kind::Virtual(View { timeline, process: Some(process) }) => timeline.is_suspended(*process),
@@ -195,15 +194,17 @@ impl Clock {
         }
     }
 
-    /// Waits until the process that this clock belongs to is suspended; for ever when it cannot be.
+    /// Waits until the process of this clock is suspended; forever if it cannot be.
     pub async fn suspended(&self) {
         match &self.0 {
-            Kind::Virtual(View { timeline, process: Some(process) }) => timeline.until(*process, true).await,
+            Kind::Virtual(View { timeline, process: Some(process) }) => {
+                timeline.wait_for_suspended(*process, true).await
+            }
             _ => std::future::pending().await,
         }
     }
 
-    /// How many requests the process that this clock belongs to has sent.
+    /// Number of requests that the process of this clock has sent.
     pub fn requests_sent(&self) -> u64 {
         match &self.0 {
             Kind::Virtual(View { timeline, process: Some(process) }) => timeline.requests_sent(*process),
@@ -211,7 +212,7 @@ impl Clock {
         }
     }
 
-    fn on_process(&self, change: impl FnOnce(&Timeline, ProcessId)) {
+    fn with_process(&self, change: impl FnOnce(&Timeline, ProcessId)) {
         if let Kind::Virtual(View { timeline, process: Some(process) }) = &self.0 {
             change(timeline, *process);
         }
@@ -219,12 +220,12 @@ impl Clock {
 }
 
 impl View {
-    /// The moment is fixed by the call, not by the first poll.
+    /// The call determines the moment, not the first poll.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
         let (event, view) = (Event::new(&self.timeline, duration), self.clone());
         async move {
             event.await;
-            view.running().await;
+            view.wait_while_suspended().await;
         }
     }
 
@@ -233,10 +234,10 @@ impl View {
         Busy(Some(self.clone()))
     }
 
-    /// Waits until the process is not suspended.
-    async fn running(&self) {
+    /// Waits while the process is suspended.
+    async fn wait_while_suspended(&self) {
         if let Some(process) = self.process {
-            self.timeline.until(process, false).await;
+            self.timeline.wait_for_suspended(process, false).await;
         }
     }
 }

@@ -17,7 +17,7 @@ fn virtual_clock() -> Clock {
     Clock::virtual_at(Duration::ZERO)
 }
 
-/// More rounds of the runtime than the clock ever waits for.
+/// More rounds of the runtime than the clock ever waits.
 async fn many_rounds() {
     for _ in 0..5_000 {
         yield_now().await;
@@ -25,14 +25,14 @@ async fn many_rounds() {
 }
 
 #[tokio::test]
-async fn a_sleep_moves_both_times_without_waiting() {
+async fn a_sleep_advances_both_times_without_waiting() {
     let clock = Clock::virtual_at(seconds(1_000));
     clock.sleep(seconds(3_600)).await;
     assert_eq!((clock.now(), clock.unix_time()), (seconds(3_600), seconds(4_600)));
 }
 
 #[tokio::test]
-async fn sleeps_side_by_side_end_in_order_and_each_at_its_own_time() {
+async fn concurrent_sleeps_end_in_order_and_at_their_times() {
     let clock = virtual_clock();
     let ended = RefCell::new(Vec::new());
     let sleeper = async |name: &'static str, steps: &[u64]| {
@@ -49,7 +49,7 @@ async fn sleeps_side_by_side_end_in_order_and_each_at_its_own_time() {
 }
 
 #[tokio::test]
-async fn what_a_sleeper_wakes_comes_to_rest_before_the_next_sleep_of_the_same_moment_ends() {
+async fn tasks_woken_by_a_sleep_become_idle_before_the_next_sleep_of_the_same_moment_ends() {
     let clock = virtual_clock();
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
     let woken = tokio::spawn({
@@ -59,7 +59,7 @@ async fn what_a_sleeper_wakes_comes_to_rest_before_the_next_sleep_of_the_same_mo
             for _ in 0..20 {
                 yield_now().await;
             }
-            // Earlier than what others sleep for, although it comes later.
+            // Ends before the other sleep, although it starts later.
             clock.sleep(seconds(5)).await;
             clock.now()
         }
@@ -75,7 +75,7 @@ async fn what_a_sleeper_wakes_comes_to_rest_before_the_next_sleep_of_the_same_mo
 }
 
 #[tokio::test]
-async fn time_stands_still_while_something_is_busy() {
+async fn time_does_not_advance_while_something_is_busy() {
     let clock = virtual_clock();
     let busy = clock.busy();
     let sleeping = tokio::spawn({
@@ -90,7 +90,7 @@ async fn time_stands_still_while_something_is_busy() {
 }
 
 #[tokio::test]
-async fn a_sleep_that_is_dropped_is_forgotten() {
+async fn a_dropped_sleep_has_no_effect() {
     let clock = virtual_clock();
     let cancelled = tokio::spawn({
         let clock = clock.clone();
@@ -108,7 +108,7 @@ async fn a_sleep_that_is_dropped_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_deadline_passes_at_its_own_time_and_never_when_the_work_is_done_before() {
+async fn a_deadline_passes_at_its_time_unless_the_work_is_done_before() {
     let clock = virtual_clock();
     let limit = seconds(30);
     assert_eq!(clock.deadline(limit, clock.sleep(seconds(29))).await, Ok(()));
@@ -119,11 +119,11 @@ async fn a_deadline_passes_at_its_own_time_and_never_when_the_work_is_done_befor
     assert_eq!((late, other), (Err(DeadlineElapsed(limit)), seconds(39)));
     assert_eq!(clock.now(), seconds(59));
     many_rounds().await;
-    assert_eq!(clock.now(), seconds(59), "the first deadline is forgotten");
+    assert_eq!(clock.now(), seconds(59), "the first deadline has no effect");
 }
 
 #[tokio::test]
-async fn time_stands_still_for_blocking_work_even_when_nobody_waits_for_it() {
+async fn time_does_not_advance_during_blocking_work_even_if_nothing_waits_for_it() {
     let clock = virtual_clock();
     let (finish, finished) = std::sync::mpsc::channel::<()>();
     let mut work = Box::pin(clock.blocking(move || finished.recv().is_ok()));
@@ -151,7 +151,7 @@ async fn no_deadline_passes_while_a_request_is_in_flight() {
         many_rounds().await;
         drop(arrival);
         many_rounds().await;
-        flight.land().await;
+        flight.finish().await;
     };
     assert_eq!(clock.deadline(seconds(1), request).await, Ok(()));
     assert_eq!(clock.now(), Duration::ZERO);
@@ -166,7 +166,7 @@ async fn a_service_that_sleeps_or_hangs_lets_time_pass() {
         let mut arrival = clock.arrive(flight.header().map(|id| id.to_string()).as_deref());
         arrival.sleep(seconds(40)).await;
         many_rounds().await;
-        flight.land().await;
+        flight.finish().await;
     };
     assert_eq!(clock.deadline(limit, slow).await, Ok(()));
     assert_eq!(clock.now(), seconds(40));
@@ -180,12 +180,12 @@ async fn a_service_that_sleeps_or_hangs_lets_time_pass() {
 }
 
 #[tokio::test]
-async fn what_a_dead_client_has_sent_arrives_before_time_goes_on() {
+async fn requests_of_a_dead_client_arrive_before_time_advances() {
     let clock = virtual_clock();
     let flight = clock.flight().await;
     let header = flight.header().unwrap().to_string();
     drop(flight);
-    let acted = tokio::spawn({
+    let processed = tokio::spawn({
         let clock = clock.clone();
         async move {
             for _ in 0..500 {
@@ -198,15 +198,15 @@ async fn what_a_dead_client_has_sent_arrives_before_time_goes_on() {
         }
     });
     clock.sleep(seconds(1)).await;
-    assert_eq!(acted.await.unwrap(), Duration::ZERO);
-    // A request that never left holds nothing up.
+    assert_eq!(processed.await.unwrap(), Duration::ZERO);
+    // A request that was never sent delays nothing.
     drop(clock.flight().await);
     clock.sleep(seconds(1)).await;
     assert_eq!(clock.now(), seconds(2));
 }
 
 #[tokio::test]
-async fn settling_lets_everything_end_that_needs_no_time() {
+async fn waiting_until_idle_completes_everything_that_needs_no_time() {
     let clock = virtual_clock();
     let busy = clock.busy();
     let work = tokio::spawn(async move {
@@ -217,12 +217,12 @@ async fn settling_lets_everything_end_that_needs_no_time() {
         let clock = clock.clone();
         async move { clock.sleep(seconds(1)).await }
     });
-    clock.settled().await;
+    clock.wait_until_idle().await;
     assert_eq!((work.is_finished(), sleeping.is_finished(), clock.now()), (true, false, Duration::ZERO));
 }
 
 #[tokio::test]
-async fn sleeps_that_are_jumped_over_end_afterwards_in_order() {
+async fn skipped_sleeps_end_afterwards_in_order() {
     let clock = virtual_clock();
     let ended = RefCell::new(Vec::new());
     let sleeper = async |length| {
@@ -234,9 +234,9 @@ async fn sleeps_that_are_jumped_over_end_afterwards_in_order() {
 }
 
 #[tokio::test]
-async fn a_suspended_process_does_nothing_while_time_goes_on_for_others() {
+async fn a_suspended_process_does_nothing_while_time_advances_for_others() {
     let clock = virtual_clock();
-    let process = clock.of_new_process();
+    let process = clock.for_new_process();
     let (steps, log) = tokio::sync::watch::channel("none");
     let work = tokio::spawn({
         let process = process.clone();
@@ -251,22 +251,22 @@ async fn a_suspended_process_does_nothing_while_time_goes_on_for_others() {
         }
     });
     process.suspend();
-    // What keeps time for a process that runs does not for one that is suspended.
-    let held = process.busy();
+    // What stops time for a running process does not for a suspended one.
+    let busy = process.busy();
     clock.sleep(seconds(3_600)).await;
     many_rounds().await;
     assert_eq!((*log.borrow(), process.is_suspended(), clock.now()), ("none", true, seconds(3_600)));
     process.resume();
     assert_eq!(work.await.unwrap(), seconds(3_600));
     assert_eq!(*log.borrow(), "sent");
-    drop(held);
+    drop(busy);
 }
 
 #[tokio::test]
-async fn a_process_is_suspended_before_or_behind_the_request_that_was_named() {
-    for (moment, sent) in [(SuspendAt::Before(2), 1), (SuspendAt::Behind(2), 2)] {
+async fn a_process_is_suspended_before_or_after_the_given_request() {
+    for (moment, sent) in [(SuspendAt::Before(2), 1), (SuspendAt::After(2), 2)] {
         let clock = virtual_clock();
-        let process = clock.of_new_process();
+        let process = clock.for_new_process();
         process.suspend_at(moment);
         let (responses, seen) = tokio::sync::watch::channel(0);
         let work = tokio::spawn({
@@ -275,7 +275,7 @@ async fn a_process_is_suspended_before_or_behind_the_request_that_was_named() {
                 for number in 1..=3 {
                     let flight = process.flight().await;
                     drop(process.arrive(flight.header().map(|id| id.to_string()).as_deref()));
-                    flight.land().await;
+                    flight.finish().await;
                     responses.send_replace(number);
                 }
             }
@@ -299,13 +299,13 @@ async fn machine_clock_follows_paused_tokio_time() {
 }
 
 #[tokio::test]
-async fn the_machines_clock_knows_no_flights() {
-    let clock = Clock::machine().of_new_process();
+async fn the_machines_clock_has_no_flights() {
+    let clock = Clock::machine().for_new_process();
     clock.suspend();
     let flight = clock.flight().await;
     assert_eq!((flight.header(), clock.is_suspended(), clock.requests_sent()), (None, false, 0));
-    flight.land().await;
-    clock.settled().await;
+    flight.finish().await;
+    clock.wait_until_idle().await;
     assert_eq!(clock.blocking(|| 7).await.unwrap(), 7);
 }
 

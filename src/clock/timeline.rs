@@ -1,8 +1,8 @@
 //! Virtual time as a series of discrete events.
 //!
-//! Owns the moment that virtual time stands at, the events to come (ends of sleeps, deadlines), and what keeps time from
-//! going on. The [driver](super::driver) ends the events, one at a time: whatever one wakes has come to rest before the next
-//! one ends, even one of the same moment.
+//! Owns the current virtual time, the future events (ends of sleeps, deadlines), and what stops time. The
+//! [driver](super::driver) fires the events one at a time: all tasks that one wakes are idle again before the next one
+//! is fired, even at the same moment.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 pub(super) type ProcessId = u64;
 pub(super) type FlightId = u64;
-/// When an event is, and its place among those of the same moment.
+/// The time of an event, and its order among events of the same time.
 pub(super) type Moment = (Duration, u64);
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Timeline {
     unix_origin: Duration,
     state: Mutex<State>,
     /// A process was suspended or resumed.
-    switched: Notify,
+    suspension_changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -30,36 +30,36 @@ pub(super) struct State {
     pub(super) now: Duration,
     pub(super) events: BTreeMap<Moment, Option<Waker>>,
     flights: BTreeMap<FlightId, InFlight>,
-    /// Guards of nobody who could be suspended.
+    /// Guards that do not belong to a process.
     busy: usize,
     processes: BTreeMap<ProcessId, Process>,
-    /// Numbers events, flights and processes.
+    /// The last id of an event, a flight or a process.
     last_id: u64,
-    /// Grows with everything that happens.
+    /// Incremented by every change.
     pub(super) changes: u64,
     pub(super) driver: Driver,
 }
 
-/// A timeline as one simulated process sees it; none is a process that cannot be suspended.
+/// A timeline from the point of view of a simulated process; without a process, it cannot be suspended.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub(super) timeline: Arc<Timeline>,
     pub(super) process: Option<ProcessId>,
 }
 
-/// Where a simulated process is suspended by itself.
+/// When a simulated process is suspended automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SuspendAt {
-    /// It is about to send its n-th request, counted from 1.
+    /// Before sending its n-th request, counted from 1.
     Before(u64),
-    /// It has sent its n-th request and not yet seen the response.
-    Behind(u64),
+    /// After sending its n-th request, before receiving the response.
+    After(u64),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Driver {
-    pub(super) runs: bool,
-    /// There while it waits for what is busy.
+    pub(super) running: bool,
+    /// Set while the driver waits for something busy.
     pub(super) waiting: Option<Waker>,
 }
 
@@ -75,34 +75,34 @@ struct Process {
 struct InFlight {
     process: Option<ProcessId>,
     stage: Stage,
-    /// The sender has gone away.
+    /// The sender is gone.
     abandoned: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It has not arrived yet.
+    /// The request has not arrived yet.
     Sent,
-    /// The same, and nobody waits for that any longer.
+    /// The same, but time no longer waits for it.
     Overdue,
-    /// The service has the request, and keeps time by itself.
+    /// The service has the request, and stops time itself.
     Arrived,
     /// The service sleeps on purpose.
-    Asleep,
+    Sleeping,
 }
 
-/// What a flight does to time.
+/// What stops time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Hold {
+pub(super) enum Blocker {
     None,
-    /// Time waits for it, but not for ever.
-    Patient,
-    Firm,
+    /// A request that may still arrive: time waits for it, but not forever.
+    Undelivered,
+    Busy,
 }
 
 impl Timeline {
     pub(super) fn new(unix_origin: Duration) -> Arc<Self> {
-        Arc::new(Self { unix_origin, state: Mutex::default(), switched: Notify::new() })
+        Arc::new(Self { unix_origin, state: Mutex::default(), suspension_changed: Notify::new() })
     }
 
     pub(super) fn view(self: &Arc<Self>, process: Option<ProcessId>) -> View {
@@ -141,17 +141,17 @@ impl Timeline {
     }
 
     pub(super) fn suspend(&self, process: ProcessId) {
-        self.on_process(process, |process| process.suspended = true);
-        self.switched.notify_waiters();
+        self.with_process(process, |process| process.suspended = true);
+        self.suspension_changed.notify_waiters();
     }
 
     pub(super) fn suspend_at(&self, process: ProcessId, moment: SuspendAt) {
-        self.on_process(process, |process| process.suspend_at = Some(moment));
+        self.with_process(process, |process| process.suspend_at = Some(moment));
     }
 
     pub(super) fn resume(&self, process: ProcessId) {
-        self.on_process(process, |process| process.suspended = false);
-        self.switched.notify_waiters();
+        self.with_process(process, |process| process.suspended = false);
+        self.suspension_changed.notify_waiters();
     }
 
     pub(super) fn is_suspended(&self, process: ProcessId) -> bool {
@@ -162,27 +162,27 @@ impl Timeline {
         self.lock().processes.get(&process).map_or(0, |process| process.requests)
     }
 
-    /// Waits until a process is suspended, or until it is not.
-    pub(super) async fn until(&self, process: ProcessId, suspended: bool) {
+    /// Waits until a process is suspended, or until it is running.
+    pub(super) async fn wait_for_suspended(&self, process: ProcessId, suspended: bool) {
         loop {
-            let mut switched = pin!(self.switched.notified());
-            // Before the look, so that nothing is missed in between.
-            switched.as_mut().enable();
+            let mut suspension_changed = pin!(self.suspension_changed.notified());
+            // Before the check, so that no change is missed in between.
+            suspension_changed.as_mut().enable();
             if self.is_suspended(process) == suspended {
                 return;
             }
-            switched.await;
+            suspension_changed.await;
         }
     }
 
-    /// A request is about to be sent; none when that suspends the process.
-    pub(super) fn take_off(&self, process: Option<ProcessId>) -> Option<FlightId> {
+    /// Starts a flight; `None` if that suspends the process.
+    pub(super) fn begin_flight(&self, process: Option<ProcessId>) -> Option<FlightId> {
         let (flight, suspended) = self.change(|state| {
             let mut at = None;
             if let Some(process) = process.and_then(|process| state.processes.get_mut(&process)) {
                 let next = process.requests + 1;
-                let named = [SuspendAt::Before(next), SuspendAt::Behind(next)];
-                at = process.suspend_at.take_if(|at| named.contains(at));
+                let candidates = [SuspendAt::Before(next), SuspendAt::After(next)];
+                at = process.suspend_at.take_if(|at| candidates.contains(at));
                 process.suspended |= at.is_some();
                 if matches!(at, Some(SuspendAt::Before(_))) {
                     return (None, true);
@@ -194,18 +194,18 @@ impl Timeline {
             (Some(id), at.is_some())
         });
         if suspended {
-            self.switched.notify_waiters();
+            self.suspension_changed.notify_waiters();
         }
         flight
     }
 
-    pub(super) fn land(&self, flight: FlightId) {
+    pub(super) fn finish_flight(&self, flight: FlightId) {
         self.change(|state| state.flights.remove(&flight));
     }
 
-    /// The sender has gone away.
+    /// The sender is gone.
     pub(super) fn abandon(&self, flight: FlightId) {
-        self.on_flight(flight, |flight| flight.abandoned = true);
+        self.with_flight(flight, |flight| flight.abandoned = true);
     }
 
     /// The service has the request.
@@ -213,15 +213,15 @@ impl Timeline {
         self.set_stage(flight, Stage::Arrived);
     }
 
-    pub(super) fn set_asleep(&self, flight: FlightId, asleep: bool) {
-        self.set_stage(flight, if asleep { Stage::Asleep } else { Stage::Arrived });
+    pub(super) fn set_sleeping(&self, flight: FlightId, sleeping: bool) {
+        self.set_stage(flight, if sleeping { Stage::Sleeping } else { Stage::Arrived });
     }
 
     fn set_stage(&self, flight: FlightId, stage: Stage) {
-        self.on_flight(flight, |flight| flight.stage = stage);
+        self.with_flight(flight, |flight| flight.stage = stage);
     }
 
-    fn on_process(&self, process: ProcessId, change: impl FnOnce(&mut Process)) {
+    fn with_process(&self, process: ProcessId, change: impl FnOnce(&mut Process)) {
         self.change(|state| {
             if let Some(process) = state.processes.get_mut(&process) {
                 change(process);
@@ -229,18 +229,18 @@ impl Timeline {
         });
     }
 
-    fn on_flight(&self, id: FlightId, change: impl FnOnce(&mut InFlight)) {
+    fn with_flight(&self, id: FlightId, change: impl FnOnce(&mut InFlight)) {
         self.change(|state| {
             if let Some(flight) = state.flights.get_mut(&id) {
                 change(flight);
-                if flight.abandoned && matches!(flight.stage, Stage::Arrived | Stage::Asleep) {
+                if flight.abandoned && matches!(flight.stage, Stage::Arrived | Stage::Sleeping) {
                     state.flights.remove(&id);
                 }
             }
         });
     }
 
-    /// Changes the state, and has the driver look at it.
+    /// Changes the state and wakes the driver.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let (result, driver) = {
             let mut state = self.lock();
@@ -275,33 +275,34 @@ impl State {
         self.processes.get(&process).is_some_and(|process| process.suspended)
     }
 
-    /// What keeps time from going on.
-    pub(super) fn hold(&self) -> Hold {
+    /// What stops time.
+    pub(super) fn blocker(&self) -> Blocker {
         if self.busy > 0 || self.processes.values().any(|process| process.busy > 0 && !process.suspended) {
-            return Hold::Firm;
+            return Blocker::Busy;
         }
-        self.flights.values().map(|flight| self.hold_of(flight)).max().unwrap_or(Hold::None)
+        self.flights.values().map(|flight| self.blocker_of(flight)).max().unwrap_or(Blocker::None)
     }
 
-    fn hold_of(&self, flight: &InFlight) -> Hold {
-        let waits = !flight.abandoned && !flight.process.is_some_and(|process| self.is_suspended(process));
+    fn blocker_of(&self, flight: &InFlight) -> Blocker {
+        let is_awaited =
+            !flight.abandoned && !flight.process.is_some_and(|process| self.is_suspended(process));
         match flight.stage {
-            Stage::Asleep => Hold::None,
-            _ if waits => Hold::Firm,
-            Stage::Sent => Hold::Patient,
-            Stage::Overdue | Stage::Arrived => Hold::None,
+            Stage::Sleeping => Blocker::None,
+            _ if is_awaited => Blocker::Busy,
+            Stage::Sent => Blocker::Undelivered,
+            Stage::Overdue | Stage::Arrived => Blocker::None,
         }
     }
 
-    /// Requests that have not arrived by now were never sent.
-    pub(super) fn wait_no_more(&mut self) {
+    /// Assumes that requests that have not arrived by now were never sent.
+    pub(super) fn mark_overdue(&mut self) {
         self.flights.retain(|_, flight| !flight.abandoned);
         for flight in self.flights.values_mut().filter(|flight| flight.stage == Stage::Sent) {
             flight.stage = Stage::Overdue;
         }
     }
 
-    pub(super) fn end_earliest(&mut self) -> Option<Waker> {
+    pub(super) fn fire_earliest(&mut self) -> Option<Waker> {
         let ((moment, _), waker) = self.events.pop_first()?;
         self.now = self.now.max(moment);
         self.changes += 1;

@@ -155,7 +155,7 @@ impl HttpClient {
         let flight = self.clock.flight().await;
         let exchange = async move {
             let outcome = self.exchange(request, admission, flight.header()).await;
-            flight.land().await;
+            flight.finish().await;
             outcome
         };
         let error = match self.clock.deadline(limit, exchange).await {

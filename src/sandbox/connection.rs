@@ -1,7 +1,7 @@
-//! A connection that can end with a reset.
+//! A connection that can be closed with a reset.
 //!
-//! Owns the socket. Told so, it is closed without lingering, which sends RST instead of FIN, so that a client sees its
-//! connection break instead of end.
+//! Owns the socket. With the flag set, the socket is closed without lingering, which sends RST instead of FIN, so that
+//! the client sees a connection reset instead of an end of stream.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A connection that is reset when dropped, if its flag is set.
+/// A connection that is reset when it is dropped with its flag set.
 pub(super) struct Connection {
     stream: TcpStream,
     reset: Arc<AtomicBool>,

@@ -1,7 +1,7 @@
-//! Looking into a running sandbox and pulling its strings, from the same process.
+//! Inspects and controls a running sandbox from the same process.
 //!
-//! Owns nothing: it is a view of both look-alikes that a test or the embedded run holds. It works while the sandbox
-//! runs and keeps answering from memory afterwards; rows are gone with the sandbox.
+//! Owns nothing: it is a view of both mock servers for tests and the embedded run. It also works from memory after the
+//! sandbox has ended, except that the rows are gone.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -20,18 +20,18 @@ use super::treasure_data::SessionSummary;
 use super::verification::{Verification, verify};
 use super::yotpo::Yotpo;
 
-/// The control of a sandbox; cheap to clone. What it says of customers and of Yotpo is said of one store: the first,
-/// unless it comes from [`Control::of_store`].
+/// Inspects and controls a sandbox; cheap to clone. Calls about customers and Yotpo refer to one store: the first one,
+/// unless the control comes from [`Control::for_store`].
 #[derive(Clone, Debug)]
 pub struct Control {
     shared: Arc<Shared>,
     store: usize,
 }
 
-/// A call of the control that could not be carried out.
+/// A call of [`Control`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// There is no such table.
+    /// The table does not exist.
     #[error("table {database}.{table} does not exist")]
     UnknownTable {
         /// Database name.
@@ -39,16 +39,16 @@ pub enum ControlError {
         /// Table name.
         table: String,
     },
-    /// Loaded rows could not be read again.
-    #[error("reading the table back")]
+    /// Loaded rows could not be read back.
+    #[error("could not read back the rows of the table")]
     ReadBack(#[from] ReadBackError),
-    /// Rows to be inserted could not be written.
-    #[error("writing rows to the spool folder")]
+    /// The rows to insert could not be written.
+    #[error("could not write rows to the spool directory")]
     Spool(#[from] std::io::Error),
-    /// A row to be inserted is not an object with an integer `time`.
+    /// A row to insert is not an object with an integer `time`.
     #[error("{rejected} rows have no integer time")]
     BadRows {
-        /// How many.
+        /// Number of such rows.
         rejected: u64,
     },
 }
@@ -58,8 +58,8 @@ impl Control {
         Self { shared, store: 0 }
     }
 
-    /// The same control for another store; none if there is no store with this id.
-    pub fn of_store(&self, store_id: &str) -> Option<Self> {
+    /// The same control for another store; `None` if no store has this id.
+    pub fn for_store(&self, store_id: &str) -> Option<Self> {
         let store = self.shared.yotpo.position(store_id)?;
         Some(Self { shared: Arc::clone(&self.shared), store })
     }
@@ -68,29 +68,29 @@ impl Control {
         self.shared.yotpo.get(self.store)
     }
 
-    /// How many customers the store has.
+    /// Number of customers in the store.
     pub fn customers(&self) -> u64 {
         self.store().generator().customers()
     }
 
-    /// The store has so many customers from now on: those behind the last one came or went.
+    /// Sets the number of customers; they are added or removed at the end.
     pub fn set_customers(&self, customers: u64) {
         self.store().generator().set_customers(customers);
     }
 
-    /// What the old job would have stored of customer `index` (from 0) as `json_response`.
+    /// The `json_response` that the Python job would have stored for customer `index` (from 0).
     pub fn expected_json_response(&self, index: u64) -> String {
         let mut row = Vec::new();
         self.store().generator().write_stored(index, &mut row);
         String::from_utf8_lossy(&row).into_owned()
     }
 
-    /// How many rows a table has, whatever count it reports; none if it does not exist.
+    /// Number of rows in a table, regardless of the count that it reports; `None` if it does not exist.
     pub fn row_count(&self, database: &str, table: &str) -> Option<u64> {
         self.shared.treasure_data.row_count(database, table)
     }
 
-    /// Streams the rows of a table in the order they were loaded. Blocking.
+    /// Streams the rows of a table in the order in which they were loaded. Blocking.
     pub fn rows(&self, database: &str, table: &str) -> Result<Rows, ControlError> {
         let parts = self.shared.treasure_data.loaded_parts(database, table);
         parts.map(Rows::new).ok_or_else(|| ControlError::UnknownTable {
@@ -99,8 +99,8 @@ impl Control {
         })
     }
 
-    /// Compares every row of a table with every customer; `times` are the Unix seconds that a row may have. Blocking,
-    /// and streaming: memory is a bit for each customer.
+    /// Compares every row of a table with every customer; `times` is the range of allowed times in Unix seconds.
+    /// Blocking and streaming: it needs one bit of memory per customer.
     pub fn verify_table(
         &self,
         database: &str,
@@ -110,39 +110,39 @@ impl Control {
         Ok(verify(self.rows(database, table)?, self.store().generator(), &times)?)
     }
 
-    /// Makes an empty database; false if there is one.
+    /// Creates an empty database; false if it exists.
     pub fn create_database(&self, database: &str) -> bool {
         self.shared.treasure_data.add_database(database)
     }
 
-    /// Makes an empty table and, if needed, its database; false if there is one.
+    /// Creates an empty table and, if needed, its database; false if the table exists.
     pub fn create_table(&self, database: &str, table: &str) -> bool {
         self.shared.treasure_data.add_table(database, table)
     }
 
-    /// The id of a table, as the API reports it; none if there is no such table.
+    /// The id of a table, as the API reports it; `None` if it does not exist.
     pub fn table_id(&self, database: &str, table: &str) -> Option<u64> {
         self.shared.treasure_data.table_id(database, table)
     }
 
-    /// Deletes a table, as somebody else would; false if there is none.
+    /// Deletes a table, as another client would; false if it does not exist.
     pub fn delete_table(&self, database: &str, table: &str) -> bool {
         self.shared.treasure_data.remove_table(database, table)
     }
 
-    /// Deletes a table if there is one and makes an empty one, which has another id: `td_ddl> empty_tables` of somebody
-    /// else. False if there is no such database.
+    /// Deletes a table if it exists and creates an empty one with a new id, like `td_ddl> empty_tables` of another
+    /// client. False if the database does not exist.
     pub fn recreate_table(&self, database: &str, table: &str) -> bool {
         self.shared.treasure_data.recreate_table(database, table)
     }
 
-    /// Removes a bulk import session whatever its state, as somebody else or the retention would; false if there is
-    /// none.
+    /// Removes a bulk import session in any state, as another client or the retention policy would; false if it does
+    /// not exist.
     pub fn remove_session(&self, name: &str) -> bool {
         self.shared.treasure_data.remove_session(name)
     }
 
-    /// Adds rows to a table, which must exist; each is an object with an integer `time`. Blocking.
+    /// Adds rows to an existing table; each must be an object with an integer `time`. Blocking.
     pub fn insert_rows(&self, database: &str, table: &str, rows: &[Value]) -> Result<(), ControlError> {
         let is_row = |row: &&Value| row.get("time").is_some_and(Value::is_u64);
         let rejected = rows.len() - rows.iter().filter(is_row).count();
@@ -162,43 +162,43 @@ impl Control {
         })
     }
 
-    /// Database and table names, in order.
+    /// Database and table names, sorted.
     pub fn tables(&self) -> Vec<(String, String)> {
         self.shared.treasure_data.table_names()
     }
 
-    /// All bulk import sessions, by name.
+    /// All bulk import sessions, sorted by name.
     pub fn sessions(&self) -> Vec<SessionSummary> {
         self.shared.treasure_data.sessions()
     }
 
-    /// How many import jobs were started so far.
+    /// Number of import jobs started so far.
     pub fn import_jobs(&self) -> usize {
         self.shared.treasure_data.import_jobs()
     }
 
-    /// Requests to a service so far.
+    /// Number of requests to a service so far.
     pub fn requests(&self, service: Service) -> u64 {
         self.shared.log.requests(service)
     }
 
-    /// Requests of one operation so far.
+    /// Number of requests of one operation so far.
     pub fn operation_requests(&self, operation: Operation) -> u64 {
         let operations = self.shared.log.operations();
         operations.iter().filter(|((_, named), _)| *named == operation).map(|(_, count)| count).sum()
     }
 
-    /// Requests per service and operation; those never asked for are left out.
+    /// Number of requests per service and operation; operations without requests are omitted.
     pub fn operations(&self) -> BTreeMap<(Service, Operation), u64> {
         self.shared.log.operations()
     }
 
-    /// How often each page of customers was served, by the number of its first customer. The first million pages.
+    /// How often each page of customers was served, by the number of its first customer; limited to a million pages.
     pub fn page_fetches(&self) -> BTreeMap<u64, u32> {
         self.store().page_fetches()
     }
 
-    /// Keeps every request from now on in memory; for tests.
+    /// Starts keeping every request in memory; for tests.
     pub fn start_request_log(&self) {
         self.shared.log.start_full_log();
     }
@@ -208,32 +208,32 @@ impl Control {
         self.shared.log.full_log()
     }
 
-    /// The most requests to Yotpo that arrived in any rolling second on the clock, refused ones included.
+    /// Maximum number of requests to Yotpo in any rolling second on the clock, including rate-limited ones.
     pub fn max_requests_in_rolling_second(&self) -> usize {
-        self.store().most_requests_in_a_second()
+        self.store().max_requests_in_rolling_second()
     }
 
-    /// Connections that were accepted so far, those reset on purpose included.
+    /// Number of connections accepted so far, including those reset by faults.
     pub fn connections(&self, service: Service) -> u64 {
         self.shared.log.connections(service)
     }
 
-    /// Replaces the faults; ordinals go on from the start of the sandbox.
+    /// Replaces the faults. Ordinals still count from the start of the sandbox.
     pub fn set_faults(&self, plan: FaultPlan) {
         self.shared.faults.set(plan);
     }
 
-    /// How many requests were hit by a fault so far.
+    /// Number of requests affected by a fault so far.
     pub fn applied_faults(&self) -> u64 {
         self.shared.faults.applied()
     }
 
-    /// Makes every token that the store gave out invalid.
+    /// Invalidates every token of the store.
     pub fn expire_tokens(&self) {
         self.store().expire_tokens();
     }
 
-    /// Makes every page cursor that the store gave out invalid.
+    /// Invalidates every page cursor of the store.
     pub fn invalidate_cursors(&self) {
         self.store().invalidate_cursors();
     }

@@ -1,7 +1,7 @@
-//! The control over HTTP, for programs that are not in the same process.
+//! [`Control`] over HTTP, for other processes.
 //!
-//! Owns the paths below `/sandbox/` on the address of Treasure Data: no key is asked for, no fault hits them, and they
-//! are not counted. The calls are listed in the documentation of [`sandbox`](super).
+//! Owns the paths below `/sandbox/` on the address of Treasure Data. They need no key, are exempt from faults and are
+//! not counted. The documentation of [`sandbox`](super) lists the calls.
 
 use std::sync::Arc;
 
@@ -14,48 +14,52 @@ use super::read_back::Row;
 use super::reply::Reply;
 use super::shared::Shared;
 
-const MOST_ROWS: usize = 1_000;
+const MAX_ROWS: usize = 1_000;
 const DEFAULT_ROWS: usize = 100;
 
-pub(super) async fn answer(
+pub(super) async fn handle(
     shared: &Arc<Shared>,
     method: &Method,
     segments: &[String],
     query: Option<&str>,
 ) -> Reply {
     if method != Method::GET {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is offered under /sandbox/");
+        return error_reply(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported under /sandbox/");
     }
     let mut control = Control::new(Arc::clone(shared));
     if let Some(store_id) = query.and_then(|query| parameter::<String>(query, "store")) {
-        let Some(of_store) = control.of_store(&store_id) else {
-            return refuse(StatusCode::NOT_FOUND, "no such store");
+        let Some(store_control) = control.for_store(&store_id) else {
+            return error_reply(StatusCode::NOT_FOUND, "no such store");
         };
-        control = of_store;
+        control = store_control;
     }
     let segments = segments.to_vec();
     let query = query.unwrap_or_default().to_owned();
-    let answered = shared.clock.blocking(move || {
+    let result = shared.clock.blocking(move || {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        answer_blocking(&control, &segments, &query)
+        handle_blocking(&control, &segments, &query)
     });
-    answered.await.unwrap_or_else(|_stopped| refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping"))
+    result
+        .await
+        .unwrap_or_else(|_stopped| error_reply(StatusCode::SERVICE_UNAVAILABLE, "the sandbox is stopping"))
 }
 
-fn answer_blocking(control: &Control, segments: &[&str], query: &str) -> Reply {
-    let answered = match segments {
+fn handle_blocking(control: &Control, segments: &[&str], query: &str) -> Reply {
+    let result = match segments {
         ["sandbox", "tables"] => Ok(tables(control)),
         ["sandbox", "tables", database, table, "count"] => count(control, database, table),
         ["sandbox", "tables", database, table, "rows"] => rows(control, database, table, query),
         ["sandbox", "tables", database, table, "verify"] => verify(control, database, table, query),
         ["sandbox", "sessions"] => Ok(sessions(control)),
         ["sandbox", "requests"] => Ok(requests(control)),
-        _ => return refuse(StatusCode::NOT_FOUND, "no such control call"),
+        _ => return error_reply(StatusCode::NOT_FOUND, "no such call"),
     };
-    match answered {
+    match result {
         Ok(body) => Reply::ok(&body),
-        Err(error @ ControlError::UnknownTable { .. }) => refuse(StatusCode::NOT_FOUND, &error.to_string()),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error @ ControlError::UnknownTable { .. }) => {
+            error_reply(StatusCode::NOT_FOUND, &error.to_string())
+        }
+        Err(error) => error_reply(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
@@ -77,10 +81,10 @@ fn count(control: &Control, database: &str, table: &str) -> Result<Value, Contro
 
 fn rows(control: &Control, database: &str, table: &str, query: &str) -> Result<Value, ControlError> {
     let offset = parameter(query, "offset").unwrap_or(0);
-    let limit = parameter(query, "limit").unwrap_or(DEFAULT_ROWS).min(MOST_ROWS);
+    let limit = parameter(query, "limit").unwrap_or(DEFAULT_ROWS).min(MAX_ROWS);
     let mut rows = control.rows(database, table)?;
-    rows.pass_over(offset)?;
-    let rows: Vec<Value> = rows.take(limit).map(|row| row.map(show_row)).collect::<Result<_, _>>()?;
+    rows.skip_rows(offset)?;
+    let rows: Vec<Value> = rows.take(limit).map(|row| row.map(row_to_json)).collect::<Result<_, _>>()?;
     Ok(json!({"rows": rows}))
 }
 
@@ -134,7 +138,7 @@ fn requests(control: &Control) -> Value {
     })
 }
 
-fn show_row(row: Row) -> Value {
+fn row_to_json(row: Row) -> Value {
     let mut fields: Map<String, Value> = row.columns.into_iter().collect();
     fields.insert("time".to_owned(), row.time.into());
     if let Some(json_response) = row.json_response {
@@ -148,6 +152,6 @@ fn parameter<T: std::str::FromStr>(query: &str, name: &str) -> Option<T> {
     pairs.filter(|(key, _)| *key == name).find_map(|(_, value)| value.parse().ok())
 }
 
-fn refuse(status: StatusCode, message: &str) -> Reply {
+fn error_reply(status: StatusCode, message: &str) -> Reply {
     Reply::json(status, &json!({"error": message}))
 }

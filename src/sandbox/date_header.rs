@@ -1,24 +1,24 @@
 //! The `Date` header of every response, from the sandbox's clock.
 //!
-//! Owns what the header says and whether there is one. Clients measure the age of what they find by it, so it must be
-//! the time that the services live in, not the machine's.
+//! Owns the value of the header and whether it is sent. Clients use it to determine the age of what they find, so it
+//! must come from the clock of the services, not from the machine's.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// The last second of the year 9999, the latest that the header can say.
-const LATEST: u64 = 253_402_300_799;
+/// The last second of the year 9999, the maximum that the header can express.
+const MAX_DATE: u64 = 253_402_300_799;
 
-/// What the `Date` header of both services' responses says.
+/// The `Date` header in the responses of both services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DateHeader {
     /// The time on the sandbox's clock.
     #[default]
     Clock,
-    /// So many seconds later than the sandbox's clock, or earlier if negative.
+    /// This many seconds later than the sandbox's clock, or earlier if negative.
     Skewed(i64),
-    /// There is none.
+    /// Not sent.
     Absent,
 }
 
@@ -30,7 +30,7 @@ impl DateHeader {
             Self::Skewed(seconds) => seconds,
             Self::Absent => return,
         };
-        let seconds = unix.as_secs().saturating_add_signed(skew).min(LATEST);
+        let seconds = unix.as_secs().saturating_add_signed(skew).min(MAX_DATE);
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
         if let Ok(value) = HeaderValue::try_from(date) {
             headers.insert(header::DATE, value);
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn any_skew_is_a_date() {
+    fn any_skew_results_in_a_valid_date() {
         assert_eq!(date(DateHeader::Clock).as_deref(), Some("Fri, 15 Jan 2027 08:00:00 GMT"));
         assert_eq!(date(DateHeader::Skewed(-86_400)).as_deref(), Some("Thu, 14 Jan 2027 08:00:00 GMT"));
         assert_eq!(date(DateHeader::Skewed(i64::MIN)).as_deref(), Some("Thu, 01 Jan 1970 00:00:00 GMT"));

@@ -1,8 +1,8 @@
-//! Parts as loaded: gzip, then concatenated MessagePack maps.
+//! Decodes parts: gzip, then concatenated MessagePack maps.
 //!
-//! Owns its own reader of MessagePack, independent of whoever wrote the part. It walks a part record by record with a
-//! window of bounded size, so that a part of any length costs the same memory, and never recurses, so that no nesting
-//! can exhaust the stack. It does not know where parts come from or what happens to them.
+//! Owns a MessagePack reader that is independent of the writer of the part. It reads a part record by record with a
+//! window of bounded size, so memory does not depend on the length of the part. It never recurses, so nesting cannot
+//! exhaust the stack. It does not know where parts come from or what happens to them.
 
 mod json;
 
@@ -14,29 +14,29 @@ use flate2::read::MultiGzDecoder;
 pub(super) use self::json::to_json;
 use super::spool::SpoolFile;
 
-/// How much is unpacked at a time.
+/// Number of bytes that are decompressed at a time.
 const WINDOW: usize = 256 * 1_024;
-/// The longest record that is read; a longer one makes its part an error part.
-const LONGEST_RECORD: usize = 8 * 1_024 * 1_024;
+/// Maximum size of a record; a part with a larger one is an error part.
+const MAX_RECORD_SIZE: usize = 8 * 1_024 * 1_024;
 /// The last second of the year 9999.
-const LATEST_TIME: i64 = 253_402_300_799;
+const MAX_TIME: i64 = 253_402_300_799;
 
-/// A part that cannot be read to its end.
+/// A part that cannot be read completely.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PartError {
-    #[error("opening the part")]
+    #[error("could not open the part")]
     Open(#[source] std::io::Error),
-    #[error("unpacking the part")]
+    #[error("could not decompress the part")]
     Unpack(#[source] std::io::Error),
-    #[error("reading MessagePack: unknown type byte")]
+    #[error("invalid MessagePack: unknown type byte")]
     Malformed,
-    #[error("reading MessagePack: the part ends inside a record")]
+    #[error("invalid MessagePack: the part ends within a record")]
     Truncated,
-    #[error("reading MessagePack: a record is longer than {LONGEST_RECORD} bytes")]
+    #[error("a record is larger than {MAX_RECORD_SIZE} bytes")]
     TooLong,
 }
 
-/// Walks the records of a part.
+/// Iterates over the records of a part.
 #[derive(Debug)]
 pub(super) struct PartReader<R> {
     source: R,
@@ -95,12 +95,12 @@ impl<R: Read> PartReader<R> {
         Self::with_window(source, WINDOW)
     }
 
-    /// A reader that unpacks at first `window` bytes at a time.
+    /// A reader whose window is initially `window` bytes.
     pub(super) fn with_window(source: R, window: usize) -> Self {
         Self { source, window: vec![0; window.max(1)], start: 0, end: 0 }
     }
 
-    /// The next record in MessagePack, or none at the end of the part.
+    /// The next record in MessagePack, or `None` at the end of the part.
     pub(super) fn next_record(&mut self) -> Result<Option<&[u8]>, PartError> {
         let length = loop {
             match scan(self.window.get(self.start..self.end).unwrap_or_default()) {
@@ -116,13 +116,13 @@ impl<R: Read> PartReader<R> {
         Ok(self.window.get(record))
     }
 
-    /// Reads on until the window is full or the part ends; false when nothing was read.
+    /// Reads until the window is full or the part ends; false if nothing was read.
     fn refill(&mut self) -> Result<bool, PartError> {
         self.window.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
         if self.end == self.window.len() {
-            if self.end >= LONGEST_RECORD {
+            if self.end >= MAX_RECORD_SIZE {
                 return Err(PartError::TooLong);
             }
             self.window.resize(self.end * 2, 0);
@@ -140,19 +140,19 @@ impl<R: Read> PartReader<R> {
     }
 }
 
-/// The time of a record that can be loaded.
+/// The time of a record, if it can be loaded.
 pub(super) fn check_record(record: &[u8]) -> Result<i64, RecordError> {
     let mut time = Err(RecordError::NoTime);
     for field in fields(record).ok_or(RecordError::NotAMap)? {
         let Field { key, value } = field.ok_or(RecordError::KeyNotAString)?;
         if key == b"time" {
-            time = integer(value).filter(|time| (0..=LATEST_TIME).contains(time)).ok_or(RecordError::BadTime);
+            time = integer(value).filter(|time| (0..=MAX_TIME).contains(time)).ok_or(RecordError::BadTime);
         }
     }
     time
 }
 
-/// The fields of a record; an item is none where the key is not a string. None if the record is not a map.
+/// The fields of a record; an item is `None` if its key is not a string. `None` if the record is not a map.
 pub(super) fn fields(record: &[u8]) -> Option<impl Iterator<Item = Option<Field<'_>>>> {
     let (Head::Map(count), used) = head(record)? else { return None };
     let mut rest = record.get(used..)?;
@@ -174,7 +174,7 @@ pub(super) fn text(value: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// An integer value that fits.
+/// An integer value that fits into an `i64`.
 pub(super) fn integer(value: &[u8]) -> Option<i64> {
     match head(value)?.0 {
         Head::Unsigned(number) => i64::try_from(number).ok(),
@@ -183,7 +183,7 @@ pub(super) fn integer(value: &[u8]) -> Option<i64> {
     }
 }
 
-/// The column type Treasure Data would guess for a value; none for null.
+/// The column type that Treasure Data would infer from a value; `None` for null.
 pub(super) fn guessed_type(value: &[u8]) -> Option<&'static str> {
     match head(value)?.0 {
         Head::Nil => None,
@@ -216,7 +216,7 @@ fn scan(bytes: &[u8]) -> Scan {
     if at <= bytes.len() { Scan::Complete(at) } else { Scan::Incomplete }
 }
 
-/// Reads a type byte and what belongs to it: the value, or the length of what follows. Returns the bytes used.
+/// Reads a type byte and its value, or the length of the data that follows. Also returns the number of bytes read.
 fn head(bytes: &[u8]) -> Option<(Head, usize)> {
     let (&first, rest) = bytes.split_first()?;
     let length = |width: usize| unsigned(rest, width).and_then(|length| usize::try_from(length).ok());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_cut_where_they_end_also_across_windows() {
+    fn records_are_split_correctly_across_windows() {
         let long = [&[0xdb, 0, 0x10, 0, 0][..], &vec![b'x'; 0x0010_0000]].concat();
         let expected =
             vec![record(&[("time", &[1])]), record(&[("time", &[2]), ("json_response", &long)]), vec![0xc0]];
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_an_error_never_a_panic() {
+    fn garbage_is_an_error_and_never_panics() {
         assert!(matches!(records(&[0xc1]), Err(PartError::Malformed)));
         assert!(matches!(records(&[0x81, 0xa1, b'a']), Err(PartError::Truncated)));
         assert!(matches!(records(&[0xdb, 0xff, 0xff, 0xff, 0xff]), Err(PartError::Truncated)));

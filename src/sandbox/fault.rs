@@ -1,7 +1,7 @@
-//! Faults on purpose: which request is hit by what.
+//! Injected faults, and which requests they affect.
 //!
-//! Owns the plan and which of its faults were applied. A plan is data: the same plan hits the same requests of the
-//! same run. It does not carry faults out; the server does.
+//! Owns the plan and which of its faults were applied. A plan is data: the same plan affects the same requests of the
+//! same run. The server applies the faults.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,23 +11,23 @@ use super::operation::{Operation, Service};
 /// The faults of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultPlan {
-    /// In no order; where several hit the same request, the first one not yet used up is applied.
+    /// In any order. If several match the same request, the first one that was not applied yet is used.
     pub faults: Vec<Fault>,
 }
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Whose requests are counted.
+    /// The service that the fault affects.
     pub service: Service,
-    /// Which of them is hit.
+    /// Which of its requests are affected.
     pub target: FaultTarget,
-    /// What happens to it.
+    /// What happens to them.
     pub kind: FaultKind,
 }
 
-/// Which requests of a service a fault hits. Ordinals start at 1, run since the start of the sandbox and leave out
-/// the calls under `/sandbox/`.
+/// The requests of a service that a fault affects. Ordinals start at 1 and count from the start of the sandbox; calls
+/// under `/sandbox/` are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultTarget {
     /// The n-th request of the service.
@@ -43,47 +43,48 @@ pub enum FaultTarget {
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The connection is reset before the service acts, and so are the next n connections, as soon as they are made.
-    RefuseConnections(u32),
-    /// The connection is reset; the service did not act.
+    /// The connection is reset before the request is processed, and so are the next n connections as soon as they are
+    /// opened.
+    ResetNextConnections(u32),
+    /// The connection is reset before the request is processed.
     ResetBeforeAction,
-    /// The service acted, then the connection is reset instead of an answer.
+    /// The request is processed, then the connection is reset without a response.
     ResetAfterAction,
-    /// No action and never an answer; on virtual time it does not keep deadlines from passing.
+    /// The request is not processed and never gets a response. On virtual time, deadlines still pass.
     Hang,
-    /// This status with an error body; the service did not act.
+    /// This status with an error body; the request is not processed.
     Status(u16, Option<RetryDelay>),
-    /// 200 with an HTML page, as of a proxy; the service did not act.
+    /// 200 with an HTML page, like that of a proxy; the request is not processed.
     HtmlOk,
-    /// The service acted and answers 200 with an empty body.
+    /// The request is processed, and the response is 200 with an empty body.
     EmptyOk,
-    /// The service acted; the connection ends in the middle of the body.
+    /// The request is processed, and the connection is closed in the middle of the body.
     TruncatedBody,
-    /// The service acted; the answer says it is `text/html`.
+    /// The request is processed, and the content type of the response is `text/html`.
     WrongContentType,
-    /// The service acted; blanks before the JSON make the body this many bytes longer.
+    /// The request is processed, and spaces before the JSON make the body this many bytes longer.
     Padded(usize),
-    /// The service acted; the body trickles for this long on the clock.
+    /// The request is processed, and sending the body takes this long on the clock.
     SlowBody(Duration),
-    /// The service acted twice and gives the second answer.
+    /// The request is processed twice, and the second response is sent.
     DuplicateDelivery,
-    /// The service acts and responds, and acts on the same request once more this much later on the clock.
+    /// The request is processed and gets its response, and is processed again this much later on the clock.
     DeliveredAgain(Duration),
-    /// The connection is reset, and the service acts on the request this much later on the clock.
+    /// The connection is reset, and the request is processed this much later on the clock.
     LateAfterReset(Duration),
-    /// There is never a response, and the service acts on the request this much later on the clock.
+    /// There is never a response, and the request is processed this much later on the clock.
     LateAfterTimeout(Duration),
-    /// 200 whose body says "rate limit"; the service did not act.
+    /// 200 with a body about the rate limit; the request is not processed.
     RateLimitTextOk,
-    /// The import that this request starts fails (bulk import perform).
+    /// The import that this request starts (`perform`) fails.
     FailImport,
-    /// The commit that this request starts fails, the session falls back to ready.
+    /// The commit that this request starts fails, and the session returns to ready.
     FailCommit,
     /// All Yotpo tokens expire just before this request.
     ExpireToken,
 }
 
-/// How a refusal says when to come back.
+/// How an error response says when to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryDelay {
     /// `RateLimit-Reset: <seconds>`.
@@ -100,7 +101,7 @@ impl FaultPlan {
         Self::default()
     }
 
-    /// Draws `count` faults for a run that makes about `expected_requests` requests to each service.
+    /// Draws `count` random faults for a run with about `expected_requests` requests to each service.
     pub fn random(seed: u64, count: usize, expected_requests: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         Self { faults: (0..count).map(|_| Fault::random(&mut random, expected_requests.max(1))).collect() }
@@ -153,7 +154,7 @@ impl FaultKind {
             _ => Some(RetryDelay::RetryAfterDate(random.u64(1..5))),
         };
         match random.u8(0..14) {
-            0 => Self::RefuseConnections(random.u32(1..4)),
+            0 => Self::ResetNextConnections(random.u32(1..4)),
             1 => Self::ResetBeforeAction,
             2 | 3 => Self::ResetAfterAction,
             4 => Self::Hang,
@@ -172,21 +173,21 @@ impl FaultKind {
     }
 }
 
-/// The plan in force.
+/// The active plan.
 #[derive(Debug)]
 pub(super) struct FaultInjector {
-    armed: Mutex<Armed>,
+    active: Mutex<ActivePlan>,
 }
 
 #[derive(Debug)]
-struct Armed {
+struct ActivePlan {
     faults: Vec<(Fault, u64)>,
     applied: u64,
 }
 
 impl FaultInjector {
     pub(super) fn new(plan: FaultPlan) -> Self {
-        let injector = Self { armed: Mutex::new(Armed { faults: Vec::new(), applied: 0 }) };
+        let injector = Self { active: Mutex::new(ActivePlan { faults: Vec::new(), applied: 0 }) };
         injector.set(plan);
         injector
     }
@@ -195,12 +196,12 @@ impl FaultInjector {
         self.lock().faults = plan.faults.into_iter().map(|fault| (fault, 0)).collect();
     }
 
-    /// How many requests were hit so far, by this and earlier plans.
+    /// Number of requests affected so far, by this and earlier plans.
     pub(super) fn applied(&self) -> u64 {
         self.lock().applied
     }
 
-    /// The fault for the request with these ordinals, which counts as applied.
+    /// The fault for the request with these ordinals; it then counts as applied.
     pub(super) fn take(
         &self,
         service: Service,
@@ -208,8 +209,8 @@ impl FaultInjector {
         operation: Operation,
         operation_ordinal: u64,
     ) -> Option<FaultKind> {
-        let mut armed = self.lock();
-        let hit = |(fault, applied): &&mut (Fault, u64)| {
+        let mut active = self.lock();
+        let matches = |(fault, applied): &&mut (Fault, u64)| {
             fault.service == service
                 && match fault.target {
                     FaultTarget::Request(nth) => *applied == 0 && nth == ordinal,
@@ -220,15 +221,15 @@ impl FaultInjector {
                     FaultTarget::EveryOf(named) => named == operation,
                 }
         };
-        let (fault, applied) = armed.faults.iter_mut().find(hit)?;
+        let (fault, applied) = active.faults.iter_mut().find(matches)?;
         *applied += 1;
         let kind = fault.kind.clone();
-        armed.applied += 1;
+        active.applied += 1;
         Some(kind)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Armed> {
-        self.armed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, ActivePlan> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -237,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nth_request_is_hit_once_and_every_always() {
+    fn nth_request_is_affected_once_and_every_request_always() {
         let injector = FaultInjector::new(FaultPlan {
             faults: vec![
                 Fault { service: Service::Yotpo, target: FaultTarget::Request(2), kind: FaultKind::HtmlOk },

@@ -1,7 +1,7 @@
-//! The sandbox's own readers for the fuzz targets, which are a crate of their own (`fuzz/targets`).
+//! Readers of the sandbox for the fuzz targets, which are a separate crate (`fuzz/targets`).
 //!
-//! Owns nothing: it hands through what is private otherwise, because over a socket a fuzzer would be thousands of times
-//! slower. Nothing of the program uses this.
+//! Owns nothing: it exposes private items, because fuzzing over a socket would be thousands of times slower. The
+//! program does not use it.
 
 use std::io::Read;
 
@@ -9,28 +9,28 @@ use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
 use super::decode::{PartReader, check_record, to_json};
-use super::yotpo::shown_cursor;
+use super::yotpo::encoded_cursor;
 
 /// The records of a gzip part.
 #[derive(Debug)]
 pub struct PartRecords<R>(PartReader<MultiGzDecoder<R>>);
 
 impl<R: Read> PartRecords<R> {
-    /// Reads `part` with a window of at first `window` bytes.
+    /// Reads `part` with a window of initially `window` bytes.
     pub fn new(part: R, window: usize) -> Self {
         Self(PartReader::with_window(MultiGzDecoder::new(part), window))
     }
 
-    /// The next record in MessagePack; none behind the last.
+    /// The next record in MessagePack, or `None` after the last.
     ///
     /// # Errors
-    /// What is wrong with a part that cannot be read to its end.
+    /// When the part cannot be read completely.
     pub fn next_record(&mut self) -> Result<Option<&[u8]>, String> {
         self.0.next_record().map_err(|error| error.to_string())
     }
 }
 
-/// The time of a record that would be loaded; none for an error record.
+/// The time of a record that would be loaded; `None` for an error record.
 pub fn loaded_time(record: &[u8]) -> Option<i64> {
     check_record(record).ok()
 }
@@ -40,7 +40,7 @@ pub fn read_back(record: &[u8]) -> Value {
     to_json(record)
 }
 
-/// The form in which a page shows a cursor; none for a text that no store gives out.
+/// A cursor as it appears on a page; `None` for a text that is not a cursor of a store.
 pub fn cursor_on_page(raw: &str) -> Option<String> {
-    shown_cursor(raw)
+    encoded_cursor(raw)
 }

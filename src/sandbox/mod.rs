@@ -1,18 +1,18 @@
-//! Look-alikes of both services, Yotpo Core v3 and Treasure Data, in this process on loopback addresses.
+//! Mock servers for Yotpo Core v3 and Treasure Data, in this process on loopback addresses.
 //!
-//! Owns everything that stands in for the real services in tests, demos and under other people's clients: made-up
-//! customers as a function of a seed, the rate limit, the state machine of bulk import, tables that can be read back,
-//! and faults on purpose. It shares no encoder and no wire type with the clients of this program, so that a mistake
-//! cannot cancel out; of the rest of the program it uses [`Clock`](crate::clock::Clock), [`crate::free_space`] and
-//! [`crate::failpoint`] only. Everything that waits, waits on that clock.
+//! Owns everything that replaces the real services in tests, in demos and for third-party clients: generated customers
+//! as a function of a seed, the rate limit, the state machine of bulk import, tables that can be read back, and
+//! injected faults. It shares no encoder and no wire type with the clients of this program, so that errors cannot
+//! cancel out. From the rest of the program it uses only [`Clock`](crate::clock::Clock), [`crate::free_space`] and
+//! [`crate::failpoint`], and it waits only on that clock.
 //!
-//! Memory does not grow with the number of customers or rows: pages are generated when asked for, loaded parts lie in
-//! a temporary folder that goes away with the [`Sandbox`].
+//! Memory does not grow with the number of customers or rows: pages are generated on request, and loaded parts are
+//! stored in a temporary directory that is removed with the [`Sandbox`].
 //!
-//! [`Control`] looks inside from the same process. For other programs the same is on the address of Treasure Data,
-//! without a key, never hit by faults and not counted:
+//! [`Control`] inspects it from the same process. Other programs can make the same calls on the address of Treasure
+//! Data. They need no key, are exempt from faults and are not counted:
 //!
-//! | call | answer |
+//! | call | response |
 //! |---|---|
 //! | `GET /sandbox/tables` | `{"tables":[{"database","table","id","rows"}]}` |
 //! | `GET /sandbox/tables/{db}/{table}/count` | `{"rows":N}`, without the lag of the reported count |
@@ -21,11 +21,10 @@
 //! | `GET /sandbox/sessions` | `{"sessions":[…]}` with the fields of [`SessionSummary`] |
 //! | `GET /sandbox/requests` | `{"operations":{name:N},"connections":{…},"applied_faults":N,"max_requests_in_rolling_second":N}` |
 //!
-//! `store=ID` beside `verify` or `requests` asks about another store than the first.
+//! With `store=ID`, `verify` and `requests` refer to another store than the first.
 //!
 //! It is not a security boundary: credentials are fixed and public.
 
-mod answer;
 mod connection;
 mod control;
 mod control_http;
@@ -40,6 +39,7 @@ mod operation;
 mod read_back;
 mod reply;
 mod request_log;
+mod response;
 mod server;
 mod settings;
 mod shared;
@@ -72,7 +72,7 @@ pub use self::treasure_data::{
 };
 pub use self::verification::Verification;
 pub use self::yotpo::{
-    CursorEncoding, CursorMemory, FiltersBesideCursor, Glitch, GlitchKind, LastPage, RateHeaders,
+    CursorEncoding, CursorMemory, FiltersWithCursor, Glitch, GlitchKind, LastPage, RateHeaders,
     YotpoBehaviour,
 };
 
@@ -82,7 +82,7 @@ use self::shared::Shared;
 use self::spool::{Spool, check_space};
 use crate::free_space::NoSpace;
 
-/// Both look-alikes, serving until this is dropped or shut down.
+/// Both mock servers, running until this is dropped or shut down.
 #[derive(Debug)]
 pub struct Sandbox {
     control: Control,
@@ -92,10 +92,10 @@ pub struct Sandbox {
     yotpo_address: SocketAddr,
     treasure_data_address: SocketAddr,
     /// Removed when dropped, with all loaded parts.
-    _spool_folder: TempDir,
+    _spool_directory: TempDir,
 }
 
-/// What a client of the first store needs to be let in; made up and the same every time.
+/// The credentials for the first store. They are always the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxCredentials {
     /// `YOTPO_CLIENT_SECRET`
@@ -111,25 +111,25 @@ pub struct SandboxCredentials {
 /// The sandbox could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The look-alikes have public credentials and are for this machine only.
-    #[error("{0} is not a loopback address, and the sandbox listens on no other")]
+    /// The mock servers have public credentials and are for this machine only.
+    #[error("{0} is not a loopback address; the sandbox listens only on loopback addresses")]
     NotLoopback(SocketAddr),
-    /// The address is taken or not to be had.
-    #[error("listening on {address}")]
+    /// The address is in use or not available.
+    #[error("could not listen on {address}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Stores are told apart by their ids.
-    #[error("there are two stores with the id {0:?}")]
-    RepeatedStore(String),
-    /// The folder for loaded parts has no room for them.
+    /// Every store needs a different id.
+    #[error("two stores have the id {0}")]
+    DuplicateStore(String),
+    /// There is not enough space for the loaded parts.
     #[error("{0}")]
     NoSpace(#[from] NoSpace),
-    /// The folder for loaded parts could not be made.
-    #[error("making the spool folder")]
+    /// The directory for loaded parts could not be created.
+    #[error("could not create the spool directory")]
     Spool(#[source] std::io::Error),
 }
 
@@ -137,15 +137,15 @@ impl Sandbox {
     /// Starts both services; they run as tasks of the current Tokio runtime.
     pub async fn start(settings: SandboxSettings) -> Result<Self, SandboxError> {
         let first_store = StoreSettings::numbered(1, settings.customers, settings.seed);
-        let stores = distinct_stores(first_store.clone(), &settings.further_stores)?;
-        let mut folder = tempfile::Builder::new();
-        folder.prefix("yotpo-td-sandbox-");
-        let spool_folder = match &settings.spool_directory {
-            Some(parent) => folder.tempdir_in(parent),
-            None => folder.tempdir(),
+        let stores = distinct_stores(first_store.clone(), &settings.additional_stores)?;
+        let mut directory = tempfile::Builder::new();
+        directory.prefix("yotpo-td-sandbox-");
+        let spool_directory = match &settings.spool_directory {
+            Some(parent) => directory.tempdir_in(parent),
+            None => directory.tempdir(),
         };
-        let spool_folder = spool_folder.map_err(SandboxError::Spool)?;
-        let parent = spool_folder.path().parent().unwrap_or(spool_folder.path());
+        let spool_directory = spool_directory.map_err(SandboxError::Spool)?;
+        let parent = spool_directory.path().parent().unwrap_or(spool_directory.path());
         check_space(parent, stores.iter().map(|store| store.customers).sum())?;
         let yotpo_listener = listen(settings.yotpo_address).await?;
         let treasure_data_listener = listen(settings.treasure_data_address).await?;
@@ -157,7 +157,7 @@ impl Sandbox {
             api_key: API_KEY.to_owned(),
             database: settings.databases.first().cloned().unwrap_or_default(),
         };
-        let shared = Arc::new(Shared::new(settings, &first_store, Spool::new(spool_folder.path())));
+        let shared = Arc::new(Shared::new(settings, &first_store, Spool::new(spool_directory.path())));
         for (service, listener) in
             [(Service::Yotpo, yotpo_listener), (Service::TreasureData, treasure_data_listener)]
         {
@@ -170,7 +170,7 @@ impl Sandbox {
             stores,
             yotpo_address,
             treasure_data_address,
-            _spool_folder: spool_folder,
+            _spool_directory: spool_directory,
         })
     }
 
@@ -184,42 +184,42 @@ impl Sandbox {
         format!("http://{}", self.treasure_data_address)
     }
 
-    /// What lets clients in.
+    /// The credentials for the first store.
     pub const fn credentials(&self) -> &SandboxCredentials {
         &self.credentials
     }
 
-    /// All stores, the first one first.
+    /// All stores, starting with the first.
     pub fn stores(&self) -> &[StoreSettings] {
         &self.stores
     }
 
-    /// Ends when the disk of the loaded parts was full.
+    /// Waits until the disk of the loaded parts is full.
     pub async fn disk_full(&self) {
         self.shared.treasure_data.spool().full().cancelled().await;
     }
 
-    /// The view of what happens inside.
+    /// Inspects and controls the sandbox.
     pub const fn control(&self) -> &Control {
         &self.control
     }
 
-    /// Ends all connections, waits until they are gone, and removes the loaded parts.
+    /// Closes all connections, waits until they are closed, and removes the loaded parts.
     pub async fn shutdown(self) {
         self.shared.stop();
         self.shared.connections.wait().await;
     }
 }
 
-/// The first store and the further ones, which must all have different ids.
+/// The first store and the additional ones, which must all have different ids.
 fn distinct_stores(
     first: StoreSettings,
-    further: &[StoreSettings],
+    additional: &[StoreSettings],
 ) -> Result<Vec<StoreSettings>, SandboxError> {
     let mut stores = vec![first];
-    for store in further {
+    for store in additional {
         if stores.iter().any(|known| known.store_id == store.store_id) {
-            return Err(SandboxError::RepeatedStore(store.store_id.clone()));
+            return Err(SandboxError::DuplicateStore(store.store_id.clone()));
         }
         stores.push(store.clone());
     }

@@ -1,10 +1,10 @@
-//! The calls of both services, named, and the way from a request line to its name.
+//! The operations of both services, and the mapping from a request line to its operation.
 //!
-//! Owns the table of routes. Faults, counters and the request log speak of operations by these names.
+//! Owns the table of routes. Faults, counters and the request log use these names.
 
 use http::Method;
 
-/// One of the two services that are imitated.
+/// One of the two mock services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Service {
     /// Yotpo Core API v3.
@@ -15,14 +15,14 @@ pub enum Service {
 
 macro_rules! operations {
     ($($variant:ident $name:literal $service:ident $method:ident $path:literal),+ $(,)?) => {
-        /// A call of one of the services.
+        /// An operation of one of the services.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Operation {
             $(
                 #[doc = concat!("`", stringify!($method), " ", $path, "`")]
                 $variant,
             )+
-            /// Anything else; answered with 404.
+            /// Anything else; the response is 404.
             Unknown,
         }
 
@@ -92,13 +92,13 @@ struct Route {
 }
 
 impl Operation {
-    /// The service that offers this operation; [`Operation::Unknown`] belongs to both.
+    /// The service that has this operation; [`Operation::Unknown`] belongs to both.
     pub fn service(self) -> Option<Service> {
         ROUTES.iter().find(|route| route.operation == self).map(|route| route.service)
     }
 }
 
-/// Names the operation of a request and takes the variable parts of its path.
+/// The operation of a request and the variable parts of its path.
 pub(super) fn route(service: Service, method: &Method, segments: &[String]) -> (Operation, Vec<String>) {
     let matches = |route: &&Route| {
         let mut pattern = route.path.split('/').skip(1);
@@ -107,16 +107,16 @@ pub(super) fn route(service: Service, method: &Method, segments: &[String]) -> (
             && segments.iter().all(|segment| {
                 pattern
                     .next()
-                    .is_some_and(|wanted| wanted == segment || (wanted == "*" && !segment.is_empty()))
+                    .is_some_and(|expected| expected == segment || (expected == "*" && !segment.is_empty()))
             })
             && pattern.next().is_none()
     };
     let Some(route) = ROUTES.iter().find(matches) else { return (Operation::Unknown, Vec::new()) };
-    let variable = route.path.split('/').skip(1).zip(segments).filter(|(wanted, _)| *wanted == "*");
+    let variable = route.path.split('/').skip(1).zip(segments).filter(|(expected, _)| *expected == "*");
     (route.operation, variable.map(|(_, segment)| segment.clone()).collect())
 }
 
-/// The decoded segments of a path; doubled slashes at its start (official Python client) do not count.
+/// The decoded segments of a path. Additional slashes at its start (official Python client) are ignored.
 pub(super) fn segments(path: &str) -> Vec<String> {
     let decode =
         |segment: &str| percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn variable_parts_are_taken_and_decoded() {
+    fn variable_parts_are_extracted_and_decoded() {
         let (operation, parts) =
             routed(Service::TreasureData, &Method::PUT, "//v3/bulk_import/upload_part/a%2Fb/part%201");
         assert_eq!((operation, parts), (Operation::UploadPart, vec!["a/b".to_owned(), "part 1".to_owned()]));

@@ -1,6 +1,6 @@
-//! Rows of a table, read back from the parts they were loaded from.
+//! Reads the rows of a table back from its loaded parts.
 //!
-//! Owns the streaming over parts: one record in memory at a time, in the order of loading. Blocking.
+//! Owns streaming over the parts in the order of loading, with one record in memory at a time. Blocking.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::decode::{Field, PartError, PartReader, check_record, fields, integer, open_part, text, to_json};
 use super::treasure_data::LoadedPart;
 
-/// The most bytes of rows that a tail returns.
-const LONGEST_TAIL: usize = 4 * 1_024 * 1_024;
+/// Maximum size of a tail in bytes.
+const MAX_TAIL_SIZE: usize = 4 * 1_024 * 1_024;
 
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,12 +25,12 @@ pub struct Row {
     pub columns: BTreeMap<String, Value>,
 }
 
-/// A loaded part could not be read again: its file is gone.
+/// A loaded part could not be read back.
 #[derive(Debug, thiserror::Error)]
-#[error("reading a loaded part")]
+#[error("could not read a loaded part")]
 pub struct ReadBackError(#[source] std::io::Error);
 
-/// Streams the rows of a table in the order they were loaded; blocking.
+/// Streams the rows of a table in the order in which they were loaded. Blocking.
 #[derive(Debug)]
 pub struct Rows {
     parts: std::vec::IntoIter<LoadedPart>,
@@ -42,8 +42,8 @@ impl Rows {
         Self { parts: parts.into_iter(), current: None }
     }
 
-    /// Passes over rows without decoding their columns.
-    pub(super) fn pass_over(&mut self, mut count: u64) -> Result<(), ReadBackError> {
+    /// Skips rows without decoding their columns.
+    pub(super) fn skip_rows(&mut self, mut count: u64) -> Result<(), ReadBackError> {
         if self.current.is_none() {
             while let Some(part) = self.parts.as_slice().first()
                 && part.records <= count
@@ -58,7 +58,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Shows the next valid record to `view`; none at the end.
+    /// Passes the next valid record to `view`; `None` at the end.
     pub(super) fn next_record<T>(
         &mut self,
         view: impl FnOnce(&[u8]) -> T,
@@ -80,10 +80,10 @@ impl Rows {
 
 /// The last rows as MessagePack maps, latest first.
 pub(super) fn tail(parts: &[LoadedPart], count: u64) -> Result<Vec<u8>, ReadBackError> {
-    let mut missing = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut remaining = usize::try_from(count).unwrap_or(usize::MAX);
     let mut tail = Vec::new();
     for part in parts.iter().rev() {
-        if missing == 0 || tail.len() >= LONGEST_TAIL {
+        if remaining == 0 || tail.len() >= MAX_TAIL_SIZE {
             break;
         }
         let mut last: VecDeque<Vec<u8>> = VecDeque::new();
@@ -92,11 +92,11 @@ pub(super) fn tail(parts: &[LoadedPart], count: u64) -> Result<Vec<u8>, ReadBack
         while let Some(record) = rows.next_record(<[u8]>::to_vec)? {
             bytes += record.len();
             last.push_back(record);
-            while last.len() > missing || (bytes > LONGEST_TAIL && last.len() > 1) {
+            while last.len() > remaining || (bytes > MAX_TAIL_SIZE && last.len() > 1) {
                 bytes -= last.pop_front().map_or(0, |oldest| oldest.len());
             }
         }
-        missing -= last.len();
+        remaining -= last.len();
         tail.extend(last.into_iter().rev().flatten());
     }
     Ok(tail)

@@ -1,7 +1,7 @@
-//! Requests as received and answers before they are sent.
+//! Requests after they were read, and responses before they are sent.
 //!
-//! Owns the plain forms both look-alikes work with, so that an action can be repeated, delayed or its answer spoilt
-//! without knowing HTTP details. It knows nothing about either service.
+//! Owns the plain forms that both mock servers use, so that a request can be processed again or later, and its response
+//! corrupted, independently of HTTP. It knows nothing about either service.
 
 use std::io::Write as _;
 
@@ -15,10 +15,10 @@ use serde_json::Value;
 use super::operation::Operation;
 use super::spool::SpoolFile;
 
-/// Answers below this size are never compressed.
-const SMALLEST_COMPRESSED: usize = 1_024;
+/// Smaller responses are never compressed.
+const MIN_COMPRESSED_SIZE: usize = 1_024;
 
-/// A request that was read to its end.
+/// A request that was read completely.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) operation: Operation,
@@ -36,14 +36,14 @@ pub(super) enum CallBody {
     Spooled(SpoolFile),
 }
 
-/// An answer that was not sent yet.
+/// A response that was not sent yet.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Bytes,
-    /// Whether the body may be compressed for the way.
+    /// Whether the body may be compressed.
     pub(super) compressible: bool,
 }
 
@@ -56,14 +56,14 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    pub(super) fn memory(&self) -> &[u8] {
+    pub(super) fn body_bytes(&self) -> &[u8] {
         match &self.body {
             CallBody::Memory(bytes) => bytes,
             CallBody::Spooled(_) => &[],
         }
     }
 
-    /// The parameters of the query, decoded once.
+    /// The decoded parameters of the query.
     pub(super) fn query_parameters(&self) -> Vec<(String, String)> {
         decode_form(self.query.as_bytes())
     }
@@ -74,15 +74,15 @@ impl Call {
         found.map(|(_, value)| value)
     }
 
-    /// A parameter from wherever clients put it: the query, a form, a multipart form or a JSON object.
+    /// A parameter from any place where clients put it: the query, a form, a multipart form or a JSON object.
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
         let content_type = self.header("content-type").unwrap_or_default();
         let in_body = if content_type.starts_with("multipart/form-data") {
-            decode_multipart(content_type, self.memory())
+            decode_multipart(content_type, self.body_bytes())
         } else if content_type.starts_with("application/json") {
-            decode_json(self.memory())
+            decode_json(self.body_bytes())
         } else {
-            decode_form(self.memory())
+            decode_form(self.body_bytes())
         };
         let found = in_body.into_iter().find(|(key, _)| key == name).map(|(_, value)| value);
         found.or_else(|| self.query_parameter(name))
@@ -118,9 +118,9 @@ impl Reply {
         self
     }
 
-    /// Compresses the body if that is worth it.
+    /// Compresses the body if it is large enough.
     pub(super) fn compressed(mut self) -> Self {
-        if !self.compressible || self.body.len() < SMALLEST_COMPRESSED {
+        if !self.compressible || self.body.len() < MIN_COMPRESSED_SIZE {
             return self;
         }
         let mut encoder = GzEncoder::new(Vec::with_capacity(self.body.len() / 3), Compression::fast());
@@ -159,7 +159,7 @@ fn decode_form_text(text: &[u8]) -> String {
     percent_decode(&spaced).decode_utf8_lossy().into_owned()
 }
 
-/// Forms of the official Python client, whose HTTP library sends every form as multipart.
+/// Forms of the official Python client, whose HTTP library always sends forms as multipart.
 fn decode_multipart(content_type: &str, body: &[u8]) -> Vec<(String, String)> {
     let Some((_, boundary)) = content_type.split_once("boundary=") else { return Vec::new() };
     let boundary = boundary.split(';').next().unwrap_or_default().trim().trim_matches('"');

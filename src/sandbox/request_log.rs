@@ -1,7 +1,7 @@
-//! What clients asked for.
+//! Counts and logs the requests of clients.
 //!
-//! Owns the counters per service and operation, the accepted connections and, if turned on, the full ordered log. The
-//! counters are bounded by the number of operations; the full log is for tests.
+//! Owns the counters per service and operation, the number of accepted connections and, if enabled, the full log in
+//! order. The counters are bounded by the number of operations; the full log is for tests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,11 +12,11 @@ use super::operation::{Operation, Service};
 /// One request, in the order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoggedRequest {
-    /// Where it arrived.
+    /// The service that received it.
     pub service: Service,
-    /// What it asked for.
+    /// The requested operation.
     pub operation: Operation,
-    /// The how many-th request of its service it was, from 1.
+    /// Its number among the requests of its service, from 1.
     pub ordinal: u64,
 }
 
@@ -66,7 +66,7 @@ impl RequestLog {
         self.lock().full.clone().unwrap_or_default()
     }
 
-    pub(super) fn connected(&self, service: Service) {
+    pub(super) fn count_connection(&self, service: Service) {
         self.connections_of(service).fetch_add(1, Ordering::Relaxed);
     }
 
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinals_run_per_service_and_per_operation() {
+    fn ordinals_count_per_service_and_per_operation() {
         let log = RequestLog::default();
         assert_eq!(log.count(Service::Yotpo, Operation::AccessToken), (1, 1));
         assert_eq!(log.count(Service::TreasureData, Operation::ListJobs), (1, 1));

@@ -1,7 +1,7 @@
-//! Connections: accepting, answering, and breaking them on purpose.
+//! Accepts connections, serves requests, and injects connection faults.
 //!
-//! Owns the way of a request from the socket to the look-alike and back, and carries faults out on it. Each service
-//! has its own listener. What a request means is none of its business.
+//! Owns the path of a request from the socket to the mock service and back, and applies faults to it. Each service has
+//! its own listener. It does not interpret requests.
 
 use std::io;
 use std::sync::Arc;
@@ -18,61 +18,64 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::answer::{AnswerBody, refusal, respond, spoil};
 use super::connection::Connection;
 use super::control_http;
 use super::fault::FaultKind;
 use super::operation::{Operation, Service, route, segments};
 use super::reply::{Call, CallBody, Reply, accepts_gzip};
+use super::response::{ResponseBody, corrupt, injected_error, respond};
 use super::shared::Shared;
 use super::spool::{SpoolFile, SpoolWriter};
-use super::treasure_data::Sabotage;
+use super::treasure_data::InjectedFailure;
 use crate::clock::{Arrival, FLIGHT_HEADER};
 use crate::free_space::is_full;
 
-/// Bodies other than parts.
-const LARGEST_BODY: usize = 1_024 * 1_024;
-const LARGEST_PART: u64 = 256 * 1_024 * 1_024;
-/// Bytes of a part that are gathered before they are written.
+/// Maximum size of a body other than a part.
+const MAX_BODY_SIZE: usize = 1_024 * 1_024;
+const MAX_PART_SIZE: u64 = 256 * 1_024 * 1_024;
+/// Number of bytes of a part that are buffered before they are written.
 const WRITE_SIZE: usize = 512 * 1_024;
-/// Pause after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// Delay after a connection could not be accepted.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// The connection is to be reset instead of an answer.
+/// The connection is reset instead of a response.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection is reset on purpose")]
-struct Severed;
+#[error("injected connection reset")]
+struct ConnectionReset;
 
 /// One service on its listener.
 pub(super) struct Listener {
     shared: Arc<Shared>,
     service: Service,
-    /// How many of the next connections are reset at once.
-    refusing: AtomicU32,
+    /// How many of the next connections are reset immediately.
+    pending_resets: AtomicU32,
 }
 
-/// Answers the requests of one connection, which it can have reset.
-struct Exchange {
+/// Handles the requests of one connection and can reset it.
+struct ConnectionHandler {
     listener: Arc<Listener>,
     reset: Arc<AtomicBool>,
 }
 
 impl Listener {
     pub(super) fn new(shared: Arc<Shared>, service: Service) -> Arc<Self> {
-        Arc::new(Self { shared, service, refusing: AtomicU32::new(0) })
+        Arc::new(Self { shared, service, pending_resets: AtomicU32::new(0) })
     }
 
     /// Accepts connections until the sandbox stops.
     pub(super) async fn run(self: Arc<Self>, listener: TcpListener) {
         let stop = self.shared.stop.clone();
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-            // Out of file descriptors, or the client is gone again: both pass.
+            // Out of file descriptors, or the client disconnected: both are temporary.
             let Ok((stream, _)) = accepted else {
-                self.shared.clock.sleep(ACCEPT_PAUSE).await;
+                self.shared.clock.sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             };
-            self.shared.log.connected(self.service);
-            if self.refusing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+            self.shared.log.count_connection(self.service);
+            if self
+                .pending_resets
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                .is_ok()
             {
                 drop(Connection::new(stream, Arc::new(AtomicBool::new(true))));
                 continue;
@@ -86,37 +89,40 @@ impl Listener {
     }
 
     async fn serve(self: Arc<Self>, stream: TcpStream) {
-        // Only costs latency if it fails.
+        // A failure only costs latency.
         drop(stream.set_nodelay(true));
         let reset = Arc::new(AtomicBool::new(false));
-        let exchange = Arc::new(Exchange { listener: self, reset: Arc::clone(&reset) });
-        let answer = service_fn(move |request| {
-            let exchange = Arc::clone(&exchange);
+        let handler = Arc::new(ConnectionHandler { listener: self, reset: Arc::clone(&reset) });
+        let respond = service_fn(move |request| {
+            let handler = Arc::clone(&handler);
             async move {
-                let mut response = exchange.answer(request).await?;
-                let shared = &exchange.listener.shared;
+                let mut response = handler.handle_request(request).await?;
+                let shared = &handler.listener.shared;
                 shared.date_header.add(shared.clock.unix_time(), response.headers_mut());
-                Ok::<_, Severed>(response)
+                Ok::<_, ConnectionReset>(response)
             }
         });
         let connection = Connection::new(stream, reset);
-        // An error here is a client that went away, or a fault: nobody needs to know.
-        // The date is the sandbox's own business: hyper would write the machine's. Half-closed: a client that goes away
-        // behind its request does not keep the service from acting on it.
+        // An error here means that the client disconnected or that a fault was injected, and is ignored. The sandbox
+        // sets the date itself, because hyper would use the machine's. With half-close, a request is processed even if
+        // its client disconnects after sending it.
         let mut builder = http1::Builder::new();
         builder.auto_date_header(false).half_close(true);
-        drop(builder.serve_connection(TokioIo::new(connection), answer).await);
+        drop(builder.serve_connection(TokioIo::new(connection), respond).await);
     }
 }
 
-impl Exchange {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Severed> {
+impl ConnectionHandler {
+    async fn handle_request(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, ConnectionReset> {
         let shared = &self.listener.shared;
         let service = self.listener.service;
         let segments = segments(request.uri().path());
         if service == Service::TreasureData && segments.first().is_some_and(|first| first == "sandbox") {
             let reply =
-                control_http::answer(shared, request.method(), &segments, request.uri().query()).await;
+                control_http::handle(shared, request.method(), &segments, request.uri().query()).await;
             return Ok(respond(reply, false));
         }
         let flight = request.headers().get(FLIGHT_HEADER).and_then(|value| value.to_str().ok());
@@ -124,146 +130,146 @@ impl Exchange {
         let (operation, arguments) = route(service, request.method(), &segments);
         let (ordinal, operation_ordinal) = shared.log.count(service, operation);
         let fault = shared.faults.take(service, ordinal, operation, operation_ordinal);
-        let admission = match service {
+        let rate_check = match service {
             Service::Yotpo => {
-                shared.yotpo.admit(arguments.first().map(String::as_str), &shared.clock).map(Some)
+                shared.yotpo.check_rate(arguments.first().map(String::as_str), &shared.clock).map(Some)
             }
             Service::TreasureData => Ok(None),
         };
         if let Some(fault) = &fault {
-            match self.before_action(fault) {
-                Before::Act => {}
-                Before::Answer(reply) => {
+            match self.fault_action(fault) {
+                FaultAction::Proceed => {}
+                FaultAction::Respond(reply) => {
                     drain(request.into_body()).await;
                     return Ok(respond(reply, false));
                 }
-                Before::Sever => return Err(self.sever()),
-                Before::Hang => match arrival.hang().await {},
+                FaultAction::Reset => return Err(self.reset_connection()),
+                FaultAction::Hang => match arrival.hang().await {},
             }
         }
         let compress =
-            shared.compress_answers && request.method() == Method::GET && accepts_gzip(request.headers());
-        let admitted = match admission {
-            Ok(admitted) => admitted,
-            Err(refusal) => {
+            shared.compress_responses && request.method() == Method::GET && accepts_gzip(request.headers());
+        let rate_status = match rate_check {
+            Ok(status) => status,
+            Err(limited) => {
                 drain(request.into_body()).await;
-                return Ok(respond(refusal, false));
+                return Ok(respond(limited, false));
             }
         };
         let mut reply = match read_call(shared, service, operation, arguments, request).await {
-            Err(refusal) => refusal,
-            Ok(call) => self.deliver(&mut arrival, call, fault.as_ref()).await?,
+            Err(error) => error,
+            Ok(call) => self.process(&mut arrival, call, fault.as_ref()).await?,
         };
-        if let Some(admitted) = admitted {
-            reply = admitted.mark(reply);
+        if let Some(status) = rate_status {
+            reply = status.add_to(reply);
         }
         match fault {
-            Some(FaultKind::ResetAfterAction) => Err(self.sever()),
-            Some(fault) => Ok(spoil(arrival, reply, &fault, compress)),
+            Some(FaultKind::ResetAfterAction) => Err(self.reset_connection()),
+            Some(fault) => Ok(corrupt(arrival, reply, &fault, compress)),
             None => Ok(respond(reply, compress)),
         }
     }
 
-    /// Has the service act on a request: usually once and now.
-    async fn deliver(
+    /// Has the service process a request, usually once and immediately.
+    async fn process(
         &self,
         arrival: &mut Arrival,
         call: Call,
         fault: Option<&FaultKind>,
-    ) -> Result<Reply, Severed> {
+    ) -> Result<Reply, ConnectionReset> {
         let shared = &self.listener.shared;
         let service = self.listener.service;
         match fault {
             Some(FaultKind::LateAfterReset(delay)) => {
-                self.act_later(call, *delay);
-                return Err(self.sever());
+                self.handle_later(call, *delay);
+                return Err(self.reset_connection());
             }
             Some(FaultKind::LateAfterTimeout(delay)) => {
-                self.act_later(call, *delay);
+                self.handle_later(call, *delay);
                 match arrival.hang().await {}
             }
             _ => {}
         }
-        if service == Service::Yotpo && !shared.answer_duration.is_zero() {
-            arrival.sleep(shared.answer_duration).await;
+        if service == Service::Yotpo && !shared.response_delay.is_zero() {
+            arrival.sleep(shared.response_delay).await;
         }
-        let reply = act(shared, service, &call, fault).await;
+        let reply = handle(shared, service, &call, fault).await;
         match fault {
-            Some(FaultKind::DuplicateDelivery) => Ok(act(shared, service, &call, None).await),
+            Some(FaultKind::DuplicateDelivery) => Ok(handle(shared, service, &call, None).await),
             Some(FaultKind::DeliveredAgain(delay)) => {
-                self.act_later(call, *delay);
+                self.handle_later(call, *delay);
                 Ok(reply)
             }
             _ => Ok(reply),
         }
     }
 
-    /// Has the service act on a request after `delay`, whatever has become of the client. Nobody sees the response.
-    fn act_later(&self, call: Call, delay: Duration) {
+    /// Has the service process a request after `delay`, even if the client has disconnected. The response is discarded.
+    fn handle_later(&self, call: Call, delay: Duration) {
         let shared = Arc::clone(&self.listener.shared);
         let service = self.listener.service;
         let stop = shared.stop.clone();
-        let acting = async move {
+        let handling = async move {
             shared.clock.sleep(delay).await;
             let _busy = shared.clock.busy();
-            drop(act(&shared, service, &call, None).await);
+            drop(handle(&shared, service, &call, None).await);
         };
-        self.listener.shared.connections.spawn(async move { stop.run_until_cancelled(acting).await });
+        self.listener.shared.connections.spawn(async move { stop.run_until_cancelled(handling).await });
     }
 
-    /// Marks the connection, which is then reset as soon as it is dropped.
-    fn sever(&self) -> Severed {
+    /// Marks the connection, which is reset when it is dropped.
+    fn reset_connection(&self) -> ConnectionReset {
         self.reset.store(true, Ordering::Relaxed);
-        Severed
+        ConnectionReset
     }
 
-    fn before_action(&self, fault: &FaultKind) -> Before {
+    fn fault_action(&self, fault: &FaultKind) -> FaultAction {
         let shared = &self.listener.shared;
         match fault {
-            FaultKind::RefuseConnections(count) => {
-                self.listener.refusing.fetch_add(*count, Ordering::Relaxed);
-                Before::Sever
+            FaultKind::ResetNextConnections(count) => {
+                self.listener.pending_resets.fetch_add(*count, Ordering::Relaxed);
+                FaultAction::Reset
             }
-            FaultKind::ResetBeforeAction => Before::Sever,
-            FaultKind::Hang => Before::Hang,
-            FaultKind::Status(status, delay) => Before::Answer(refusal(shared, *status, *delay)),
-            FaultKind::HtmlOk => Before::Answer(Reply::text(
+            FaultKind::ResetBeforeAction => FaultAction::Reset,
+            FaultKind::Hang => FaultAction::Hang,
+            FaultKind::Status(status, delay) => FaultAction::Respond(injected_error(shared, *status, *delay)),
+            FaultKind::HtmlOk => FaultAction::Respond(Reply::text(
                 StatusCode::OK,
                 "text/html; charset=utf-8",
                 "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>",
             )),
             FaultKind::RateLimitTextOk => {
-                Before::Answer(Reply::text(StatusCode::OK, "text/plain", "API rate limit exceeded\n"))
+                FaultAction::Respond(Reply::text(StatusCode::OK, "text/plain", "API rate limit exceeded\n"))
             }
             FaultKind::ExpireToken => {
                 shared.yotpo.expire_tokens();
-                Before::Act
+                FaultAction::Proceed
             }
-            _ => Before::Act,
+            _ => FaultAction::Proceed,
         }
     }
 }
 
-enum Before {
-    Act,
-    Answer(Reply),
-    Sever,
+enum FaultAction {
+    Proceed,
+    Respond(Reply),
+    Reset,
     Hang,
 }
 
-async fn act(shared: &Arc<Shared>, service: Service, call: &Call, fault: Option<&FaultKind>) -> Reply {
-    let sabotage = match fault {
-        Some(FaultKind::FailImport) => Sabotage::FailImport,
-        Some(FaultKind::FailCommit) => Sabotage::FailCommit,
-        _ => Sabotage::None,
+async fn handle(shared: &Arc<Shared>, service: Service, call: &Call, fault: Option<&FaultKind>) -> Reply {
+    let injected = match fault {
+        Some(FaultKind::FailImport) => InjectedFailure::Import,
+        Some(FaultKind::FailCommit) => InjectedFailure::Commit,
+        _ => InjectedFailure::None,
     };
     match service {
-        Service::Yotpo => shared.yotpo.act(call),
-        Service::TreasureData => shared.treasure_data.act(call, sabotage).await,
+        Service::Yotpo => shared.yotpo.handle(call),
+        Service::TreasureData => shared.treasure_data.handle(call, injected).await,
     }
 }
 
-/// Reads the body of a request; the error is the answer to one that cannot be read or must not be.
+/// Reads the body of a request. The error is the response to a request that cannot be read or is not authorized.
 async fn read_call(
     shared: &Shared,
     service: Service,
@@ -274,15 +280,15 @@ async fn read_call(
     let (parts, body) = request.into_parts();
     let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if service == Service::TreasureData
-        && let Some(refusal) = shared.treasure_data.refusal(operation, authorization)
+        && let Some(error) = shared.treasure_data.authorization_error(operation, authorization)
     {
         drain(body).await;
-        return Err(refusal);
+        return Err(error);
     }
     let body = if operation == Operation::UploadPart {
         if !parts.headers.contains_key(header::CONTENT_LENGTH) {
             drain(body).await;
-            return Err(refused(StatusCode::LENGTH_REQUIRED, "Content-Length is required"));
+            return Err(error_reply(StatusCode::LENGTH_REQUIRED, "Content-Length is required"));
         }
         CallBody::Spooled(spool(shared, body).await?)
     } else {
@@ -297,7 +303,7 @@ async fn read_to_memory(mut body: Incoming) -> Result<Bytes, Reply> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_gone| unreadable())?;
         if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > LARGEST_BODY {
+            if bytes.len() + data.len() > MAX_BODY_SIZE {
                 return Err(too_large());
             }
             bytes.extend_from_slice(data);
@@ -306,22 +312,22 @@ async fn read_to_memory(mut body: Incoming) -> Result<Bytes, Reply> {
     Ok(Bytes::from(bytes))
 }
 
-/// Writes a part to the spool folder as it arrives.
+/// Writes a part to the spool directory while it is received.
 async fn spool(shared: &Shared, mut body: Incoming) -> Result<SpoolFile, Reply> {
     let mut writer = shared.treasure_data.spool().create().map_err(|error| not_stored(&error))?;
-    let mut gathered = Vec::new();
+    let mut buffer = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_gone| unreadable())?;
         let Some(data) = frame.data_ref() else { continue };
-        if writer.size() + (gathered.len() + data.len()) as u64 > LARGEST_PART {
+        if writer.size() + (buffer.len() + data.len()) as u64 > MAX_PART_SIZE {
             return Err(too_large());
         }
-        gathered.extend_from_slice(data);
-        if gathered.len() >= WRITE_SIZE {
-            writer = write(shared, writer, std::mem::take(&mut gathered)).await?;
+        buffer.extend_from_slice(data);
+        if buffer.len() >= WRITE_SIZE {
+            writer = write(shared, writer, std::mem::take(&mut buffer)).await?;
         }
     }
-    writer = write(shared, writer, gathered).await?;
+    writer = write(shared, writer, buffer).await?;
     Ok(writer.finish())
 }
 
@@ -331,29 +337,31 @@ async fn write(shared: &Shared, mut writer: SpoolWriter, bytes: Vec<u8>) -> Resu
     written.map_err(|error| not_stored(&error))
 }
 
-/// Reads a body to nowhere, so that the answer is not lost on a connection that still sends.
+/// Reads and discards a body, so that the response is not lost while the client is still sending.
 async fn drain(mut body: Incoming) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-fn refused(status: StatusCode, message: &str) -> Reply {
+fn error_reply(status: StatusCode, message: &str) -> Reply {
     Reply::json(status, &json!({"error": message, "text": message, "severity": "error"}))
 }
 
 fn too_large() -> Reply {
-    refused(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large").with_text("connection", "close")
+    error_reply(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large")
+        .with_text("connection", "close")
 }
 
 fn unreadable() -> Reply {
-    refused(StatusCode::BAD_REQUEST, "The request body could not be read").with_text("connection", "close")
+    error_reply(StatusCode::BAD_REQUEST, "The request body could not be read")
+        .with_text("connection", "close")
 }
 
 fn not_stored(error: &io::Error) -> Reply {
     if !is_full(error) {
         let text = "The part could not be stored";
-        return refused(StatusCode::INTERNAL_SERVER_ERROR, text).with_text("connection", "close");
+        return error_reply(StatusCode::INTERNAL_SERVER_ERROR, text).with_text("connection", "close");
     }
-    refused(
+    error_reply(
         StatusCode::INSUFFICIENT_STORAGE,
         "The part could not be stored: no space left on the sandbox's disk",
     )

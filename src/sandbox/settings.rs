@@ -1,4 +1,4 @@
-//! What the sandbox imitates, where and how fast.
+//! The settings of the sandbox.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -12,50 +12,50 @@ use super::treasure_data::{KeyKind, TreasureDataBehaviour};
 use super::yotpo::YotpoBehaviour;
 use crate::clock::Clock;
 
-/// Has the shape of a real key, because official clients look at it.
+/// Has the format of a real key, because official clients check it.
 pub(super) const API_KEY: &str = "1/5a6d0b0c8f3e4d1b9a7c2e6f4d8b1a3c5e7f9012";
 pub(super) const DATABASE: &str = "yotpo";
 
-/// What is imitated, where and how fast.
+/// The settings of a sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxSettings {
-    /// Customers of the first store.
+    /// Number of customers of the first store.
     pub customers: u64,
-    /// The first store's customers are a function of this.
+    /// Seed from which the customers of the first store are generated.
     pub seed: u64,
-    /// Stores beside the first, behind the same address.
-    pub further_stores: Vec<StoreSettings>,
-    /// Where Yotpo listens; port 0 takes a free one.
+    /// Stores in addition to the first, at the same address.
+    pub additional_stores: Vec<StoreSettings>,
+    /// Address of the Yotpo server; port 0 selects a free port.
     pub yotpo_address: SocketAddr,
-    /// Where Treasure Data listens; port 0 takes a free one.
+    /// Address of the Treasure Data server; port 0 selects a free port.
     pub treasure_data_address: SocketAddr,
-    /// Yotpo's limit for each store; none turns it off.
+    /// Yotpo's limit for each store; `None` disables it.
     pub requests_per_second: Option<NonZeroU32>,
-    /// How long Yotpo takes for an answer, on the clock.
-    pub answer_duration: Duration,
-    /// Yotpo where its documentation leaves it open.
+    /// How long Yotpo takes to respond, on the clock.
+    pub response_delay: Duration,
+    /// Behaviour of Yotpo that its documentation leaves open.
     pub yotpo: YotpoBehaviour,
-    /// Treasure Data where its documentation leaves it open.
+    /// Behaviour of Treasure Data that its documentation leaves open.
     pub treasure_data: TreasureDataBehaviour,
-    /// How long an import takes at least, on the clock.
+    /// Minimum duration of an import, on the clock.
     pub import_duration: Duration,
-    /// How long a commit takes, on the clock.
+    /// Duration of a commit, on the clock.
     pub commit_duration: Duration,
-    /// How long the reported row count of a table stays behind, on the clock.
+    /// How long the reported row count of a table lags behind, on the clock.
     pub row_count_lag: Duration,
-    /// Databases that exist from the start.
+    /// Databases that exist at the start.
     pub databases: Vec<String>,
     /// What the API key may do.
     pub key_kind: KeyKind,
-    /// Whether answers are compressed for clients that accept it.
-    pub compress_answers: bool,
-    /// What the `Date` header of every response says.
+    /// Whether responses are compressed for clients that accept it.
+    pub compress_responses: bool,
+    /// The `Date` header of every response.
     pub date_header: DateHeader,
-    /// What goes wrong on purpose.
+    /// Faults to inject.
     pub faults: FaultPlan,
-    /// All time.
+    /// The clock for everything.
     pub clock: Clock,
-    /// Where the folder for loaded parts is made; the system's temporary folder if none.
+    /// Where the directory for loaded parts is created; the system's temporary directory if `None`.
     pub spool_directory: Option<PathBuf>,
 }
 
@@ -65,11 +65,11 @@ impl Default for SandboxSettings {
         Self {
             customers: 10_000,
             seed: 1,
-            further_stores: Vec::new(),
+            additional_stores: Vec::new(),
             yotpo_address: any_port,
             treasure_data_address: any_port,
             requests_per_second: NonZeroU32::new(5),
-            answer_duration: Duration::ZERO,
+            response_delay: Duration::ZERO,
             yotpo: YotpoBehaviour::default(),
             treasure_data: TreasureDataBehaviour::default(),
             import_duration: Duration::ZERO,
@@ -77,7 +77,7 @@ impl Default for SandboxSettings {
             row_count_lag: Duration::ZERO,
             databases: vec![DATABASE.to_owned()],
             key_kind: KeyKind::Master,
-            compress_answers: true,
+            compress_responses: true,
             date_header: DateHeader::default(),
             faults: FaultPlan::none(),
             clock: Clock::machine(),

@@ -1,4 +1,4 @@
-//! What both services, their connections and the control share.
+//! State shared by both services, their connections and the control.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::treasure_data::{Durations, TreasureData};
 use super::yotpo::Stores;
 use crate::clock::Clock;
 
-/// What both services, their connections and the control share.
+/// State shared by both services, their connections and the control.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,
-    pub(super) compress_answers: bool,
+    pub(super) compress_responses: bool,
     pub(super) date_header: DateHeader,
-    pub(super) answer_duration: Duration,
+    pub(super) response_delay: Duration,
     pub(super) log: RequestLog,
     pub(super) faults: FaultInjector,
     pub(super) yotpo: Stores,
@@ -51,14 +51,14 @@ impl Shared {
         }
         Self {
             clock: settings.clock,
-            compress_answers: settings.compress_answers,
+            compress_responses: settings.compress_responses,
             date_header: settings.date_header,
-            answer_duration: settings.answer_duration,
+            response_delay: settings.response_delay,
             log: RequestLog::default(),
             faults: FaultInjector::new(settings.faults),
             yotpo: Stores::new(
                 first_store,
-                &settings.further_stores,
+                &settings.additional_stores,
                 &settings.yotpo,
                 settings.requests_per_second,
             ),

@@ -1,7 +1,7 @@
-//! Uploaded parts on disk.
+//! Stores uploaded parts on disk.
 //!
-//! Owns the folder and the life of its files: a file is removed when nobody refers to it any more, the folder when the
-//! sandbox goes away; and whether its disk is full. No part is ever held in memory.
+//! Owns the directory and the lifetime of its files: a file is removed with its last reference, the directory with the
+//! sandbox. Also detects a full disk. No part is kept in memory.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -14,70 +14,70 @@ use tokio_util::sync::CancellationToken;
 use crate::failpoint;
 use crate::free_space::{self, Need, NoSpace, is_full};
 
-/// What must be free for parts of a customer, in bytes: made-up ones come to 130, compressed at level 2.
-const PER_CUSTOMER: u64 = 256;
-/// What must be free however few customers there are, in bytes: for one part and what tests put into tables.
-const AT_LEAST: u64 = 1024 * 1024;
-/// Files that must be free: a part each.
+/// Required space per customer in bytes: generated customers need 130, compressed at level 2.
+const BYTES_PER_CUSTOMER: u64 = 256;
+/// Minimum required space in bytes: for one part, and for rows that tests insert into tables.
+const MIN_BYTES: u64 = 1024 * 1024;
+/// Required number of free files: one per part.
 const FILES: u64 = 16;
 
-/// Makes sure that the folder has room for loading so many customers once.
-pub(super) fn check_space(folder: &Path, customers: u64) -> Result<(), NoSpace> {
-    let bytes = customers.saturating_mul(PER_CUSTOMER).saturating_add(AT_LEAST);
-    free_space::check("the sandbox's temporary directory", folder, Need { bytes, files: FILES })
+/// Checks that the directory has enough space to load this many customers once.
+pub(super) fn check_space(directory: &Path, customers: u64) -> Result<(), NoSpace> {
+    let bytes = customers.saturating_mul(BYTES_PER_CUSTOMER).saturating_add(MIN_BYTES);
+    free_space::check("the sandbox's temporary directory", directory, Need { bytes, files: FILES })
 }
 
-/// Names files in the spool folder.
+/// Creates files in the spool directory.
 #[derive(Debug)]
 pub(super) struct Spool {
-    folder: PathBuf,
+    directory: PathBuf,
     next: AtomicU64,
     full: CancellationToken,
 }
 
 /// A finished file; clones refer to the same one.
 #[derive(Clone, Debug)]
-pub(super) struct SpoolFile(Arc<Owned>);
+pub(super) struct SpoolFile(Arc<OwnedFile>);
 
 /// A file that is being written.
 #[derive(Debug)]
 pub(super) struct SpoolWriter {
     file: File,
-    owned: Owned,
+    owned: OwnedFile,
     full: CancellationToken,
 }
 
 #[derive(Debug)]
-struct Owned {
+struct OwnedFile {
     path: PathBuf,
     size: u64,
 }
 
 impl Spool {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), next: AtomicU64::new(0), full: CancellationToken::new() }
+    pub(super) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), next: AtomicU64::new(0), full: CancellationToken::new() }
     }
 
     pub(super) fn create(&self) -> io::Result<SpoolWriter> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(format!("{number:08}.part"));
-        let file = note(&self.full, File::create_new(&path))?;
-        Ok(SpoolWriter { file, owned: Owned { path, size: 0 }, full: self.full.clone() })
+        let path = self.directory.join(format!("{number:08}.part"));
+        let file = detect_full_disk(&self.full, File::create_new(&path))?;
+        Ok(SpoolWriter { file, owned: OwnedFile { path, size: 0 }, full: self.full.clone() })
     }
 
-    /// Cancelled when the disk was full.
+    /// Cancelled when the disk is full.
     pub(super) const fn full(&self) -> &CancellationToken {
         &self.full
     }
 }
 
-/// Notes that the disk is full, and says so once.
-fn note<T>(full: &CancellationToken, result: io::Result<T>) -> io::Result<T> {
+/// Detects a full disk, and logs it once.
+fn detect_full_disk<T>(full: &CancellationToken, result: io::Result<T>) -> io::Result<T> {
     if let Err(error) = &result
         && is_full(error)
         && !full.is_cancelled()
     {
-        tracing::error!("the sandbox's disk is full: it stores no more parts");
+        tracing::error!("the sandbox's disk is full, no more parts can be stored");
         full.cancel();
     }
     result
@@ -86,7 +86,7 @@ fn note<T>(full: &CancellationToken, result: io::Result<T>) -> io::Result<T> {
 impl SpoolWriter {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let written = failpoint::write("write spool").and_then(|()| self.file.write_all(bytes));
-        note(&self.full, written)?;
+        detect_full_disk(&self.full, written)?;
         self.owned.size += bytes.len() as u64;
         Ok(())
     }
@@ -110,9 +110,9 @@ impl SpoolFile {
     }
 }
 
-impl Drop for Owned {
+impl Drop for OwnedFile {
     fn drop(&mut self) {
-        // The folder may be gone already; there is nobody to tell and nothing left to do.
+        // The directory may already be removed; there is nothing left to do.
         drop(std::fs::remove_file(&self.path));
     }
 }
@@ -122,9 +122,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_lives_as_long_as_somebody_refers_to_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::new(folder.path());
+    fn file_is_removed_with_its_last_reference() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path());
         let mut writer = spool.create().unwrap();
         writer.write(b"abc").unwrap();
         let file = writer.finish();
@@ -132,6 +132,6 @@ mod tests {
         drop(file);
         assert_eq!((other.size(), other.open().is_ok()), (3, true));
         drop(other);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

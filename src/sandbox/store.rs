@@ -1,23 +1,23 @@
-//! The stores behind the Yotpo address.
+//! The stores at the Yotpo address.
 //!
-//! Owns what tells one store from another. All stores share the behaviour and the rate of [`SandboxSettings`], but each
-//! has its own customers, access tokens, cursors and rate limit.
+//! Owns what distinguishes stores. All stores share the behaviour and the rate of [`SandboxSettings`], but each has its
+//! own customers, access tokens, cursors and rate limit.
 //!
 //! [`SandboxSettings`]: super::SandboxSettings
 
 const CLIENT_SECRET: &str = "sandbox-client-secret";
 const STORE_ID: &str = "sandbox-store";
 
-/// A store behind the Yotpo address.
+/// A store at the Yotpo address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
-    /// `YOTPO_STORE_ID`; every store has another.
+    /// `YOTPO_STORE_ID`, which must be unique.
     pub store_id: String,
     /// `YOTPO_CLIENT_SECRET`
     pub client_secret: String,
-    /// How many customers there are.
+    /// Number of customers.
     pub customers: u64,
-    /// Customers are a function of this.
+    /// Seed from which the customers are generated.
     pub seed: u64,
 }
 

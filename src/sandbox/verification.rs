@@ -1,7 +1,7 @@
-//! Does a table hold exactly the customers of the store?
+//! Verifies that a table contains exactly the customers of the store.
 //!
-//! Owns the comparison of every row with what the generator says the old job would have stored. Memory is one bit for
-//! each customer. Blocking.
+//! Owns the comparison of every row with the row that the Python job would have stored according to the generator.
+//! Needs one bit of memory per customer. Blocking.
 
 use std::ops::RangeInclusive;
 
@@ -11,7 +11,7 @@ use super::customer::Generator;
 use super::decode::{Field, fields, integer, text};
 use super::read_back::{ReadBackError, Rows};
 
-/// What a table holds compared with the store.
+/// A table compared with the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verification {
     /// Rows in the table.
@@ -22,22 +22,22 @@ pub struct Verification {
     pub missing: u64,
     /// Rows of a customer that has an earlier row.
     pub duplicated: u64,
-    /// Rows of a customer that are not what the old job would have stored.
+    /// Rows that differ from what the Python job would have stored.
     pub differing: u64,
-    /// Rows that are of no customer of the store.
+    /// Rows that belong to no customer of the store.
     pub unknown: u64,
     /// Rows whose time is outside the expected range.
     pub wrong_time: u64,
     /// Rows with columns other than `time` and `json_response`.
     pub extra_columns: u64,
-    /// Numbers of the first few customers with something wrong.
+    /// Numbers of the first few customers with a problem.
     pub examples: Vec<u64>,
 }
 
-const MOST_EXAMPLES: usize = 10;
+const MAX_EXAMPLES: usize = 10;
 
 impl Verification {
-    /// Whether every customer is there exactly once and nothing else is.
+    /// Whether every customer is there exactly once, and nothing else.
     pub fn is_exact(&self) -> bool {
         self.rows == self.customers
             && [
@@ -50,8 +50,8 @@ impl Verification {
             ] == [0; 6]
     }
 
-    fn blame(&mut self, index: u64) {
-        if self.examples.len() < MOST_EXAMPLES {
+    fn add_example(&mut self, index: u64) {
+        if self.examples.len() < MAX_EXAMPLES {
             self.examples.push(index);
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn verify(
     let mut expected = Vec::with_capacity(2_048);
     let mut found = Verification { customers, ..Verification::default() };
     while rows
-        .next_record(|record| judge(record, generator, times, &mut seen, &mut expected, &mut found))?
+        .next_record(|record| compare_row(record, generator, times, &mut seen, &mut expected, &mut found))?
         .is_some()
     {}
     let present: u64 = seen.iter().map(|bits| u64::from(bits.count_ones())).sum();
@@ -76,7 +76,7 @@ pub(super) fn verify(
     Ok(found)
 }
 
-fn judge(
+fn compare_row(
     record: &[u8],
     generator: &Generator,
     times: &RangeInclusive<i64>,
@@ -106,13 +106,13 @@ fn judge(
     generator.write_stored(index, expected);
     if expected.as_slice() != stored {
         found.differing += 1;
-        found.blame(index);
+        found.add_example(index);
     }
     let bit = 1 << (index % 64);
     if let Some(bits) = usize::try_from(index / 64).ok().and_then(|at| seen.get_mut(at)) {
         if *bits & bit != 0 {
             found.duplicated += 1;
-            found.blame(index);
+            found.add_example(index);
         }
         *bits |= bit;
     }

@@ -38,7 +38,7 @@ impl HttpClient {
         let admission = self.gate.admit().await;
         let flight = self.clock.flight().await;
         let downloaded = self.pass_on(request, admission, flight.header(), sink).await;
-        flight.land().await;
+        flight.finish().await;
         downloaded.map_err(|failed| {
             let Request { operation, effect, .. } = *request;
             self.locate(match failed {

@@ -1,11 +1,11 @@
-//! The made-up customers of a store: what is sent, and what must arrive in the table.
+//! The generated customers of a store: as they are sent, and as they must arrive in the table.
 //!
-//! Owns customer number `i` as a pure function of the seed: nothing is stored, so ten million customers cost no
-//! memory. Each can be written as Yotpo's look-alike sends it and, from the same drawn values, as the old Python job
-//! stored it (`json.dumps(customer, separators=(",", ":"))`, except that numbers stay as sent). The two forms come
-//! from separate hand-written skeletons and string pairs; no JSON encoder is involved.
+//! Owns customer number `i` as a pure function of the seed. Nothing is stored, so ten million customers need no memory.
+//! Each customer can be written as the Yotpo server sends it and, from the same random values, as the Python job stored
+//! it (`json.dumps(customer, separators=(",", ":"))`, except that numbers stay as sent). The two forms come from
+//! separate hand-written templates and string pairs; no JSON encoder is involved.
 //!
-//! Every customer carries its number in `external_id` or in its email address, so a row tells whose it is.
+//! Every customer contains its number in `external_id` or in its email address, so a row identifies its customer.
 
 mod scalar;
 mod template;
@@ -22,23 +22,23 @@ use self::text::Text;
 /// `external_id` of customer 0.
 const FIRST_EXTERNAL_ID: u64 = 1_000_000_001;
 
-/// Which shapes of customers a store has.
+/// Kinds of customers in a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CustomerShapes {
-    /// All the shapes seen in the wild: with and without loyalty data, reviews only, nearly empty, odd.
+    /// All kinds that occur in practice: with and without loyalty data, reviews only, nearly empty, unusual.
     #[default]
     Mixed,
     /// Full customers with loyalty data only.
     Loyalty,
 }
 
-/// White space of the pages.
+/// Whitespace in the pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PageLayout {
-    /// Each page has one of the others.
+    /// Each page has one of the other layouts.
     #[default]
     Mixed,
-    /// No white space.
+    /// No whitespace.
     Compact,
     /// A space after each colon and comma.
     Spaced,
@@ -46,14 +46,14 @@ pub enum PageLayout {
     Pretty,
 }
 
-/// Which optional parts of a customer were asked for.
+/// Which optional parts of a customer were requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expansion {
     pub(super) custom_properties: bool,
     pub(super) loyalty: bool,
 }
 
-/// Writes pages of customers and the rows they become.
+/// Writes pages of customers and the corresponding rows.
 #[derive(Debug)]
 pub(super) struct Generator {
     seed: u64,
@@ -66,7 +66,7 @@ pub(super) struct Generator {
     stored: Templates,
 }
 
-/// How a page ends.
+/// The `pagination` of a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pagination<'cursor> {
     Cursor(&'cursor str),
@@ -105,7 +105,7 @@ enum Shape {
     Odd,
 }
 
-/// The values of one customer; drawn per gap, so both forms see the same.
+/// The random values of one customer. They depend on the placeholder, so both forms contain the same values.
 #[derive(Clone, Copy)]
 struct Draw {
     state: u64,
@@ -132,12 +132,12 @@ impl Generator {
         self.customers.load(Ordering::Relaxed)
     }
 
-    /// The store has so many customers from now on.
+    /// Sets the number of customers.
     pub(super) fn set_customers(&self, customers: u64) {
         self.customers.store(customers, Ordering::Relaxed);
     }
 
-    /// Appends the page of `count` customers from `first` on.
+    /// Appends a page of `count` customers that starts at `first`.
     pub(super) fn write_page(
         &self,
         first: u64,
@@ -169,13 +169,13 @@ impl Generator {
         write_pagination(style, pagination, page);
     }
 
-    /// Appends what the old job stored of customer `index`.
+    /// Appends customer `index` as the Python job stored it.
     pub(super) fn write_stored(&self, index: u64, row: &mut Vec<u8>) {
         let everything = Expansion { custom_properties: true, loyalty: true };
         self.stored.write(self.draw(index, everything), row);
     }
 
-    /// The number of the customer that `stored` was made of, if it looks like one of this store.
+    /// The number of the customer in `stored`, if it seems to be one of this store.
     pub(super) fn index_of(&self, stored: &[u8]) -> Option<u64> {
         let index = match stored.strip_prefix(b"{\"external_id\":\"") {
             Some(id) => leading_number(id)?.checked_sub(FIRST_EXTERNAL_ID)?,
@@ -283,7 +283,7 @@ impl Templates {
     }
 
     fn write_text(&self, pool: &[Text], bits: u64, out: &mut Vec<u8>) {
-        // Squaring the draw makes the plain entries at the front of each pool the common ones.
+        // The product of two draws makes the plain entries at the front of each pool the most frequent.
         let range = pool.len() as u64;
         let drawn = (bits % range) * ((bits >> 32) % range) / range.saturating_sub(1).max(1);
         if let Some(text) = usize::try_from(drawn).ok().and_then(|at| pool.get(at)) {

@@ -1,7 +1,7 @@
-//! Phone numbers, timestamps and other short values of made-up customers.
+//! Phone numbers, timestamps and other short values of generated customers.
 //!
-//! Owns their plain-ASCII texts, which are the same in both forms. Written without formatting machinery, because a
-//! benchmark must not wait for its data.
+//! Owns their ASCII text, which is the same in both forms. It avoids `std::fmt`, so that generating data does not slow
+//! benchmarks down.
 
 pub(super) fn write_phone(bits: u64, out: &mut Vec<u8>) {
     if bits >> 60 == 0 {
@@ -11,7 +11,7 @@ pub(super) fn write_phone(bits: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Eight digits between two texts.
+/// Eight digits between a prefix and a suffix.
 pub(super) fn write_padded(before: &str, bits: u64, after: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(before.as_bytes());
     let [a, b, c, d] = [bits, bits >> 8, bits >> 16, bits >> 24].map(|part| two_digits(part % 100));

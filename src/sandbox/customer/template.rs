@@ -1,9 +1,9 @@
-//! Shapes of customers as texts with gaps, laid out once so that a customer is mostly copied.
+//! Templates of customers, compiled once, so that a customer is mostly copied.
 //!
-//! Owns the skeletons (from the documented samples), the white space of the answers and the compiled form. A skeleton
-//! is compact JSON in which `@name` stands for a value drawn per customer. It does not draw values.
+//! Owns the skeletons (from the documented samples), the whitespace of the responses and the compiled form. A skeleton
+//! is compact JSON in which `@name` is a placeholder for a random value of the customer. It does not generate values.
 
-/// White space between the tokens of an answer.
+/// Whitespace between the tokens of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     Compact,
@@ -13,12 +13,12 @@ pub(super) enum Style {
 
 macro_rules! slots {
     ($($variant:ident $name:literal),+ $(,)?) => {
-        /// A gap in a skeleton.
+        /// A placeholder in a skeleton.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Slot { $($variant),+ }
 
         impl Slot {
-            fn named(name: &str) -> Option<Self> {
+            fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)+ _ => None }
             }
         }
@@ -61,14 +61,14 @@ slots! {
     OtherOdd "other_odd",
 }
 
-/// A compiled skeleton: literal bytes, each but the last followed by a value.
+/// A compiled skeleton: pieces of literal bytes, each followed by a value, and the literal bytes at the end.
 #[derive(Debug)]
 pub(super) struct Template {
     pub(super) pieces: Vec<(Box<[u8]>, Slot)>,
     pub(super) tail: Box<[u8]>,
 }
 
-/// A skeleton as it is sent and as the old job stored it; they differ where a key is not plain ASCII.
+/// A skeleton as it is sent and as the Python job stored it. They differ where a key is not ASCII.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Skeleton {
     pub(super) wire: &'static str,
@@ -111,7 +111,7 @@ pub(super) const SPARSE: Skeleton = same(concat!(
     r#""last_name":@last_name}"#,
 ));
 
-/// Keys outside ASCII, empty keys and containers, deep nesting, and no `external_id`.
+/// Non-ASCII keys, empty keys and containers, deep nesting, and no `external_id`.
 pub(super) const ODD: Skeleton = Skeleton {
     wire: concat!(
         r#"{"email":@email,"first_name":@odd,"größe":@number,"お気に入り":@other_odd,"🎉 party\/time":@other_number,"#,
@@ -143,7 +143,7 @@ pub(super) const CUSTOM: Skeleton =
 pub(super) const CUSTOM_EMPTY: Skeleton = same("{}");
 
 impl Template {
-    /// Lays `skeleton` out in `style`, its first bracket standing `depth` levels deep.
+    /// Formats `skeleton` in `style`, starting at nesting level `depth`.
     pub(super) fn compile(skeleton: &str, style: Style, depth: usize) -> Self {
         let mut layout = Layout { style, depth, literal: Vec::new(), pieces: Vec::new() };
         let mut rest = skeleton;
@@ -183,7 +183,7 @@ impl Layout {
         let name = rest.strip_prefix('@').unwrap_or(rest);
         let end = name.find(|next: char| !next.is_ascii_lowercase() && next != '_').unwrap_or(name.len());
         let (name, after) = name.split_at(end);
-        match Slot::named(name) {
+        match Slot::from_name(name) {
             Some(slot) => self.pieces.push((std::mem::take(&mut self.literal).into_boxed_slice(), slot)),
             None => self.literal.extend_from_slice(b"null"),
         }
@@ -240,7 +240,7 @@ impl Layout {
 mod tests {
     use super::*;
 
-    fn laid_out(skeleton: &str, style: Style) -> String {
+    fn formatted(skeleton: &str, style: Style) -> String {
         let template = Template::compile(skeleton, style, 0);
         let mut text = Vec::new();
         for (literal, slot) in &template.pieces {
@@ -254,18 +254,18 @@ mod tests {
     #[test]
     fn compact_layout_is_the_skeleton() {
         let skeleton = r#"{"a":[],"b\":{":[1,{"c":@email}]}"#;
-        assert_eq!(laid_out(skeleton, Style::Compact), r#"{"a":[],"b\":{":[1,{"c":<Email>}]}"#);
+        assert_eq!(formatted(skeleton, Style::Compact), r#"{"a":[],"b\":{":[1,{"c":<Email>}]}"#);
     }
 
     #[test]
-    fn other_layouts_only_add_white_space() {
+    fn other_layouts_only_add_whitespace() {
         let skeleton = r#"{"a":[],"b":[1,@email]}"#;
-        assert_eq!(laid_out(skeleton, Style::Spaced), r#"{"a": [], "b": [1, <Email>]}"#);
-        assert_eq!(laid_out(skeleton, Style::Pretty), "{\n \"a\": [],\n \"b\": [\n  1,\n  <Email>\n ]\n}");
+        assert_eq!(formatted(skeleton, Style::Spaced), r#"{"a": [], "b": [1, <Email>]}"#);
+        assert_eq!(formatted(skeleton, Style::Pretty), "{\n \"a\": [],\n \"b\": [\n  1,\n  <Email>\n ]\n}");
     }
 
     #[test]
-    fn every_gap_of_every_skeleton_has_a_slot() {
+    fn every_placeholder_of_every_skeleton_has_a_slot() {
         let skeletons = [FULL, REVIEWS, SPARSE, ODD, LOYALTY, LOYALTY_SHORT, CUSTOM, CUSTOM_EMPTY];
         for skeleton in skeletons.iter().flat_map(|skeleton| [skeleton.wire, skeleton.stored]) {
             let template = Template::compile(skeleton, Style::Compact, 0);

@@ -23,7 +23,7 @@ fn customers(page: &str) -> Vec<Box<serde_json::value::RawValue>> {
 }
 
 #[test]
-fn pages_of_every_layout_are_json_with_the_asked_customers() {
+fn pages_of_every_layout_are_json_with_the_requested_customers() {
     for layout in [PageLayout::Compact, PageLayout::Spaced, PageLayout::Pretty, PageLayout::Mixed] {
         let generator = generator(layout);
         assert_eq!(customers(&page(&generator, 0, 2_000, EVERYTHING)).len(), 2_000);
@@ -33,7 +33,7 @@ fn pages_of_every_layout_are_json_with_the_asked_customers() {
 }
 
 #[test]
-fn layouts_differ_in_white_space_only() {
+fn layouts_differ_in_whitespace_only() {
     let strip = |page: String| page.replace([' ', '\n'], "");
     let compact = strip(page(&generator(PageLayout::Compact), 0, 100, EVERYTHING));
     assert_eq!(strip(page(&generator(PageLayout::Pretty), 0, 100, EVERYTHING)), compact);
@@ -41,7 +41,7 @@ fn layouts_differ_in_white_space_only() {
 }
 
 #[test]
-fn rows_tell_whose_they_are_and_are_plain_ascii() {
+fn rows_identify_their_customer_and_are_ascii() {
     let generator = generator(PageLayout::Mixed);
     for index in 0..2_000 {
         let mut row = Vec::new();
@@ -65,7 +65,7 @@ fn every_string_and_number_of_the_pools_occurs() {
 }
 
 #[test]
-fn optional_parts_come_only_when_asked_for() {
+fn optional_parts_are_sent_only_when_requested() {
     let generator = generator(PageLayout::Compact);
     let bare = page(&generator, 0, 200, Expansion::default());
     assert!(!bare.contains("points_balance") && !bare.contains("shoe_size"));
@@ -74,7 +74,7 @@ fn optional_parts_come_only_when_asked_for() {
 }
 
 #[test]
-fn same_seed_gives_the_same_store_and_another_seed_another() {
+fn same_seed_generates_the_same_store_and_another_seed_another() {
     let first = page(&generator(PageLayout::Mixed), 0, 50, EVERYTHING);
     assert_eq!(page(&generator(PageLayout::Mixed), 0, 50, EVERYTHING), first);
     let other = Generator::new(2, 2_000, CustomerShapes::Mixed, PageLayout::Mixed);
@@ -82,33 +82,33 @@ fn same_seed_gives_the_same_store_and_another_seed_another() {
 }
 
 #[test]
-fn customers_have_the_size_of_real_ones() {
+fn customers_have_a_realistic_size() {
     let generator = generator(PageLayout::Compact);
     let size = page(&generator, 0, 2_000, EVERYTHING).len() / 2_000;
     assert!((800..1_100).contains(&size), "{size} bytes per customer");
 }
 
-/// Writes pages and rows to the folder `SANDBOX_DUMP`, to be compared with what Python's `json` module makes of them.
+/// Writes pages and rows to the directory `SANDBOX_DUMP`, to compare them with the output of Python's `json` module.
 #[test]
-#[ignore = "writes files for a comparison with Python by hand"]
-#[expect(clippy::disallowed_methods, reason = "the folder is named by the person who compares")]
+#[ignore = "writes files for a manual comparison with Python"]
+#[expect(clippy::disallowed_methods, reason = "the directory is set by the person who compares")]
 fn dump_for_python() {
-    let folder = std::path::PathBuf::from(std::env::var("SANDBOX_DUMP").unwrap());
+    let directory = std::path::PathBuf::from(std::env::var("SANDBOX_DUMP").unwrap());
     let generator = Generator::new(7, 20_000, CustomerShapes::Mixed, PageLayout::Mixed);
     let mut rows = Vec::new();
     for first in (0..20_000).step_by(100) {
         let page = page(&generator, first, 100, EVERYTHING);
-        std::fs::write(folder.join(format!("page-{first}.json")), page).unwrap();
+        std::fs::write(directory.join(format!("page-{first}.json")), page).unwrap();
     }
     for index in 0..20_000 {
         generator.write_stored(index, &mut rows);
         rows.push(b'\n');
     }
-    std::fs::write(folder.join("rows.txt"), rows).unwrap();
+    std::fs::write(directory.join("rows.txt"), rows).unwrap();
 }
 
 #[test]
-#[ignore = "measures, and only means something in a release build"]
+#[ignore = "a measurement that is meaningful only in a release build"]
 fn page_generation_speed() {
     let generator = Generator::new(1, 10_000_000, CustomerShapes::Mixed, PageLayout::Mixed);
     let clock = crate::clock::Clock::machine();

@@ -1,15 +1,15 @@
-//! Strings of made-up customers, each as it may stand in an answer and as the old job stored it.
+//! Strings of generated customers, as they may appear in a response and as the Python job stored them.
 //!
-//! Owns pairs of JSON string literals written by hand: what the look-alike sends, and what Python's
-//! `json.dumps(json.loads(sent))` makes of it. The pairs are data, not the product of an encoder, so that a mistake in
-//! an encoder cannot be on both sides of a comparison.
+//! Owns hand-written pairs of JSON string literals: what the server sends, and the result of Python's
+//! `json.dumps(json.loads(sent))`. The pairs are data, not the output of an encoder, so that a bug in an encoder cannot
+//! affect both sides of a comparison.
 
-/// A JSON string in both forms, quotes included.
+/// A JSON string in both forms, including quotes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text {
-    /// As sent by Yotpo's look-alike.
+    /// As the Yotpo server sends it.
     pub(super) wire: &'static str,
-    /// As the old job stored it.
+    /// As the Python job stored it.
     pub(super) stored: &'static str,
 }
 
@@ -88,7 +88,7 @@ pub(super) const TAGS: &[Text] = &[
     text(r#""été,hiver""#, r#""\u00e9t\u00e9,hiver""#),
 ];
 
-/// Everything a JSON string can hold that a careless encoder gets wrong.
+/// Everything in a JSON string that a careless encoder gets wrong.
 pub(super) const ODD: &[Text] = &[
     same(r#""quote \" backslash \\ end""#),
     same(r#""\\u00e9 is not an escape""#),
@@ -116,7 +116,7 @@ pub(super) const ODD: &[Text] = &[
     text(r#""\ud83d😀""#, r#""\ud83d\ud83d\ude00""#),
 ];
 
-/// Numbers that do not survive a float; both forms are the same, because numbers are kept as sent.
+/// Numbers that do not survive a conversion to float. Both forms are the same, because numbers are kept as sent.
 pub(super) const NUMBERS: &[&str] = &[
     "7.5",
     "4.67",

@@ -1,7 +1,7 @@
-//! MessagePack values as the JSON in which rows are read back.
+//! Converts MessagePack values to JSON, in which rows are read back.
 //!
-//! Owns what becomes of the types that JSON does not have. Invariant: the result is never much longer than the value, and
-//! no nesting exhausts the stack.
+//! Owns the conversion of types that JSON does not have. Invariant: the result is never much longer than the value, and
+//! nesting cannot exhaust the stack.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::{Head, Scan, head, scan};
 
-/// Values nested deeper than this are not read back as JSON.
-const DEEPEST_JSON: usize = 64;
+/// Maximum nesting depth of the JSON.
+const MAX_JSON_DEPTH: usize = 64;
 
-/// A value as JSON: binary as text, extensions and what is nested too deeply as null.
+/// A value as JSON: binary as text, extensions and values nested too deeply as null.
 pub(in crate::sandbox) fn to_json(value: &[u8]) -> Value {
     json_at(value, 0).map_or(Value::Null, |(json, _)| json)
 }
@@ -20,7 +20,7 @@ pub(in crate::sandbox) fn to_json(value: &[u8]) -> Value {
 fn json_at(value: &[u8], depth: usize) -> Option<(Value, &[u8])> {
     let (head, used) = head(value)?;
     let mut rest = value.get(used..)?;
-    if depth > DEEPEST_JSON {
+    if depth > MAX_JSON_DEPTH {
         let Scan::Complete(length) = scan(value) else { return None };
         return Some((Value::Null, value.get(length..)?));
     }
@@ -62,8 +62,8 @@ fn json_at(value: &[u8], depth: usize) -> Option<(Value, &[u8])> {
     Some((json, rest))
 }
 
-/// A key as text: one that is a list or a map as its MessagePack in hexadecimal. As JSON, the quotes of a key in a key in
-/// a key would be escaped once for each level, and so double in length with each.
+/// A key as text. A list or a map becomes its MessagePack in hexadecimal: as JSON, the quotes in nested keys would be
+/// escaped again at each level, so the length would double with each level.
 fn key_at(value: &[u8], depth: usize) -> Option<(String, &[u8])> {
     if let (Head::Array(_) | Head::Map(_), _) = head(value)? {
         let Scan::Complete(length) = scan(value) else { return None };

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn rows_are_loaded_exactly_once_through_the_whole_state_machine() {
+async fn rows_are_loaded_exactly_once_through_the_entire_state_machine() {
     let mut settings = virtual_settings();
     settings.import_duration = Duration::from_secs(60);
     settings.commit_duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ async fn rows_are_loaded_exactly_once_through_the_whole_state_machine() {
 }
 
 #[tokio::test]
-async fn verification_names_what_is_wrong() {
+async fn verification_reports_all_differences() {
     let (sandbox, client) = start(virtual_settings()).await;
     let control = sandbox.control();
     client.prepare("wrong", &[part(control, 0..100), part(control, 90..240)]).await;
@@ -64,7 +64,7 @@ async fn verification_names_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn tail_shows_the_last_rows_first() {
+async fn tail_returns_the_last_rows_first() {
     let (sandbox, client) = start(virtual_settings()).await;
     let control = sandbox.control();
     control.create_table(DATABASE, "customers");
@@ -77,7 +77,7 @@ async fn tail_shows_the_last_rows_first() {
 }
 
 #[tokio::test]
-async fn a_session_needs_a_free_name_of_three_letters_and_a_table() {
+async fn a_session_needs_an_unused_name_of_three_letters_and_a_table() {
     let (sandbox, client) = start(virtual_settings()).await;
     client.prepare("one", &[part(sandbox.control(), 0..10)]).await;
     let again = client.post(&format!("/v3/bulk_import/create/one/{DATABASE}/customers")).await;
@@ -89,7 +89,7 @@ async fn a_session_needs_a_free_name_of_three_letters_and_a_table() {
 }
 
 #[tokio::test]
-async fn imports_without_valid_records_and_failing_commits_fall_back() {
+async fn sessions_return_to_the_previous_state_after_failed_imports_and_commits() {
     let (sandbox, client) = start(virtual_settings()).await;
     let control = sandbox.control();
     client.prepare("bad", &[b"not a part".to_vec()]).await;
@@ -137,7 +137,7 @@ async fn unknown_jobs_are_not_found() {
 }
 
 #[tokio::test]
-async fn schemas_are_appended_but_types_never_changed() {
+async fn schemas_are_extended_but_types_never_changed() {
     let (sandbox, client) = start(virtual_settings()).await;
     sandbox.control().create_table(DATABASE, "customers");
     let append = async |schema: &str| {
@@ -149,7 +149,7 @@ async fn schemas_are_appended_but_types_never_changed() {
     };
     assert_eq!(append(r#"[["json_response","string"]]"#).await, 200);
     assert_eq!(append(r#"[["json_response","string"],["n","long","m"]]"#).await, 200);
-    for refused in [
+    for invalid in [
         r#"[["json_response","long"]]"#,
         r#"[["time","long"]]"#,
         r#"[["v","string"]]"#,
@@ -158,14 +158,14 @@ async fn schemas_are_appended_but_types_never_changed() {
         r#"[["a","text"]]"#,
         "{}",
     ] {
-        assert_eq!(append(refused).await, 422, "{refused}");
+        assert_eq!(append(invalid).await, 422, "{invalid}");
     }
     let table = client.get(&format!("/v3/table/show/{DATABASE}/customers")).await.json();
     assert_eq!(table["schema"], r#"[["json_response","string"],["n","long","m"]]"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures, and only means something in an optimised build"]
+#[ignore = "a measurement that is meaningful only in a release build"]
 async fn loading_speed_and_memory() {
     const PARTS: u64 = 10;
     const ROWS: u64 = 50_000;
@@ -181,21 +181,21 @@ async fn loading_speed_and_memory() {
         client.td(Method::PUT, &path, body).await.unwrap();
     }
     client.post("/v3/bulk_import/freeze/big").await;
-    let memory = || {
+    let resident_memory = || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default().to_owned()
     };
-    println!("uploaded: {}", memory());
+    println!("uploaded: {}", resident_memory());
     let started = clock.now();
     client.post("/v3/bulk_import/perform/big").await;
     while client.session("big").await["status"] == "performing" {
         clock.sleep(Duration::from_millis(20)).await;
     }
-    println!("imported in {:?}: {}", clock.now().saturating_sub(started), memory());
+    println!("imported in {:?}: {}", clock.now().saturating_sub(started), resident_memory());
     client.post("/v3/bulk_import/commit/big").await;
     client.session("big").await;
     let started = clock.now();
     let verified = control.verify_table(DATABASE, "customers", 0..=i64::MAX).unwrap();
-    println!("verified in {:?}: {}", clock.now().saturating_sub(started), memory());
+    println!("verified in {:?}: {}", clock.now().saturating_sub(started), resident_memory());
     assert!(verified.is_exact(), "{verified:?}");
 }

@@ -2,17 +2,17 @@
 
 use super::*;
 
-const BEGINNING: &str = "Fri, 15 Jan 2027 08:00:00 GMT";
+const START: &str = "Fri, 15 Jan 2027 08:00:00 GMT";
 
-/// Responses of both services to all kinds of requests, in each way that a response is made.
-async fn responses(sandbox: &Sandbox, client: &Client) -> Vec<Answer> {
-    let refused = FaultKind::Status(503, None);
+/// Responses of both services to all kinds of requests, from every code path that creates a response.
+async fn responses(sandbox: &Sandbox, client: &Client) -> Vec<Response> {
+    let unavailable = FaultKind::Status(503, None);
     sandbox.control().set_faults(FaultPlan {
         faults: vec![
-            Fault::on(Operation::ShowUser, 1, refused.clone()),
+            Fault::on(Operation::ShowUser, 1, unavailable.clone()),
             Fault::on(Operation::ShowUser, 2, FaultKind::HtmlOk),
             Fault::on(Operation::ShowUser, 3, FaultKind::SlowBody(Duration::ZERO)),
-            Fault::on(Operation::AccessToken, 1, refused),
+            Fault::on(Operation::AccessToken, 1, unavailable),
         ],
     });
     let token_url = format!("{}/core/v3/stores/{STORE_ID}/access_tokens", client.yotpo);
@@ -33,22 +33,22 @@ async fn responses(sandbox: &Sandbox, client: &Client) -> Vec<Answer> {
 
 async fn dates(date_header: DateHeader) -> Vec<Option<String>> {
     let (sandbox, client) = start(SandboxSettings { date_header, ..virtual_settings() }).await;
-    let date = |answer: Answer| {
-        assert!(answer.headers.get_all("date").iter().count() < 2);
-        answer.headers.get("date").map(|date| date.to_str().unwrap().to_owned())
+    let date = |response: Response| {
+        assert!(response.headers.get_all("date").iter().count() < 2);
+        response.headers.get("date").map(|date| date.to_str().unwrap().to_owned())
     };
     responses(&sandbox, &client).await.into_iter().map(date).collect()
 }
 
 #[tokio::test]
 async fn every_response_has_the_date_of_the_sandboxs_clock() {
-    assert_eq!(dates(DateHeader::Clock).await, vec![Some(BEGINNING.to_owned()); 13]);
+    assert_eq!(dates(DateHeader::Clock).await, vec![Some(START.to_owned()); 13]);
     let settings = virtual_settings();
     let clock = settings.clock.clone();
     let (_sandbox, client) = start(settings).await;
     clock.sleep(Duration::from_secs(3_661)).await;
-    let answer = client.get("/v3/system/server_status").await;
-    assert_eq!(answer.headers["date"], "Fri, 15 Jan 2027 09:01:01 GMT");
+    let response = client.get("/v3/system/server_status").await;
+    assert_eq!(response.headers["date"], "Fri, 15 Jan 2027 09:01:01 GMT");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Faults as a client sees them.
+//! Injected faults from the client's point of view.
 
 use std::num::NonZeroU32;
 
@@ -6,47 +6,50 @@ use super::*;
 use crate::clock::{DeadlineElapsed, FLIGHT_HEADER};
 
 #[tokio::test]
-async fn every_fault_does_what_it_says() {
+async fn every_fault_has_its_effect() {
     let mut settings = virtual_settings();
     settings.requests_per_second = NonZeroU32::new(1_000);
     let (sandbox, client) = start(settings).await;
     let control = sandbox.control();
     let token = client.token().await;
-    let hit = async |kind: FaultKind| {
+    let fetch_with = async |kind: FaultKind| {
         let ordinal = control.operation_requests(Operation::Customers) + 1;
         control.set_faults(FaultPlan { faults: vec![Fault::on(Operation::Customers, ordinal, kind)] });
         client.customers(&token, "limit=50").await
     };
     let fetched = || control.page_fetches().get(&0).copied().unwrap_or(0);
-    for kind in [FaultKind::ResetBeforeAction, FaultKind::RefuseConnections(0)] {
-        assert!(hit(kind).await.is_err());
+    for kind in [FaultKind::ResetBeforeAction, FaultKind::ResetNextConnections(0)] {
+        assert!(fetch_with(kind).await.is_err());
     }
     assert_eq!(fetched(), 0);
-    assert!(hit(FaultKind::ResetAfterAction).await.is_err());
-    assert!(hit(FaultKind::TruncatedBody).await.is_err());
+    assert!(fetch_with(FaultKind::ResetAfterAction).await.is_err());
+    assert!(fetch_with(FaultKind::TruncatedBody).await.is_err());
     assert_eq!(fetched(), 2);
-    assert_eq!(hit(FaultKind::EmptyOk).await.unwrap().body, b"");
-    assert_eq!(hit(FaultKind::HtmlOk).await.unwrap().headers["content-type"], "text/html; charset=utf-8");
-    assert_eq!(hit(FaultKind::WrongContentType).await.unwrap().headers["content-type"], "text/html");
-    let padded = hit(FaultKind::Padded(100_000)).await.unwrap();
+    assert_eq!(fetch_with(FaultKind::EmptyOk).await.unwrap().body, b"");
+    assert_eq!(
+        fetch_with(FaultKind::HtmlOk).await.unwrap().headers["content-type"],
+        "text/html; charset=utf-8"
+    );
+    assert_eq!(fetch_with(FaultKind::WrongContentType).await.unwrap().headers["content-type"], "text/html");
+    let padded = fetch_with(FaultKind::Padded(100_000)).await.unwrap();
     assert!(padded.body.len() > 130_000 && padded.body.trim_ascii_start().starts_with(b"{"));
-    assert!(hit(FaultKind::RateLimitTextOk).await.unwrap().body.starts_with(b"API rate limit"));
-    assert_eq!(hit(FaultKind::DuplicateDelivery).await.unwrap().status, StatusCode::OK);
+    assert!(fetch_with(FaultKind::RateLimitTextOk).await.unwrap().body.starts_with(b"API rate limit"));
+    assert_eq!(fetch_with(FaultKind::DuplicateDelivery).await.unwrap().status, StatusCode::OK);
     assert_eq!(fetched(), 7);
-    let whole = hit(FaultKind::SlowBody(Duration::from_secs(80))).await.unwrap();
+    let whole = fetch_with(FaultKind::SlowBody(Duration::from_secs(80))).await.unwrap();
     assert!(whole.body.starts_with(b"{") && whole.body.ends_with(b"}") && whole.body.len() > 30_000);
-    let delayed = hit(FaultKind::Status(503, Some(RetryDelay::RetryAfterDate(9)))).await.unwrap();
+    let delayed = fetch_with(FaultKind::Status(503, Some(RetryDelay::RetryAfterDate(9)))).await.unwrap();
     assert_eq!(delayed.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(delayed.headers["retry-after"].to_str().unwrap().ends_with("GMT"));
-    assert_eq!(hit(FaultKind::ExpireToken).await.unwrap().status, StatusCode::UNAUTHORIZED);
-    assert!(hit(FaultKind::RefuseConnections(2)).await.is_err());
+    assert_eq!(fetch_with(FaultKind::ExpireToken).await.unwrap().status, StatusCode::UNAUTHORIZED);
+    assert!(fetch_with(FaultKind::ResetNextConnections(2)).await.is_err());
     assert!(client.customers(&token, "").await.is_err() && client.customers(&token, "").await.is_err());
     assert_eq!(client.customers(&token, "").await.unwrap().status, StatusCode::UNAUTHORIZED);
     assert_eq!(control.applied_faults(), 14);
 }
 
 #[tokio::test]
-async fn a_request_that_hangs_lets_its_deadline_pass_on_virtual_time() {
+async fn deadline_of_a_hanging_request_passes_on_virtual_time() {
     let mut settings = virtual_settings();
     settings.faults.faults = vec![Fault::on(Operation::AccessToken, 1, FaultKind::Hang)];
     let clock = settings.clock.clone();
@@ -58,7 +61,7 @@ async fn a_request_that_hangs_lets_its_deadline_pass_on_virtual_time() {
 }
 
 #[tokio::test]
-async fn lost_and_doubled_requests_leave_the_session_where_the_action_took_it() {
+async fn lost_and_duplicated_requests_change_the_session_as_processed() {
     let settings = SandboxSettings { import_duration: Duration::from_secs(60), ..virtual_settings() };
     let clock = settings.clock.clone();
     let (sandbox, client) = start(settings).await;
@@ -83,7 +86,7 @@ async fn lost_and_doubled_requests_leave_the_session_where_the_action_took_it() 
         async move { client.td(Method::PUT, &path, body).await }
     };
     assert_eq!(upload("kept", 0..100).await.unwrap().status, StatusCode::OK);
-    assert_eq!(upload("refused", 100..250).await.unwrap().status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(upload("failed", 100..250).await.unwrap().status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(upload("reset", 100..250).await.is_err());
     assert_eq!(control.sessions()[0].parts, ["kept"]);
     client.post("/v3/bulk_import/freeze/twice").await;
@@ -96,11 +99,11 @@ async fn lost_and_doubled_requests_leave_the_session_where_the_action_took_it() 
 }
 
 #[tokio::test]
-async fn connections_in_use_are_reset_while_others_go_on() {
+async fn connections_are_reset_while_others_stay_open() {
     let (sandbox, client) = start(virtual_settings()).await;
     let control = sandbox.control();
-    let refuse = FaultKind::RefuseConnections(1);
-    control.set_faults(FaultPlan { faults: vec![Fault::on(Operation::ListDatabases, 1, refuse)] });
+    let reset = FaultKind::ResetNextConnections(1);
+    control.set_faults(FaultPlan { faults: vec![Fault::on(Operation::ListDatabases, 1, reset)] });
     assert!(client.td(Method::GET, "/v3/database/list", Vec::new()).await.is_err());
     assert!(client.td(Method::GET, "/v3/database/list", Vec::new()).await.is_err());
     assert_eq!(client.get("/v3/database/list").await.status, StatusCode::OK);
@@ -110,7 +113,7 @@ async fn connections_in_use_are_reset_while_others_go_on() {
 }
 
 #[tokio::test]
-async fn requests_are_delivered_late_or_again_whatever_the_client_was_told() {
+async fn requests_are_processed_late_or_again_regardless_of_the_response() {
     let settings = virtual_settings();
     let clock = settings.clock.clone();
     let (sandbox, client) = start(settings).await;
@@ -149,7 +152,7 @@ async fn requests_are_delivered_late_or_again_whatever_the_client_was_told() {
 }
 
 #[tokio::test]
-async fn a_request_is_acted_on_when_its_client_is_gone_before_it_was_read() {
+async fn a_request_is_processed_although_its_client_disconnected_before_it_was_read() {
     use tokio::io::AsyncWriteExt as _;
     let settings = virtual_settings();
     let clock = settings.clock.clone();
@@ -170,6 +173,6 @@ async fn a_request_is_acted_on_when_its_client_is_gone_before_it_was_read() {
     stream.write_all(&body).await.unwrap();
     drop(stream);
     drop(flight);
-    clock.settled().await;
+    clock.wait_until_idle().await;
     assert_eq!(sandbox.control().sessions()[0].parts, ["part"]);
 }

@@ -1,4 +1,4 @@
-//! What a key may do.
+//! Permissions of keys.
 
 use super::*;
 
@@ -11,7 +11,7 @@ async fn wrong_keys_are_denied() {
 }
 
 #[tokio::test]
-async fn a_write_only_key_may_not_look_at_or_touch_tables() {
+async fn a_write_only_key_may_not_read_or_change_tables() {
     let settings = SandboxSettings { key_kind: KeyKind::WriteOnly, ..virtual_settings() };
     let (sandbox, client) = start(settings).await;
     let control = sandbox.control();
@@ -50,7 +50,7 @@ async fn a_write_only_key_creates_tables_where_that_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_write_only_key_may_do_all_of_bulk_import() {
+async fn a_write_only_key_may_use_all_of_bulk_import() {
     let settings = SandboxSettings { key_kind: KeyKind::WriteOnly, ..virtual_settings() };
     let (sandbox, client) = start(settings).await;
     let control = sandbox.control();
@@ -75,8 +75,8 @@ async fn a_write_only_key_may_do_all_of_bulk_import() {
         (Method::POST, "bulk_import/delete/one"),
     ] {
         let body = if method == Method::PUT { part(control, 0..250) } else { Vec::new() };
-        let answer = client.td(method, &format!("/v3/{path}"), body).await.unwrap();
-        results.push((path, answer.status));
+        let response = client.td(method, &format!("/v3/{path}"), body).await.unwrap();
+        results.push((path, response.status));
     }
     let denied: Vec<_> = results.iter().filter(|(_, status)| *status != StatusCode::OK).collect();
     assert_eq!(denied, Vec::<&(&str, StatusCode)>::new());

@@ -1,8 +1,8 @@
-//! What `show` says late.
+//! `show` with outdated results.
 
 use super::*;
 
-async fn look(client: &Client) -> (Value, Value, Value) {
+async fn shown(client: &Client) -> (Value, Value, Value) {
     let session = client.session("one").await;
     (session["status"].clone(), session["job_id"].clone(), session["valid_records"].clone())
 }
@@ -23,29 +23,30 @@ async fn frozen(behaviour: TreasureDataBehaviour) -> (Sandbox, Client) {
 }
 
 #[tokio::test]
-async fn looks_behind_a_perform_or_a_commit_see_what_was_before() {
-    let behaviour = TreasureDataBehaviour { stale_looks: 2, ..TreasureDataBehaviour::default() };
+async fn show_is_outdated_after_a_perform_or_a_commit() {
+    let behaviour = TreasureDataBehaviour { stale_show_calls: 2, ..TreasureDataBehaviour::default() };
     let (_sandbox, client) = frozen(behaviour).await;
-    let before = look(&client).await;
+    let before = shown(&client).await;
     assert_eq!(before, ("uploading".into(), Value::Null, Value::Null));
     assert_eq!(client.post("/v3/bulk_import/perform/one").await.status, StatusCode::OK);
     let listed = client.get("/v3/bulk_import/list").await.json();
     assert_eq!(listed["bulk_imports"][0]["status"], "ready", "the list is current");
-    assert_eq!([look(&client).await, look(&client).await], [before.clone(), before]);
-    let loaded = look(&client).await;
+    assert_eq!([shown(&client).await, shown(&client).await], [before.clone(), before]);
+    let loaded = shown(&client).await;
     assert_eq!((&loaded.0, &loaded.2), (&"ready".into(), &100.into()));
     assert_eq!(client.post("/v3/bulk_import/commit/one").await.status, StatusCode::OK);
-    assert_eq!([look(&client).await, look(&client).await], [loaded.clone(), loaded]);
-    assert_eq!(look(&client).await.0, "committed");
+    assert_eq!([shown(&client).await, shown(&client).await], [loaded.clone(), loaded]);
+    assert_eq!(shown(&client).await.0, "committed");
 }
 
 #[tokio::test]
-async fn counters_may_come_later_than_ready() {
-    let behaviour = TreasureDataBehaviour { looks_without_counters: 2, ..TreasureDataBehaviour::default() };
+async fn counters_may_appear_later_than_ready() {
+    let behaviour =
+        TreasureDataBehaviour { show_calls_without_counters: 2, ..TreasureDataBehaviour::default() };
     let (_sandbox, client) = frozen(behaviour).await;
     assert_eq!(client.post("/v3/bulk_import/perform/one").await.status, StatusCode::OK);
     for counters in [Value::Null, Value::Null, 100.into(), 100.into()] {
-        let (status, _, valid) = look(&client).await;
+        let (status, _, valid) = shown(&client).await;
         assert_eq!((status, valid), ("ready".into(), counters));
     }
 }

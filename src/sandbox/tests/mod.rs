@@ -1,4 +1,4 @@
-//! Both look-alikes through real connections.
+//! Both mock servers through real connections.
 
 mod bulk_import;
 mod dates;
@@ -26,7 +26,7 @@ const CLIENT_SECRET: &str = "sandbox-client-secret";
 const STORE_ID: &str = "sandbox-store";
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A client with none of the program's own in it.
+/// A client that shares no code with the program's clients.
 struct Client {
     http: reqwest::Client,
     yotpo: String,
@@ -37,20 +37,20 @@ struct Client {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct Response {
     status: StatusCode,
     headers: reqwest::header::HeaderMap,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 impl Client {
-    #[expect(clippy::disallowed_methods, reason = "the sandbox is tested without the program's own client")]
+    #[expect(clippy::disallowed_methods, reason = "the sandbox is tested without the program's client")]
     fn new(sandbox: &Sandbox) -> Self {
         // Another test may have installed it already.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Response, reqwest::Error> {
         let flight = self.clock.flight().await;
         if let Some(id) = flight.header() {
             request = request.header(FLIGHT_HEADER, id);
@@ -73,24 +73,24 @@ impl Client {
             let response = request.send().await?;
             let (status, headers) = (response.status(), response.headers().clone());
             let body = response.bytes().await?.to_vec();
-            flight.land().await;
-            Ok(Answer { status, headers, body })
+            flight.finish().await;
+            Ok(Response { status, headers, body })
         };
-        Clock::machine().deadline(LIMIT, exchange).await.expect("the sandbox answers in time")
+        Clock::machine().deadline(LIMIT, exchange).await.expect("the sandbox responds in time")
     }
 
-    async fn td(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, reqwest::Error> {
+    async fn td(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response, reqwest::Error> {
         let request = self.http.request(method, format!("{}{path}", self.treasure_data));
         let length = body.len().to_string();
         let request = request.header("authorization", &self.authorization).header("content-length", length);
         self.send(request.body(body)).await
     }
 
-    async fn post(&self, path: &str) -> Answer {
+    async fn post(&self, path: &str) -> Response {
         self.td(Method::POST, path, Vec::new()).await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> Response {
         self.td(Method::GET, path, Vec::new()).await.unwrap()
     }
 
@@ -108,11 +108,11 @@ impl Client {
     async fn token(&self) -> String {
         let url = format!("{}/core/v3/stores/{STORE_ID}/access_tokens", self.yotpo);
         let request = self.http.post(url).body(format!(r#"{{"secret":"{CLIENT_SECRET}"}}"#));
-        let answer = self.send(request).await.unwrap();
-        answer.json()["access_token"].as_str().unwrap().to_owned()
+        let response = self.send(request).await.unwrap();
+        response.json()["access_token"].as_str().unwrap().to_owned()
     }
 
-    async fn customers(&self, token: &str, query: &str) -> Result<Answer, reqwest::Error> {
+    async fn customers(&self, token: &str, query: &str) -> Result<Response, reqwest::Error> {
         let url = format!("{}/core/v3/stores/{STORE_ID}/customers?{query}", self.yotpo);
         self.send(self.http.get(url).header("x-yotpo-token", token)).await
     }
@@ -144,7 +144,7 @@ fn virtual_settings() -> SandboxSettings {
     }
 }
 
-/// A part with the expected rows of these customers, made by the test's own hands.
+/// A part with the expected rows of these customers, encoded by the test itself.
 fn part(control: &Control, customers: std::ops::Range<u64>) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     for index in customers {
@@ -173,10 +173,10 @@ async fn pages_are_limited_compressed_and_counted() {
     for _ in 0..3 {
         assert_eq!(client.customers(&token, "limit=1").await.unwrap().status, StatusCode::OK);
     }
-    let refused = client.customers(&token, "limit=1").await.unwrap();
-    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let limited = client.customers(&token, "limit=1").await.unwrap();
+    assert_eq!(limited.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(
-        (&refused.headers["ratelimit-remaining"], &refused.headers["ratelimit-reset"]),
+        (&limited.headers["ratelimit-remaining"], &limited.headers["ratelimit-reset"]),
         (&"0".parse().unwrap(), &"1".parse().unwrap())
     );
     let control = sandbox.control();
@@ -186,20 +186,21 @@ async fn pages_are_limited_compressed_and_counted() {
 }
 
 #[tokio::test]
-async fn only_loopback_is_listened_on_and_the_spool_goes_away() {
+async fn sandbox_listens_only_on_loopback_and_removes_its_spool() {
     let outside = SandboxSettings { yotpo_address: ([0, 0, 0, 0], 0).into(), ..virtual_settings() };
     assert!(matches!(Sandbox::start(outside).await, Err(SandboxError::NotLoopback(_))));
-    let folder = tempfile::tempdir().unwrap();
-    let settings = SandboxSettings { spool_directory: Some(folder.path().to_owned()), ..virtual_settings() };
+    let directory = tempfile::tempdir().unwrap();
+    let settings =
+        SandboxSettings { spool_directory: Some(directory.path().to_owned()), ..virtual_settings() };
     let (sandbox, client) = start(settings).await;
     client.prepare("gone", &[part(sandbox.control(), 0..250)]).await;
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     drop(sandbox);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
-async fn garbage_is_answered_and_never_ends_the_service() {
+async fn garbage_gets_a_response_and_never_stops_the_service() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (sandbox, client) = start(virtual_settings()).await;
     for garbage in [
@@ -212,9 +213,9 @@ async fn garbage_is_answered_and_never_ends_the_service() {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             stream.write_all(garbage).await.unwrap();
             stream.shutdown().await.unwrap();
-            let mut answer = Vec::new();
-            // A reset is as good an answer as a status.
-            drop(stream.read_to_end(&mut answer).await);
+            let mut response = Vec::new();
+            // A reset is as acceptable as a status.
+            drop(stream.read_to_end(&mut response).await);
         }
     }
     let unknown = client.get("/v3/nothing/here").await;
@@ -222,9 +223,9 @@ async fn garbage_is_answered_and_never_ends_the_service() {
     assert_eq!(client.get("/sandbox/requests").await.json()["applied_faults"], 0);
 }
 
-/// Serves for other people's clients until the file named by `SANDBOX_STOP` exists.
+/// Serves third-party clients until the file named by `SANDBOX_STOP` exists.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "serves for clients that are run by hand"]
+#[ignore = "serves clients that are run by hand"]
 #[expect(clippy::disallowed_methods, reason = "run by hand")]
 async fn serve_by_hand() {
     let sandbox = Sandbox::start(SandboxSettings {

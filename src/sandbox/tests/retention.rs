@@ -1,11 +1,11 @@
-//! Sessions that are removed because of their age, or by hand.
+//! Sessions that are removed because of their age, or by a test.
 
 use super::*;
 
 const DAY: Duration = Duration::from_hours(24);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Four sessions: nothing uploaded, frozen, performed and committed.
+/// Four sessions: empty, frozen, performed and committed.
 async fn sessions_of_every_kind(client: &Client) {
     let control = &client.control;
     control.create_table(DATABASE, "customers");
@@ -23,7 +23,7 @@ fn names(control: &Control) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_was_not_imported_is_removed_after_seven_days() {
+async fn sessions_without_commit_are_removed_after_seven_days() {
     let settings = virtual_settings();
     let clock = settings.clock.clone();
     let (sandbox, client) = start(settings).await;
@@ -35,7 +35,7 @@ async fn what_was_not_imported_is_removed_after_seven_days() {
         let gone = client.get(&format!("/v3/bulk_import/show/{session}")).await;
         assert_eq!(gone.status, StatusCode::NOT_FOUND, "{session}");
         let again = client.post(&format!("/v3/bulk_import/create/{session}/{DATABASE}/customers")).await;
-        assert_eq!(again.status, StatusCode::OK, "the name is free again");
+        assert_eq!(again.status, StatusCode::OK, "the name can be used again");
     }
     clock.sleep(1_000 * DAY).await;
     assert_eq!(names(sandbox.control()), ["committed"]);
@@ -63,7 +63,7 @@ async fn every_kind_of_session_has_its_own_retention() {
 }
 
 #[tokio::test]
-async fn age_counts_from_creation_and_does_not_stop_a_commit() {
+async fn age_counts_from_creation_and_does_not_interrupt_a_commit() {
     let settings = SandboxSettings { commit_duration: 2 * DAY, ..virtual_settings() };
     let clock = settings.clock.clone();
     let (sandbox, client) = start(settings).await;
@@ -83,7 +83,7 @@ async fn age_counts_from_creation_and_does_not_stop_a_commit() {
 }
 
 #[tokio::test]
-async fn sessions_can_be_removed_by_hand_in_every_state() {
+async fn sessions_can_be_removed_in_every_state() {
     let (sandbox, client) = start(virtual_settings()).await;
     let control = sandbox.control();
     sessions_of_every_kind(&client).await;

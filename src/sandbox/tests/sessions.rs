@@ -1,10 +1,10 @@
-//! Bulk import sessions: what they are bound to, and what they accept when.
+//! Bulk import sessions: the table they belong to, and the calls they accept in each state.
 
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Settings under which every state of a session lasts a minute.
+/// Settings with which every state of a session lasts a minute.
 fn slow_settings(treasure_data: TreasureDataBehaviour) -> SandboxSettings {
     SandboxSettings { treasure_data, import_duration: MINUTE, commit_duration: MINUTE, ..virtual_settings() }
 }
@@ -17,12 +17,12 @@ async fn create(client: &Client, session: &str, table: &str) -> StatusCode {
     client.post(&format!("/v3/bulk_import/create/{session}/{DATABASE}/{table}")).await.status
 }
 
-async fn upload(client: &Client, session: &str, name: &str, customers: std::ops::Range<u64>) -> Answer {
+async fn upload(client: &Client, session: &str, name: &str, customers: std::ops::Range<u64>) -> Response {
     let path = format!("/v3/bulk_import/upload_part/{session}/{name}");
     client.td(Method::PUT, &path, part(&client.control, customers)).await.unwrap()
 }
 
-async fn delete_part(client: &Client, session: &str, name: &str) -> Answer {
+async fn delete_part(client: &Client, session: &str, name: &str) -> Response {
     client.post(&format!("/v3/bulk_import/delete_part/{session}/{name}")).await
 }
 
@@ -30,7 +30,7 @@ async fn parts(client: &Client, session: &str) -> Value {
     client.get(&format!("/v3/bulk_import/list_parts/{session}")).await.json()["parts"].clone()
 }
 
-/// The session as `show` reports it, after a check that `list` reports the same.
+/// The session as reported by `show`, after checking that `list` reports the same.
 async fn shown(client: &Client, session: &str) -> Value {
     let shown = client.session(session).await;
     let list = client.get("/v3/bulk_import/list").await.json();
@@ -58,7 +58,7 @@ async fn a_session_follows_its_table_through_renames() {
         assert_eq!(shown(&client, "one").await["table"], names[0]);
         assert_eq!(client.rename("made", "moved", false).await, StatusCode::OK);
         assert_eq!(shown(&client, "one").await["table"], names[1]);
-        // Another table under the old name is none of the session's business.
+        // Another table with the old name does not affect the session.
         control.create_table(DATABASE, "made");
         assert_eq!(upload(&client, "one", "second", 100..250).await.status, StatusCode::OK);
         assert_eq!(call(&client, "freeze", "one").await, StatusCode::OK);
@@ -96,7 +96,7 @@ async fn swapped_tables_keep_their_sessions() {
     assert_eq!(rows, [Some(2), Some(1)]);
 }
 
-/// All that may not work on an invalid session, with the responses that it gets.
+/// All calls that fail on an invalid session, with their responses.
 async fn invalid_calls(client: &Client, session: &str) -> Vec<(String, StatusCode, String)> {
     let mut calls = Vec::new();
     for (method, path) in [
@@ -110,8 +110,8 @@ async fn invalid_calls(client: &Client, session: &str) -> Vec<(String, StatusCod
         (Method::GET, format!("error_records/{session}")),
     ] {
         let body = if method == Method::PUT { part(&client.control, 0..1) } else { Vec::new() };
-        let answer = client.td(method, &format!("/v3/bulk_import/{path}"), body).await.unwrap();
-        calls.push((path, answer.status, String::from_utf8(answer.body).unwrap()));
+        let response = client.td(method, &format!("/v3/bulk_import/{path}"), body).await.unwrap();
+        calls.push((path, response.status, String::from_utf8(response.body).unwrap()));
     }
     calls
 }
@@ -124,7 +124,7 @@ async fn a_session_without_its_table_is_invalid() {
         ("emptied", |control| control.recreate_table(DATABASE, "customers")),
     ];
     for (what, lose) in losses {
-        for (invalid_session, refused) in [
+        for (invalid_session, expected) in [
             (InvalidSession::NotFound, StatusCode::NOT_FOUND),
             (InvalidSession::Unprocessable, StatusCode::UNPROCESSABLE_ENTITY),
         ] {
@@ -160,7 +160,7 @@ async fn a_session_without_its_table_is_invalid() {
                 assert!(lose(control), "{what}");
                 for (session, status) in sessions.into_iter().zip(statuses) {
                     for (path, status, body) in invalid_calls(&client, session).await {
-                        assert_eq!(status, refused, "{what}: {path}");
+                        assert_eq!(status, expected, "{what}: {path}");
                         assert!(body.contains("Table 'yotpo.customers' does not exist"), "{path}: {body}");
                     }
                     let shown = shown(&client, session).await;
@@ -220,8 +220,8 @@ async fn a_table_deleted_during_a_job_or_a_commit_gets_no_rows() {
 }
 
 #[tokio::test]
-async fn only_an_open_session_takes_and_loses_parts() {
-    for (closed_session, refused) in [
+async fn parts_can_be_changed_only_in_an_open_session() {
+    for (closed_session, expected) in [
         (ClosedSession::Conflict, StatusCode::CONFLICT),
         (ClosedSession::Unprocessable, StatusCode::UNPROCESSABLE_ENTITY),
     ] {
@@ -247,20 +247,20 @@ async fn only_an_open_session_takes_and_loses_parts() {
                 assert_eq!(call(&client, step, "one").await, StatusCode::OK);
             }
             clock.sleep(wait).await;
-            assert_eq!(upload(&client, "one", "late", 10..20).await.status, refused, "{status}");
-            assert_eq!(upload(&client, "one", "kept", 10..20).await.status, refused, "{status}");
-            assert_eq!(delete_part(&client, "one", "kept").await.status, refused, "{status}");
+            assert_eq!(upload(&client, "one", "late", 10..20).await.status, expected, "{status}");
+            assert_eq!(upload(&client, "one", "kept", 10..20).await.status, expected, "{status}");
+            assert_eq!(delete_part(&client, "one", "kept").await.status, expected, "{status}");
             assert_eq!(shown(&client, "one").await["status"], status);
             let listed = if status == "committed" { "[]" } else { r#"["kept"]"# };
             assert_eq!(parts(&client, "one").await.to_string(), listed, "{status}");
         }
         let times = control.verify_table(DATABASE, "customers", 0..=i64::MAX).unwrap();
-        assert_eq!((times.rows, times.missing), (10, 240), "the rows that were there when it was frozen");
+        assert_eq!((times.rows, times.missing), (10, 240), "only the rows from before the freeze");
     }
 }
 
 #[tokio::test]
-async fn steps_are_refused_out_of_turn() {
+async fn steps_in_the_wrong_state_are_conflicts() {
     let settings = slow_settings(TreasureDataBehaviour::default());
     let clock = settings.clock.clone();
     let (sandbox, client) = start(settings).await;
@@ -268,32 +268,32 @@ async fn steps_are_refused_out_of_turn() {
     control.create_table(DATABASE, "customers");
     assert_eq!(create(&client, "one", "customers").await, StatusCode::OK);
     assert_eq!(upload(&client, "one", "part", 0..10).await.status, StatusCode::OK);
-    let refused = async |operations: &[&str], state: &str| {
+    let assert_conflict = async |operations: &[&str], state: &str| {
         for operation in operations {
             assert_eq!(call(&client, operation, "one").await, StatusCode::CONFLICT, "{operation}, {state}");
         }
     };
-    refused(&["perform", "commit"], "open").await;
+    assert_conflict(&["perform", "commit"], "open").await;
     for operation in ["freeze", "unfreeze", "freeze"] {
         assert_eq!(call(&client, operation, "one").await, StatusCode::OK);
     }
     assert_eq!(control.import_jobs(), 0);
-    refused(&["freeze", "commit"], "frozen").await;
+    assert_conflict(&["freeze", "commit"], "frozen").await;
     assert_eq!(call(&client, "perform", "one").await, StatusCode::OK);
-    refused(&["freeze", "unfreeze", "perform", "commit"], "performing").await;
+    assert_conflict(&["freeze", "unfreeze", "perform", "commit"], "performing").await;
     clock.sleep(MINUTE).await;
-    refused(&["freeze", "unfreeze", "perform"], "ready").await;
+    assert_conflict(&["freeze", "unfreeze", "perform"], "ready").await;
     assert_eq!(call(&client, "commit", "one").await, StatusCode::OK);
-    refused(&["freeze", "unfreeze", "perform", "commit", "delete"], "committing").await;
+    assert_conflict(&["freeze", "unfreeze", "perform", "commit", "delete"], "committing").await;
     clock.sleep(MINUTE).await;
-    refused(&["freeze", "unfreeze", "perform", "commit"], "committed").await;
+    assert_conflict(&["freeze", "unfreeze", "perform", "commit"], "committed").await;
     let session = shown(&client, "one").await;
     assert_eq!((&session["status"], &session["upload_frozen"]), (&"committed".into(), &true.into()));
     assert_eq!((control.import_jobs(), control.row_count(DATABASE, "customers")), (1, Some(10)));
 }
 
 #[tokio::test]
-async fn a_ready_session_can_be_performed_again_where_that_is_accepted() {
+async fn a_ready_session_can_be_performed_again_if_configured() {
     let repeated_perform = RepeatedPerform::Accepted;
     let settings =
         slow_settings(TreasureDataBehaviour { repeated_perform, ..TreasureDataBehaviour::default() });
@@ -317,28 +317,32 @@ async fn a_ready_session_can_be_performed_again_where_that_is_accepted() {
     assert_eq!(control.row_count(DATABASE, "customers"), Some(10));
 }
 
-/// How many of many requests at once are carried out; all others must be refused with 409.
-async fn carried_out(client: &Client, path: &str) -> usize {
+/// Sends many concurrent requests and returns how many succeed; all others must result in 409.
+async fn successes_of_concurrent(client: &Client, path: &str) -> usize {
     let requests = (0..24).map(|_| client.post(path));
-    let answers = futures_util::future::join_all(requests).await;
-    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
-    let carried_out = statuses.iter().filter(|status| **status == StatusCode::OK).count();
-    let refused = statuses.iter().filter(|status| **status == StatusCode::CONFLICT).count();
-    assert_eq!(carried_out + refused, statuses.len(), "{statuses:?}");
-    carried_out
+    let responses = futures_util::future::join_all(requests).await;
+    let statuses: Vec<_> = responses.iter().map(|response| response.status).collect();
+    let successes = statuses.iter().filter(|status| **status == StatusCode::OK).count();
+    let conflicts = statuses.iter().filter(|status| **status == StatusCode::CONFLICT).count();
+    assert_eq!(successes + conflicts, statuses.len(), "{statuses:?}");
+    successes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_requests_at_once_exactly_one_is_carried_out() {
+async fn exactly_one_of_many_concurrent_requests_succeeds() {
     let (sandbox, client) = start(virtual_settings()).await;
     let control = sandbox.control();
     control.create_table(DATABASE, "customers");
     for round in 1..=5 {
         let create = format!("/v3/bulk_import/create/one/{DATABASE}/customers");
-        assert_eq!(carried_out(&client, &create).await, 1);
+        assert_eq!(successes_of_concurrent(&client, &create).await, 1);
         assert_eq!(upload(&client, "one", "part", 0..10).await.status, StatusCode::OK);
         for step in ["freeze", "perform", "commit"] {
-            assert_eq!(carried_out(&client, &format!("/v3/bulk_import/{step}/one")).await, 1, "{step}");
+            assert_eq!(
+                successes_of_concurrent(&client, &format!("/v3/bulk_import/{step}/one")).await,
+                1,
+                "{step}"
+            );
         }
         assert_eq!(control.row_count(DATABASE, "customers"), Some(10 * round));
         assert_eq!(call(&client, "delete", "one").await, StatusCode::OK);
@@ -346,12 +350,12 @@ async fn of_many_requests_at_once_exactly_one_is_carried_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_acknowledged_is_listed() {
+async fn acknowledged_parts_are_listed() {
     let (sandbox, client) = start(virtual_settings()).await;
     sandbox.control().create_table(DATABASE, "customers");
     assert_eq!(create(&client, "one", "customers").await, StatusCode::OK);
     let names: Vec<String> = (0..16).map(|number| format!("part-{number:02}")).collect();
-    let upload_and_look = |name: &String| {
+    let upload_and_list = |name: &String| {
         let (client, name) = (&client, name.clone());
         async move {
             assert_eq!(upload(client, "one", &name, 0..1).await.status, StatusCode::OK);
@@ -359,7 +363,7 @@ async fn what_was_acknowledged_is_listed() {
             assert!(listed.as_array().unwrap().contains(&name.as_str().into()), "{name} in {listed}");
         }
     };
-    futures_util::future::join_all(names.iter().map(upload_and_look)).await;
+    futures_util::future::join_all(names.iter().map(upload_and_list)).await;
     assert_eq!(parts(&client, "one").await, serde_json::json!(names));
     assert_eq!(delete_part(&client, "one", "part-03").await.status, StatusCode::OK);
     assert_eq!(upload(&client, "one", "part-04", 1..2).await.status, StatusCode::OK);
@@ -370,7 +374,7 @@ async fn what_was_acknowledged_is_listed() {
 }
 
 #[tokio::test]
-async fn a_session_with_a_killed_job_falls_back_or_stays() {
+async fn a_session_with_a_killed_job_returns_to_uploading_or_stays_performing() {
     for (killed_job, status) in
         [(KilledJob::FallsBack, "uploading"), (KilledJob::StaysPerforming, "performing")]
     {

@@ -1,4 +1,4 @@
-//! Several stores behind one Yotpo address.
+//! Several stores at one Yotpo address.
 
 use std::num::NonZeroU32;
 
@@ -7,11 +7,11 @@ use super::*;
 const SECOND: &str = "sandbox-store-2";
 
 fn two_stores() -> SandboxSettings {
-    SandboxSettings { further_stores: vec![StoreSettings::numbered(2, 30, 9)], ..virtual_settings() }
+    SandboxSettings { additional_stores: vec![StoreSettings::numbered(2, 30, 9)], ..virtual_settings() }
 }
 
-/// Asks a store for a token, with a secret.
-async fn log_in(client: &Client, store: &str, secret: &str) -> Answer {
+/// Requests a token of a store with a secret.
+async fn log_in(client: &Client, store: &str, secret: &str) -> Response {
     let url = format!("{}/core/v3/stores/{store}/access_tokens", client.yotpo);
     let request = client.http.post(url).body(format!(r#"{{"secret":"{secret}"}}"#));
     client.send(request).await.unwrap()
@@ -21,13 +21,13 @@ async fn token(client: &Client, store: &str, secret: &str) -> String {
     log_in(client, store, secret).await.json()["access_token"].as_str().unwrap().to_owned()
 }
 
-async fn page(client: &Client, store: &str, token: &str, query: &str) -> Answer {
+async fn page(client: &Client, store: &str, token: &str, query: &str) -> Response {
     let url = format!("{}/core/v3/stores/{store}/customers?{query}", client.yotpo);
     client.send(client.http.get(url).header("x-yotpo-token", token)).await.unwrap()
 }
 
-/// Number of customers on a page and its cursor. Customers may hold lone surrogates, which `Value` refuses.
-fn customers_and_cursor(page: &Answer) -> (u64, Option<String>) {
+/// Number of customers on a page and its cursor. Customers may contain lone surrogates, which `Value` does not support.
+fn customers_and_cursor(page: &Response) -> (u64, Option<String>) {
     #[derive(serde::Deserialize)]
     struct Page {
         customers: Vec<Box<serde_json::value::RawValue>>,
@@ -69,7 +69,7 @@ async fn each_store_has_its_own_secret_tokens_cursors_and_customers() {
         let foreign = page(&client, store, &tokens[at], &format!("page_info={}", cursors[1 - at])).await;
         assert_eq!(foreign.status, StatusCode::BAD_REQUEST, "a cursor of another store");
     }
-    sandbox.control().of_store(SECOND).unwrap().expire_tokens();
+    sandbox.control().for_store(SECOND).unwrap().expire_tokens();
     assert_eq!(page(&client, SECOND, &tokens[1], "").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(page(&client, STORE_ID, &tokens[0], "").await.status, StatusCode::OK);
 }
@@ -89,10 +89,10 @@ async fn each_store_has_its_own_rate_limit() {
     }
     assert_eq!(statuses, [200, 200, 429, 200, 200, 429]);
     let control = sandbox.control();
-    let most = |control: &Control| (control.max_requests_in_rolling_second(), control.page_fetches());
-    assert_eq!(most(control), (4, std::collections::BTreeMap::from([(0, 2)])));
-    assert_eq!(most(&control.of_store(SECOND).unwrap()), most(control));
-    assert!(control.of_store("sandbox-store-3").is_none());
+    let counts = |control: &Control| (control.max_requests_in_rolling_second(), control.page_fetches());
+    assert_eq!(counts(control), (4, std::collections::BTreeMap::from([(0, 2)])));
+    assert_eq!(counts(&control.for_store(SECOND).unwrap()), counts(control));
+    assert!(control.for_store("sandbox-store-3").is_none());
 }
 
 #[tokio::test]
@@ -107,10 +107,10 @@ async fn a_fault_expires_the_tokens_of_all_stores() {
 }
 
 #[tokio::test]
-async fn a_table_is_compared_with_the_store_that_is_named() {
+async fn a_table_is_compared_with_the_named_store() {
     let (sandbox, client) = start(two_stores()).await;
     let control = sandbox.control();
-    let second = control.of_store(SECOND).unwrap();
+    let second = control.for_store(SECOND).unwrap();
     assert_eq!((control.customers(), second.customers()), (250, 30));
     client.prepare("second", &[part(&second, 0..30)]).await;
     client.post("/v3/bulk_import/perform/second").await;
@@ -126,10 +126,10 @@ async fn a_table_is_compared_with_the_store_that_is_named() {
 }
 
 #[tokio::test]
-async fn two_stores_need_two_ids() {
+async fn stores_need_different_ids() {
     let twice = vec![StoreSettings::numbered(2, 1, 1), StoreSettings::numbered(2, 5, 5)];
-    for further_stores in [twice, vec![StoreSettings::numbered(1, 1, 1)]] {
-        let settings = SandboxSettings { further_stores, ..virtual_settings() };
-        assert!(matches!(Sandbox::start(settings).await, Err(SandboxError::RepeatedStore(_))));
+    for additional_stores in [twice, vec![StoreSettings::numbered(1, 1, 1)]] {
+        let settings = SandboxSettings { additional_stores, ..virtual_settings() };
+        assert!(matches!(Sandbox::start(settings).await, Err(SandboxError::DuplicateStore(_))));
     }
 }

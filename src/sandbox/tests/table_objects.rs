@@ -1,8 +1,8 @@
-//! Tables are objects with an id; names are where they stand.
+//! Tables are objects with an id, independent of their name.
 
 use super::*;
 
-/// The id of a table as `show` and `list` report it; none if neither knows the table.
+/// The id of a table as reported by `show` and `list`; `None` if it does not exist.
 async fn id(client: &Client, table: &str) -> Option<u64> {
     let shown = client.get(&format!("/v3/table/show/{DATABASE}/{table}")).await.json();
     let list = client.get(&format!("/v3/table/list/{DATABASE}")).await.json();
@@ -22,7 +22,7 @@ async fn delete(client: &Client, table: &str) -> StatusCode {
 }
 
 #[tokio::test]
-async fn an_id_goes_along_in_a_rename_and_is_never_given_again() {
+async fn an_id_is_kept_in_a_rename_and_never_reused() {
     let (sandbox, client) = start(virtual_settings()).await;
     assert_eq!(create(&client, "first").await, StatusCode::OK);
     let first = id(&client, "first").await.unwrap();
@@ -42,7 +42,7 @@ async fn an_id_goes_along_in_a_rename_and_is_never_given_again() {
 }
 
 #[tokio::test]
-async fn what_is_taken_or_missing_is_refused() {
+async fn used_and_missing_names_are_errors() {
     let (sandbox, client) = start(virtual_settings()).await;
     assert_eq!(create(&client, "one").await, StatusCode::OK);
     assert_eq!(create(&client, "one").await, StatusCode::CONFLICT);

@@ -1,46 +1,46 @@
-//! What Treasure Data does where its documentation is silent.
+//! Behaviour of Treasure Data that is not documented.
 //!
-//! Owns these settings only. Where a reading could hide a client's mistake, the default is the strict one; where both
-//! readings are plausible and neither is stricter, tests try both.
+//! Owns only these settings. Where a lenient interpretation could hide a client's mistake, the default is the strict
+//! one. Where both are plausible and neither is stricter, tests try both.
 
 use std::time::Duration;
 
-/// How Treasure Data behaves where its documentation leaves it open.
+/// Behaviour of Treasure Data that its documentation leaves open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TreasureDataBehaviour {
     /// Which name a session reports after its table was renamed.
     pub renamed_table: RenamedTable,
-    /// The response to calls on a session whose table was deleted; `show`, `list` and `delete` work on it.
+    /// The response to calls on a session whose table was deleted, except `show`, `list` and `delete`, which work.
     pub invalid_session: InvalidSession,
-    /// The status that a session whose table was deleted reports.
+    /// The reported status of a session whose table was deleted.
     pub invalid_status: InvalidStatus,
-    /// The response to uploads and part deletions that the session does not accept (any more).
+    /// The response to uploads and part deletions that the session does not accept, or no longer accepts.
     pub closed_session: ClosedSession,
-    /// What `perform` does to a session that is `ready`.
+    /// The effect of `perform` on a session that is `ready`.
     pub repeated_perform: RepeatedPerform,
-    /// What becomes of a session whose load job is killed.
+    /// The state of a session after its load job was killed.
     pub killed_job: KilledJob,
     /// Whether a write-only key may create tables.
     pub write_only_table_creation: WriteOnlyTableCreation,
     /// When sessions are removed.
     pub retention: Retention,
-    /// How many looks at a session (`show`) still see it as it was before its last `perform` or `commit`.
-    pub stale_looks: u32,
-    /// How many looks at a loaded session see `null` in place of its counters.
-    pub looks_without_counters: u32,
+    /// How many `show` calls still return the session as it was before its last `perform` or `commit`.
+    pub stale_show_calls: u32,
+    /// How many `show` calls return `null` for the counters of a loaded session.
+    pub show_calls_without_counters: u32,
 }
 
-/// Which name `show` and `list` report for the table of a session, once that was renamed.
+/// Which name `show` and `list` report for the table of a session after it was renamed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RenamedTable {
-    /// The name that the table had when the session was created.
+    /// The name of the table when the session was created.
     #[default]
     OldName,
-    /// The name that the table has now; after it was deleted, the last one.
+    /// The current name of the table, or its last one if it was deleted.
     NewName,
 }
 
-/// The response to a call on an invalid session, one whose table was deleted. Either names the table.
+/// The response to a call on an invalid session, one whose table was deleted. Both name the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InvalidSession {
     /// 404
@@ -53,7 +53,7 @@ pub enum InvalidSession {
 /// The status that `show` and `list` report for an invalid session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InvalidStatus {
-    /// The one it had before.
+    /// The last status before.
     #[default]
     LastStatus,
     /// `unknown`
@@ -70,20 +70,21 @@ pub enum ClosedSession {
     Unprocessable,
 }
 
-/// What `perform` does to a session that is `ready`. Clients have to expect a second job, so it may be accepted.
+/// The effect of `perform` on a session that is `ready`. Clients must expect that it is accepted and starts a second
+/// job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RepeatedPerform {
-    /// It is out of turn: 409.
+    /// 409
     #[default]
-    Refused,
-    /// It starts another job; the result of the earlier one is discarded.
+    Conflict,
+    /// It starts another job, and the result of the earlier one is discarded.
     Accepted,
 }
 
-/// What becomes of a session whose load job is killed.
+/// The state of a session after its load job was killed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KilledJob {
-    /// It falls back to `uploading`, as after a failed job.
+    /// It returns to `uploading`, as after a failed job.
     #[default]
     FallsBack,
     /// It stays `performing` forever.
@@ -96,24 +97,25 @@ pub enum WriteOnlyTableCreation {
     /// 403
     #[default]
     Denied,
-    /// As for any other key.
+    /// Like any other key.
     Allowed,
 }
 
-/// How long after its creation, on the clock, a session is removed; none keeps it forever. A session whose commit is
-/// running stays until that has ended.
+/// How long after its creation, on the clock, a session is removed; `None` keeps it forever. A session with a running
+/// commit is kept until the commit has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// No load job was ever started.
+    /// For sessions without a load job.
     pub never_performed: Option<Duration>,
-    /// A load job was started, nothing is committed.
+    /// For sessions with a load job that are not committed.
     pub performed: Option<Duration>,
-    /// Committed.
+    /// For committed sessions.
     pub committed: Option<Duration>,
 }
 
 impl Default for Retention {
-    /// The documented policy of 2024, read strictly: what was not imported is removed after seven days.
+    /// The documented policy of 2024, interpreted strictly: sessions that are not committed are removed after seven
+    /// days.
     fn default() -> Self {
         const SEVEN_DAYS: Duration = Duration::from_hours(7 * 24);
         Self { never_performed: Some(SEVEN_DAYS), performed: Some(SEVEN_DAYS), committed: None }

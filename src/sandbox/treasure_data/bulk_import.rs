@@ -1,11 +1,11 @@
-//! Calls about bulk import sessions: the documented state machine.
+//! Calls for bulk import sessions: the documented state machine.
 //!
-//! create → uploading; freeze; perform → performing → ready, or back to uploading when nothing can be loaded;
-//! commit → committing → committed, or back to ready. What is out of turn is refused with 409. A session takes parts
-//! only while it is `uploading` and not frozen, so that what was performed is what is committed. A session whose table
-//! was deleted is invalid: only `show`, `list` and `delete` work on it.
+//! create → uploading; freeze; perform → performing → ready, or back to uploading if nothing can be loaded; commit →
+//! committing → committed, or back to ready. A call in the wrong state is a conflict (409). A session accepts parts
+//! only while it is `uploading` and not frozen, so exactly what was performed is committed. A session whose table was
+//! deleted is invalid: only `show`, `list` and `delete` work on it.
 //!
-//! Every call holds the one lock from its check to its effect, so of two that exclude each other one is refused.
+//! Every call holds the only lock from its check to its effect, so one of two conflicting calls always fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,11 +22,11 @@ use super::lag::Lag;
 use super::state::{Job, JobStatus, Moment, Phase, Session, State};
 use super::tables::{missing_table, unknown_database, unknown_table};
 use super::{
-    ClosedSession, InvalidSession, InvalidStatus, RenamedTable, RepeatedPerform, Sabotage, SessionSummary,
-    TreasureData, conflict, error, invalid, not_found,
+    ClosedSession, InjectedFailure, InvalidSession, InvalidStatus, RenamedTable, RepeatedPerform,
+    SessionSummary, TreasureData, conflict, error, invalid, not_found,
 };
 
-const SHORTEST_NAME: usize = 3;
+const MIN_NAME_LENGTH: usize = 3;
 
 impl TreasureData {
     pub(in super::super) fn sessions(&self) -> Vec<SessionSummary> {
@@ -34,7 +34,7 @@ impl TreasureData {
         let summary = |(name, session): (&String, &Session)| SessionSummary {
             name: name.clone(),
             database: session.database.clone(),
-            table: self.shown_table(session).to_owned(),
+            table: self.reported_table(session).to_owned(),
             table_id: session.table_id,
             is_valid: state.is_valid(session),
             status: session.phase.name(),
@@ -45,13 +45,13 @@ impl TreasureData {
         state.sessions.iter().map(summary).collect()
     }
 
-    /// Removes a session whatever its state; false if there is none.
+    /// Removes a session in any state; false if it does not exist.
     pub(in super::super) fn remove_session(&self, name: &str) -> bool {
         let (mut state, moment) = self.lock();
         state.remove_session(name, moment.unix)
     }
 
-    /// Loads a part into a table at once, without a session; none if the table does not exist.
+    /// Loads a part into a table immediately, without a session; `None` if the table does not exist.
     pub(in super::super) fn load_part(&self, database: &str, table: &str, file: SpoolFile) -> Option<u64> {
         let mut imported =
             import(&[("injected".to_owned(), UploadedPart::new(file))], &AtomicBool::new(false));
@@ -63,7 +63,7 @@ impl TreasureData {
 
     pub(super) fn create_session(&self, call: &Call) -> Reply {
         let [name, database, table] = [call.argument(0), call.argument(1), call.argument(2)];
-        if name.len() < SHORTEST_NAME {
+        if name.len() < MIN_NAME_LENGTH {
             return invalid("Validation failed: name is too short (minimum is 3 characters)");
         }
         let (mut state, moment) = self.lock();
@@ -79,7 +79,7 @@ impl TreasureData {
         let session = Session {
             database: database.to_owned(),
             table: table.to_owned(),
-            present_table: table.to_owned(),
+            current_table: table.to_owned(),
             table_id,
             created: moment.now,
             phase: Phase::Uploading,
@@ -96,20 +96,21 @@ impl TreasureData {
     pub(super) fn show_session(&self, name: &str) -> Reply {
         let (mut state, _) = self.lock();
         let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
-        let now = self.show(name, session, state.is_valid(session));
-        let seen = state.sessions.get_mut(name).map(|session| session.lag.look(now));
-        seen.map_or_else(|| unknown_session(name), |seen| Reply::ok(&seen))
+        let now = self.session_json(name, session, state.is_valid(session));
+        let shown = state.sessions.get_mut(name).map(|session| session.lag.apply(now));
+        shown.map_or_else(|| unknown_session(name), |shown| Reply::ok(&shown))
     }
 
     pub(super) fn list_sessions(&self) -> Reply {
         let (state, _) = self.lock();
-        let show = |(name, session): (&String, &Session)| self.show(name, session, state.is_valid(session));
+        let show =
+            |(name, session): (&String, &Session)| self.session_json(name, session, state.is_valid(session));
         let sessions: Vec<_> = state.sessions.iter().map(show).collect();
         Reply::ok(&json!({"bulk_imports": sessions}))
     }
 
     pub(super) fn list_parts(&self, name: &str) -> Reply {
-        self.with_valid(name, |session, _| {
+        self.with_valid_session(name, |session, _| {
             let parts: Vec<_> = session.parts.keys().collect();
             Reply::ok(&json!({"parts": parts, "name": name, "bulk_import": name}))
         })
@@ -124,33 +125,37 @@ impl TreasureData {
             return invalid("Validation failed: the part is missing");
         };
         let uploaded = UploadedPart::new(file.clone());
-        let judged = uploaded.clone();
-        let reply = self.with_open(name, |session| {
+        let to_validate = uploaded.clone();
+        let reply = self.with_open_session(name, |session| {
             session.parts.insert(part.to_owned(), uploaded);
             acknowledged(name)
         });
-        // On virtual time an import is waited for anyway, and whoever abandons the session would pay for nothing.
+        // On virtual time, the import is awaited anyway, and validating a session that is then abandoned would be
+        // wasted work.
         if reply.status.is_success() && !self.clock.is_virtual() {
-            #[expect(clippy::disallowed_methods, reason = "on the machine's clock, and nobody waits for it")]
-            drop(tokio::task::spawn_blocking(move || judged.judge()));
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "only on the machine's clock, and nothing waits for it"
+            )]
+            drop(tokio::task::spawn_blocking(move || to_validate.validate()));
         }
         reply
     }
 
     pub(super) fn delete_part(&self, name: &str, part: &str) -> Reply {
-        self.with_open(name, |session| match session.parts.remove(part) {
+        self.with_open_session(name, |session| match session.parts.remove(part) {
             Some(_) => acknowledged(name),
             None => not_found(&format!("Part '{part}' does not exist")),
         })
     }
 
     pub(super) fn freeze(&self, name: &str) -> Reply {
-        self.with_valid(name, |session, _| {
+        self.with_valid_session(name, |session, _| {
             if session.frozen {
                 return conflict("Bulk import session is already frozen", None);
             }
             if session.phase != Phase::Uploading {
-                return out_of_turn("frozen", session);
+                return wrong_state("frozen", session);
             }
             session.frozen = true;
             acknowledged(name)
@@ -158,41 +163,41 @@ impl TreasureData {
     }
 
     pub(super) fn unfreeze(&self, name: &str) -> Reply {
-        self.with_valid(name, |session, _| {
+        self.with_valid_session(name, |session, _| {
             if session.phase != Phase::Uploading {
-                return out_of_turn("unfrozen", session);
+                return wrong_state("unfrozen", session);
             }
             session.frozen = false;
             acknowledged(name)
         })
     }
 
-    pub(super) async fn perform(self: &Arc<Self>, name: &str, sabotage: Sabotage) -> Reply {
-        let started = self.start_import(name, sabotage);
+    pub(super) async fn perform(self: &Arc<Self>, name: &str, injected: InjectedFailure) -> Reply {
+        let started = self.start_import(name, injected);
         let (job, parts, cancelled) = match started {
             Ok(started) => started,
-            Err(refusal) => return *refusal,
+            Err(error) => return *error,
         };
         let service = Arc::clone(self);
-        #[expect(clippy::disallowed_methods, reason = "on the machine's clock nobody waits for it")]
+        #[expect(clippy::disallowed_methods, reason = "nothing waits for it on the machine's clock")]
         let reading = tokio::task::spawn_blocking(move || {
             let found = import(&parts, &cancelled);
-            service.end_reading(job, found);
+            service.finish_reading(job, found);
         });
-        // On virtual time a client's hours pass in no time, so the reading must not be left to race against them.
+        // On virtual time, hours pass instantly for the client, so reading must not race against them.
         if self.clock.is_virtual() {
             drop(reading.await);
         }
         Reply::ok(&json!({"name": name, "bulk_import": name, "job_id": job}))
     }
 
-    pub(super) fn commit(&self, name: &str, sabotage: Sabotage) -> Reply {
-        self.with_valid(name, |session, moment| {
+    pub(super) fn commit(&self, name: &str, injected: InjectedFailure) -> Reply {
+        self.with_valid_session(name, |session, moment| {
             if session.phase != Phase::Ready {
-                return out_of_turn("committed", session);
+                return wrong_state("committed", session);
             }
-            let fails = sabotage == Sabotage::FailCommit;
-            let before = self.show(name, session, true);
+            let fails = injected == InjectedFailure::Commit;
+            let before = self.session_json(name, session, true);
             session.lag.committed(before, &self.behaviour);
             session.phase = Phase::Committing { started: moment.now, fails };
             acknowledged(name)
@@ -203,14 +208,14 @@ impl TreasureData {
         let (mut state, moment) = self.lock();
         let Some(session) = state.sessions.get(name) else { return unknown_session(name) };
         if matches!(session.phase, Phase::Committing { .. }) && state.is_valid(session) {
-            return out_of_turn("deleted", session);
+            return wrong_state("deleted", session);
         }
         state.remove_session(name, moment.unix);
         acknowledged(name)
     }
 
     pub(super) fn error_records(&self, name: &str) -> Reply {
-        self.with_valid(name, |session, _| {
+        self.with_valid_session(name, |session, _| {
             let Some(imported) = &session.imported else {
                 return not_found("There are no error records yet");
             };
@@ -221,18 +226,18 @@ impl TreasureData {
         })
     }
 
-    /// Does `work` on a session whose table exists.
-    fn with_valid(&self, name: &str, work: impl FnOnce(&mut Session, Moment) -> Reply) -> Reply {
+    /// Runs `work` on a session whose table exists.
+    fn with_valid_session(&self, name: &str, work: impl FnOnce(&mut Session, Moment) -> Reply) -> Reply {
         let (mut state, moment) = self.lock();
-        match self.valid(&mut state, name) {
+        match self.valid_session(&mut state, name) {
             Ok(session) => work(session, moment),
-            Err(refusal) => *refusal,
+            Err(error) => *error,
         }
     }
 
-    /// Does `work` on a session that takes parts.
-    fn with_open(&self, name: &str, work: impl FnOnce(&mut Session) -> Reply) -> Reply {
-        self.with_valid(name, |session, _| {
+    /// Runs `work` on a session that accepts parts.
+    fn with_open_session(&self, name: &str, work: impl FnOnce(&mut Session) -> Reply) -> Reply {
+        self.with_valid_session(name, |session, _| {
             if !session.frozen && session.phase == Phase::Uploading {
                 return work(session);
             }
@@ -240,15 +245,19 @@ impl TreasureData {
                 ClosedSession::Conflict => StatusCode::CONFLICT,
                 ClosedSession::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
             };
-            Reply { status, ..out_of_turn("changed", session) }
+            Reply { status, ..wrong_state("changed", session) }
         })
     }
 
-    /// A session whose table exists; else the response to any call but `show`, `list` and `delete`.
-    fn valid<'state>(&self, state: &'state mut State, name: &str) -> Result<&'state mut Session, Box<Reply>> {
+    /// A session whose table exists; otherwise the response to any call except `show`, `list` and `delete`.
+    fn valid_session<'state>(
+        &self,
+        state: &'state mut State,
+        name: &str,
+    ) -> Result<&'state mut Session, Box<Reply>> {
         let session = state.sessions.get(name).ok_or_else(|| unknown_session(name))?;
         if !state.is_valid(session) {
-            let message = missing_table(&session.database, self.shown_table(session));
+            let message = missing_table(&session.database, self.reported_table(session));
             return Err(match self.behaviour.invalid_session {
                 InvalidSession::NotFound => not_found(&message),
                 InvalidSession::Unprocessable => invalid(&format!("Validation failed: {message}")),
@@ -258,21 +267,21 @@ impl TreasureData {
         state.sessions.get_mut(name).ok_or_else(|| unknown_session(name).into())
     }
 
-    fn shown_table<'session>(&self, session: &'session Session) -> &'session str {
+    fn reported_table<'session>(&self, session: &'session Session) -> &'session str {
         match self.behaviour.renamed_table {
             RenamedTable::OldName => &session.table,
-            RenamedTable::NewName => &session.present_table,
+            RenamedTable::NewName => &session.current_table,
         }
     }
 
-    fn show(&self, name: &str, session: &Session, is_valid: bool) -> Value {
+    fn session_json(&self, name: &str, session: &Session, is_valid: bool) -> Value {
         let imported = session.imported.as_ref();
         let hides_status = self.behaviour.invalid_status == InvalidStatus::Unknown;
         let status = if hides_status && !is_valid { "unknown" } else { session.phase.name() };
         json!({
             "name": name,
             "database": session.database,
-            "table": self.shown_table(session),
+            "table": self.reported_table(session),
             "status": status,
             "upload_frozen": session.frozen,
             "job_id": session.job,
@@ -287,22 +296,22 @@ impl TreasureData {
     fn start_import(
         &self,
         name: &str,
-        sabotage: Sabotage,
+        injected: InjectedFailure,
     ) -> Result<(u64, Vec<(String, UploadedPart)>, Arc<AtomicBool>), Box<Reply>> {
         let (mut state, moment) = self.lock();
         let state: &mut State = &mut state;
-        let session = self.valid(state, name)?;
-        let is_due = match session.phase {
+        let session = self.valid_session(state, name)?;
+        let can_start = match session.phase {
             Phase::Uploading => session.frozen,
             Phase::Ready => self.behaviour.repeated_perform == RepeatedPerform::Accepted,
             Phase::Performing { .. } | Phase::Committing { .. } | Phase::Committed => false,
         };
-        if !is_due {
-            return Err(out_of_turn("performed", session).into());
+        if !can_start {
+            return Err(wrong_state("performed", session).into());
         }
         let number = state.next_id();
         let session = state.sessions.get_mut(name).ok_or_else(|| unknown_session(name))?;
-        let before = self.show(name, session, true);
+        let before = self.session_json(name, session, true);
         session.lag.performed(before, &self.behaviour);
         session.phase = Phase::Performing { started: moment.now };
         session.job = Some(number);
@@ -316,7 +325,7 @@ impl TreasureData {
             ended: None,
             message: String::new(),
             records: 0,
-            fails: sabotage == Sabotage::FailImport,
+            fails: injected == InjectedFailure::Import,
             found: None,
             cancelled: Arc::clone(&cancelled),
         };
@@ -325,7 +334,7 @@ impl TreasureData {
         Ok((number, parts, cancelled))
     }
 
-    fn end_reading(&self, job: u64, found: Imported) {
+    fn finish_reading(&self, job: u64, found: Imported) {
         let (mut state, _) = self.lock();
         if let Some(job) = state.jobs.get_mut(&job)
             && job.status == JobStatus::Active
@@ -343,7 +352,7 @@ fn unknown_session(name: &str) -> Reply {
     not_found(&format!("Bulk import session '{name}' does not exist"))
 }
 
-fn out_of_turn(what: &str, session: &Session) -> Reply {
+fn wrong_state(what: &str, session: &Session) -> Reply {
     let frozen = if session.frozen { "frozen" } else { "not frozen" };
     let message =
         format!("Bulk import session cannot be {what}: it is {} and {frozen}", session.phase.name());

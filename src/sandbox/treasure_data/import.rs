@@ -1,8 +1,8 @@
-//! An import: every part of a session is read and judged.
+//! Imports: reads and validates every part of a session.
 //!
-//! Owns the counting of valid and bad records and parts, and the sample of bad records that clients can fetch. A part
-//! that cannot be read to its end is an error part and none of its records is loaded. A part is read once, as soon as it
-//! is there, so that an import that follows has little left to do. Blocking; memory does not grow with good parts.
+//! Owns the counts of valid and bad records and parts, and the sample of bad records that clients can fetch. A part
+//! that cannot be read completely is an error part, and none of its records is loaded. A part is read once, as soon as
+//! it was uploaded, so that the import has little left to do. Blocking. Memory does not grow with valid parts.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,40 +15,40 @@ use super::super::decode::{PartError, RecordError, check_record, fields, guessed
 use super::super::spool::SpoolFile;
 use super::loaded_part::LoadedPart;
 
-/// Bad records that are kept for clients to fetch.
-const MOST_ERROR_RECORDS: usize = 1_000;
-/// Bad records longer than this are described only.
-const LONGEST_ERROR_RECORD: usize = 1_024;
-/// Columns that are noticed.
-const MOST_COLUMNS: usize = 1_000;
+/// Maximum number of bad records that clients can fetch.
+const MAX_ERROR_RECORDS: usize = 1_000;
+/// Only the reason is kept for larger bad records.
+const MAX_ERROR_RECORD_SIZE: usize = 1_024;
+/// Maximum number of columns that are detected.
+const MAX_COLUMNS: usize = 1_000;
 
-/// A part of a session. Clones share what was found in it.
+/// A part of a session. Clones share its validation.
 #[derive(Clone, Debug)]
 pub(super) struct UploadedPart {
     file: SpoolFile,
-    judgement: Arc<OnceLock<Judgement>>,
+    validation: Arc<OnceLock<Validation>>,
 }
 
-/// What an import found.
+/// The result of an import.
 #[derive(Debug, Default)]
 pub(super) struct Imported {
     pub(super) valid_records: u64,
     pub(super) error_records: u64,
     pub(super) valid_parts: u64,
     pub(super) error_parts: u64,
-    /// The valid parts, in the order of their names.
+    /// The valid parts, sorted by name.
     pub(super) parts: Vec<LoadedPart>,
-    /// Column names and guessed types in the order of appearance.
+    /// Column names and inferred types in the order of appearance.
     pub(super) columns: Vec<(String, &'static str)>,
     pub(super) latest_time: Option<i64>,
     /// Gzip of the bad records as MessagePack maps.
     pub(super) error_sample: Vec<u8>,
 }
 
-/// What is in a part.
+/// The result of reading a part.
 #[derive(Debug, Default)]
-struct Judgement {
-    /// Whether it can be read to its end.
+struct Validation {
+    /// Whether it can be read completely.
     readable: bool,
     valid: u64,
     bad: u64,
@@ -61,25 +61,25 @@ struct Judgement {
 #[derive(Debug)]
 struct BadRecord {
     reason: RecordError,
-    /// None when it is too long to be kept.
+    /// `None` if it is too large to be kept.
     record: Option<Vec<u8>>,
 }
 
 impl UploadedPart {
     pub(super) fn new(file: SpoolFile) -> Self {
-        Self { file, judgement: Arc::default() }
+        Self { file, validation: Arc::default() }
     }
 
-    /// Reads the part if nobody has yet; waits if somebody does right now.
-    pub(super) fn judge(&self) {
-        self.judgement();
+    /// Reads the part if it was not read yet; waits if it is being read.
+    pub(super) fn validate(&self) {
+        self.validation();
     }
 
-    fn judgement(&self) -> &Judgement {
-        self.judgement.get_or_init(|| {
-            let mut judgement = Judgement::default();
-            judgement.readable = judgement.read(&self.file).is_ok();
-            judgement
+    fn validation(&self) -> &Validation {
+        self.validation.get_or_init(|| {
+            let mut validation = Validation::default();
+            validation.readable = validation.read(&self.file).is_ok();
+            validation
         })
     }
 }
@@ -93,16 +93,16 @@ impl Imported {
         )
     }
 
-    fn notice_columns(&mut self, columns: &[(String, &'static str)]) {
+    fn add_columns(&mut self, columns: &[(String, &'static str)]) {
         for (name, kind) in columns {
-            if self.columns.len() < MOST_COLUMNS && self.columns.iter().all(|(known, _)| known != name) {
+            if self.columns.len() < MAX_COLUMNS && self.columns.iter().all(|(known, _)| known != name) {
                 self.columns.push((name.clone(), kind));
             }
         }
     }
 }
 
-/// Judges all parts; stops early when `cancelled`.
+/// Validates all parts; stops early if `cancelled`.
 pub(super) fn import(parts: &[(String, UploadedPart)], cancelled: &AtomicBool) -> Imported {
     let mut imported = Imported::default();
     let mut sample = GzEncoder::new(Vec::new(), Compression::fast());
@@ -111,19 +111,19 @@ pub(super) fn import(parts: &[(String, UploadedPart)], cancelled: &AtomicBool) -
         if cancelled.load(Ordering::Relaxed) {
             break;
         }
-        let judgement = part.judgement();
-        for bad in judgement.bad_records.iter().take(MOST_ERROR_RECORDS - kept) {
+        let validation = part.validation();
+        for bad in validation.bad_records.iter().take(MAX_ERROR_RECORDS - kept) {
             kept += 1;
             // Writing to memory cannot fail.
             let _written = sample.write_all(&bad.describe(name));
         }
-        imported.notice_columns(&judgement.columns);
-        if judgement.readable {
+        imported.add_columns(&validation.columns);
+        if validation.readable {
             imported.valid_parts += 1;
-            imported.valid_records += judgement.valid;
-            imported.error_records += judgement.bad;
-            imported.latest_time = imported.latest_time.max(judgement.latest_time);
-            imported.parts.push(LoadedPart { file: part.file.clone(), records: judgement.valid });
+            imported.valid_records += validation.valid;
+            imported.error_records += validation.bad;
+            imported.latest_time = imported.latest_time.max(validation.latest_time);
+            imported.parts.push(LoadedPart { file: part.file.clone(), records: validation.valid });
         } else {
             imported.error_parts += 1;
         }
@@ -132,7 +132,7 @@ pub(super) fn import(parts: &[(String, UploadedPart)], cancelled: &AtomicBool) -
     imported
 }
 
-impl Judgement {
+impl Validation {
     fn read(&mut self, file: &SpoolFile) -> Result<(), PartError> {
         let mut reader = open_part(file)?;
         while let Some(record) = reader.next_record()? {
@@ -140,12 +140,12 @@ impl Judgement {
                 Ok(time) => {
                     self.valid += 1;
                     self.latest_time = self.latest_time.max(Some(time));
-                    self.notice_columns(record);
+                    self.add_columns(record);
                 }
                 Err(reason) => {
                     self.bad += 1;
-                    if self.bad_records.len() < MOST_ERROR_RECORDS {
-                        let record = (record.len() <= LONGEST_ERROR_RECORD).then(|| record.to_vec());
+                    if self.bad_records.len() < MAX_ERROR_RECORDS {
+                        let record = (record.len() <= MAX_ERROR_RECORD_SIZE).then(|| record.to_vec());
                         self.bad_records.push(BadRecord { reason, record });
                     }
                 }
@@ -154,14 +154,14 @@ impl Judgement {
         Ok(())
     }
 
-    fn notice_columns(&mut self, record: &[u8]) {
+    fn add_columns(&mut self, record: &[u8]) {
         for (at, field) in fields(record).into_iter().flatten().enumerate() {
             let Some(field) = field else { continue };
-            // Records mostly have the same columns in the same order.
+            // Most records have the same columns in the same order.
             let known = |(name, _): &(String, &str)| name.as_bytes() == field.key;
             if self.columns.get(at).is_some_and(known)
                 || self.columns.iter().any(known)
-                || self.columns.len() >= MOST_COLUMNS
+                || self.columns.len() >= MAX_COLUMNS
             {
                 continue;
             }
@@ -173,7 +173,7 @@ impl Judgement {
 }
 
 impl BadRecord {
-    /// As clients fetch it.
+    /// The form in which clients fetch it.
     fn describe(&self, part: &str) -> Vec<u8> {
         let mut entry = vec![0x83];
         for text in ["error", &self.reason.to_string(), "part", part, "record"] {
@@ -205,7 +205,7 @@ mod tests {
     const GOOD: &[u8] = b"\x82\xa4time\x07\xa1a\xa1x";
     const BAD: &[u8] = b"\x81\xa1a\xa1x";
 
-    fn judge(parts: &[Vec<u8>]) -> Imported {
+    fn import_parts(parts: &[Vec<u8>]) -> Imported {
         let parts: Vec<_> = parts
             .iter()
             .map(|part| {
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn bad_records_are_counted_and_kept_while_good_ones_load() {
-        let imported = judge(&[gzip(&[GOOD, BAD, GOOD].concat()), gzip(&[])]);
+        let imported = import_parts(&[gzip(&[GOOD, BAD, GOOD].concat()), gzip(&[])]);
         assert_eq!((imported.valid_records, imported.error_records), (2, 1));
         assert_eq!((imported.valid_parts, imported.error_parts), (2, 0));
         assert_eq!(imported.columns, [("time".to_owned(), "long"), ("a".to_owned(), "string")]);
@@ -241,7 +241,7 @@ mod tests {
             gzip(&[GOOD, b"\xc1"].concat()),
             gzip(&[GOOD, b"\x82\xa4time"].concat()),
         ];
-        let imported = judge(&parts);
+        let imported = import_parts(&parts);
         assert_eq!((imported.valid_records, imported.valid_parts, imported.error_parts), (0, 0, 5));
     }
 
@@ -249,9 +249,9 @@ mod tests {
     fn a_part_is_read_once() {
         let folder = tempfile::tempdir().unwrap();
         let part = UploadedPart::new(spooled(folder.path(), &gzip(GOOD)));
-        part.judge();
+        part.validate();
         let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
-        std::fs::write(file, b"no part any more").unwrap();
+        std::fs::write(file, b"no longer a part").unwrap();
         let imported = import(&[("part".to_owned(), part.clone())], &AtomicBool::new(false));
         assert_eq!((imported.valid_records, imported.error_parts), (1, 0));
         let cancelled = import(&[("part".to_owned(), part)], &AtomicBool::new(true));
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn several_gzip_members_are_one_part() {
-        let imported = judge(&[[gzip(GOOD), gzip(GOOD)].concat()]);
+        let imported = import_parts(&[[gzip(GOOD), gzip(GOOD)].concat()]);
         assert_eq!((imported.valid_records, imported.error_parts), (2, 0));
     }
 }

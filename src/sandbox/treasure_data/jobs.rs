@@ -1,4 +1,4 @@
-//! Calls about jobs: the imports that `perform` started.
+//! Calls for jobs: the imports started by `perform`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::super::reply::{Call, Reply};
 use super::state::{Job, JobStatus, Moment, Phase, State};
 use super::{KilledJob, TreasureData, not_found, timestamp};
 
-/// How many jobs are listed when no range is given.
+/// Number of jobs that are listed without a range.
 const DEFAULT_LISTED: usize = 20;
 
 impl TreasureData {
@@ -80,7 +80,7 @@ impl TreasureData {
 }
 
 impl Job {
-    /// Ends a job that is still active; false if it had ended.
+    /// Kills a job that is still active; false if it has ended.
     pub(super) fn kill(&mut self, unix: Duration) -> bool {
         if self.status != JobStatus::Active {
             return false;

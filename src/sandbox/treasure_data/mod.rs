@@ -1,7 +1,7 @@
-//! The look-alike of the Treasure Data REST API: databases, tables, bulk import sessions and jobs.
+//! Mock of the Treasure Data REST API: databases, tables, bulk import sessions and jobs.
 //!
-//! Owns who may call what and the forms of errors; the calls themselves are in the modules below. Everything is
-//! judged as the published clients and documents describe it, strictly where a client could make a mistake.
+//! Owns authorization and the formats of errors; the calls are in the submodules. Everything behaves as the published
+//! clients and documents describe it, strictly where a client could make a mistake.
 
 mod behaviour;
 mod bulk_import;
@@ -31,25 +31,24 @@ use super::reply::{Call, Reply};
 use super::spool::Spool;
 use crate::clock::Clock;
 
-/// What the API key may do.
+/// Permissions of the API key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyKind {
     /// Everything.
     #[default]
     Master,
-    /// Import only: bulk import, jobs and `append-schema`. Looking at databases and tables, reading rows, deleting and
-    /// renaming tables and `update-schema` are denied; creating tables, too, unless
-    /// [`WriteOnlyTableCreation::Allowed`].
+    /// Import only: bulk import, jobs and `append-schema`. Reading databases, tables and rows, deleting and renaming
+    /// tables, and `update-schema` are denied, and so is creating tables unless [`WriteOnlyTableCreation::Allowed`].
     WriteOnly,
 }
 
-/// What is to go wrong inside the service.
+/// A failure to inject inside the service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Sabotage {
+pub(super) enum InjectedFailure {
     #[default]
     None,
-    FailImport,
-    FailCommit,
+    Import,
+    Commit,
 }
 
 /// A bulk import session, as seen by tests.
@@ -61,17 +60,17 @@ pub struct SessionSummary {
     pub database: String,
     /// Target table, by the name that `show` reports.
     pub table: String,
-    /// The table that the session was created for.
+    /// Id of the table for which the session was created.
     pub table_id: u64,
-    /// Whether that table still exists, under whatever name.
+    /// Whether that table still exists, under any name.
     pub is_valid: bool,
-    /// `uploading`, `performing`, `ready`, `committing` or `committed`, whatever `show` reports.
+    /// `uploading`, `performing`, `ready`, `committing` or `committed`, regardless of what `show` reports.
     pub status: &'static str,
-    /// Whether uploads are refused.
+    /// Whether the session is frozen.
     pub upload_frozen: bool,
     /// Names of the parts; empty once committed.
     pub parts: Vec<String>,
-    /// Records of the last import that can be loaded.
+    /// Number of valid records in the last import.
     pub valid_records: Option<u64>,
 }
 
@@ -113,7 +112,7 @@ impl TreasureData {
         &self.spool
     }
 
-    /// Ends imports that are still reading.
+    /// Stops imports that are still reading.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         for job in self.lock().0.jobs.values() {
@@ -121,8 +120,12 @@ impl TreasureData {
         }
     }
 
-    /// Why a request is refused before its body is read, if it is.
-    pub(super) fn refusal(&self, operation: Operation, authorization: Option<&str>) -> Option<Reply> {
+    /// The error response to a request that is not authorized, which is sent before its body is read.
+    pub(super) fn authorization_error(
+        &self,
+        operation: Operation,
+        authorization: Option<&str>,
+    ) -> Option<Reply> {
         if matches!(operation, Operation::ServerStatus | Operation::Unknown) {
             return None;
         }
@@ -154,7 +157,7 @@ impl TreasureData {
         }
     }
 
-    pub(super) async fn act(self: &Arc<Self>, call: &Call, sabotage: Sabotage) -> Reply {
+    pub(super) async fn handle(self: &Arc<Self>, call: &Call, injected: InjectedFailure) -> Reply {
         match call.operation {
             Operation::ServerStatus => Reply::ok(&json!({"status": "ok"})),
             Operation::ValidateKey => self.validate_key(),
@@ -179,8 +182,8 @@ impl TreasureData {
             Operation::DeletePart => self.delete_part(call.argument(0), call.argument(1)),
             Operation::FreezeSession => self.freeze(call.argument(0)),
             Operation::UnfreezeSession => self.unfreeze(call.argument(0)),
-            Operation::PerformSession => self.perform(call.argument(0), sabotage).await,
-            Operation::CommitSession => self.commit(call.argument(0), sabotage),
+            Operation::PerformSession => self.perform(call.argument(0), injected).await,
+            Operation::CommitSession => self.commit(call.argument(0), injected),
             Operation::DeleteSession => self.delete_session(call.argument(0)),
             Operation::ErrorRecords => self.error_records(call.argument(0)),
             Operation::ListJobs => self.list_jobs(call),
@@ -193,11 +196,11 @@ impl TreasureData {
         }
     }
 
-    /// The state after everything that is due has happened, and the moment it is looked at.
+    /// The state after applying everything that is due, and the current moment.
     fn lock(&self) -> (MutexGuard<'_, State>, Moment) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let moment = Moment { now: self.clock.now(), unix: self.clock.unix_time() };
-        state.settle(moment);
+        state.advance_to(moment);
         (state, moment)
     }
 
@@ -231,7 +234,7 @@ impl TreasureData {
     }
 }
 
-/// An error in the usual form.
+/// An error in the usual format.
 fn error(status: StatusCode, message: &str) -> Reply {
     Reply::json(status, &json!({"error": message, "text": message, "severity": "error"}))
 }
@@ -244,7 +247,7 @@ fn invalid(message: &str) -> Reply {
     error(StatusCode::UNPROCESSABLE_ENTITY, message)
 }
 
-/// A conflict, in the other form.
+/// A conflict, which has a different format.
 fn conflict(message: &str, with: Option<u64>) -> Reply {
     let body = json!({"message": message, "details": {"conflicts_with": with}, "stacktrace": null});
     Reply::json(StatusCode::CONFLICT, &body)

@@ -1,11 +1,11 @@
-//! What the look-alike of Treasure Data remembers, and how it moves on by itself.
+//! State of the Treasure Data mock, and its changes over time.
 //!
-//! Owns databases, tables, bulk import sessions and jobs. Time passes by [`State::settle`], which every access calls
-//! first: a session whose import or commit is due has moved on, and one whose retention has ended is gone, before
-//! anybody can look. Rows stay in spooled parts; a table is a list of them.
+//! Owns databases, tables, bulk import sessions and jobs. Every access first calls [`State::advance_to`], which
+//! completes the imports and commits that are due and removes expired sessions before they can be seen. Rows stay in
+//! spooled parts; a table is a list of them.
 //!
-//! A session belongs to a table *object*. Names of tables are places where objects stand: a rename moves the object
-//! with its id and its sessions, and what is created later under the same name is another object.
+//! A session belongs to a table *object*. A rename gives the object, with its id and its sessions, another name. A
+//! table created later with the same name is another object.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::import::{Imported, UploadedPart};
 use super::lag::Lag;
 use super::loaded_part::LoadedPart;
 
-/// How long imports, commits and the counting of rows take on the clock.
+/// Duration of imports, commits and counting rows, on the clock.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Durations {
     pub(in super::super) import: Duration,
@@ -25,12 +25,12 @@ pub(in super::super) struct Durations {
     pub(in super::super) row_count_lag: Duration,
 }
 
-/// A moment on both time lines of the clock.
+/// A moment in both times of the clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    /// Monotonic, for what is due.
+    /// Monotonic time, for what is due.
     pub(super) now: Duration,
-    /// Wall time, for what is shown.
+    /// Wall time, for what is reported.
     pub(super) unix: Duration,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     pub(super) parts: Vec<LoadedPart>,
     pub(super) latest_time: Option<i64>,
-    /// Loads that the reported count does not show before their time.
+    /// Loads that the reported count does not include yet, and from when it does.
     uncounted: Vec<(Duration, u64)>,
 }
 
@@ -73,21 +73,21 @@ pub(super) struct Column {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) database: String,
-    /// The name of the table when the session was created.
+    /// Name of the table when the session was created.
     pub(super) table: String,
-    /// The name that the table has now, or had last.
-    pub(super) present_table: String,
-    /// The table that the session was created for; another one of that name is not the same.
+    /// Current or last name of the table.
+    pub(super) current_table: String,
+    /// The table for which the session was created; another table with that name is not the same.
     pub(super) table_id: u64,
-    /// Monotonic.
+    /// Monotonic time.
     pub(super) created: Duration,
     pub(super) phase: Phase,
     pub(super) frozen: bool,
     pub(super) job: Option<u64>,
     pub(super) parts: BTreeMap<String, UploadedPart>,
-    /// What the last import found; none before the first.
+    /// Result of the last import; `None` before the first.
     pub(super) imported: Option<Imported>,
-    /// How far `show` lags behind all this.
+    /// How much `show` lags behind.
     pub(super) lag: Lag,
 }
 
@@ -109,11 +109,11 @@ pub(super) struct Job {
     pub(super) ended: Option<Duration>,
     pub(super) message: String,
     pub(super) records: u64,
-    /// The import is to fail on purpose.
+    /// Whether the import fails because of an injected fault.
     pub(super) fails: bool,
-    /// What was found, until the import is due.
+    /// The result, until the import is due.
     pub(super) found: Option<Imported>,
-    /// Tells the import to stop.
+    /// Stops the import.
     pub(super) cancelled: Arc<AtomicBool>,
 }
 
@@ -142,7 +142,7 @@ impl State {
         self.last_id
     }
 
-    /// Makes a database; false if there is one of that name.
+    /// Creates a database; false if the name is in use.
     pub(super) fn create_database(&mut self, name: &str, unix: Duration) -> bool {
         if self.databases.contains_key(name) {
             return false;
@@ -152,7 +152,7 @@ impl State {
         true
     }
 
-    /// Makes an empty table; false if there is one of that name, none if there is no such database.
+    /// Creates an empty table; false if the name is in use, `None` if the database does not exist.
     pub(super) fn create_table(&mut self, database: &str, table: &str, unix: Duration) -> Option<bool> {
         let id = self.next_id();
         let tables = &mut self.databases.get_mut(database)?.tables;
@@ -171,12 +171,12 @@ impl State {
         self.databases.get_mut(database)?.tables.get_mut(table)
     }
 
-    /// Takes a table away for good; false if there is none. Its sessions are invalid from now on.
+    /// Deletes a table permanently; false if it does not exist. Its sessions become invalid.
     pub(super) fn delete_table(&mut self, database: &str, table: &str) -> bool {
         self.databases.get_mut(database).and_then(|database| database.tables.remove(table)).is_some()
     }
 
-    /// Moves a table to another name; a table that stands there is deleted. Does nothing if there is no such table.
+    /// Renames a table; a table with the new name is deleted. Does nothing if the table does not exist.
     pub(super) fn rename_table(&mut self, database: &str, from: &str, to: &str, unix: Duration) {
         let Some(tables) = self.databases.get_mut(database).map(|database| &mut database.tables) else {
             return;
@@ -185,11 +185,11 @@ impl State {
             table.updated = unix;
             let id = table.id;
             tables.insert(to.to_owned(), table);
-            self.follow(id, to);
+            self.rename_in_sessions(id, to);
         }
     }
 
-    /// Exchanges the names of two tables. Does nothing if one is missing.
+    /// Swaps the names of two tables. Does nothing if one is missing.
     pub(super) fn swap_tables(&mut self, database: &str, one: &str, other: &str) {
         let Some(tables) = self.databases.get_mut(database).map(|database| &mut database.tables) else {
             return;
@@ -200,25 +200,25 @@ impl State {
         {
             tables.insert(one.to_owned(), other_table);
             tables.insert(other.to_owned(), table);
-            self.follow(first, other);
-            self.follow(second, one);
+            self.rename_in_sessions(first, other);
+            self.rename_in_sessions(second, one);
         }
     }
 
-    /// Lets the sessions of a table know its new name.
-    fn follow(&mut self, table_id: u64, name: &str) {
+    /// Updates the table name in the sessions of a table.
+    fn rename_in_sessions(&mut self, table_id: u64, name: &str) {
         for session in self.sessions.values_mut().filter(|session| session.table_id == table_id) {
-            name.clone_into(&mut session.present_table);
+            name.clone_into(&mut session.current_table);
         }
     }
 
-    /// Whether the table that `session` was created for still exists, under whatever name.
+    /// Whether the table for which `session` was created still exists, under any name.
     pub(super) fn is_valid(&self, session: &Session) -> bool {
-        let table = self.table(&session.database, &session.present_table);
+        let table = self.table(&session.database, &session.current_table);
         table.is_some_and(|table| table.id == session.table_id)
     }
 
-    /// Takes a session away and kills its job; false if there is none.
+    /// Removes a session and kills its job; false if it does not exist.
     pub(super) fn remove_session(&mut self, name: &str, unix: Duration) -> bool {
         let Some(session) = self.sessions.remove(name) else { return false };
         if let Some(job) = session.job.and_then(|job| self.jobs.get_mut(&job)) {
@@ -227,8 +227,8 @@ impl State {
         true
     }
 
-    /// Lets every import and commit that is due end, and removes the sessions whose retention has ended.
-    pub(super) fn settle(&mut self, moment: Moment) {
+    /// Completes every import and commit that is due, and removes expired sessions.
+    pub(super) fn advance_to(&mut self, moment: Moment) {
         let due = |session: &Session| match session.phase {
             Phase::Performing { started } => moment.now >= started + self.durations.import,
             Phase::Committing { started, .. } => moment.now >= started + self.durations.commit,
@@ -239,8 +239,8 @@ impl State {
         for name in due {
             if let Some(mut session) = self.sessions.remove(&name) {
                 match session.phase {
-                    Phase::Performing { .. } => self.end_import(&mut session, moment),
-                    Phase::Committing { fails, .. } => self.end_commit(&mut session, fails, moment),
+                    Phase::Performing { .. } => self.finish_import(&mut session, moment),
+                    Phase::Committing { fails, .. } => self.finish_commit(&mut session, fails, moment),
                     _ => {}
                 }
                 self.sessions.insert(name, session);
@@ -271,7 +271,7 @@ impl State {
         }
     }
 
-    fn end_import(&mut self, session: &mut Session, moment: Moment) {
+    fn finish_import(&mut self, session: &mut Session, moment: Moment) {
         let is_valid = self.is_valid(session);
         let Some(job) = session.job.and_then(|job| self.jobs.get_mut(&job)) else { return };
         let Some(found) = job.found.take() else { return };
@@ -293,10 +293,10 @@ impl State {
         session.imported = Some(found);
     }
 
-    fn end_commit(&mut self, session: &mut Session, fails: bool, moment: Moment) {
+    fn finish_commit(&mut self, session: &mut Session, fails: bool, moment: Moment) {
         let lag = self.durations.row_count_lag;
         let is_valid = self.is_valid(session);
-        let table = self.table_mut(&session.database, &session.present_table);
+        let table = self.table_mut(&session.database, &session.current_table);
         match (table, session.imported.as_mut()) {
             (Some(table), Some(imported)) if is_valid && !fails => {
                 table.load(imported, moment, lag);
@@ -321,18 +321,18 @@ impl Table {
         }
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub(super) fn rows(&self) -> u64 {
         self.parts.iter().map(|part| part.records).sum()
     }
 
-    /// How many rows are reported.
+    /// Number of rows that are reported.
     pub(super) fn reported_rows(&self, now: Duration) -> u64 {
         let hidden = self.uncounted.iter().filter(|(visible, _)| now < *visible).map(|(_, rows)| rows);
         self.rows().saturating_sub(hidden.sum())
     }
 
-    /// Adds the rows of an import; the reported count shows them after `lag`.
+    /// Adds the rows of an import; the reported count includes them after `lag`.
     pub(super) fn load(&mut self, imported: &mut Imported, moment: Moment, lag: Duration) {
         self.uncounted.retain(|(visible, _)| moment.now < *visible);
         self.uncounted.push((moment.now + lag, imported.valid_records));
@@ -361,7 +361,7 @@ impl Phase {
 }
 
 impl Job {
-    /// The status that is shown, which passes through all the documented ones.
+    /// The reported status, which goes through all documented ones.
     pub(super) fn shown_status(&self, now: Duration, import: Duration) -> &'static str {
         let elapsed = now.saturating_sub(self.created.now);
         match self.status {

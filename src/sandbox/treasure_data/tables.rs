@@ -1,4 +1,4 @@
-//! Calls about databases and tables.
+//! Calls for databases and tables.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -12,10 +12,10 @@ use super::loaded_part::LoadedPart;
 use super::state::{Column, Database, Moment, Table};
 use super::{TreasureData, conflict, error, invalid, not_found, timestamp};
 
-/// The most rows that `tail` returns.
-const LONGEST_TAIL: u64 = 10_000;
-/// How many rows `tail` returns when it is not told.
-const DEFAULT_TAIL: u64 = 80;
+/// Maximum number of rows that `tail` returns.
+const MAX_TAIL_ROWS: u64 = 10_000;
+/// Number of rows that `tail` returns by default.
+const DEFAULT_TAIL_ROWS: u64 = 80;
 
 impl TreasureData {
     pub(in super::super) fn add_database(&self, name: &str) -> bool {
@@ -23,20 +23,20 @@ impl TreasureData {
         state.create_database(name, moment.unix)
     }
 
-    /// Makes a table and, if needed, its database; false if the table exists.
+    /// Creates a table and, if needed, its database; false if the table exists.
     pub(in super::super) fn add_table(&self, database: &str, table: &str) -> bool {
         let (mut state, moment) = self.lock();
         state.create_database(database, moment.unix);
         state.create_table(database, table, moment.unix).unwrap_or(false)
     }
 
-    /// Deletes a table; false if there is none.
+    /// Deletes a table; false if it does not exist.
     pub(in super::super) fn remove_table(&self, database: &str, table: &str) -> bool {
         self.lock().0.delete_table(database, table)
     }
 
-    /// Deletes a table if there is one and makes an empty one in one step, with a new id; false if there is no such
-    /// database.
+    /// Deletes a table if it exists and creates an empty one with a new id, in one step; false if the database does not
+    /// exist.
     pub(in super::super) fn recreate_table(&self, database: &str, table: &str) -> bool {
         let (mut state, moment) = self.lock();
         state.delete_table(database, table);
@@ -212,8 +212,8 @@ impl TreasureData {
             return invalid("Validation failed: only the format msgpack is offered");
         }
         let count = match call.query_parameter("count").map(|count| count.parse::<u64>()) {
-            None => DEFAULT_TAIL,
-            Some(Ok(count)) => count.min(LONGEST_TAIL),
+            None => DEFAULT_TAIL_ROWS,
+            Some(Ok(count)) => count.min(MAX_TAIL_ROWS),
             Some(Err(_)) => return invalid("Validation failed: count must be a number"),
         };
         let tail = self.clock.blocking(move || read_back::tail(&parts, count)).await;

@@ -1,88 +1,88 @@
-//! What Yotpo does where its documentation is silent or contradicts itself.
+//! Behaviour of Yotpo that is not documented or documented inconsistently.
 //!
-//! Owns these settings only; each has a default that is the friendliest reading.
+//! Owns only these settings. The defaults are the most lenient interpretation.
 
 use std::num::NonZeroU64;
 
 use super::super::customer::{CustomerShapes, PageLayout};
 use super::rate::RateHeaders;
 
-/// How Yotpo behaves where its documentation leaves it open.
+/// Behaviour of Yotpo that its documentation leaves open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct YotpoBehaviour {
-    /// Which customers there are.
+    /// Kinds of customers.
     pub shapes: CustomerShapes,
-    /// White space of the pages.
+    /// Whitespace in the pages.
     pub page_layout: PageLayout,
-    /// What other parameters beside a cursor do.
-    pub filters_beside_cursor: FiltersBesideCursor,
-    /// What a cursor remembers of the request it came from, beside the page size.
+    /// Effect of other parameters together with a cursor.
+    pub filters_with_cursor: FiltersWithCursor,
+    /// What a cursor remembers of its request in addition to the page size.
     pub cursor_memory: CursorMemory,
     /// How `next_page_info` is written.
     pub cursor_encoding: CursorEncoding,
-    /// How the last page shows that it is the last.
+    /// How the last page is marked.
     pub last_page: LastPage,
-    /// After this many pages an empty one with a cursor follows.
+    /// After this many pages, an empty page with a cursor follows.
     pub empty_page_after: Option<NonZeroU64>,
-    /// The answer to this page, counted from 1, names its own cursor as the next.
+    /// This page, counted from 1, has its own cursor as the next one.
     pub repeated_cursor_at: Option<NonZeroU64>,
-    /// What goes wrong on one page.
+    /// A failure on one page.
     pub glitch: Option<Glitch>,
-    /// A token is good for so many requests.
-    pub token_uses: Option<NonZeroU64>,
-    /// How the limit is counted, and what the headers say of it.
+    /// Maximum number of requests with one token.
+    pub max_token_uses: Option<NonZeroU64>,
+    /// How the limit is counted and reported in headers.
     pub rate_headers: RateHeaders,
-    /// The connection is closed behind each so many-th response of the store.
-    pub closes_behind: Option<NonZeroU64>,
+    /// The connection is closed after every n-th response of the store.
+    pub close_connection_every: Option<NonZeroU64>,
 }
 
-/// Something that goes wrong on one page without an error status that says so.
+/// A failure on one page that is not always visible in the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glitch {
-    /// The page, from 1, counting empty ones.
+    /// The page, counted from 1, including empty ones.
     pub page: NonZeroU64,
-    /// So many requests for it are answered like this, and the others as usual.
+    /// How many requests for it fail; the others succeed.
     pub times: u32,
-    /// How they are answered.
+    /// The response.
     pub kind: GlitchKind,
 }
 
-/// How a request is answered when something goes wrong.
+/// The response in case of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlitchKind {
-    /// 400 "No results found", in another shape each time.
+    /// 400 "No results found", in a different format each time.
     NoResultsFound,
     /// `errors` and no customers.
     ErrorsInsteadOfCustomers,
-    /// `errors` beside an empty list of customers.
-    ErrorsBesideCustomers,
-    /// A failing `status` beside an empty list of customers and a last page's pagination.
+    /// `errors` and an empty list of customers.
+    ErrorsWithCustomers,
+    /// A failing `status`, an empty list of customers, and the pagination of a last page.
     FailingStatus,
     /// No `pagination`.
     MissingPagination,
     /// An empty list of customers and nothing else.
     EmptyPage,
-    /// The page as usual, and before its first customer a number, of which no client can make a row.
+    /// The regular page with a number before its first customer, which cannot become a row.
     NumberAmongCustomers,
 }
 
-/// What parameters other than `limit` beside `page_info` do.
+/// Effect of parameters other than `limit` together with `page_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FiltersBesideCursor {
+pub enum FiltersWithCursor {
     /// They are accepted.
     #[default]
     Accepted,
-    /// The request is answered with 400.
-    Refused,
+    /// The response is 400.
+    BadRequest,
 }
 
-/// What a cursor remembers beside the page size.
+/// What a cursor remembers in addition to the page size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CursorMemory {
     /// `include_custom_properties` and `expand`.
     #[default]
     Filters,
-    /// Nothing: what is not sent again is not in the page.
+    /// Nothing: what is not requested again is not in the page.
     Nothing,
 }
 
@@ -92,11 +92,11 @@ pub enum CursorEncoding {
     /// Percent-encoded, ready for a URL.
     #[default]
     Percent,
-    /// As it is.
+    /// Not encoded.
     Raw,
 }
 
-/// How the last page shows that it is the last.
+/// How the last page is marked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LastPage {
     /// `"next_page_info": null`
@@ -110,6 +110,6 @@ pub enum LastPage {
     NullPagination,
     /// No `pagination`.
     AbsentPagination,
-    /// It has a cursor, and the request with that is answered with 400 "No results found".
+    /// It has a cursor, and the response to a request with that cursor is 400 "No results found".
     NoResultsFound,
 }

@@ -1,26 +1,26 @@
-//! Page cursors: opaque to clients, checked on the way back.
+//! Page cursors: opaque to clients, validated when they come back.
 //!
-//! Owns their text: base64 of a small JSON object that always ends in padding, so that a client that encodes a cursor
-//! twice, or not at all where it must, is caught.
+//! Owns their text: base64 of a small JSON object. It always ends in padding, to detect clients that encode a cursor
+//! twice or not at all.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::super::customer::Expansion;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-/// What base64 has outside letters and digits.
+/// The characters of base64 that are not letters or digits.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'+').add(b'/').add(b'=');
 
-/// Where a page starts and what its request had asked for.
+/// The start of a page and the parameters of the request for the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// Number of the page from 0, counting empty ones.
+    /// Number of the page, from 0, including empty ones.
     pub(super) page: u64,
-    /// First customer of the page.
+    /// Number of the first customer of the page.
     pub(super) offset: u64,
     pub(super) limit: u64,
     pub(super) expansion: Expansion,
-    /// Cursors of an earlier generation are refused.
+    /// Cursors of an earlier generation are invalid.
     pub(super) generation: u64,
 }
 
@@ -41,12 +41,12 @@ impl Cursor {
         encode_base64(json.as_bytes())
     }
 
-    /// The cursor as `next_page_info` shows it.
+    /// The cursor as it appears in `next_page_info`.
     pub(super) fn to_percent_encoded(self) -> String {
         utf8_percent_encode(&self.to_raw(), ENCODED).to_string()
     }
 
-    /// Reads a cursor that was decoded once; anything that this store has not given out is refused.
+    /// Parses a cursor that was decoded once; `None` for anything that this store has not created.
     pub(super) fn from_raw(raw: &str) -> Option<Self> {
         let decoded = decode_base64(raw)?;
         let json: serde_json::Value = serde_json::from_slice(&decoded).ok()?;
@@ -63,8 +63,8 @@ impl Cursor {
     }
 }
 
-/// The form in which a page shows the cursor that is `raw` in plain; none for one that this store has not given out.
-pub(in crate::sandbox) fn shown_cursor(raw: &str) -> Option<String> {
+/// The percent-encoded form of the cursor `raw`, as it appears on a page; `None` if no store has created it.
+pub(in crate::sandbox) fn encoded_cursor(raw: &str) -> Option<String> {
     Cursor::from_raw(raw).map(Cursor::to_percent_encoded)
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn cursors_survive_being_encoded_once_and_nothing_else() {
+    fn cursors_are_accepted_only_if_decoded_exactly_once() {
         for offset in [0, 1, 99, 1_000, 10_000_000, u64::MAX] {
             let raw = cursor(offset).to_raw();
             let encoded = cursor(offset).to_percent_encoded();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn invented_cursors_are_refused() {
+    fn invented_cursors_are_invalid() {
         for raw in ["", "====", "abc", "e30=", "eyJsYXN0X2lkIjoxMDAwLCJsaW1pdCI6MTAwfQ==", "\u{e9}"] {
             assert_eq!(Cursor::from_raw(raw), None, "{raw}");
         }

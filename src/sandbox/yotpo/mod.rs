@@ -1,7 +1,8 @@
-//! The look-alike of Yotpo Core API v3: access tokens and pages of customers.
+//! Mock of the Yotpo Core API v3: access tokens and pages of customers.
 //!
-//! Owns tokens, cursors and the rate limit of a store, and which store a request is for. What Yotpo does is only partly documented, so each doubtful
-//! point is a setting in [`YotpoBehaviour`]. It does not know HTTP connections or faults.
+//! Owns tokens, cursors and the rate limit of a store, and the mapping of requests to stores. Yotpo's behaviour is only
+//! partly documented, so each doubtful point is a setting in [`YotpoBehaviour`]. It does not know HTTP connections or
+//! faults.
 
 mod behaviour;
 mod cursor;
@@ -19,12 +20,12 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 pub use self::behaviour::{
-    CursorEncoding, CursorMemory, FiltersBesideCursor, Glitch, GlitchKind, LastPage, YotpoBehaviour,
+    CursorEncoding, CursorMemory, FiltersWithCursor, Glitch, GlitchKind, LastPage, YotpoBehaviour,
 };
 use self::cursor::Cursor;
-pub(super) use self::cursor::shown_cursor;
+pub(super) use self::cursor::encoded_cursor;
 pub use self::rate::RateHeaders;
-use self::rate::{Admission, RateLimit};
+use self::rate::{RateDecision, RateLimit};
 pub(super) use self::stores::Stores;
 use super::customer::{Expansion, Generator, Pagination};
 use super::operation::Operation;
@@ -32,12 +33,12 @@ use super::reply::{Call, Reply};
 use super::store::StoreSettings;
 use crate::clock::Clock;
 
-const MOST_PER_PAGE: u64 = 100;
-const DEFAULT_PER_PAGE: u64 = 100;
-/// Tokens that are remembered; the oldest is forgotten first.
-const MOST_TOKENS: usize = 1_000;
-/// Pages whose fetches are counted.
-const MOST_COUNTED_PAGES: usize = 1_000_000;
+const MAX_PAGE_SIZE: u64 = 100;
+const DEFAULT_PAGE_SIZE: u64 = 100;
+/// Maximum number of valid tokens; the oldest is dropped first.
+const MAX_TOKENS: usize = 1_000;
+/// Maximum number of pages whose fetches are counted.
+const MAX_COUNTED_PAGES: usize = 1_000_000;
 
 #[derive(Debug)]
 pub(super) struct Yotpo {
@@ -45,26 +46,26 @@ pub(super) struct Yotpo {
     behaviour: YotpoBehaviour,
     client_secret: String,
     store_id: String,
-    /// From 0; tokens and cursors carry it, so that those of one store are unknown to another.
+    /// From 0. Tokens and cursors contain it, so that those of one store are invalid in another.
     number: u32,
     state: Mutex<State>,
 }
 
-/// What the response to an admitted request carries.
+/// The state of the rate limit to send with a response.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Admitted {
+pub(super) struct RateStatus {
     remaining: u64,
-    resets: bool,
-    closes: bool,
+    sends_reset: bool,
+    closes_connection: bool,
 }
 
-impl Admitted {
-    pub(super) fn mark(self, reply: Reply) -> Reply {
+impl RateStatus {
+    pub(super) fn add_to(self, reply: Reply) -> Reply {
         let mut reply = reply.with_number("ratelimit-remaining", self.remaining);
-        if self.resets {
+        if self.sends_reset {
             reply = reply.with_number("ratelimit-reset", 1);
         }
-        if self.closes {
+        if self.closes_connection {
             reply = reply.with_text("connection", "close");
         }
         reply
@@ -74,10 +75,10 @@ impl Admitted {
 #[derive(Debug)]
 struct State {
     limit: RateLimit,
-    admitted: u64,
+    allowed: u64,
     tokens: VecDeque<(String, Option<u64>)>,
     issued: u64,
-    refusals: u64,
+    errors: u64,
     glitches: u32,
     generation: u64,
     fetches: BTreeMap<u64, u32>,
@@ -100,10 +101,10 @@ impl Yotpo {
             number,
             state: Mutex::new(State {
                 limit: RateLimit::new(limit, rate_headers),
-                admitted: 0,
+                allowed: 0,
                 tokens: VecDeque::new(),
                 issued: 0,
-                refusals: 0,
+                errors: 0,
                 glitches: 0,
                 generation: u64::from(number) << 32,
                 fetches: BTreeMap::new(),
@@ -115,11 +116,11 @@ impl Yotpo {
         &self.generator
     }
 
-    pub(super) fn most_requests_in_a_second(&self) -> usize {
-        self.lock().limit.most_arrivals()
+    pub(super) fn max_requests_in_rolling_second(&self) -> usize {
+        self.lock().limit.max_arrivals()
     }
 
-    /// How often each page was served, by its first customer.
+    /// How often each page was served, by the number of its first customer.
     pub(super) fn page_fetches(&self) -> BTreeMap<u64, u32> {
         self.lock().fetches.clone()
     }
@@ -132,21 +133,22 @@ impl Yotpo {
         self.lock().generation += 1;
     }
 
-    /// Counts a request against the limit; the answer is a refusal, or what an admitted request's answer must carry.
-    pub(super) fn admit(&self, clock: &Clock) -> Result<Admitted, Reply> {
+    /// Counts a request against the limit. Returns what the response must contain, or the response to a request over
+    /// the limit.
+    pub(super) fn check_rate(&self, clock: &Clock) -> Result<RateStatus, Reply> {
         let mut state = self.lock();
-        // Read under the lock, so that arrivals are in order of time.
-        match state.limit.arrive(clock.now()) {
-            Admission::Admitted { remaining } => {
-                state.admitted += 1;
-                let nth = self.behaviour.closes_behind.map(NonZeroU64::get);
-                Ok(Admitted {
+        // The clock is read under the lock, so that arrivals are in order of time.
+        match state.limit.check(clock.now()) {
+            RateDecision::Allowed { remaining } => {
+                state.allowed += 1;
+                let interval = self.behaviour.close_connection_every.map(NonZeroU64::get);
+                Ok(RateStatus {
                     remaining,
-                    resets: self.behaviour.rate_headers != RateHeaders::RollingSecond,
-                    closes: nth.is_some_and(|nth| state.admitted.is_multiple_of(nth)),
+                    sends_reset: self.behaviour.rate_headers != RateHeaders::RollingSecond,
+                    closes_connection: interval.is_some_and(|nth| state.allowed.is_multiple_of(nth)),
                 })
             }
-            Admission::Refused { reset_seconds } => {
+            RateDecision::Limited { reset_seconds } => {
                 let body = json!({"errors": [{"message": "Too many requests"}]});
                 Err(Reply::json(StatusCode::TOO_MANY_REQUESTS, &body)
                     .with_number("ratelimit-remaining", 0)
@@ -155,30 +157,30 @@ impl Yotpo {
         }
     }
 
-    pub(super) fn act(&self, call: &Call) -> Reply {
+    pub(super) fn handle(&self, call: &Call) -> Reply {
         match call.operation {
             Operation::AccessToken => self.issue_token(call),
             Operation::Customers => self.customers(call),
-            _ => self.refuse(StatusCode::NOT_FOUND, "Not found"),
+            _ => self.error(StatusCode::NOT_FOUND, "Not found"),
         }
     }
 
     fn issue_token(&self, call: &Call) -> Reply {
-        let body: Value = serde_json::from_slice(call.memory()).unwrap_or(Value::Null);
+        let body: Value = serde_json::from_slice(call.body_bytes()).unwrap_or(Value::Null);
         let Some(secret) = body.get("secret").and_then(Value::as_str) else {
-            return self.refuse(StatusCode::BAD_REQUEST, "secret is missing");
+            return self.error(StatusCode::BAD_REQUEST, "secret is missing");
         };
         if call.argument(0) != self.store_id {
-            return self.refuse(StatusCode::NOT_FOUND, "Store not found");
+            return self.error(StatusCode::NOT_FOUND, "Store not found");
         }
         if secret != self.client_secret {
-            return self.refuse(StatusCode::UNAUTHORIZED, "Invalid secret");
+            return self.error(StatusCode::UNAUTHORIZED, "Invalid secret");
         }
         let mut state = self.lock();
         state.issued += 1;
         let token = format!("sandbox{:010}{:023}", self.number, state.issued);
-        state.tokens.push_back((token.clone(), self.behaviour.token_uses.map(NonZeroU64::get)));
-        if state.tokens.len() > MOST_TOKENS {
+        state.tokens.push_back((token.clone(), self.behaviour.max_token_uses.map(NonZeroU64::get)));
+        if state.tokens.len() > MAX_TOKENS {
             state.tokens.pop_front();
         }
         Reply::ok(&json!({"access_token": token, "token_type": "bearer"}))
@@ -186,24 +188,24 @@ impl Yotpo {
 
     fn customers(&self, call: &Call) -> Reply {
         if !self.use_token(call.header("x-yotpo-token").unwrap_or_default()) {
-            return self.refuse(StatusCode::UNAUTHORIZED, "Invalid or expired access token");
+            return self.error(StatusCode::UNAUTHORIZED, "Invalid or expired access token");
         }
         if call.argument(0) != self.store_id {
-            return self.refuse(StatusCode::NOT_FOUND, "Store not found");
+            return self.error(StatusCode::NOT_FOUND, "Store not found");
         }
         match self.read_query(&call.query_parameters()) {
             Ok(cursor) => self.page(cursor),
-            Err(message) => self.refuse(StatusCode::BAD_REQUEST, message),
+            Err(message) => self.error(StatusCode::BAD_REQUEST, message),
         }
     }
 
-    /// What page is asked for.
+    /// The requested page.
     fn read_query(&self, parameters: &[(String, String)]) -> Result<Cursor, &'static str> {
         let sent =
             |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let limit = match sent("limit").map(str::parse::<u64>) {
             None => None,
-            Some(Ok(limit @ 1..=MOST_PER_PAGE)) => Some(limit),
+            Some(Ok(limit @ 1..=MAX_PAGE_SIZE)) => Some(limit),
             Some(_) => return Err("limit must be between 1 and 100"),
         };
         let sent_expansion = Expansion {
@@ -212,18 +214,17 @@ impl Yotpo {
         };
         let generation = self.lock().generation;
         let Some(raw) = sent("page_info") else {
-            let limit = limit.unwrap_or(DEFAULT_PER_PAGE);
+            let limit = limit.unwrap_or(DEFAULT_PAGE_SIZE);
             return Ok(Cursor { page: 0, offset: 0, limit, expansion: sent_expansion, generation });
         };
         let other = |(key, _): &(String, String)| key != "page_info" && key != "limit";
-        if self.behaviour.filters_beside_cursor == FiltersBesideCursor::Refused
-            && parameters.iter().any(other)
+        if self.behaviour.filters_with_cursor == FiltersWithCursor::BadRequest && parameters.iter().any(other)
         {
             return Err("page_info cannot be combined with other parameters");
         }
         let cursor = Cursor::from_raw(raw).filter(|cursor| cursor.generation == generation);
         let mut cursor = cursor.ok_or("page_info is invalid")?;
-        cursor.limit = limit.unwrap_or(cursor.limit).clamp(1, MOST_PER_PAGE);
+        cursor.limit = limit.unwrap_or(cursor.limit).clamp(1, MAX_PAGE_SIZE);
         if self.behaviour.cursor_memory == CursorMemory::Nothing {
             cursor.expansion = sent_expansion;
         } else {
@@ -236,12 +237,12 @@ impl Yotpo {
     fn page(&self, cursor: Cursor) -> Reply {
         let customers = self.generator.customers();
         let glitch = self.glitch_on(cursor.page + 1);
-        if let Some(reply) = glitch.and_then(|glitch| self.reply_of(glitch)) {
+        if let Some(reply) = glitch.and_then(|glitch| self.glitch_reply(glitch)) {
             return reply;
         }
-        let ends_with_refusal = self.behaviour.last_page == LastPage::NoResultsFound;
-        if ends_with_refusal && cursor.offset >= customers {
-            return self.refuse(StatusCode::BAD_REQUEST, "No results found");
+        let ends_with_error = self.behaviour.last_page == LastPage::NoResultsFound;
+        if ends_with_error && cursor.offset >= customers {
+            return self.error(StatusCode::BAD_REQUEST, "No results found");
         }
         let is_empty = self.behaviour.empty_page_after.is_some_and(|every| {
             cursor.page > 0 && cursor.offset < customers && cursor.page % (every.get() + 1) == every.get()
@@ -258,9 +259,7 @@ impl Yotpo {
         };
         let pagination = match self.behaviour.last_page {
             _ if glitch == Some(GlitchKind::MissingPagination) => Pagination::Absent,
-            _ if after < customers || repeats || (ends_with_refusal && count > 0) => {
-                Pagination::Cursor(&text)
-            }
+            _ if after < customers || repeats || (ends_with_error && count > 0) => Pagination::Cursor(&text),
             LastPage::NullCursor | LastPage::NoResultsFound => Pagination::NullCursor,
             LastPage::AbsentCursor => Pagination::AbsentCursor,
             LastPage::EmptyCursor => Pagination::Cursor(""),
@@ -278,7 +277,7 @@ impl Yotpo {
         Reply::bytes(StatusCode::OK, "application/json; charset=utf-8", Bytes::from(page))
     }
 
-    /// What goes wrong with this request for a page.
+    /// The failure of this request for a page, if any.
     fn glitch_on(&self, page: u64) -> Option<GlitchKind> {
         let glitch = self.behaviour.glitch.filter(|glitch| glitch.page.get() == page)?;
         let mut state = self.lock();
@@ -287,12 +286,12 @@ impl Yotpo {
         is_due.then_some(glitch.kind)
     }
 
-    /// The whole reply, unless it is a page.
-    fn reply_of(&self, glitch: GlitchKind) -> Option<Reply> {
+    /// The entire response, unless it is a page.
+    fn glitch_reply(&self, glitch: GlitchKind) -> Option<Reply> {
         Some(match glitch {
-            GlitchKind::NoResultsFound => self.refuse(StatusCode::BAD_REQUEST, "No results found"),
+            GlitchKind::NoResultsFound => self.error(StatusCode::BAD_REQUEST, "No results found"),
             GlitchKind::ErrorsInsteadOfCustomers => Reply::ok(&json!({"errors": [{"message": "timeout"}]})),
-            GlitchKind::ErrorsBesideCustomers => {
+            GlitchKind::ErrorsWithCustomers => {
                 Reply::ok(&json!({"customers": [], "errors": [{"message": "timeout"}]}))
             }
             GlitchKind::FailingStatus => Reply::ok(&json!({
@@ -307,7 +306,7 @@ impl Yotpo {
 
     fn count_fetch(&self, offset: u64) {
         let mut state = self.lock();
-        if state.fetches.len() < MOST_COUNTED_PAGES || state.fetches.contains_key(&offset) {
+        if state.fetches.len() < MAX_COUNTED_PAGES || state.fetches.contains_key(&offset) {
             *state.fetches.entry(offset).or_default() += 1;
         }
     }
@@ -325,12 +324,12 @@ impl Yotpo {
         }
     }
 
-    /// An error in one of the shapes that were seen, one after the other.
-    fn refuse(&self, status: StatusCode, message: &str) -> Reply {
+    /// An error, in turn in each of the formats that occur in practice.
+    fn error(&self, status: StatusCode, message: &str) -> Reply {
         let mut state = self.lock();
-        state.refusals += 1;
+        state.errors += 1;
         let code = status.as_u16();
-        let body = match state.refusals % 5 {
+        let body = match state.errors % 5 {
             0 => json!({"error": message}),
             1 => json!({"errors": [{"message": message}]}),
             2 => json!({"errors": [{"message": {"reason": [message]}}]}),

@@ -1,53 +1,57 @@
-//! All stores behind one address.
+//! All stores at one address.
 //!
-//! Owns which store a request is for. A request that names no known store is the first store's to refuse, and counts
-//! against its limit.
+//! Owns the mapping of requests to stores. A request for an unknown store is handled by the first store, which returns
+//! an error, and counts against its limit.
 
-use super::{Admitted, Call, Clock, NonZeroU32, Reply, StoreSettings, Yotpo, YotpoBehaviour};
+use super::{Call, Clock, NonZeroU32, RateStatus, Reply, StoreSettings, Yotpo, YotpoBehaviour};
 
 #[derive(Debug)]
 pub(in super::super) struct Stores {
     first: Yotpo,
-    further: Vec<Yotpo>,
+    additional: Vec<Yotpo>,
 }
 
 impl Stores {
     pub(in super::super) fn new(
         first: &StoreSettings,
-        further: &[StoreSettings],
+        additional: &[StoreSettings],
         behaviour: &YotpoBehaviour,
         limit: Option<NonZeroU32>,
     ) -> Self {
         let store = |(number, settings)| Yotpo::new(settings, number, behaviour.clone(), limit);
-        Self { first: store((0, first)), further: (1..).zip(further).map(store).collect() }
+        Self { first: store((0, first)), additional: (1..).zip(additional).map(store).collect() }
     }
 
-    /// The store with this number from 0; the first if there is no such number.
+    /// The store with this number, from 0; the first one if there is none.
     pub(in super::super) fn get(&self, number: usize) -> &Yotpo {
-        number.checked_sub(1).and_then(|number| self.further.get(number)).unwrap_or(&self.first)
+        number.checked_sub(1).and_then(|number| self.additional.get(number)).unwrap_or(&self.first)
     }
 
     /// The number of the store with this id.
     pub(in super::super) fn position(&self, store_id: &str) -> Option<usize> {
-        std::iter::once(&self.first).chain(&self.further).position(|store| store.store_id == store_id)
+        std::iter::once(&self.first).chain(&self.additional).position(|store| store.store_id == store_id)
     }
 
-    /// Counts a request for a store against its limit, as [`Yotpo::admit`].
-    pub(in super::super) fn admit(&self, store_id: Option<&str>, clock: &Clock) -> Result<Admitted, Reply> {
-        self.serving(store_id.unwrap_or_default()).admit(clock)
+    /// Counts a request for a store against its limit; see [`Yotpo::check_rate`].
+    pub(in super::super) fn check_rate(
+        &self,
+        store_id: Option<&str>,
+        clock: &Clock,
+    ) -> Result<RateStatus, Reply> {
+        self.store_for(store_id.unwrap_or_default()).check_rate(clock)
     }
 
-    pub(in super::super) fn act(&self, call: &Call) -> Reply {
-        self.serving(call.argument(0)).act(call)
+    pub(in super::super) fn handle(&self, call: &Call) -> Reply {
+        self.store_for(call.argument(0)).handle(call)
     }
 
-    /// Makes all tokens of all stores invalid.
+    /// Invalidates all tokens of all stores.
     pub(in super::super) fn expire_tokens(&self) {
         self.first.expire_tokens();
-        self.further.iter().for_each(Yotpo::expire_tokens);
+        self.additional.iter().for_each(Yotpo::expire_tokens);
     }
 
-    fn serving(&self, store_id: &str) -> &Yotpo {
+    fn store_for(&self, store_id: &str) -> &Yotpo {
         self.get(self.position(store_id).unwrap_or(0))
     }
 }

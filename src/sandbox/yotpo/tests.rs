@@ -19,7 +19,7 @@ fn store(customers: u64, behaviour: YotpoBehaviour) -> Yotpo {
 fn call(yotpo: &Yotpo, operation: Operation, query: &str, token: &str, body: &'static str) -> Reply {
     let mut headers = http::HeaderMap::new();
     headers.insert("x-yotpo-token", http::HeaderValue::from_str(token).unwrap());
-    yotpo.act(&Call {
+    yotpo.handle(&Call {
         operation,
         arguments: vec!["store".to_owned()],
         query: query.to_owned(),
@@ -39,14 +39,14 @@ fn get(yotpo: &Yotpo, token: &str, query: &str) -> (StatusCode, Value) {
     if reply.status != StatusCode::OK {
         return (reply.status, serde_json::from_slice(&reply.body).unwrap());
     }
-    // Customers stay text: some hold lone surrogates, which `Value` refuses.
+    // Customers stay text: some contain lone surrogates, which `Value` does not support.
     let page: Page = serde_json::from_slice(&reply.body).unwrap();
     let customers: Vec<_> = page.customers.iter().map(|customer| customer.get()).collect();
     (reply.status, json!({"customers": customers, "pagination": page.pagination}))
 }
 
-/// Follows the cursors; returns the size of each page and what the last answer was.
-fn walk(yotpo: &Yotpo, filters: &str) -> (Vec<usize>, StatusCode, Value) {
+/// Follows the cursors; returns the size of each page and the last response.
+fn follow_cursors(yotpo: &Yotpo, filters: &str) -> (Vec<usize>, StatusCode, Value) {
     let token = token(yotpo);
     let mut sizes = Vec::new();
     let mut query = format!("limit=100{filters}");
@@ -65,7 +65,7 @@ fn walk(yotpo: &Yotpo, filters: &str) -> (Vec<usize>, StatusCode, Value) {
 }
 
 #[test]
-fn all_customers_are_listed_once_whatever_ends_the_list() {
+fn all_customers_are_listed_once_with_every_kind_of_last_page() {
     for last_page in [
         LastPage::NullCursor,
         LastPage::AbsentCursor,
@@ -74,24 +74,24 @@ fn all_customers_are_listed_once_whatever_ends_the_list() {
         LastPage::AbsentPagination,
     ] {
         let yotpo = store(250, YotpoBehaviour { last_page, ..YotpoBehaviour::default() });
-        let (sizes, status, _) = walk(&yotpo, "&expand=loyalty");
+        let (sizes, status, _) = follow_cursors(&yotpo, "&expand=loyalty");
         assert_eq!((sizes, status), (vec![100, 100, 50], StatusCode::OK), "{last_page:?}");
         assert_eq!(yotpo.page_fetches(), BTreeMap::from([(0, 1), (100, 1), (200, 1)]));
     }
-    assert_eq!(walk(&store(0, YotpoBehaviour::default()), "").0, [0]);
-    assert_eq!(walk(&store(100, YotpoBehaviour::default()), "").0, [100]);
+    assert_eq!(follow_cursors(&store(0, YotpoBehaviour::default()), "").0, [0]);
+    assert_eq!(follow_cursors(&store(100, YotpoBehaviour::default()), "").0, [100]);
 }
 
 #[test]
-fn end_can_be_a_refusal_and_pages_can_be_empty() {
+fn the_end_can_be_an_error_and_pages_can_be_empty() {
     let last_page = LastPage::NoResultsFound;
     let yotpo = store(200, YotpoBehaviour { last_page, ..YotpoBehaviour::default() });
-    let (sizes, status, body) = walk(&yotpo, "");
+    let (sizes, status, body) = follow_cursors(&yotpo, "");
     assert_eq!((sizes, status), (vec![100, 100], StatusCode::BAD_REQUEST));
     assert!(body.to_string().contains("No results found"));
     let empty_page_after = NonZeroU64::new(1);
     let yotpo = store(250, YotpoBehaviour { empty_page_after, ..YotpoBehaviour::default() });
-    assert_eq!(walk(&yotpo, "").0, [100, 0, 100, 0, 50]);
+    assert_eq!(follow_cursors(&yotpo, "").0, [100, 0, 100, 0, 50]);
 }
 
 #[test]
@@ -109,10 +109,10 @@ fn a_number_can_be_among_the_customers() {
 }
 
 #[test]
-fn repeated_cursor_goes_round_for_ever() {
+fn repeated_cursor_causes_an_endless_loop() {
     let repeated_cursor_at = NonZeroU64::new(2);
     let yotpo = store(1_000, YotpoBehaviour { repeated_cursor_at, ..YotpoBehaviour::default() });
-    assert_eq!(walk(&yotpo, "").1, StatusCode::LOOP_DETECTED);
+    assert_eq!(follow_cursors(&yotpo, "").1, StatusCode::LOOP_DETECTED);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn cursor_must_be_encoded_exactly_once() {
 }
 
 #[test]
-fn filters_beside_a_cursor_are_kept_forgotten_or_refused() {
+fn filters_with_a_cursor_are_kept_forgotten_or_an_error() {
     let has_loyalty = |body: &Value| body.to_string().contains("points_balance");
     let second = |behaviour: YotpoBehaviour, filters: &str| {
         let yotpo = store(250, behaviour);
@@ -143,15 +143,15 @@ fn filters_beside_a_cursor_are_kept_forgotten_or_refused() {
     let forgets = YotpoBehaviour { cursor_memory: CursorMemory::Nothing, ..YotpoBehaviour::default() };
     assert!(!has_loyalty(&second(forgets.clone(), "").1));
     assert!(has_loyalty(&second(forgets, "&expand=loyalty").1));
-    let filters_beside_cursor = FiltersBesideCursor::Refused;
-    let refuses = YotpoBehaviour { filters_beside_cursor, ..YotpoBehaviour::default() };
-    assert_eq!(second(refuses.clone(), "&expand=loyalty").0, StatusCode::BAD_REQUEST);
-    assert_eq!(second(refuses, "&limit=100").0, StatusCode::OK);
+    let filters_with_cursor = FiltersWithCursor::BadRequest;
+    let rejects = YotpoBehaviour { filters_with_cursor, ..YotpoBehaviour::default() };
+    assert_eq!(second(rejects.clone(), "&expand=loyalty").0, StatusCode::BAD_REQUEST);
+    assert_eq!(second(rejects, "&limit=100").0, StatusCode::OK);
 }
 
 #[test]
 fn tokens_are_checked_used_up_and_expired() {
-    let yotpo = store(10, YotpoBehaviour { token_uses: NonZeroU64::new(2), ..YotpoBehaviour::default() });
+    let yotpo = store(10, YotpoBehaviour { max_token_uses: NonZeroU64::new(2), ..YotpoBehaviour::default() });
     assert_eq!(get(&yotpo, "invented", "").0, StatusCode::UNAUTHORIZED);
     let first = token(&yotpo);
     let statuses: Vec<_> = (0..3).map(|_| get(&yotpo, &first, "").0.as_u16()).collect();
@@ -159,8 +159,8 @@ fn tokens_are_checked_used_up_and_expired() {
     let second = token(&yotpo);
     yotpo.expire_tokens();
     assert_eq!(get(&yotpo, &second, "").0, StatusCode::UNAUTHORIZED);
-    let refused = call(&yotpo, Operation::AccessToken, "", "", r#"{"secret":"wrong"}"#);
-    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    let wrong_secret = call(&yotpo, Operation::AccessToken, "", "", r#"{"secret":"wrong"}"#);
+    assert_eq!(wrong_secret.status, StatusCode::UNAUTHORIZED);
     assert_eq!(call(&yotpo, Operation::AccessToken, "", "", "garbage").status, StatusCode::BAD_REQUEST);
 }
 

@@ -49,7 +49,7 @@ fn what_passes_is_no_end_and_no_failure() {
         (GlitchKind::MissingPagination, 3),
         (GlitchKind::EmptyPage, 3),
         (GlitchKind::ErrorsInsteadOfCustomers, 8),
-        (GlitchKind::ErrorsBesideCustomers, 8),
+        (GlitchKind::ErrorsWithCustomers, 8),
         (GlitchKind::FailingStatus, 8),
     ] {
         for (page, times) in [(1, most), (2, 1), (2, most), (5, 1), (5, most), (10, most)] {
@@ -90,7 +90,7 @@ fn an_end_that_stays_is_believed_and_reported() {
 #[test]
 fn an_error_that_stays_fails_the_run_and_what_was_fetched_is_kept() {
     for kind in
-        [GlitchKind::ErrorsInsteadOfCustomers, GlitchKind::ErrorsBesideCustomers, GlitchKind::FailingStatus]
+        [GlitchKind::ErrorsInsteadOfCustomers, GlitchKind::ErrorsWithCustomers, GlitchKind::FailingStatus]
     {
         on_virtual_time(async move || {
             // The first request and its eight retries.

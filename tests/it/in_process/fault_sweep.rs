@@ -37,7 +37,7 @@ struct Case {
 /// Every kind of fault that any request can meet.
 pub(crate) fn every_kind() -> Vec<FaultKind> {
     let mut kinds = vec![
-        FaultKind::RefuseConnections(2),
+        FaultKind::ResetNextConnections(2),
         FaultKind::ResetBeforeAction,
         FaultKind::ResetAfterAction,
         FaultKind::Hang,

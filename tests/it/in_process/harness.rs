@@ -299,7 +299,7 @@ impl World {
             .await
         };
         // Everything that a killed run had sent or begun comes to its end, as it would between two processes.
-        self.clock.settled().await;
+        self.clock.wait_until_idle().await;
         result
     }
 

@@ -171,9 +171,9 @@ fn the_column_is_declared_later_where_the_table_is_not_to_be_seen_yet() {
 
 #[test]
 fn answers_may_come_compressed_or_not() {
-    for compress_answers in [true, false] {
+    for compress_responses in [true, false] {
         let mut scenario = Scenario { page_size: 100, ..Scenario::append() };
-        scenario.sandbox.compress_answers = compress_answers;
+        scenario.sandbox.compress_responses = compress_responses;
         scenario.sandbox.customers = 300;
         on_virtual_time(async || {
             let world = World::start(scenario).await;
@@ -213,7 +213,7 @@ fn the_rate_is_used_to_the_full_when_an_answer_takes_less_than_a_period() {
         scenario.sandbox.customers = 900;
         scenario.sandbox.requests_per_second = NonZeroU32::new(5);
         // A round trip of 80 ms and 100 ms of the server's; the next request may leave after 222 ms.
-        scenario.sandbox.answer_duration = Duration::from_millis(180);
+        scenario.sandbox.response_delay = Duration::from_millis(180);
         let world = World::start(scenario).await;
         let started = world.clock.now();
         world.run().await.unwrap();

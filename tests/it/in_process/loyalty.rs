@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::run::{RecoveryState, RunError, RunFailure};
-use yotpo_td::sandbox::{CursorMemory, CustomerShapes, FiltersBesideCursor, SandboxSettings, YotpoBehaviour};
+use yotpo_td::sandbox::{CursorMemory, CustomerShapes, FiltersWithCursor, SandboxSettings, YotpoBehaviour};
 use yotpo_td::yotpo::{LoyaltyCounts, MemberCount, YotpoError};
 
 use crate::in_process::harness::{Scenario, TABLE, World};
@@ -176,7 +176,7 @@ fn once_yotpo_is_corrected_no_row_without_loyalty_data_is_loaded() {
 fn too_few_customers_to_decide_are_a_warning() {
     let yotpo = YotpoBehaviour {
         cursor_memory: CursorMemory::Nothing,
-        filters_beside_cursor: FiltersBesideCursor::Refused,
+        filters_with_cursor: FiltersWithCursor::BadRequest,
         shapes: CustomerShapes::Loyalty,
         ..YotpoBehaviour::default()
     };

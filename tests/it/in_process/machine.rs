@@ -86,7 +86,7 @@ impl<'w> Machine<'w> {
         settings: &Settings,
         mut look: impl FnMut(&Control) + Send + 'static,
     ) -> Attempt {
-        let clock = self.world.clock.of_new_process();
+        let clock = self.world.clock.for_new_process();
         let (process, stop) = self.world.process(settings, &clock);
         let control = self.world.control().clone();
         let kill_at_poll = Arc::new(AtomicU64::new(u64::MAX));

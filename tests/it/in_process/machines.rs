@@ -51,7 +51,7 @@ fn attempts_side_by_side_take_as_long_as_one_alone() {
 
 #[test]
 fn an_attempt_is_suspended_between_its_calls_or_in_one_while_others_and_time_go_on() {
-    for (moment, sent) in [(SuspendAt::Before(9), 8), (SuspendAt::Behind(9), 9)] {
+    for (moment, sent) in [(SuspendAt::Before(9), 8), (SuspendAt::After(9), 9)] {
         on_virtual_time(async move || {
             let world = World::start(slow_service()).await;
             let [machine, other] = [Machine::new(&world), Machine::new(&world)];
@@ -70,7 +70,7 @@ fn an_attempt_is_suspended_between_its_calls_or_in_one_while_others_and_time_go_
             world.clock.sleep(Duration::from_millis(500)).await;
             attempt.suspend();
             // What is in flight is acted on.
-            world.clock.settled().await;
+            world.clock.wait_until_idle().await;
             let requests = world.requests();
             assert!(attempt.requests_sent() > sent);
             world.clock.sleep(HOURS).await;
@@ -86,16 +86,16 @@ fn an_attempt_is_suspended_between_its_calls_or_in_one_while_others_and_time_go_
 #[test]
 fn what_a_killed_attempt_has_sent_is_delivered_and_nothing_else() {
     in_parallel(Duration::from_secs(60), (1..=30).collect(), async |sent: &u64| {
-        for moment in [SuspendAt::Before(*sent + 1), SuspendAt::Behind(*sent)] {
+        for moment in [SuspendAt::Before(*sent + 1), SuspendAt::After(*sent)] {
             let world = World::start(Scenario::append()).await;
             let machine = Machine::new(&world);
             let mut attempt = machine.start(&machine.settings(&[]));
             attempt.suspend_at(moment);
             assert!(attempt.suspended().await, "{moment:?}");
             // The request leaves when the connection's own task has run.
-            world.clock.settled().await;
+            world.clock.wait_until_idle().await;
             assert!(attempt.kill().await.is_none());
-            world.clock.settled().await;
+            world.clock.wait_until_idle().await;
             assert_eq!(world.requests(), *sent, "{moment:?}");
             world.clock.sleep(HOURS).await;
             assert_eq!(world.requests(), *sent, "{moment:?}, later");

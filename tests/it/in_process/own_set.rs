@@ -11,7 +11,7 @@ use crate::in_process::watchdog::on_virtual_time;
 
 /// A service whose looks lag behind, and that would start a second load job for a session that is loaded.
 fn lagging(mut scenario: Scenario, looks: u32) -> Scenario {
-    scenario.sandbox.treasure_data.stale_looks = looks;
+    scenario.sandbox.treasure_data.stale_show_calls = looks;
     scenario.sandbox.treasure_data.repeated_perform = RepeatedPerform::Accepted;
     scenario
 }
@@ -72,7 +72,7 @@ fn looks_that_lag_behind_the_commit_ask_for_no_second_one() {
 fn counters_that_are_not_there_yet_are_looked_at_again() {
     for looks in [1, 2, 5] {
         for mut scenario in [Scenario::append(), Scenario::replace()] {
-            scenario.sandbox.treasure_data.looks_without_counters = looks;
+            scenario.sandbox.treasure_data.show_calls_without_counters = looks;
             on_virtual_time(async move || {
                 let world = World::start(scenario).await;
                 let report = world.run().await.unwrap();
@@ -88,7 +88,7 @@ fn counters_that_are_not_there_yet_are_looked_at_again() {
 #[test]
 fn counters_that_never_come_end_the_run_before_its_ballot() {
     let mut scenario = Scenario::append();
-    scenario.sandbox.treasure_data.looks_without_counters = 50;
+    scenario.sandbox.treasure_data.show_calls_without_counters = 50;
     on_virtual_time(async move || {
         let world = World::start(scenario).await;
         let failure = world.run().await.unwrap_err();

@@ -22,7 +22,7 @@ fn alone_the_limit_is_used_to_the_full_whatever_the_headers_say() {
             scenario.sandbox.customers = 900;
             scenario.sandbox.requests_per_second = NonZeroU32::new(5);
             scenario.sandbox.yotpo.rate_headers = rate_headers;
-            scenario.sandbox.answer_duration = Duration::from_millis(80);
+            scenario.sandbox.response_delay = Duration::from_millis(80);
             let world = World::start(scenario).await;
             let started = world.clock.now();
             let report = world.run().await.unwrap();
@@ -48,7 +48,7 @@ enum Server {
 fn arrivals(rate: &str, server: Server) -> Vec<Exchange> {
     let mut settings = SandboxSettings { customers: 150, ..SandboxSettings::default() };
     if matches!(server, Server::ClosesConnections) {
-        settings.yotpo.closes_behind = NonZeroU64::new(7);
+        settings.yotpo.close_connection_every = NonZeroU64::new(7);
     }
     let surroundings = Surroundings::new(settings);
     if matches!(server, Server::FailsNowAndThen) {

@@ -46,7 +46,7 @@ fn scenario(random: &mut fastrand::Rng) -> Scenario {
             customers: random.u64(1..=50),
             seed: random.u64(..),
             requests_per_second: None,
-            answer_duration: milliseconds(random, 3_000),
+            response_delay: milliseconds(random, 3_000),
             import_duration: milliseconds(random, 20_000),
             commit_duration: milliseconds(random, 9_000),
             faults: faults(random),
@@ -112,7 +112,7 @@ async fn troubled(world: &World, random: &mut fastrand::Rng, mut attempt: Attemp
     for _ in 0..random.u8(0..3) {
         let request = attempt.requests_sent() + random.u64(1..40);
         let behind = random.bool();
-        attempt.suspend_at(if behind { SuspendAt::Behind(request) } else { SuspendAt::Before(request) });
+        attempt.suspend_at(if behind { SuspendAt::After(request) } else { SuspendAt::Before(request) });
         if !attempt.suspended().await {
             return attempt.end().await;
         }

@@ -46,7 +46,7 @@ fn scenario(random: &mut fastrand::Rng) -> Scenario {
             import_duration: milliseconds(random),
             commit_duration: milliseconds(random),
             row_count_lag: milliseconds(random),
-            compress_answers: random.bool(),
+            compress_responses: random.bool(),
             ..SandboxSettings::default()
         },
         // Pages of five customers often have no loyalty data, and old rows may be more than the customers.

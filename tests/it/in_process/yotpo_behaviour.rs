@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::run::{RecoveryState, RunError};
 use yotpo_td::sandbox::{
-    CursorEncoding, CursorMemory, CustomerShapes, FiltersBesideCursor, LastPage, Operation, PageLayout,
+    CursorEncoding, CursorMemory, CustomerShapes, FiltersWithCursor, LastPage, Operation, PageLayout,
     YotpoBehaviour,
 };
 use yotpo_td::yotpo::YotpoError;
@@ -72,7 +72,7 @@ fn empty_pages_in_between_do_not_end_the_paging() {
 
 #[test]
 fn filters_refused_beside_the_cursor_are_left_out() {
-    let scenario = store_that(|yotpo| yotpo.filters_beside_cursor = FiltersBesideCursor::Refused);
+    let scenario = store_that(|yotpo| yotpo.filters_with_cursor = FiltersWithCursor::BadRequest);
     loads_everything(scenario.clone());
     on_virtual_time(async || {
         let world = World::start(scenario).await;
@@ -85,14 +85,14 @@ fn filters_refused_beside_the_cursor_are_left_out() {
 #[test]
 fn tokens_that_expire_are_replaced() {
     for uses in [1, 2, 4] {
-        loads_everything(store_that(|yotpo| yotpo.token_uses = NonZeroU64::new(uses)));
+        loads_everything(store_that(|yotpo| yotpo.max_token_uses = NonZeroU64::new(uses)));
     }
 }
 
 #[test]
 fn lost_loyalty_data_is_refused_and_nothing_is_loaded() {
     let scenario = store_that(|yotpo| {
-        yotpo.filters_beside_cursor = FiltersBesideCursor::Refused;
+        yotpo.filters_with_cursor = FiltersWithCursor::BadRequest;
         yotpo.cursor_memory = CursorMemory::Nothing;
         yotpo.shapes = CustomerShapes::Loyalty;
     });

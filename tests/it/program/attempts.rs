@@ -51,7 +51,7 @@ fn surroundings(mode: &str) -> Surroundings {
     let surroundings = Surroundings::new(SandboxSettings {
         customers: CUSTOMERS,
         // Slow enough for moments in between, fast enough for hundreds of cases.
-        answer_duration: Duration::from_millis(4),
+        response_delay: Duration::from_millis(4),
         import_duration: Duration::from_millis(20),
         commit_duration: Duration::from_millis(15),
         ..SandboxSettings::default()

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 use yotpo_td::exit_status::ExitStatus;
 use yotpo_td::sandbox::{
-    CursorMemory, FaultKind, FiltersBesideCursor, KeyKind, Operation, SandboxSettings, YotpoBehaviour,
+    CursorMemory, FaultKind, FiltersWithCursor, KeyKind, Operation, SandboxSettings, YotpoBehaviour,
 };
 
 use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program, wait_until};
@@ -318,7 +318,7 @@ fn code_6_a_quarantine_that_is_no_folder_is_a_wrong_setting() {
 fn code_7_loyalty_data_is_lost_behind_the_cursor() {
     let yotpo = YotpoBehaviour {
         cursor_memory: CursorMemory::Nothing,
-        filters_beside_cursor: FiltersBesideCursor::Refused,
+        filters_with_cursor: FiltersWithCursor::BadRequest,
         ..YotpoBehaviour::default()
     };
     let settings = SandboxSettings { customers: 60, yotpo, ..SandboxSettings::default() };

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use yotpo_td::identity::Mode;
 use yotpo_td::sandbox::{
-    CursorMemory, FaultKind, FiltersBesideCursor, Operation, SandboxSettings, YotpoBehaviour,
+    CursorMemory, FaultKind, FiltersWithCursor, Operation, SandboxSettings, YotpoBehaviour,
 };
 
 use super::{between, counted, follow_to_the_end, glitch, own_session};
@@ -69,7 +69,7 @@ fn code_7_an_empty_store_that_was_corrected_is_loaded() {
 fn code_7_loyalty_data_is_looked_for_from_the_first_page_on() {
     let yotpo = YotpoBehaviour {
         cursor_memory: CursorMemory::Nothing,
-        filters_beside_cursor: FiltersBesideCursor::Refused,
+        filters_with_cursor: FiltersWithCursor::BadRequest,
         ..YotpoBehaviour::default()
     };
     let surroundings =

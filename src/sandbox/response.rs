@@ -1,6 +1,6 @@
-//! Answers on their way to the socket: whole, refused, or spoilt on purpose.
+//! HTTP responses: regular ones, injected errors, and responses that are corrupted on purpose.
 //!
-//! Owns the bodies that faults make: cut short, trickling, or saying what they are not.
+//! Owns the bodies of injected faults: truncated, slow, or with the wrong content type.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,12 +19,12 @@ use super::reply::Reply;
 use super::shared::Shared;
 use crate::clock::Arrival;
 
-/// Pieces of a trickling body.
-const TRICKLE: u32 = 8;
+/// Number of chunks in which a slow body is sent.
+const SLOW_BODY_CHUNKS: u32 = 8;
 
-pub(super) type AnswerBody = BoxBody<Bytes, io::Error>;
+pub(super) type ResponseBody = BoxBody<Bytes, io::Error>;
 
-pub(super) fn respond(reply: Reply, compress: bool) -> Response<AnswerBody> {
+pub(super) fn respond(reply: Reply, compress: bool) -> Response<ResponseBody> {
     let reply = if compress { reply.compressed() } else { reply };
     let body = Full::new(reply.body).map_err(|never: Infallible| match never {}).boxed();
     let mut response = Response::new(body);
@@ -34,13 +34,13 @@ pub(super) fn respond(reply: Reply, compress: bool) -> Response<AnswerBody> {
     response
 }
 
-/// An answer after the service acted, with its body spoilt.
-pub(super) fn spoil(
+/// The response to a request that was processed, corrupted by `fault`.
+pub(super) fn corrupt(
     arrival: Arrival,
     reply: Reply,
     fault: &FaultKind,
     compress: bool,
-) -> Response<AnswerBody> {
+) -> Response<ResponseBody> {
     match fault {
         FaultKind::EmptyOk => respond(Reply { body: Bytes::new(), status: StatusCode::OK, ..reply }, false),
         FaultKind::WrongContentType => respond(Reply { content_type: "text/html", ..reply }, compress),
@@ -53,8 +53,8 @@ pub(super) fn spoil(
             *response.body_mut() = truncated(half);
             response
         }
-        FaultKind::Padded(blanks) => {
-            let body = [&vec![b' '; *blanks][..], &reply.body].concat().into();
+        FaultKind::Padded(spaces) => {
+            let body = [&vec![b' '; *spaces][..], &reply.body].concat().into();
             respond(Reply { body, ..reply }, compress)
         }
         FaultKind::SlowBody(duration) => {
@@ -62,45 +62,45 @@ pub(super) fn spoil(
             let body = reply.body.clone();
             let mut response = respond(reply, false);
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-            *response.body_mut() = trickling(arrival, body, *duration);
+            *response.body_mut() = slow_body(arrival, body, *duration);
             response
         }
         _ => respond(reply, compress),
     }
 }
 
-fn truncated(half: Bytes) -> AnswerBody {
+fn truncated(half: Bytes) -> ResponseBody {
     let body = stream::unfold(0_u8, move |step| {
         let half = half.clone();
         async move {
             if step == 0 {
                 return Some((Ok(Frame::data(half)), 1));
             }
-            // Lets the half be sent before the connection ends.
+            // Lets the first half be sent before the connection is closed.
             tokio::task::yield_now().await;
-            Some((Err(io::Error::other("truncated on purpose")), 2))
+            Some((Err(io::Error::other("injected truncation")), 2))
         }
     });
     BoxBody::new(StreamBody::new(body))
 }
 
-fn trickling(mut arrival: Arrival, body: Bytes, duration: Duration) -> AnswerBody {
-    // From here on the client waits for the body, or nobody does.
-    arrival.acted();
-    let piece = body.len().div_ceil(TRICKLE as usize).max(1);
+fn slow_body(mut arrival: Arrival, body: Bytes, duration: Duration) -> ResponseBody {
+    // From here on, only the client may wait for the body.
+    arrival.handled();
+    let chunk = body.len().div_ceil(SLOW_BODY_CHUNKS as usize).max(1);
     let body = stream::unfold((arrival, body), move |(mut arrival, mut rest)| async move {
         if rest.is_empty() {
             return None;
         }
-        arrival.sleep(duration / TRICKLE).await;
-        let data = rest.split_to(piece.min(rest.len()));
+        arrival.sleep(duration / SLOW_BODY_CHUNKS).await;
+        let data = rest.split_to(chunk.min(rest.len()));
         Some((Ok(Frame::data(data)), (arrival, rest)))
     });
     BoxBody::new(StreamBody::new(body))
 }
 
-/// The answer of a service that refuses on purpose.
-pub(super) fn refusal(shared: &Shared, status: u16, delay: Option<RetryDelay>) -> Reply {
+/// An injected error response.
+pub(super) fn injected_error(shared: &Shared, status: u16, delay: Option<RetryDelay>) -> Reply {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let reply = if status.is_server_error() {
         Reply::text(status, "text/html", "<html><body><h1>Something went wrong</h1></body></html>")
@@ -115,7 +115,7 @@ pub(super) fn refusal(shared: &Shared, status: u16, delay: Option<RetryDelay>) -
         }
         Some(RetryDelay::RetryAfterSeconds(seconds)) => reply.with_number("retry-after", seconds),
         Some(RetryDelay::RetryAfterDate(seconds)) => {
-            // HTTP dates have whole seconds; rounded up, so that the wait is never shorter than asked for.
+            // HTTP dates have whole seconds. Rounded up, so that the delay is never shorter than requested.
             let now = Duration::from_secs(shared.clock.unix_time().as_secs() + 1);
             let date = UNIX_EPOCH.checked_add(now + Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
             reply.with_text("retry-after", &httpdate::fmt_http_date(date))
