@@ -12,7 +12,7 @@ use yotpo_td::row::{Encoder, IngestionTime};
 use crate::processes::thread_cpu;
 
 /// Rows are deflated in pieces of this size, as in the program.
-const PIECE: usize = 64 * 1024;
+const BLOCK_SIZE: usize = 64 * 1024;
 
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -87,8 +87,8 @@ impl Floor {
         let started = thread_cpu();
         let level = Compression::new(u32::from(CompressionLevel::DEFAULT.get()));
         let mut deflate = Compress::new(level, false);
-        let mut deflated = Vec::with_capacity(2 * PIECE);
-        for piece in self.rows.chunks(PIECE) {
+        let mut deflated = Vec::with_capacity(2 * BLOCK_SIZE);
+        for piece in self.rows.chunks(BLOCK_SIZE) {
             deflated.clear();
             deflate.compress_vec(piece, &mut deflated, FlushCompress::None).unwrap();
             black_box(&deflated);

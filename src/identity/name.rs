@@ -62,11 +62,11 @@ macro_rules! name {
 }
 
 /// For names that this program composes itself.
-macro_rules! composed {
+macro_rules! new_unchecked {
     ($($name:ident),*) => { $(
         impl $name {
-            /// A name composed of fields that cannot break the rule.
-            pub(super) fn composed(text: String) -> Self {
+            /// A name new_unchecked of fields that cannot break the rule.
+            pub(super) fn new_unchecked(text: String) -> Self {
                 debug_assert!(text.parse::<Self>().is_ok(), "{text}");
                 Self(text)
             }
@@ -74,7 +74,7 @@ macro_rules! composed {
     )* };
 }
 
-composed!(TableName, SessionName, PartName);
+new_unchecked!(TableName, SessionName, PartName);
 
 name!(
     /// A database's name.

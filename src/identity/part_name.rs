@@ -101,7 +101,7 @@ impl OwnPart {
     /// The part's name.
     pub fn render(&self) -> PartName {
         let stem = self.stem();
-        PartName::composed(match self.last {
+        PartName::new_unchecked(match self.last {
             None => stem,
             Some((PartTotals { parts, valid, rejected }, digest)) => {
                 format!("{stem}_last_{parts}_{valid}_{rejected}_{digest}")
@@ -167,7 +167,7 @@ impl Proposal {
 
     /// The name of the part that stands for it.
     pub fn render(self) -> PartName {
-        PartName::composed(match self {
+        PartName::new_unchecked(match self {
             Self::Set { nonce, target, parts, valid, rejected } => {
                 format!("propose_{nonce}_{target}_{parts}_{valid}_{rejected}")
             }

@@ -75,7 +75,9 @@ impl BallotName {
     pub fn render(&self) -> SessionName {
         let Self { fingerprint, mode, generation, run_id } = self;
         let letter = mode.letter();
-        SessionName::composed(format!("{PREFIX}v{PROTOCOL}_{fingerprint}_{letter}{generation:02}_{run_id}"))
+        SessionName::new_unchecked(format!(
+            "{PREFIX}v{PROTOCOL}_{fingerprint}_{letter}{generation:02}_{run_id}"
+        ))
     }
 }
 
@@ -95,7 +97,7 @@ impl OwnSessionName {
 
     /// The session's name.
     pub fn render(&self) -> SessionName {
-        SessionName::composed(format!("{}{}", self.without_run(), self.run))
+        SessionName::new_unchecked(format!("{}{}", self.without_run(), self.run))
     }
 
     /// Whether it is a session of this run.

@@ -54,7 +54,7 @@ pub enum TableSuffix {
 impl OwnTable {
     /// The table's name.
     pub fn render(&self) -> TableName {
-        TableName::composed(match self {
+        TableName::new_unchecked(match self {
             Self::Scratch { fingerprint, nonce } => format!("{PREFIX}v{PROTOCOL}_{fingerprint}_x_{nonce}"),
             Self::Temporary { fingerprint, nonce, target, table, suffix } => {
                 let suffix = suffix.as_str();

@@ -1,8 +1,8 @@
-//! The part builder: chunks in order, in one gzip member.
+//! The part builder: joins chunks in order in one gzip member.
 //!
-//! Owns the gzip frame (RFC 1952): header, checksum and length. Invariant: after [`PartBuilder::finish`] the body is one
-//! complete member, readable by decoders that stop after the first, and the same chunks give the same bytes.
-//! It does not compress.
+//! Owns the gzip frame (RFC 1952): header, checksum and length. Invariant: after [`PartBuilder::finish`], the body is
+//! one complete member, readable by decoders that stop after the first one, and equal chunks result in equal bytes. It
+//! does not compress.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crc32fast::Hasher;
 
 use super::Chunk;
 
-/// Deflate, no name, no time stamp (so that equal rows give equal parts), no hint, unknown system: RFC 1952, 2.3.
+/// Deflate, no name, no timestamp (so that equal rows result in equal parts), no hint, unknown system: RFC 1952, 2.3.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 /// An empty final block with fixed codes: RFC 1951, 3.2.6.
@@ -28,12 +28,12 @@ pub struct PartBuilder {
     rows: u64,
     uncompressed_bytes: u64,
     capacity: usize,
-    /// Memory of parts that nobody needs any more. First in, first out: all of it is in use from the beginning on, and a
-    /// long run needs no more memory than a short one.
-    spare: VecDeque<BytesMut>,
-    /// Bodies that were given memory of their own, and how many are at most.
-    bodies: usize,
-    most_bodies: usize,
+    /// Buffers of stored parts. First in, first out: all of them are in use from the start, and a long run needs no
+    /// more memory than a short one.
+    free_buffers: VecDeque<BytesMut>,
+    /// Number of buffers that were allocated, and its maximum.
+    buffers: usize,
+    max_buffers: usize,
 }
 
 /// A finished part.
@@ -41,25 +41,25 @@ pub struct PartBuilder {
 pub struct Part {
     /// The gzip file.
     pub body: Bytes,
-    /// Rows in it.
+    /// Number of rows.
     pub rows: u64,
-    /// Bytes of its rows before compression.
+    /// Size of the rows before compression, in bytes.
     pub uncompressed_bytes: u64,
 }
 
 impl PartBuilder {
-    /// A builder of parts of any size.
+    /// Creates a builder of parts of any size.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A builder that gives each of the first `parts` parts `bytes` of memory, and later ones the memory that came
-    /// back through [`Self::reuse`].
+    /// Creates a builder that allocates `bytes` of memory for each of the first `parts` parts. Later parts use the
+    /// memory returned by [`Self::reuse`].
     pub fn with_capacity(bytes: usize, parts: usize) -> Self {
-        Self { capacity: bytes, most_bodies: parts, ..Self::default() }
+        Self { capacity: bytes, max_buffers: parts, ..Self::default() }
     }
 
-    /// Adds a chunk's rows after those of the chunks before it.
+    /// Appends the rows of a chunk.
     pub fn append(&mut self, chunk: &Chunk) {
         if self.body.is_empty() {
             self.begin();
@@ -70,24 +70,24 @@ impl PartBuilder {
         self.uncompressed_bytes += chunk.uncompressed_bytes;
     }
 
-    /// Takes back the memory of a part that is stored, unless somebody still holds it.
+    /// Returns the memory of a stored part to the builder, unless it is still shared.
     pub fn reuse(&mut self, body: Bytes) {
         match body.try_into_mut() {
             Ok(mut body) => {
                 body.clear();
-                self.spare.push_back(body);
+                self.free_buffers.push_back(body);
             }
-            // Whoever holds it frees it: the next part gets memory of its own.
-            Err(_held) => self.bodies = self.bodies.saturating_sub(1),
+            // The other owner frees it, so the next part gets a new buffer.
+            Err(_shared) => self.buffers = self.buffers.saturating_sub(1),
         }
     }
 
-    /// Rows so far.
+    /// Number of rows so far.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Bytes that the part would have if it were finished now.
+    /// Size of the part in bytes if it were finished now.
     pub fn compressed_len(&self) -> usize {
         self.body.len().max(HEADER.len()) + LAST_BLOCK.len() + TRAILER_LENGTH
     }
@@ -97,7 +97,8 @@ impl PartBuilder {
         self.rows == 0
     }
 
-    /// Completes the part and starts the next one. Without rows it unpacks to nothing, and is better not sent.
+    /// Completes the part and starts the next one. A part without rows decompresses to nothing and should not be
+    /// uploaded.
     pub fn finish(&mut self) -> Part {
         if self.body.is_empty() {
             self.begin();
@@ -112,11 +113,11 @@ impl PartBuilder {
         Part { body: body.freeze(), rows, uncompressed_bytes }
     }
 
-    /// Gives the next part its memory.
+    /// Allocates or reuses memory for the next part.
     fn begin(&mut self) {
-        let spare = if self.bodies < self.most_bodies { None } else { self.spare.pop_front() };
-        self.body = spare.unwrap_or_else(|| {
-            self.bodies += 1;
+        let reused = if self.buffers < self.max_buffers { None } else { self.free_buffers.pop_front() };
+        self.body = reused.unwrap_or_else(|| {
+            self.buffers += 1;
             BytesMut::with_capacity(self.capacity)
         });
         self.body.extend_from_slice(&HEADER);
@@ -147,33 +148,33 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn unpacked(part: &Part) -> Vec<u8> {
+    fn decompressed(part: &Part) -> Vec<u8> {
         let mut decoder = GzDecoder::new(&part.body[..]);
         let mut rows = Vec::new();
         decoder.read_to_end(&mut rows).unwrap();
-        assert!(decoder.into_inner().is_empty(), "one member, nothing behind it");
+        assert!(decoder.into_inner().is_empty(), "one member, nothing after it");
         rows
     }
 
     #[test]
-    fn part_unpacks_to_the_rows_in_order_at_every_level() {
+    fn part_decompresses_to_the_rows_in_order_at_every_level() {
         for level in 1..=9 {
             let mut encoder = ChunkEncoder::new(CompressionLevel::new(level).unwrap());
             let mut builder = PartBuilder::new();
             for page in [0..100, 100..100, 100..101, 101..500] {
                 builder.append(&chunk(&mut encoder, &rows(page)));
             }
-            let announced = builder.compressed_len();
+            let expected_size = builder.compressed_len();
             let part = builder.finish();
             let expected = rows(0..500);
-            assert_eq!(part.body.len(), announced);
+            assert_eq!(part.body.len(), expected_size);
             assert_eq!((part.rows, part.uncompressed_bytes), (500, expected.bytes().len() as u64));
-            assert_eq!(unpacked(&part), expected.bytes());
+            assert_eq!(decompressed(&part), expected.bytes());
         }
     }
 
     #[test]
-    fn builder_starts_anew_after_a_part() {
+    fn builder_starts_over_after_a_part() {
         let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST);
         let mut builder = PartBuilder::with_capacity(1 << 20, 2);
         let chunk = chunk(&mut encoder, &rows(0..10));
@@ -187,35 +188,35 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_stored_parts_is_used_again_in_turn() {
+    fn memory_of_stored_parts_is_reused_in_turn() {
         let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST);
         let mut builder = PartBuilder::with_capacity(1 << 16, 2);
         let chunk = chunk(&mut encoder, &rows(0..10));
-        let mut places = Vec::new();
+        let mut addresses = Vec::new();
         let mut contents = Vec::new();
         for _ in 0..6 {
             builder.append(&chunk);
             let part = builder.finish();
-            contents.push(unpacked(&part));
-            places.push(part.body.as_ptr());
+            contents.push(decompressed(&part));
+            addresses.push(part.body.as_ptr());
             builder.reuse(part.body);
         }
-        assert_ne!(places[0], places[1], "the second part has memory of its own");
-        assert_eq!(places, [places[0], places[1]].repeat(3));
+        assert_ne!(addresses[0], addresses[1], "the second part has a new buffer");
+        assert_eq!(addresses, [addresses[0], addresses[1]].repeat(3));
         assert!(contents.iter().all(|content| *content == contents[0]));
     }
 
     #[test]
-    fn memory_that_somebody_holds_is_never_written_to() {
+    fn shared_memory_is_never_written_to() {
         let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST);
         let mut builder = PartBuilder::with_capacity(1 << 16, 1);
         builder.append(&chunk(&mut encoder, &rows(0..10)));
-        let held = builder.finish().body;
-        let before = held.to_vec();
-        builder.reuse(held.clone());
+        let shared = builder.finish().body;
+        let before = shared.to_vec();
+        builder.reuse(shared.clone());
         builder.append(&chunk(&mut encoder, &rows(10..20)));
-        assert_ne!(builder.finish().body, held);
-        assert_eq!(held, before);
+        assert_ne!(builder.finish().body, shared);
+        assert_eq!(shared, before);
     }
 
     #[test]
@@ -224,11 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn part_without_rows_unpacks_to_nothing() {
+    fn part_without_rows_decompresses_to_nothing() {
         let mut builder = PartBuilder::new();
         assert_eq!(builder.compressed_len(), 20);
         let part = builder.finish();
         assert_eq!(part.body.len(), 20);
-        assert_eq!(unpacked(&part), b"");
+        assert_eq!(decompressed(&part), b"");
     }
 }

@@ -1,7 +1,7 @@
-//! Chunks: the rows of a few pages, deflated on their own.
+//! Chunks: the rows of a few pages, deflated independently.
 //!
 //! Owns their raw deflate stream. Invariant: a chunk refers to nothing outside itself, ends on a byte boundary and is
-//! not final, so chunks can be joined in any order and number. It does not know gzip.
+//! not final, so any number of chunks can be joined in any order. It does not know gzip.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use flate2::{Compress, CompressError, Compression, FlushCompress};
 use super::CompressionLevel;
 use crate::row::Rows;
 
-/// Bytes of rows that are deflated at a time: few enough to be still in the processor's cache behind the checksum.
-const PIECE: usize = 64 * 1_024;
+/// Number of bytes that are deflated at a time: small enough to stay in the processor's cache after the checksum.
+const BLOCK_SIZE: usize = 64 * 1_024;
 
-/// Room beyond the rows' own length, so that almost always one call of deflate is enough.
-const SPARE: usize = 1_024;
+/// Capacity in addition to the length of the rows, so that almost always one call of deflate is enough.
+const HEADROOM: usize = 1_024;
 
-/// Deflates chunks one after another, reusing its memory: that of the largest chunk so far.
+/// Deflates chunks one after another and reuses its memory, which grows to that of the largest chunk.
 pub struct ChunkEncoder {
     deflate: Compress,
     deflated: Vec<u8>,
@@ -27,23 +27,23 @@ pub struct ChunkEncoder {
     failed: Option<CompressError>,
 }
 
-/// A few pages' rows, deflated.
+/// The deflated rows of a few pages.
 #[derive(Clone, Debug)]
 pub struct Chunk {
     pub(super) deflated: Box<[u8]>,
-    /// Over the rows before compression; knows their length, so it can be combined with others.
+    /// Checksum of the rows before compression. It includes their length, so it can be combined with others.
     pub(super) checksum: Hasher,
     pub(super) rows: u64,
     pub(super) uncompressed_bytes: u64,
 }
 
-/// Deflate refused its own state.
+/// Deflate failed because of an invalid state.
 #[derive(Debug, thiserror::Error)]
-#[error("could not deflate a chunk's rows")]
+#[error("could not deflate the rows of a chunk")]
 pub struct DeflateError(#[source] CompressError);
 
 impl ChunkEncoder {
-    /// An encoder that deflates at this `level`.
+    /// Creates an encoder with this compression level.
     pub fn new(level: CompressionLevel) -> Self {
         Self {
             deflate: Compress::new(Compression::new(u32::from(level.get())), false),
@@ -55,20 +55,20 @@ impl ChunkEncoder {
         }
     }
 
-    /// Adds rows to the chunk. A failure of deflate is told at the chunk's end.
+    /// Adds rows to the chunk. A failure of deflate is reported by [`Self::finish`].
     pub fn add(&mut self, rows: &Rows) {
         self.count += rows.len() as u64;
         self.uncompressed_bytes += rows.bytes().len() as u64;
-        for piece in rows.bytes().chunks(PIECE) {
-            self.checksum.update(piece);
-            self.deflate(piece, FlushCompress::None);
+        for block in rows.bytes().chunks(BLOCK_SIZE) {
+            self.checksum.update(block);
+            self.deflate(block, FlushCompress::None);
         }
     }
 
     /// Completes the chunk and starts the next one.
     ///
     /// # Errors
-    /// When deflate fails; the rows are lost then.
+    /// When deflate failed; the rows are lost.
     pub fn finish(&mut self) -> Result<Chunk, DeflateError> {
         if self.count > 0 {
             self.deflate(&[], FlushCompress::Sync);
@@ -87,16 +87,16 @@ impl ChunkEncoder {
     fn deflate(&mut self, rows: &[u8], flush: FlushCompress) {
         let mut rest = rows;
         loop {
-            // The worst case at any level is nine bits for a byte.
-            self.deflated.reserve(rest.len() + rest.len() / 8 + SPARE);
+            // The worst case at any level is nine bits per byte.
+            self.deflated.reserve(rest.len() + rest.len() / 8 + HEADROOM);
             let before = self.deflate.total_in();
             if let Err(error) = self.deflate.compress_vec(rest, &mut self.deflated, flush) {
                 self.failed = Some(error);
                 break;
             }
-            let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(usize::MAX);
-            rest = rest.get(taken..).unwrap_or_default();
-            // The flush is complete only if deflate left room: else it goes on in the next call.
+            let consumed = usize::try_from(self.deflate.total_in() - before).unwrap_or(usize::MAX);
+            rest = rest.get(consumed..).unwrap_or_default();
+            // The flush is complete only if capacity is left; otherwise the next call continues it.
             if rest.is_empty() && self.deflated.len() < self.deflated.capacity() {
                 break;
             }
@@ -111,17 +111,17 @@ impl fmt::Debug for ChunkEncoder {
 }
 
 impl Chunk {
-    /// Rows in this chunk.
+    /// Number of rows.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Bytes that this chunk adds to a part.
+    /// Number of bytes that this chunk adds to a part.
     pub fn compressed_len(&self) -> usize {
         self.deflated.len()
     }
 
-    /// Bytes of its rows before compression.
+    /// Size of the rows before compression, in bytes.
     pub fn uncompressed_bytes(&self) -> u64 {
         self.uncompressed_bytes
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_of_many_pieces_unpacks_to_all_rows() {
+    fn a_chunk_of_many_blocks_decompresses_to_all_rows() {
         let lines: Vec<String> = (0..3_000).map(|id| format!("{id} {}\n", "ab ".repeat(id % 100))).collect();
         let all: Rows = lines.iter().collect();
         let mut encoder = ChunkEncoder::new(CompressionLevel::DEFAULT);
@@ -146,11 +146,11 @@ mod tests {
             encoder.add(&rest.split_to(999));
         }
         let chunk = encoder.finish().unwrap();
-        assert!(all.bytes().len() > 3 * PIECE);
-        let mut unpacked = Vec::with_capacity(2 * all.bytes().len());
+        assert!(all.bytes().len() > 3 * BLOCK_SIZE);
+        let mut decompressed = Vec::with_capacity(2 * all.bytes().len());
         let mut inflate = flate2::Decompress::new(false);
-        inflate.decompress_vec(&chunk.deflated, &mut unpacked, flate2::FlushDecompress::Sync).unwrap();
-        assert!(unpacked == all.bytes(), "other rows");
+        inflate.decompress_vec(&chunk.deflated, &mut decompressed, flate2::FlushDecompress::Sync).unwrap();
+        assert!(decompressed == all.bytes(), "the rows differ");
         let mut checksum = Hasher::new();
         checksum.update(all.bytes());
         assert_eq!(chunk.checksum.finalize(), checksum.finalize());
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn chunk_is_the_same_whatever_was_encoded_before() {
+    fn chunk_does_not_depend_on_earlier_chunks() {
         let page: Rows = ["same same same", "same same same"].iter().collect();
         let mut encoder = ChunkEncoder::new(CompressionLevel::SMALLEST);
         let first = chunk(&mut encoder, &page);

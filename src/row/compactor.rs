@@ -1,27 +1,28 @@
-//! The compactor: one pass over JSON text that checks it, drops whitespace and respells strings.
+//! The compactor: one pass over JSON text that validates it, drops whitespace and normalizes strings.
 //!
-//! Owns the walk and the grammar (RFC 8259). Whatever passes as it is is copied in runs, so that text which is compact and
-//! ASCII already is copied whole. Invariants: what is no JSON is never taken for it; the output is printable ASCII, and
-//! every object in it has each key once. Iterative: nesting costs heap, not stack.
+//! Owns the parser and the grammar (RFC 8259). Unchanged text is copied in runs, so text that is already compact ASCII
+//! is copied in one piece. Invariants: text that is not JSON is never accepted; the output is printable ASCII, and no
+//! object in it has a duplicate key. Iterative: nesting needs heap, not stack.
 
 use std::fmt;
 
 use super::duplicates::remove_duplicates;
 use super::error::{MAX_DEPTH, NotJson, RowError};
-use super::escapes::{escape_unprintable, respell_escapes};
+use super::escapes::{escape_unprintable, normalize_escapes};
 use super::keys::SeenKeys;
-use super::plain::end_of_plain;
-use super::white_space::white_space;
+use super::plain::skip_plain;
+use super::whitespace::whitespace;
 
-/// Stands for an array where objects are counted from 1.
+/// Represents an array, where objects are numbered from 1.
 const ARRAY: u32 = 0;
-/// The first object of a value, which is around all others unless the value is an array.
+/// The first object of a value, which contains all others unless the value is an array.
 const OUTERMOST: u32 = 1;
 
-/// Levels that are followed, to find the end of a value that is too deep for a row: memory for them is bounded.
-const MOST_LEVELS: usize = 1 << 20;
+/// Maximum number of levels that are parsed to find the end of a value that is too deep for a row. It bounds the
+/// memory.
+const MAX_LEVELS: usize = 1 << 20;
 
-/// Compacts JSON values one after another, reusing its memory.
+/// Compacts JSON values one after another and reuses its memory.
 pub(super) struct Compactor {
     keys: SeenKeys,
     open: Vec<u32>,
@@ -30,52 +31,52 @@ pub(super) struct Compactor {
     watched: &'static [u8],
 }
 
-/// A value that was read.
+/// A value that was parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compacted {
-    /// The place behind it in the text.
+    /// The position after it in the text.
     pub(super) end: usize,
-    /// Whether a row can hold it.
-    pub(super) fit: Result<(), RowError>,
-    /// Whether it is an object in which the watched key has another value than null.
+    /// Whether it can become a row.
+    pub(super) validity: Result<(), RowError>,
+    /// Whether it is an object in which the watched key has a value other than null.
     pub(super) has_watched: bool,
 }
 
-/// One value on its way through.
+/// The processing of one value.
 struct Pass<'a> {
     text: &'a str,
     bytes: &'a [u8],
     output: &'a mut Vec<u8>,
     keys: &'a mut SeenKeys,
-    /// For every array or object that is open, what is around it.
+    /// The parent of every open array or object.
     open: &'a mut Vec<u32>,
-    /// The innermost that is open: [`ARRAY`], or an object's number in this value.
+    /// The innermost open one: [`ARRAY`], or the number of an object in this value.
     innermost: u32,
     objects: u32,
     too_deep: bool,
     watched: &'static [u8],
-    /// Whether the last value of the watched key is another than null.
+    /// Whether the last value of the watched key is not null.
     has_watched: bool,
-    /// Text before this place is dealt with.
+    /// Text before this position is done.
     copied: usize,
 }
 
-/// Where the walk stands.
+/// The next step of the parser.
 enum Step {
-    /// At this place a value begins.
+    /// A value starts at this position.
     Value(usize),
-    /// At this place a value has ended.
-    Behind(usize),
+    /// A value has ended at this position.
+    AfterValue(usize),
 }
 
 impl Compactor {
-    /// `watched` is a key of the outermost object whose value is of interest; none is when it is empty.
+    /// `watched` is the key of the outermost object whose value is of interest, or empty for none.
     pub(super) fn new(watched: &'static str) -> Self {
         Self { keys: SeenKeys::new(), open: Vec::new(), scratch: Vec::new(), watched: watched.as_bytes() }
     }
 
-    /// Reads the value that begins at `start` in `text`, behind whitespace perhaps, and appends its compact form. What is
-    /// behind the value is not looked at. On an error `output` may end with a beginning of it.
+    /// Parses the value that starts at `start` in `text`, after optional whitespace, and appends its compact form. The
+    /// text after the value is ignored. On an error, `output` may end with a part of the value.
     pub(super) fn compact(
         &mut self,
         text: &str,
@@ -108,81 +109,81 @@ impl Compactor {
                 output.extend_from_slice(&self.scratch);
             }
         }
-        let fit = if output.get(before) != Some(&b'{') {
+        let validity = if output.get(before) != Some(&b'{') {
             Err(RowError::NotAnObject)
         } else if too_deep {
             Err(RowError::TooDeep { limit: MAX_DEPTH })
         } else {
             unique
         };
-        // In a list the outermost object is one of its items.
-        let has_watched = has_watched && fit != Err(RowError::NotAnObject);
-        Ok(Compacted { end, fit, has_watched })
+        // In an array, the outermost object is one of its items.
+        let has_watched = has_watched && validity != Err(RowError::NotAnObject);
+        Ok(Compacted { end, validity, has_watched })
     }
 }
 
 impl fmt::Debug for Compactor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Its buffers hold customers.
+        // Its buffers contain customer data.
         formatter.debug_struct("Compactor").finish_non_exhaustive()
     }
 }
 
-/// None of these returns anything for text that is no JSON, or nests deeper than [`MOST_LEVELS`].
+/// These return `None` for text that is not JSON or nests deeper than [`MAX_LEVELS`].
 impl Pass<'_> {
-    /// Reads the value; returns where it ends, whether it nests deeper than [`MAX_DEPTH`], and whether the outermost
+    /// Parses the value; returns where it ends, whether it nests deeper than [`MAX_DEPTH`], and whether the outermost
     /// object has the watched key.
     fn run(mut self, start: usize) -> Option<(usize, bool, bool)> {
         let mut step = Step::Value(start);
         loop {
             step = match step {
-                Step::Value(at) => self.begin(at)?,
-                Step::Behind(at) if self.open.is_empty() => {
+                Step::Value(at) => self.value(at)?,
+                Step::AfterValue(at) if self.open.is_empty() => {
                     self.copy_until(at);
                     return Some((at, self.too_deep, self.has_watched));
                 }
-                Step::Behind(at) => self.follow(at)?,
+                Step::AfterValue(at) => self.after_value(at)?,
             }
         }
     }
 
-    /// Reads a value, or the beginning of an array or object.
+    /// Parses a value, or the start of an array or object.
     #[inline]
-    fn begin(&mut self, at: usize) -> Option<Step> {
+    fn value(&mut self, at: usize) -> Option<Step> {
         Some(match self.bytes.get(at)? {
-            b'"' => Step::Behind(self.string(at)?),
-            b'n' => Step::Behind(self.word(at, b"null")?),
-            b't' => Step::Behind(self.word(at, b"true")?),
-            b'f' => Step::Behind(self.word(at, b"false")?),
-            b'-' | b'0'..=b'9' => Step::Behind(end_of_number(self.bytes, at)?),
+            b'"' => Step::AfterValue(self.string(at)?),
+            b'n' => Step::AfterValue(self.word(at, b"null")?),
+            b't' => Step::AfterValue(self.word(at, b"true")?),
+            b'f' => Step::AfterValue(self.word(at, b"false")?),
+            b'-' | b'0'..=b'9' => Step::AfterValue(end_of_number(self.bytes, at)?),
             b'{' => {
                 self.objects += 1;
                 self.open(self.objects)?;
-                let inside = self.white_space(at + 1);
+                let inside = self.whitespace(at + 1);
                 if self.bytes.get(inside)? == &b'}' { self.close(inside)? } else { self.member(inside)? }
             }
             b'[' => {
                 self.open(ARRAY)?;
-                let inside = self.white_space(at + 1);
+                let inside = self.whitespace(at + 1);
                 if self.bytes.get(inside)? == &b']' { self.close(inside)? } else { Step::Value(inside) }
             }
-            white_space!() => Step::Value(self.white_space(at)),
+            whitespace!() => Step::Value(self.whitespace(at)),
             _ => return None,
         })
     }
 
-    /// Goes on behind a value that is in an array or object.
+    /// Continues after a value in an array or object.
     #[inline]
-    fn follow(&mut self, at: usize) -> Option<Step> {
+    fn after_value(&mut self, at: usize) -> Option<Step> {
         match (self.bytes.get(at)?, self.innermost) {
             (b',', ARRAY) => Some(Step::Value(at + 1)),
             (b',', _) => {
-                let member = self.white_space(at + 1);
+                let member = self.whitespace(at + 1);
                 self.member(member)
             }
             (b']', ARRAY) => self.close(at),
             (b'}', object) if object != ARRAY => self.close(at),
-            (white_space!(), _) => Some(Step::Behind(self.white_space(at))),
+            (whitespace!(), _) => Some(Step::AfterValue(self.whitespace(at))),
             _ => None,
         }
     }
@@ -191,7 +192,7 @@ impl Pass<'_> {
     fn open(&mut self, container: u32) -> Option<()> {
         if self.open.len() >= MAX_DEPTH {
             self.too_deep = true;
-            if self.open.len() >= MOST_LEVELS {
+            if self.open.len() >= MAX_LEVELS {
                 return None;
             }
         }
@@ -203,60 +204,60 @@ impl Pass<'_> {
     #[inline]
     fn close(&mut self, at: usize) -> Option<Step> {
         self.innermost = self.open.pop()?;
-        Some(Step::Behind(at + 1))
+        Some(Step::AfterValue(at + 1))
     }
 
-    /// Reads a key and its colon.
+    /// Parses a key and its colon.
     #[inline]
     fn member(&mut self, at: usize) -> Option<Step> {
         if self.bytes.get(at)? != &b'"' {
             return None;
         }
-        let stop = end_of_plain(self.bytes, at + 1);
+        let stop = skip_plain(self.bytes, at + 1);
         let (end, is_watched) = if self.bytes.get(stop)? == &b'"' {
             let key = self.bytes.get(at + 1..stop)?;
             self.keys.add(self.innermost, key);
             (stop + 1, self.innermost == OUTERMOST && key == self.watched)
         } else {
-            self.respelled_key(at, stop)?
+            self.normalized_key(at, stop)?
         };
-        let colon = self.white_space(end);
+        let colon = self.whitespace(end);
         if self.bytes.get(colon)? != &b':' {
             return None;
         }
         if is_watched {
-            self.note_watched_value(colon + 1);
+            self.record_watched_value(colon + 1);
         }
         Some(Step::Value(colon + 1))
     }
 
-    /// Notes whether the value at this place is another than null; of a key that is there twice the last one counts.
+    /// Records whether the value at this position is not null; of duplicate keys, the last one counts.
     #[inline(never)]
-    fn note_watched_value(&mut self, at: usize) {
+    fn record_watched_value(&mut self, at: usize) {
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let first = rest.iter().find(|byte| !matches!(byte, white_space!()));
+        let first = rest.iter().find(|byte| !matches!(byte, whitespace!()));
         self.has_watched = first.is_some_and(|byte| *byte != b'n');
     }
 
-    /// Reads a string to behind its closing quote.
+    /// Parses a string up to and including its closing quote.
     #[inline]
     fn string(&mut self, opening: usize) -> Option<usize> {
-        let stop = end_of_plain(self.bytes, opening + 1);
-        if self.bytes.get(stop)? == &b'"' { Some(stop + 1) } else { self.respell(stop) }
+        let stop = skip_plain(self.bytes, opening + 1);
+        if self.bytes.get(stop)? == &b'"' { Some(stop + 1) } else { self.normalize_string(stop) }
     }
 
-    /// Goes on at the first byte of a string that must not pass as it is.
+    /// Continues at the first byte of a string that must be changed.
     #[inline(never)]
-    fn respell(&mut self, mut at: usize) -> Option<usize> {
+    fn normalize_string(&mut self, mut at: usize) -> Option<usize> {
         loop {
             match self.bytes.get(at)? {
                 b'"' => return Some(at + 1),
                 b'\\' => {
                     self.copy_until(at);
-                    at += respell_escapes(self.bytes.get(at..)?, self.output)?;
+                    at += normalize_escapes(self.bytes.get(at..)?, self.output)?;
                     self.copied = at;
                 }
-                b' '..=b'~' => at = end_of_plain(self.bytes, at),
+                b' '..=b'~' => at = skip_plain(self.bytes, at),
                 0..b' ' => return None,
                 _ => {
                     self.copy_until(at);
@@ -267,12 +268,12 @@ impl Pass<'_> {
         }
     }
 
-    /// A key whose spelling changes counts as it is written. Returns the place behind it, and whether it is watched.
+    /// A key that is changed counts in its new form. Returns the position after it, and whether it is watched.
     #[inline(never)]
-    fn respelled_key(&mut self, opening: usize, stop: usize) -> Option<(usize, bool)> {
+    fn normalized_key(&mut self, opening: usize, stop: usize) -> Option<(usize, bool)> {
         self.copy_until(opening);
         let start = self.output.len();
-        let end = self.respell(stop)?;
+        let end = self.normalize_string(stop)?;
         self.copy_until(end);
         // Without the quotes.
         let key = self.output.get(start + 1..self.output.len() - 1)?;
@@ -285,32 +286,32 @@ impl Pass<'_> {
         self.bytes.get(at..)?.starts_with(word).then_some(at + word.len())
     }
 
-    /// The place behind whitespace, which does not pass.
+    /// Drops whitespace and returns the position after it.
     #[inline]
-    fn white_space(&mut self, at: usize) -> usize {
+    fn whitespace(&mut self, at: usize) -> usize {
         match self.bytes.get(at) {
-            Some(white_space!()) => self.drop_white_space(at),
+            Some(whitespace!()) => self.drop_whitespace(at),
             _ => at,
         }
     }
 
     #[inline(never)]
-    fn drop_white_space(&mut self, at: usize) -> usize {
+    fn drop_whitespace(&mut self, at: usize) -> usize {
         self.copy_until(at);
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let length = rest.iter().position(|byte| !matches!(byte, white_space!()));
+        let length = rest.iter().position(|byte| !matches!(byte, whitespace!()));
         self.copied = at + length.unwrap_or(rest.len());
         self.copied
     }
 
     #[inline]
-    fn copy_until(&mut self, place: usize) {
-        self.output.extend_from_slice(self.bytes.get(self.copied..place).unwrap_or_default());
-        self.copied = place;
+    fn copy_until(&mut self, end: usize) {
+        self.output.extend_from_slice(self.bytes.get(self.copied..end).unwrap_or_default());
+        self.copied = end;
     }
 }
 
-/// The place behind the number that begins at `at`.
+/// The position after the number that starts at `at`.
 #[inline]
 fn end_of_number(bytes: &[u8], mut at: usize) -> Option<usize> {
     at += usize::from(bytes.get(at) == Some(&b'-'));
@@ -326,7 +327,7 @@ fn end_of_number(bytes: &[u8], mut at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// The place behind digits, of which there must be one.
+/// The position after digits, of which there must be at least one.
 #[inline]
 fn end_of_digits(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;

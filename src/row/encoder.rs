@@ -1,8 +1,8 @@
 //! The encoder: the `MessagePack` map around a customer's compact JSON.
 //!
-//! Owns the row's two keys and their headers, in the shortest form, and which customers can have a row. Invariant: a failed
-//! call leaves the output as it was. It writes the text straight into the output and fits the header to the text's length
-//! afterwards.
+//! Owns the two keys of a row and their headers, in the shortest form, and the decision which customers can become a
+//! row. Invariant: a failed call leaves the output unchanged. It writes the text directly into the output and adapts
+//! the header to the length of the text afterwards.
 
 use std::ops::Range;
 
@@ -13,26 +13,26 @@ use rmp::encode::{
 use super::compactor::{Compacted, Compactor};
 use super::error::{NotJson, RowError};
 use super::ingestion_time::IngestionTime;
-use super::white_space::after_white_space;
+use super::whitespace::skip_whitespace;
 
-/// Encodes customers as rows of one ingestion time, one after another, reusing its memory.
+/// Encodes customers as rows with one ingestion time, one after another, and reuses its memory.
 #[derive(Debug)]
 pub struct Encoder {
     compactor: Compactor,
-    /// All of a row before the header of the text: the same for each row.
-    beginning: Vec<u8>,
+    /// Everything before the header of the text; the same in each row.
+    prefix: Vec<u8>,
     /// The header of the last row's text.
     header: ByteBuf,
 }
 
-/// A JSON value that was read.
+/// A JSON value that was parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// The place behind it in the text.
+    /// The position after it in the text.
     pub end: usize,
     /// Whether it became a row.
     pub row: Result<(), RowError>,
-    /// Whether it is an object in which the watched key has another value than null.
+    /// Whether it is an object in which the watched key has a value other than null.
     pub has_watched: bool,
 }
 
@@ -42,41 +42,41 @@ impl Encoder {
         Self::watching("", time)
     }
 
-    /// An encoder of rows with this `time` that notes on the way which customers have a value at the key `watched`.
+    /// An encoder of rows with this `time` that also records which customers have a value for the key `watched`.
     pub fn watching(watched: &'static str, time: IngestionTime) -> Self {
-        let mut beginning = ByteBuf::with_capacity(32);
-        always(write_map_len(&mut beginning, 2));
-        always(write_str(&mut beginning, "time"));
-        always(write_uint(&mut beginning, time.unix_seconds()));
-        always(write_str(&mut beginning, "json_response"));
-        Self { compactor: Compactor::new(watched), beginning: beginning.into_vec(), header: ByteBuf::new() }
+        let mut prefix = ByteBuf::with_capacity(32);
+        ignore_infallible(write_map_len(&mut prefix, 2));
+        ignore_infallible(write_str(&mut prefix, "time"));
+        ignore_infallible(write_uint(&mut prefix, time.unix_seconds()));
+        ignore_infallible(write_str(&mut prefix, "json_response"));
+        Self { compactor: Compactor::new(watched), prefix: prefix.into_vec(), header: ByteBuf::new() }
     }
 
-    /// Appends the row of `customer`, the text of one JSON value, to `output`; on an error `output` is left as it was.
+    /// Appends the row of `customer`, the text of one JSON value, to `output`; on an error, `output` is unchanged.
     ///
     /// # Errors
-    /// When no row can be made of it.
+    /// When it cannot become a row.
     pub fn encode(&mut self, customer: &str, output: &mut Vec<u8>) -> Result<(), RowError> {
         let before = output.len();
         let Ok(Encoded { end, row, .. }) = self.encode_at(customer, 0, output) else {
             return Err(RowError::Malformed);
         };
-        if after_white_space(customer, end) == customer.len() {
+        if skip_whitespace(customer, end) == customer.len() {
             return row;
         }
         output.truncate(before);
         Err(RowError::Malformed)
     }
 
-    /// Reads the JSON value that begins at `start` in `text`, behind whitespace perhaps, and appends its row to `output`,
-    /// unless no row can be made of it. What is behind the value is not looked at.
+    /// Parses the JSON value that starts at `start` in `text`, after optional whitespace, and appends its row to
+    /// `output` if it can become one. The text after the value is ignored.
     ///
     /// # Errors
-    /// When it is no JSON; `output` is left as it was then.
+    /// When it is not JSON; `output` is unchanged.
     pub fn encode_at(&mut self, text: &str, start: usize, output: &mut Vec<u8>) -> Result<Encoded, NotJson> {
         let before = output.len();
-        output.extend_from_slice(&self.beginning);
-        // Room for the header of the row before: most customers are about as long as the one before.
+        output.extend_from_slice(&self.prefix);
+        // Reserves space for a header like that of the previous row: most customers have a similar length.
         let header_start = output.len();
         output.extend_from_slice(self.header.as_slice());
         let text_start = output.len();
@@ -88,18 +88,18 @@ impl Encoder {
         Ok(Encoded { end: read.end, row, has_watched: read.has_watched })
     }
 
-    /// Puts the header before the text, which is in the output.
+    /// Inserts the header before the text, which is in the output.
     fn complete(
         &mut self,
         header: Range<usize>,
         read: Compacted,
         output: &mut Vec<u8>,
     ) -> Result<(), RowError> {
-        read.fit?;
+        read.validity?;
         self.write_header(output.len() - header.end)?;
         match output.get_mut(header.clone()) {
-            Some(room) if room.len() == self.header.as_slice().len() => {
-                room.copy_from_slice(self.header.as_slice());
+            Some(reserved) if reserved.len() == self.header.as_slice().len() => {
+                reserved.copy_from_slice(self.header.as_slice());
             }
             _ => drop(output.splice(header, self.header.as_slice().iter().copied())),
         }
@@ -109,13 +109,13 @@ impl Encoder {
     fn write_header(&mut self, length: usize) -> Result<(), RowError> {
         self.header.as_mut_vec().clear();
         let length = u32::try_from(length).map_err(|_| RowError::TooLong)?;
-        always(write_str_len(&mut self.header, length));
+        ignore_infallible(write_str_len(&mut self.header, length));
         Ok(())
     }
 }
 
-/// Writing to memory cannot fail, and the type says so.
-fn always<T, E: RmpWriteErr>(result: Result<T, ValueWriteError<E>>) {
+/// Writing to memory cannot fail, as the type says.
+fn ignore_infallible<T, E: RmpWriteErr>(result: Result<T, ValueWriteError<E>>) {
     drop(result);
 }
 
@@ -174,14 +174,14 @@ mod tests {
     #[test]
     fn debug_output_hides_the_customer() {
         let mut encoder = Encoder::new(TIME);
-        // A duplicate key, so that the text is in a buffer of the compactor, too.
+        // A duplicate key, so that a buffer of the compactor also contains the text.
         encoder.encode(r#"{"email":"ann@example.com","email":"ann@example.com"}"#, &mut Vec::new()).unwrap();
         let shown = format!("{encoder:?}");
         assert!(shown.contains("Compactor { .. }") && !shown.contains("97, 110, 110, 64"), "{shown}");
     }
 
     #[test]
-    fn failed_row_leaves_the_output_as_it_was() {
+    fn failed_row_leaves_the_output_unchanged() {
         let mut encoder = Encoder::new(TIME);
         let mut output = b"before".to_vec();
         for bad in [r#"[{"a":1}]"#, &format!(r#"{{"a":{}{}}}"#, "[".repeat(2_000), "]".repeat(2_000))] {

@@ -1,16 +1,16 @@
 //! Why a customer cannot become a row.
 
-/// How many arrays and objects may be open at once, the customer itself included.
+/// Maximum number of nested arrays and objects, including the customer itself.
 ///
-/// The text is walked with a stack on the heap, so this guards the readers of the table, not this process. Whatever
-/// the connector before this one loaded still loads (Python 3.11's json module stops after 994 levels), and Jackson,
-/// which many readers are built on, stops at 1,000 by default.
+/// The parser keeps its stack on the heap, so this protects the readers of the table, not this process. Everything that
+/// the Python job loaded is still loaded (the json module of Python 3.11 fails after 994 levels), and Jackson, on which
+/// many readers are based, fails at 1,000 by default.
 pub const MAX_DEPTH: usize = 1_000;
 
-/// How many keys of a customer that repeats some are looked at: memory for them is bounded.
+/// Maximum number of keys of a customer with duplicate keys. It bounds the memory for them.
 pub const MAX_KEYS: usize = 100_000;
 
-/// Why a customer cannot become a row. Holds nothing of the customer.
+/// Why a customer cannot become a row. Contains no customer data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
     /// The customer is JSON, but not a JSON object.
@@ -19,23 +19,23 @@ pub enum RowError {
     /// Arrays and objects nest deeper than [`MAX_DEPTH`].
     #[error("customer nests deeper than {limit} levels")]
     TooDeep {
-        /// The deepest nesting that is accepted.
+        /// The maximum nesting.
         limit: usize,
     },
     /// The text is not one JSON value.
     #[error("customer is not well-formed JSON")]
     Malformed,
-    /// A number that JSON does not know: `NaN`, `Infinity` or `-Infinity`.
-    #[error("customer has a number that JSON does not know (NaN or Infinity)")]
+    /// A number that is not valid in JSON: `NaN`, `Infinity` or `-Infinity`.
+    #[error("customer contains a number that is not valid in JSON (NaN or Infinity)")]
     NotANumber,
-    /// More keys than [`MAX_KEYS`] are open at once where some are repeated.
-    #[error("customer repeats keys and has more than {limit} of them")]
+    /// The open objects have duplicate keys and more keys than [`MAX_KEYS`].
+    #[error("customer has duplicate keys and more than {limit} keys")]
     TooManyKeys {
-        /// The most that are accepted.
+        /// The maximum number of keys.
         limit: usize,
     },
     /// The compact text is longer than a `MessagePack` string can be (4 GiB).
-    #[error("customer is longer than a MessagePack string can be")]
+    #[error("customer is longer than the maximum of a MessagePack string")]
     TooLong,
 }
 

@@ -1,14 +1,14 @@
 //! Escapes: characters of a JSON string as Python's `json.dumps` writes them in ASCII.
 //!
-//! Owns the spelling: short escapes where JSON has them, otherwise lower-case `\uXXXX`, in UTF-16 units. Invariant:
-//! appends printable ASCII only. It does not find the characters.
+//! Owns their form: short escapes where JSON has them, otherwise lower-case `\uXXXX`, in UTF-16 units. Invariant:
+//! appends only printable ASCII. It does not find the characters.
 //!
-//! Surrogates need no pairing here. Python joins a pair when it reads and splits it when it writes, and keeps a lone
-//! one, so in UTF-16 units the text never changes.
+//! Surrogates need no pairing. Python joins a pair when it reads and splits it when it writes, and keeps lone
+//! surrogates, so the UTF-16 units never change.
 
-/// Appends the run of escapes that `bytes` starts with, respelled; returns the run's length in `bytes`, nothing if a
-/// backslash starts no escape of JSON.
-pub(super) fn respell_escapes(bytes: &[u8], output: &mut Vec<u8>) -> Option<usize> {
+/// Appends the run of escapes at the start of `bytes` in normalized form. Returns the length of the run in `bytes`, or
+/// `None` if a backslash does not start a JSON escape.
+pub(super) fn normalize_escapes(bytes: &[u8], output: &mut Vec<u8>) -> Option<usize> {
     let mut rest = bytes;
     loop {
         rest = match rest {
@@ -30,8 +30,8 @@ pub(super) fn respell_escapes(bytes: &[u8], output: &mut Vec<u8>) -> Option<usiz
     }
 }
 
-/// Appends the run of characters outside printable ASCII that `text` starts with as escapes; returns its length in
-/// bytes. Control characters, which must not be in a JSON string as they are, end the run.
+/// Appends the run of characters outside printable ASCII at the start of `text` as escapes; returns its length in
+/// bytes. Control characters, which must not appear unescaped in a JSON string, end the run.
 pub(super) fn escape_unprintable(text: &str, output: &mut Vec<u8>) -> usize {
     let mut units = [0; 2];
     for (index, character) in text.char_indices() {
@@ -91,10 +91,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_utf16_unit_is_spelled_as_python_does() {
+    fn every_utf16_unit_is_written_as_python_writes_it() {
         for unit in 0..=u16::MAX {
             let mut output = Vec::new();
-            assert_eq!(respell_escapes(format!("\\u{unit:04X}x").as_bytes(), &mut output), Some(6));
+            assert_eq!(normalize_escapes(format!("\\u{unit:04X}x").as_bytes(), &mut output), Some(6));
             let expected = match unit {
                 8 => "\\b".to_owned(),
                 12 => "\\f".to_owned(),
@@ -111,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_escape_is_refused() {
+    fn invalid_escapes_are_an_error() {
         for text in ["\\", "\\x", "\\u12", "\\u12g4", "\\u00e9\\"] {
-            assert_eq!(respell_escapes(text.as_bytes(), &mut Vec::new()), None, "{text}");
+            assert_eq!(normalize_escapes(text.as_bytes(), &mut Vec::new()), None, "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// The moment of ingestion, in whole Unix seconds: the row's `time`.
 ///
-/// Never after the year 9999, the last second that a bulk import part may carry.
+/// At most the last second of the year 9999, the maximum in a bulk import part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IngestionTime(u64);
 

@@ -1,13 +1,14 @@
-//! Keys seen: a cheap sieve for duplicate keys in a customer.
+//! Keys seen: a cheap filter for duplicate keys in a customer.
 //!
-//! Owns one hash per key. Invariant: a duplicate is always suspected; a suspicion may be wrong, so the one who asks
-//! must look closer. It keeps no keys and does not remove duplicates.
+//! Owns one hash per key. Invariant: a duplicate is always suspected. A suspicion may be wrong, so the caller must
+//! check exactly. It keeps no keys and does not remove duplicates.
 
-/// Words of the filter: 4,096 bits, so that a customer's usual 50 keys rarely share one.
+/// Size of the filter in words: 4,096 bits, so that the usual 50 keys of a customer rarely share one.
 const FILTER_WORDS: usize = 64;
 
-/// Keys after which the exact look is taken at once: here comparing each key's hash to all others costs more.
-const MOST_KEYS: usize = 1_024;
+/// With more keys, a duplicate is suspected without comparing hashes, because comparing each hash with all others would
+/// cost more than the exact check.
+const MAX_COMPARED_KEYS: usize = 1_024;
 
 const MULTIPLIERS: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93, 0xa076_1d64_78bd_642f];
 
@@ -24,14 +25,14 @@ impl SeenKeys {
         Self { filter: [0; FILTER_WORDS], hashes: Vec::with_capacity(FILTER_WORDS), suspected: false }
     }
 
-    /// Forgets all keys.
+    /// Removes all keys.
     pub(super) fn clear(&mut self) {
         self.filter = [0; FILTER_WORDS];
         self.hashes.clear();
         self.suspected = false;
     }
 
-    /// Adds a key, as it is written in the output, of the object with this number.
+    /// Adds a key, in the form of the output, of the object with this number.
     #[inline]
     pub(super) fn add(&mut self, object: u32, key: &[u8]) {
         let hash = hash(object, key);
@@ -41,7 +42,7 @@ impl SeenKeys {
         let known = *word & bit != 0;
         *word |= bit;
         if known {
-            self.look_closer(hash);
+            self.check_hashes(hash);
         }
         self.hashes.push(hash);
     }
@@ -52,12 +53,13 @@ impl SeenKeys {
     }
 
     #[cold]
-    fn look_closer(&mut self, hash: u64) {
-        self.suspected = self.suspected || self.hashes.len() > MOST_KEYS || self.hashes.contains(&hash);
+    fn check_hashes(&mut self, hash: u64) {
+        self.suspected =
+            self.suspected || self.hashes.len() > MAX_COMPARED_KEYS || self.hashes.contains(&hash);
     }
 }
 
-/// Not made to withstand an attacker: an equal hash only costs the exact look.
+/// Not resistant to attacks: a collision only costs an exact check.
 #[inline]
 fn hash(object: u32, key: &[u8]) -> u64 {
     let [first, second, third] = MULTIPLIERS;
@@ -70,8 +72,8 @@ fn hash(object: u32, key: &[u8]) -> u64 {
         (key.iter().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)), 0)
     };
     let mut hash = fold(head ^ seed, tail ^ second);
-    // The middle of a key that its first and last eight bytes do not cover: whole words, of which the last may reach
-    // into what was seen already.
+    // The middle of a key, between its first and last eight bytes: whole words, of which the last may overlap the last
+    // eight bytes.
     if key.len() > 16
         && let Some(rest) = key.get(8..)
     {
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn same_key_of_another_object_and_like_keys_are_not() {
+    fn same_key_of_another_object_and_similar_keys_are_not() {
         assert!(!suspected([(1, "key"), (2, "key"), (3, "key"), (1, "kez"), (1, "ke"), (1, ""), (1, "\0")]));
         let long = "x".repeat(40);
         let variants: Vec<String> =
@@ -116,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn very_many_keys_are_suspected_without_comparing_them_all() {
+    fn too_many_keys_are_suspected_without_comparing_them() {
         let keys: Vec<String> = (0..20_000).map(|index| format!("key {index}")).collect();
         assert!(suspected(keys.iter().map(|key| (1, key.as_str()))));
-        assert!(!suspected(keys.iter().take(MOST_KEYS).map(|key| (1, key.as_str()))));
+        assert!(!suspected(keys.iter().take(MAX_COMPARED_KEYS).map(|key| (1, key.as_str()))));
     }
 
     #[test]
-    fn clear_forgets() {
+    fn clear_removes_all_keys() {
         let mut seen = SeenKeys::new();
         seen.add(1, b"a");
         seen.add(1, b"a");

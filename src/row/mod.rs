@@ -3,9 +3,9 @@
 //! Owns the text of `json_response` (compact ASCII JSON, numbers verbatim) and the `MessagePack` map around it with
 //! exactly two keys, `time` and `json_response`. Invariant: the text is byte-equal to Python's
 //! `json.dumps(json.loads(customer), separators=(",", ":"))` except that numbers stay as they were sent, and a failed
-//! call leaves the output as it was. It does not know pages, compress, or look at what a customer means.
+//! call leaves the output unchanged. It does not know pages, compress rows or interpret customers.
 //!
-//! What happens to duplicate keys and numbers, and why: `docs/adr/0002-duplicate-keys-and-numbers.md`.
+//! Treatment of duplicate keys and numbers, and the reasons: `docs/adr/0002-duplicate-keys-and-numbers.md`.
 
 mod compactor;
 mod duplicates;
@@ -16,7 +16,7 @@ mod ingestion_time;
 mod keys;
 mod plain;
 mod rows;
-mod white_space;
+mod whitespace;
 
 use serde_json::value::RawValue;
 
@@ -25,23 +25,23 @@ pub use encoder::{Encoded, Encoder};
 pub use error::{MAX_DEPTH, MAX_KEYS, NotJson, RowError};
 pub use ingestion_time::{IngestionTime, IngestionTimeOutOfRange};
 pub use rows::Rows;
-pub use white_space::after_white_space;
+pub use whitespace::skip_whitespace;
 
-/// Appends the compact form of `customer` to `output`; on an error `output` is left as it was.
+/// Appends the compact form of `customer` to `output`; on an error, `output` is unchanged.
 ///
 /// # Errors
-/// When no row can be made of it.
+/// When it cannot become a row.
 pub fn compact(customer: &RawValue, output: &mut Vec<u8>) -> Result<(), RowError> {
     let before = output.len();
-    let whole = |end| after_white_space(customer.get(), end) == customer.get().len();
+    let is_complete = |end| skip_whitespace(customer.get(), end) == customer.get().len();
     let result = match Compactor::new("").compact(customer.get(), 0, output) {
-        Ok(read) if whole(read.end) => read.fit,
+        Ok(read) if is_complete(read.end) => read.validity,
         _ => Err(RowError::Malformed),
     };
     result.inspect_err(|_| output.truncate(before))
 }
 
-/// Appends the row of `customer` to `output`; on an error `output` is left as it was.
+/// Appends the row of `customer` to `output`; on an error, `output` is unchanged.
 ///
 /// For many customers an [`Encoder`] saves the allocations.
 pub fn encode(customer: &RawValue, time: IngestionTime, output: &mut Vec<u8>) -> Result<(), RowError> {
@@ -60,15 +60,15 @@ mod tests {
         let mut output = b"before".to_vec();
         let result = compact(&raw(json), &mut output);
         let text = String::from_utf8(output).unwrap();
-        let appended = text.strip_prefix("before").expect("earlier output is kept").to_owned();
+        let appended = text.strip_prefix("before").expect("the earlier output is kept").to_owned();
         if result.is_err() {
-            assert_eq!(appended, "", "a failed call leaves the output as it was");
+            assert_eq!(appended, "", "a failed call leaves the output unchanged");
         }
         result.map(|()| appended)
     }
 
     #[test]
-    fn whitespace_goes_and_key_order_stays() {
+    fn whitespace_is_dropped_and_key_order_kept() {
         let json = " {\n\t\"b b\" : [ 1 ,\r\n 2 ] , \"a\" : { } }";
         assert_eq!(compacted(json).unwrap(), r#"{"b b":[1,2],"a":{}}"#);
     }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_take_the_form_that_python_writes() {
+    fn escapes_are_written_as_python_writes_them() {
         let json = r#"{"k":"\/ \u0041 \u000A \u0000 \u00E9 \ud83D\uDE00 \" \\ \b\f\n\r\t é 😀 \uD83D x","\u005c":"\u0022"}"#;
         let expected = r#"{"k":"/ A \n \u0000 \u00e9 \ud83d\ude00 \" \\ \b\f\n\r\t \u00e9 \ud83d\ude00 \ud83d x","\\":"\""}"#;
         assert_eq!(compacted(json).unwrap(), expected);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn last_duplicate_wins_at_the_place_of_the_first() {
+    fn last_duplicate_wins_at_the_position_of_the_first() {
         assert_eq!(compacted(r#"{"a":1,"b":2,"a":3}"#).unwrap(), r#"{"a":3,"b":2}"#);
         assert_eq!(compacted(r#"{"a":1,"b":2,"\u0061":3}"#).unwrap(), r#"{"a":3,"b":2}"#);
         assert_eq!(
@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn same_key_in_different_objects_is_no_duplicate() {
+    fn same_key_in_different_objects_is_not_a_duplicate() {
         let json = r#"{"a":{"a":[{"a":1},{"a":2}]},"b":{"a":3},"c":{}}"#;
         assert_eq!(compacted(json).unwrap(), json);
     }
 
     #[test]
-    fn anything_but_an_object_is_refused() {
+    fn only_objects_are_accepted() {
         for json in ["null", "true", "1", "\"{}\"", "[{}]", "[]"] {
             assert_eq!(compacted(json), Err(RowError::NotAnObject), "{json}");
         }
@@ -129,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn customer_that_fails_halfway_leaves_nothing() {
+    fn customer_that_fails_halfway_leaves_no_output() {
         let deep = format!(r#"{{ "é" : 1, "a": {}{} }}"#, "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
         assert_eq!(compacted(&deep), Err(RowError::TooDeep { limit: MAX_DEPTH }));
     }
 
     #[test]
-    fn what_is_no_json_is_never_taken_for_it() {
+    fn invalid_json_is_never_accepted() {
         let customers = [
             "",
             " ",
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_read_to_its_end_and_no_further() {
+    fn a_value_is_parsed_exactly_to_its_end() {
         let text = r#"[ {"a" : 1} ,"{\"}", -1.5e+3,null"#;
         let mut encoder = Encoder::new(IngestionTime::MAX);
         let mut rows = Vec::new();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn watched_key_is_found_where_it_counts() {
+    fn watched_key_is_found_only_in_the_outermost_object() {
         let mut encoder = Encoder::watching("key", IngestionTime::MAX);
         for (customer, expected) in [
             ("{}", false),
@@ -235,7 +235,7 @@ mod tests {
             (r#"{ "key" :  0 }"#, true),
             (r#"{"key":false}"#, true),
             (r#"{"key":"null"}"#, true),
-            // As the row holds it: however it is spelled, and the last of two.
+            // As in the row: in any spelling, and the last of two.
             (r#"{"k\u0065y":1}"#, true),
             (r#"{"key":1,"key":null}"#, false),
             (r#"{"key":null,"k\u0065y":1}"#, true),

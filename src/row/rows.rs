@@ -1,12 +1,12 @@
-//! Rows one behind the other, as they go into a part.
+//! Concatenated rows, as in a part.
 //!
-//! Owns where each of them ends. Invariant: no byte belongs to none of them. It does not know how a row is written.
+//! Owns the end of each row. Invariant: every byte belongs to a row. It does not know how a row is encoded.
 
 use std::fmt;
 
 use bytes::Bytes;
 
-/// Rows of several customers. Holds customer data.
+/// Rows of several customers. Contains customer data.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     bytes: Bytes,
@@ -15,35 +15,39 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Rows that end at these places in `bytes`, in order, the last at its end.
+    /// Rows that end at these positions in `bytes`, in order, the last one at its end.
     pub fn new(bytes: Vec<u8>, ends: Vec<usize>) -> Self {
-        debug_assert!(ends.is_sorted(), "rows in their order");
-        debug_assert_eq!(ends.last().copied().unwrap_or_default(), bytes.len(), "no bytes without a row");
+        debug_assert!(ends.is_sorted(), "the rows are in order");
+        debug_assert_eq!(
+            ends.last().copied().unwrap_or_default(),
+            bytes.len(),
+            "every byte belongs to a row"
+        );
         Self { bytes: bytes.into(), ends }
     }
 
-    /// How many there are.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// All of them.
+    /// All rows.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Each of them.
+    /// Iterates over the rows.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
     }
 
-    /// Takes so many rows from the front, all if there are no more; no byte is copied.
+    /// Splits off up to `count` rows from the front without copying.
     #[must_use]
     pub fn split_to(&mut self, count: usize) -> Self {
         let rest = self.ends.split_off(count.min(self.ends.len()));
@@ -80,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_apart_where_they_end() {
+    fn rows_are_split_where_they_end() {
         let mut rest = rows();
         let first = rest.split_to(2);
         assert_eq!(first.iter().collect::<Vec<_>>(), [&b"a"[..], b"bb"]);

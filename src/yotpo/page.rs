@@ -15,7 +15,7 @@ use super::not_a_number::{Unusual, read_unusual};
 use super::position::EndedBy;
 use super::reported_error::reports_error;
 use crate::http::{BodyProblem, parse_json};
-use crate::row::{Encoded, Encoder, IngestionTime, NotJson, RowError, Rows, after_white_space};
+use crate::row::{Encoded, Encoder, IngestionTime, NotJson, RowError, Rows, skip_whitespace};
 
 /// The key of a customer's loyalty data.
 const LOYALTY_DATA: &str = "yotpo_loyalty";
@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
 
     /// The next byte after white space.
     fn next_byte(&mut self) -> Option<u8> {
-        self.at = after_white_space(self.text, self.at);
+        self.at = skip_whitespace(self.text, self.at);
         self.text.as_bytes().get(self.at).copied()
     }
 }
