@@ -1,23 +1,24 @@
-//! Exit codes: the contract with whatever starts the program. Each code is in `--help`, in the README and in a test.
+//! Exit codes: the contract with the caller of the program. Each code is documented in `--help` and the README, and
+//! tested.
 
 use std::process::ExitCode;
 
 use crate::shutdown::Signal;
 
-/// How a run of the program ended.
+/// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// Everything was loaded and committed, or there was nothing to load.
+    /// Everything was loaded and committed, or there were no customers to load.
     Success,
-    /// A defect of this program.
+    /// A bug in this program.
     Bug,
-    /// The command line or a setting is wrong; nothing was started.
+    /// The command line or a setting is wrong; nothing was loaded.
     Usage,
-    /// A service refuses the credentials or the permission.
+    /// A service denied the credentials or a permission.
     Refused,
-    /// Yotpo, or the way to it, failed.
+    /// Yotpo or the connection to it failed.
     YotpoFailed,
-    /// Treasure Data, or the way to it, failed.
+    /// Treasure Data or the connection to it failed.
     TreasureDataFailed,
     /// The local disk or the saved state failed.
     LocalFailed,
@@ -25,9 +26,9 @@ pub enum ExitStatus {
     DataRefused,
     /// Another run for the same target is active, or has replaced the table.
     AlreadyRunning,
-    /// A person must look: what happened cannot be known from here.
+    /// Someone must check: the program cannot determine what was loaded.
     NeedsAttention,
-    /// A signal ended the run; what was saved is true.
+    /// A signal ended the run; the saved state is valid.
     Interrupted(Signal),
 }
 
@@ -49,7 +50,7 @@ impl ExitStatus {
         Self::Interrupted(Signal::Terminate),
     ];
 
-    /// The process's exit code.
+    /// The exit code of the process.
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -68,7 +69,7 @@ impl ExitStatus {
         }
     }
 
-    /// What the code means, as in `--help` and the README.
+    /// The meaning of the code, as in `--help` and the README.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Success => "loaded and committed, or no customers to load",

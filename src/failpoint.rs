@@ -1,8 +1,8 @@
-//! Places where a test can make the program die, in development builds only.
+//! Failpoints, at which a test can make the program crash. Only in debug builds.
 //!
-//! `YOTPO_TD_FAILPOINT="after save:3:kill"` kills the process with SIGKILL when the place "after save" is passed for
-//! the third time; `panic` panics there instead. At the places that write, `full` makes the disk be full from then on. A
-//! release build has no such places: [`hit`] and [`write()`] are empty there.
+//! `YOTPO_TD_FAILPOINT="after save:3:kill"` kills the process with SIGKILL when it reaches the failpoint "after save"
+//! for the third time; `panic` panics instead. At failpoints of writes, `full` simulates a full disk from then on.
+//! Release builds have no failpoints: [`hit`] and [`write()`] do nothing.
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -13,8 +13,8 @@ mod armed {
     static ARMED: OnceLock<Failpoint> = OnceLock::new();
 
     struct Failpoint {
-        place: String,
-        left: AtomicU64,
+        name: String,
+        remaining: AtomicU64,
         action: Action,
     }
 
@@ -25,10 +25,10 @@ mod armed {
         FillDisk,
     }
 
-    /// Arms the failpoint that `description` names; one that makes no sense is ignored.
+    /// Arms the failpoint in `description`; an invalid description is ignored.
     pub fn arm(description: &str) {
-        let mut words = description.rsplitn(3, ':');
-        let (Some(action), Some(count), Some(place)) = (words.next(), words.next(), words.next()) else {
+        let mut fields = description.rsplitn(3, ':');
+        let (Some(action), Some(count), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
             return;
         };
         let Ok(count) = count.parse() else { return };
@@ -37,33 +37,37 @@ mod armed {
             "panic" => Action::Panic,
             _ => Action::Kill,
         };
-        let failpoint = Failpoint { place: place.to_owned(), left: AtomicU64::new(count), action };
-        // A second failpoint is not wanted.
+        let failpoint = Failpoint { name: name.to_owned(), remaining: AtomicU64::new(count), action };
+        // Only one failpoint is supported.
         let _ = ARMED.set(failpoint);
     }
 
-    /// Passes a place.
-    pub fn hit(place: &str) {
+    /// Crashes if the failpoint `name` is armed and due.
+    pub fn hit(name: &str) {
         let Some(failpoint) = ARMED.get() else { return };
-        if failpoint.place == place && failpoint.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            die(failpoint.action == Action::Panic);
+        if failpoint.name == name && failpoint.remaining.fetch_sub(1, Ordering::SeqCst) == 1 {
+            crash(failpoint.action == Action::Panic);
         }
     }
 
-    /// Passes a place that is about to write.
-    pub fn write(place: &str) -> io::Result<()> {
+    /// Fails with a full disk if the failpoint `name` of a write is armed and due.
+    pub fn write(name: &str) -> io::Result<()> {
         let Some(failpoint) = ARMED.get() else { return Ok(()) };
-        if failpoint.action != Action::FillDisk || failpoint.place != place {
+        if failpoint.action != Action::FillDisk || failpoint.name != name {
             return Ok(());
         }
-        let left = failpoint
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1)));
-        if left.is_ok_and(|left| left > 1) { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        let remaining = failpoint
+            .remaining
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |remaining| Some(remaining.saturating_sub(1)));
+        if remaining.is_ok_and(|remaining| remaining > 1) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::StorageFull.into())
+        }
     }
 
-    #[expect(clippy::panic, reason = "this is what the test asked for")]
-    fn die(panics: bool) {
+    #[expect(clippy::panic, reason = "the test requested it")]
+    fn crash(panics: bool) {
         if !panics {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
@@ -80,11 +84,11 @@ pub fn arm(_description: &str) {}
 
 /// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
-pub fn hit(_place: &str) {}
+pub fn hit(_name: &str) {}
 
 /// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 #[expect(clippy::unnecessary_wraps, reason = "as in a development build")]
-pub fn write(_place: &str) -> std::io::Result<()> {
+pub fn write(_name: &str) -> std::io::Result<()> {
     Ok(())
 }

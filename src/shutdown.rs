@@ -1,4 +1,4 @@
-//! Shutdown: signals, and how work ends after one.
+//! Shutdown: handles signals and stops work after one.
 //!
 //! Owns the handlers of SIGINT, SIGTERM and SIGHUP, the stop request that everything long-running watches, and the two
 //! ways in which work ends on it: cancelled, or with a grace period. The first signal requests a graceful stop, the
@@ -13,9 +13,9 @@ use tracing::Span;
 
 use crate::clock::Clock;
 
-/// A signal this soon after the one before is the same request.
+/// A signal this soon after the previous one is the same request.
 const ECHO: Duration = Duration::from_millis(300);
-/// How long what is in flight may take to end after a stop was requested.
+/// How long work in flight may take to finish after a stop was requested.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 
 /// A signal that asks the program to stop.
@@ -25,7 +25,7 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM: sent by schedulers and `kill`.
     Terminate,
-    /// SIGHUP: the terminal or the ssh session went away.
+    /// SIGHUP: the terminal or the SSH session was closed.
     HangUp,
 }
 
@@ -40,34 +40,34 @@ impl Signal {
     }
 }
 
-/// How often a stop was asked for, and by what first.
+/// How often a stop was requested, and the first signal.
 #[derive(Clone, Copy, Debug, Default)]
 struct Requests {
     first: Option<Signal>,
     count: u32,
 }
 
-/// Tells whether somebody asked to stop, and how often.
+/// Receives requests to stop.
 #[derive(Clone, Debug)]
 pub struct StopRequests(watch::Receiver<Requests>);
 
-/// Asks for a stop; for tests and for [`listen`].
+/// Sends requests to stop; for tests and [`listen`].
 #[derive(Debug)]
 pub struct StopSender(watch::Sender<Requests>);
 
 impl StopRequests {
-    /// A pair of which the sender asks to stop.
+    /// A channel for requests to stop.
     pub fn channel() -> (StopSender, Self) {
         let (sender, receiver) = watch::channel(Requests::default());
         (StopSender(sender), Self(receiver))
     }
 
-    /// Waits for the first request to stop; for ever when there is none.
+    /// Waits for the first request to stop; forever if there is none.
     pub async fn graceful(&self) -> Signal {
         self.at_least(1).await
     }
 
-    /// Waits for the second request: to leave at once. Gives the first signal.
+    /// Waits for the second request, for an immediate exit. Returns the first signal.
     pub async fn forced(&self) -> Signal {
         self.at_least(2).await
     }
@@ -76,14 +76,14 @@ impl StopRequests {
         let mut receiver = self.0.clone();
         match receiver.wait_for(|requests| requests.count >= count).await.map(|requests| requests.first) {
             Ok(Some(signal)) => signal,
-            // Nobody is left who could ask.
+            // The sender is gone, so there will be no request.
             _ => std::future::pending().await,
         }
     }
 }
 
 impl StopSender {
-    /// Asks everybody to stop; the first signal stays the reason.
+    /// Requests a stop; the first signal remains the reason.
     pub fn stop(&self, signal: Signal) {
         self.0.send_modify(|requests| {
             requests.first.get_or_insert(signal);
@@ -92,7 +92,7 @@ impl StopSender {
     }
 }
 
-/// Listens for SIGINT, SIGTERM and SIGHUP from now on, instead of dying of them.
+/// Installs handlers for SIGINT, SIGTERM and SIGHUP, which no longer kill the process.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
@@ -114,20 +114,29 @@ pub fn listen(clock: Clock) -> io::Result<StopRequests> {
                 Some(()) = hang_up.recv() => Signal::HangUp,
                 else => return,
             };
-            // timeout(1) and shells signal a process and its group, which is one request and not two.
+            // timeout(1) and shells signal a process and also its group; that is one request, not two.
             let now = clock.now();
             if last.is_some_and(|last| now.saturating_sub(last) < ECHO) {
                 continue;
             }
+            let (parent, signal_name) = (run.clone(), signal.name());
+            if last.is_none() {
+                tracing::info!(
+                    parent: parent,
+                    signal = signal_name,
+                    "stopping after the requests in flight (press Ctrl-C again to exit now)"
+                );
+            } else {
+                tracing::info!(parent: parent, signal = signal_name, "second signal, exiting immediately");
+            }
             last = Some(now);
-            tracing::info!(parent: run.clone(), signal = signal.name(), "asked to stop");
             sender.stop(signal);
         }
     });
     Ok(requests)
 }
 
-/// An error that may say that a signal ended the work.
+/// An error that may mean that a signal ended the work.
 pub trait Interruptible: std::fmt::Display {
     /// The error of work that `signal` ended.
     fn interrupted(signal: Signal) -> Self;
@@ -136,10 +145,10 @@ pub trait Interruptible: std::fmt::Display {
     fn signal(&self) -> Option<Signal>;
 }
 
-/// Does `work`, unless a stop was requested or is requested meanwhile.
+/// Runs `work` and cancels it when a stop is requested.
 ///
 /// # Errors
-/// The work's, or that it was interrupted.
+/// The error of the work, or that it was interrupted.
 pub async fn cancel_on_stop<T, E: Interruptible>(
     stop: &StopRequests,
     work: impl Future<Output = Result<T, E>>,
@@ -151,11 +160,11 @@ pub async fn cancel_on_stop<T, E: Interruptible>(
     }
 }
 
-/// Does `work`; once a stop is requested, it has a grace period to end. A failure after that is not the reason why the
-/// work ends.
+/// Runs `work`. Once a stop is requested, it has a grace period to finish; a failure in that period is not the reason
+/// why the work ends.
 ///
 /// # Errors
-/// The work's, or that it was interrupted.
+/// The error of the work, or that it was interrupted.
 pub async fn with_shutdown_grace<T, E: Interruptible>(
     clock: &Clock,
     stop: &StopRequests,

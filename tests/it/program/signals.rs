@@ -191,7 +191,7 @@ fn the_second_signal_leaves_at_once_with_a_true_checkpoint() {
     let mut running = started(&surroundings, &["--upload-workers", "1"]);
     surroundings.wait_for_fault();
     running.signal(Signal::TERM);
-    running.wait_for_stderr("asked to stop");
+    running.wait_for_stderr("stopping after the requests in flight");
     let clock = Clock::machine();
     // One that comes right behind the first is taken for its echo.
     wait_until("the second signal counts", || {
@@ -213,7 +213,7 @@ fn a_signal_and_its_echo_are_one_request() {
     let running = started(&surroundings, &["--upload-workers", "1"]);
     surroundings.wait_for_fault();
     running.signal(Signal::TERM);
-    running.wait_for_stderr("asked to stop");
+    running.wait_for_stderr("stopping after the requests in flight");
     running.signal(Signal::TERM);
     let end = running.finish();
     end.assert_code(143);

@@ -84,7 +84,7 @@ fn the_second_signal_names_what_the_checkpoint_has_and_nothing_else() {
         let mut running = Running::start(surroundings.sync(&["--upload-workers", "1"]));
         surroundings.wait_for_fault();
         running.signal(Signal::TERM);
-        running.wait_for_stderr("asked to stop");
+        running.wait_for_stderr("stopping after the requests in flight");
         wait_until("the second signal counts", || {
             running.signal(Signal::INT);
             running.has_ended()
