@@ -1,4 +1,4 @@
-//! Hashes that go into names.
+//! Hashes that are part of names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,21 +10,21 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShortHash([u8; 8]);
 
-/// A digest over the names of parts in their order: SHA-256 over the digest before and the next name. Kept in the state
-/// file instead of the names, and written into the name of the last part.
+/// A digest over the names of parts in order: SHA-256 over the previous digest and the next name. Saved in the state
+/// file instead of the names, and part of the name of the last part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PartsDigest([u8; 16]);
 
 impl ShortHash {
-    /// The hash of some bytes.
+    /// Hashes `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(first(&Sha256::digest(bytes)))
     }
 }
 
 impl PartsDigest {
-    /// The digest with one more name behind the others.
+    /// The digest with another name appended.
     #[must_use]
     pub fn with(self, name: &str) -> Self {
         let mut hasher = Sha256::new();
@@ -45,8 +45,8 @@ fn write_hexadecimal(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::R
 }
 
 fn read_hexadecimal<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let is_ours = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if text.len() != 2 * N || !text.bytes().all(is_ours) {
+    let is_allowed = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() != 2 * N || !text.bytes().all(is_allowed) {
         return None;
     }
     let mut bytes = [0; N];
@@ -119,10 +119,10 @@ mod tests {
         assert_ne!(digest(&["a", "b"]), digest(&["b", "a"]));
         assert_ne!(digest(&["a", "b"]), digest(&["a"]));
         assert_ne!(digest(&["ab"]), digest(&["a", "b"]));
-        let whole = digest(&["a", "b"]);
+        let digest = digest(&["a", "b"]);
         assert_eq!(
-            serde_json::from_str::<PartsDigest>(&serde_json::to_string(&whole).unwrap()).unwrap(),
-            whole
+            serde_json::from_str::<PartsDigest>(&serde_json::to_string(&digest).unwrap()).unwrap(),
+            digest
         );
     }
 }

@@ -1,7 +1,8 @@
-//! What a run is and what its things are called: target, mode, run id, attempt, and every name that follows from them.
+//! The identity of a run: target, mode, run id, attempt, and all names derived from them.
 //!
-//! Owns the rules of names. A name is rendered from its fields and read back into them; one that does not read back
-//! completely is not ours, whatever it begins with. A leaf: it knows no service, no file and no setting.
+//! Owns the rules for names. A name is rendered from its fields and parsed back into them. A name that cannot be parsed
+//! completely does not belong to this program, regardless of its prefix. A leaf module: it knows no services, files or
+//! settings.
 
 mod digest;
 mod mode;

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// They are added to the rows that are there.
+    /// They are added to the existing rows.
     Append,
-    /// They replace the rows that are there.
+    /// They replace the existing rows.
     Replace,
 }
 
 impl Mode {
-    /// The word that users write.
+    /// The value of `--mode`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Append => "append",
@@ -24,7 +24,7 @@ impl Mode {
         }
     }
 
-    /// The letter that stands for it in a ballot's name.
+    /// The letter for it in the name of a ballot.
     pub(super) const fn letter(self) -> char {
         match self {
             Self::Append => 'a',

@@ -1,11 +1,11 @@
-//! Names that reach an address of the API. Each is checked when it is made, so that no address can be bent by one.
+//! Names that are part of API URLs. Each is validated when it is created, so no name can change the meaning of a URL.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that is no valid name.
+/// A text that is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}")]
 pub struct NameError {
@@ -61,11 +61,11 @@ macro_rules! name {
     };
 }
 
-/// For names that this program composes itself.
-macro_rules! new_unchecked {
+/// For names that this program builds itself.
+macro_rules! unchecked {
     ($($name:ident),*) => { $(
         impl $name {
-            /// A name new_unchecked of fields that cannot break the rule.
+            /// A name built from fields that always result in a valid name.
             pub(super) fn new_unchecked(text: String) -> Self {
                 debug_assert!(text.parse::<Self>().is_ok(), "{text}");
                 Self(text)
@@ -74,31 +74,31 @@ macro_rules! new_unchecked {
     )* };
 }
 
-new_unchecked!(TableName, SessionName, PartName);
+unchecked!(TableName, SessionName, PartName);
 
 name!(
-    /// A database's name.
+    /// The name of a database.
     DatabaseName,
     (3..=128),
     |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'),
     "3 to 128 lower-case letters, digits or _"
 );
 name!(
-    /// A table's name.
+    /// The name of a table.
     TableName,
     (3..=128),
     |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'),
     "3 to 128 lower-case letters, digits or _"
 );
 name!(
-    /// A bulk import session's name, unique in the account.
+    /// The name of a bulk import session, unique in the account.
     SessionName,
     (3..=200),
     |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
     "3 to 200 letters, digits, - or _"
 );
 name!(
-    /// A part's name within its session. A part that is sent again under its name overwrites the first.
+    /// The name of a part, unique in its session. Uploading a part again under its name overwrites it.
     PartName,
     (1..=200),
     |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_could_bend_an_address_are_refused() {
+    fn names_that_could_change_a_url_are_invalid() {
         for text in ["", "ab", "Upper", "a/b", "../x", "a b", "a%2f", "ünf", "a?b", "a.b"] {
             assert!(text.parse::<DatabaseName>().is_err(), "{text}");
             assert!(text.parse::<TableName>().is_err(), "{text}");

@@ -1,17 +1,17 @@
-//! What tells one attempt from all others.
+//! The identity of an attempt.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Seconds have ten digits from 2001 to 2286.
+/// Unix times from 2001 to 2286 have ten digits.
 const MAX_TIME: u64 = 9_999_999_999;
 /// Length of a nonce as text.
 const LENGTH: usize = 27;
 
-/// One attempt: its start by Treasure Data's clock, which is the `time` of its rows, and 64 random bits. Never used
-/// twice. Ordered by time first: a smaller one is older.
+/// An attempt: its start by Treasure Data's clock, which is the `time` of its rows, and 64 random bits. Never used
+/// twice. Ordered by time first: the smaller one is older.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Nonce {
@@ -19,13 +19,13 @@ pub struct Nonce {
     random: u64,
 }
 
-/// A time that no nonce can have, or a text that is no nonce.
+/// A time that is out of range, or a text that is not a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the mark of an attempt")]
+#[error("not the nonce of an attempt")]
 pub struct NonceError;
 
 impl Nonce {
-    /// The attempt that starts at `time`, in Unix seconds.
+    /// The nonce of an attempt that starts at `time`, in Unix seconds.
     ///
     /// # Errors
     /// When the time has more than ten digits (after the year 2286).
@@ -33,7 +33,7 @@ impl Nonce {
         if time <= MAX_TIME { Ok(Self { time, random }) } else { Err(NonceError) }
     }
 
-    /// When the attempt started, Unix seconds by Treasure Data's clock; the `time` of its rows.
+    /// The start of the attempt in Unix seconds by Treasure Data's clock; the `time` of its rows.
     pub const fn time(self) -> u64 {
         self.time
     }
@@ -53,7 +53,7 @@ impl FromStr for Nonce {
         let time = time.parse().map_err(|_not_a_number| NonceError)?;
         let random = u64::from_str_radix(random, 16).map_err(|_not_a_number| NonceError)?;
         let nonce = Self::new(time, random)?;
-        // A sign or a capital would be another text for the same attempt.
+        // A sign or an upper-case digit would be another spelling of the same nonce.
         if nonce.to_string() == text { Ok(nonce) } else { Err(NonceError) }
     }
 }
@@ -72,7 +72,7 @@ impl From<Nonce> for String {
     }
 }
 
-/// Takes a nonce from the front of a name; gives what follows it.
+/// Splits a nonce off the front of a name; also returns the rest.
 pub(super) fn split_nonce(text: &str) -> Option<(Nonce, &str)> {
     let (nonce, rest) = text.split_at_checked(LENGTH)?;
     Some((nonce.parse().ok()?, rest))
@@ -83,14 +83,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_older_attempt_is_the_smaller_whatever_its_random_bits() {
+    fn the_older_nonce_is_smaller_regardless_of_its_random_bits() {
         let nonce = |time, random| Nonce::new(time, random).unwrap();
         assert!(nonce(5, u64::MAX) < nonce(6, 0));
         assert!(nonce(5, 1) < nonce(5, 2));
     }
 
     #[test]
-    fn only_the_one_spelling_is_read() {
+    fn only_the_canonical_spelling_is_valid() {
         let nonce = Nonce::new(1_795_406_400, 0xab).unwrap();
         assert_eq!(nonce.to_string(), "1795406400_00000000000000ab");
         assert_eq!(nonce.to_string().parse(), Ok(nonce));

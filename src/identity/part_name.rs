@@ -1,4 +1,4 @@
-//! The names of parts, which prove that a session holds everything, and of proposals.
+//! The names of parts, which prove that a session is complete, and of proposals.
 //!
 //! ```text
 //! part_<position>_<hash of its body>                                                          part
@@ -14,18 +14,18 @@ use super::name::PartName;
 use super::nonce::{Nonce, split_nonce};
 use super::table_id::TableId;
 
-/// What a complete set holds; written into the name of its last part.
+/// The totals of a complete set, which are part of the name of its last part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PartTotals {
-    /// Parts, the last one included.
+    /// Number of parts, including the last one.
     pub parts: u64,
-    /// Rows in them.
+    /// Number of rows in them.
     pub valid: u64,
-    /// Customers that no row could be made of.
+    /// Number of customers that could not become a row.
     pub rejected: u64,
 }
 
-/// A part of an attempt's session.
+/// A part of the session of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnPart {
     position: u64,
@@ -33,25 +33,25 @@ pub struct OwnPart {
     last: Option<(PartTotals, PartsDigest)>,
 }
 
-/// What an attempt puts into the ballot.
+/// The entry of an attempt in a ballot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Proposal {
-    /// Its own set, which is complete and loaded. The smallest nonce wins.
+    /// The set of the attempt, which is complete and loaded. The smallest nonce wins.
     Set {
         /// The attempt.
         nonce: Nonce,
-        /// The target's id when the attempt began.
+        /// The id of the target when the attempt began.
         target: TableId,
-        /// Parts of the set.
+        /// Number of parts in the set.
         parts: u64,
-        /// Its rows.
+        /// Number of rows.
         valid: u64,
-        /// Customers that are not in it.
+        /// Number of rejected customers.
         rejected: u64,
     },
     /// Nothing is to be loaded. Any set wins over it.
     Abandon {
-        /// When it was proposed, and by whom.
+        /// The attempt that proposed it.
         nonce: Nonce,
     },
 }
@@ -59,37 +59,37 @@ pub enum Proposal {
 /// Why a list of parts does not prove a complete set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
-    /// A name is not one of ours.
-    #[error("a part is not one of ours")]
+    /// A name was not created by this program.
+    #[error("a part was not created by yotpo-td")]
     Foreign,
-    /// A position is missing or there twice.
-    #[error("part {position} is missing or not the only one")]
+    /// A position is missing or used twice.
+    #[error("part {position} is missing or duplicated")]
     Gap {
         /// The position, from 0.
         position: u64,
     },
-    /// The part that carries the totals is missing, or not the last one.
+    /// The part with the totals is missing or not the last one.
     #[error("the last part is missing")]
     NoLast,
-    /// The names are not those that the last part was named after.
-    #[error("the parts are not those of one attempt")]
+    /// The names do not match the digest in the name of the last part.
+    #[error("the parts belong to different attempts")]
     Mixed,
 }
 
 impl OwnPart {
-    /// The part at `position` (from 0) with this body.
+    /// The part with this body at `position` (from 0).
     pub fn new(position: u64, body: &[u8]) -> Self {
         Self { position, body: ShortHash::of(body), last: None }
     }
 
-    /// The same part as the last one of a set. `before` is the digest over the names of the parts before it.
+    /// The same part as the last one of a set. `before` is the digest over the names of the previous parts.
     #[must_use]
     pub fn last(self, before: PartsDigest, valid: u64, rejected: u64) -> Self {
         let totals = PartTotals { parts: self.position + 1, valid, rejected };
         Self { last: Some((totals, before.with(&self.stem()))), ..self }
     }
 
-    /// Where it stands, from 0.
+    /// Its position, from 0.
     pub const fn position(&self) -> u64 {
         self.position
     }
@@ -98,7 +98,7 @@ impl OwnPart {
         format!("part_{:08}_{}", self.position, self.body)
     }
 
-    /// The part's name.
+    /// The name of the part.
     pub fn render(&self) -> PartName {
         let stem = self.stem();
         PartName::new_unchecked(match self.last {
@@ -109,7 +109,7 @@ impl OwnPart {
         })
     }
 
-    /// Reads a part's name; `None` when it is not one of ours.
+    /// Parses the name of a part; `None` if this program did not create it.
     pub fn parse(name: &str) -> Option<Self> {
         let mut fields = name.strip_prefix("part_")?.split('_');
         let position = fields.next()?.parse().ok()?;
@@ -124,16 +124,16 @@ impl OwnPart {
             Some(_) => return None,
         };
         let part = Self { position, body, last };
-        // Another spelling of a number would be another name.
-        let is_whole = fields.next().is_none() && part.render().as_str() == name;
-        is_whole.then_some(part)
+        // A different spelling of a number would be another name.
+        let is_canonical = fields.next().is_none() && part.render().as_str() == name;
+        is_canonical.then_some(part)
     }
 }
 
-/// Whether `names` are the parts of one complete set; gives what it holds, and the digest over all names but the last.
+/// Proves that `names` are the parts of one complete set and returns its totals.
 ///
 /// # Errors
-/// What is missing or too much.
+/// What is missing or unexpected.
 pub fn prove_complete<'a>(names: impl Iterator<Item = &'a str>) -> Result<PartTotals, ProofError> {
     let mut parts = names.map(OwnPart::parse).collect::<Option<Vec<_>>>().ok_or(ProofError::Foreign)?;
     parts.sort_by_key(OwnPart::position);
@@ -158,14 +158,14 @@ pub fn prove_complete<'a>(names: impl Iterator<Item = &'a str>) -> Result<PartTo
 }
 
 impl Proposal {
-    /// The attempt that proposed.
+    /// The attempt that made the proposal.
     pub const fn nonce(self) -> Nonce {
         match self {
             Self::Set { nonce, .. } | Self::Abandon { nonce } => nonce,
         }
     }
 
-    /// The name of the part that stands for it.
+    /// The name of the part that represents it.
     pub fn render(self) -> PartName {
         PartName::new_unchecked(match self {
             Self::Set { nonce, target, parts, valid, rejected } => {
@@ -175,7 +175,7 @@ impl Proposal {
         })
     }
 
-    /// Reads the name of a part of a ballot; `None` when it is not a proposal.
+    /// Parses the name of a part of a ballot; `None` if it is not a proposal.
     pub fn parse(name: &str) -> Option<Self> {
         let proposal = match name.strip_prefix("propose_") {
             Some(rest) => {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn names_look_as_documented() {
+    fn names_have_the_documented_format() {
         let names = set(2, 0);
         assert_eq!(names[0], "part_00000000_96a296d224f285c6");
         assert!(names[1].starts_with("part_00000001_b413f47d13ee2fe6_last_2_20_1_"), "{}", names[1]);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn any_set_wins_over_an_abandon_and_the_oldest_attempt_among_sets() {
+    fn any_set_wins_over_an_abandon_and_the_oldest_set_wins() {
         let nonce = |time| Nonce::new(time, 0).unwrap();
         let set = |time| Proposal::Set {
             nonce: nonce(time),
@@ -253,22 +253,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_complete_set_is_not_proven() {
-        let whole = set(3, 0);
-        assert_eq!(prove(&whole), Ok(PartTotals { parts: 3, valid: 30, rejected: 1 }));
-        assert_eq!(prove(&whole[..2]), Err(ProofError::NoLast));
+    fn only_a_complete_set_is_proven() {
+        let complete = set(3, 0);
+        assert_eq!(prove(&complete), Ok(PartTotals { parts: 3, valid: 30, rejected: 1 }));
+        assert_eq!(prove(&complete[..2]), Err(ProofError::NoLast));
         assert_eq!(prove(&[]), Err(ProofError::NoLast));
-        assert_eq!(prove(&[whole[0].clone(), whole[2].clone()]), Err(ProofError::Gap { position: 1 }));
+        assert_eq!(prove(&[complete[0].clone(), complete[2].clone()]), Err(ProofError::Gap { position: 1 }));
         let other = set(3, 1);
-        assert_eq!(prove(&[whole[0].clone(), other[1].clone(), whole[2].clone()]), Err(ProofError::Mixed));
         assert_eq!(
-            prove(&[whole.clone(), vec![other[1].clone()]].concat()),
+            prove(&[complete[0].clone(), other[1].clone(), complete[2].clone()]),
+            Err(ProofError::Mixed)
+        );
+        assert_eq!(
+            prove(&[complete.clone(), vec![other[1].clone()]].concat()),
             Err(ProofError::Gap { position: 2 })
         );
-        assert_eq!(prove(&[whole.clone(), vec!["part_x".to_owned()]].concat()), Err(ProofError::Foreign));
+        assert_eq!(prove(&[complete.clone(), vec!["part_x".to_owned()]].concat()), Err(ProofError::Foreign));
         // A shorter set's last part in the middle.
         let shorter = set(2, 0);
-        assert_eq!(prove(&[whole[0].clone(), shorter[1].clone(), whole[2].clone()]), Err(ProofError::Mixed));
+        assert_eq!(
+            prove(&[complete[0].clone(), shorter[1].clone(), complete[2].clone()]),
+            Err(ProofError::Mixed)
+        );
     }
 
     proptest! {

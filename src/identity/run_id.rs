@@ -1,4 +1,4 @@
-//! What tells one run from all others.
+//! The identity of a run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +6,15 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// A run's id: letters, digits, `-` and `_`, at most 64. All attempts of a run share it.
+/// The id of a run: up to 64 letters, digits, `-` and `_`. All attempts of a run share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
 impl RunId {
-    /// The id of a run that starts at `unix_time`; `random` keeps runs of the same second apart.
+    /// Generates the id of a run that starts at `unix_time`; `random` distinguishes runs of the same second.
     pub fn generate(unix_time: Duration, random: u32) -> Self {
-        // Times that a row cannot have are refused elsewhere; here they only need a name.
+        // Times that are out of range for rows are rejected elsewhere; here they only need a name.
         let time = UNIX_EPOCH + unix_time.min(Duration::from_secs(253_402_300_799));
         let stamp = humantime::format_rfc3339_seconds(time).to_string().replace(['-', ':'], "");
         Self(format!("{stamp}-{random:08x}"))
@@ -64,13 +64,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn generated_ids_carry_time_and_chance() {
+    fn generated_ids_contain_the_time_and_random_digits() {
         let id = RunId::generate(Duration::from_secs(1_795_406_400), 0x9f1c_02ab);
         assert_eq!(id.as_str(), "20261123T040000Z-9f1c02ab");
     }
 
     #[test]
-    fn ids_that_could_bend_an_address_are_refused() {
+    fn ids_that_could_change_a_url_are_invalid() {
         for text in ["", "a/b", "a b", "..", "é", &"x".repeat(65)] {
             assert_eq!(text.parse::<RunId>(), Err("1 to 64 letters, digits, - or _"), "{text}");
         }

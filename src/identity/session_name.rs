@@ -1,9 +1,9 @@
-//! The names of bulk import sessions: the ballots of a run and the own session of each attempt.
+//! The names of bulk import sessions: the ballots of a run and the session of each attempt.
 //!
 //! ```text
-//! yotpo_td_v1_<fingerprint>_<a|r><generation>_<run id>                          ballot, never performed
-//! yotpo_td_v1_<fingerprint>_s_<nonce>_<target id>_<run id>                      own session, append
-//! yotpo_td_v1_<fingerprint>_t_<nonce>_<target id>_<own table's id>_<run id>     own session, replace
+//! yotpo_td_v1_<fingerprint>_<a|r><generation>_<run id>                             ballot, never performed
+//! yotpo_td_v1_<fingerprint>_s_<nonce>_<target id>_<run id>                         session of an attempt, append
+//! yotpo_td_v1_<fingerprint>_t_<nonce>_<target id>_<temporary table id>_<run id>    session of an attempt, replace
 //! ```
 
 use super::digest::ShortHash;
@@ -14,7 +14,8 @@ use super::run_id::RunId;
 use super::table_id::TableId;
 use super::target::Fingerprint;
 
-/// Version of the protocol by which attempts of a run agree. Attempts of another version do not understand its ballots.
+/// Version of the protocol with which attempts of a run agree. Attempts with another version do not understand its
+/// ballots.
 pub const PROTOCOL: u8 = 1;
 /// Starts the name of every session and table that this program creates.
 pub(super) const PREFIX: &str = "yotpo_td_";
@@ -22,56 +23,57 @@ const MAX_LENGTH: usize = 128;
 /// Length of a fingerprint as text.
 const FINGERPRINT_LENGTH: usize = 16;
 
-/// The session by whose creation (`replace`) or parts (`append`) the attempts of a run decide which of them commits.
+/// The session with which the attempts of a run decide whose set is committed: by its creation (`replace`) or its parts
+/// (`append`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BallotName {
-    /// The run's target.
+    /// The target of the run.
     pub fingerprint: Fingerprint,
-    /// The run's mode.
+    /// The mode of the run.
     pub mode: Mode,
-    /// The first is 0; another one follows when nothing can be committed by the one before.
+    /// From 0. Another one follows when the previous one cannot commit anything.
     pub generation: u8,
     /// The run.
     pub run_id: RunId,
 }
 
-/// The session that holds what one attempt fetched.
+/// The session into which one attempt loads the rows that it fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OwnSessionName {
-    /// The run's target.
+    /// The target of the run.
     pub fingerprint: Fingerprint,
     /// The attempt.
     pub nonce: Nonce,
-    /// The target's id when the attempt began.
+    /// The id of the target when the attempt began.
     pub target: TableId,
     /// The temporary table that is loaded, in `replace` mode.
     pub table: Option<TableId>,
-    /// The run, or what stands for it.
+    /// The run id or its hash.
     run: String,
 }
 
-/// A session of this program, by its name.
+/// A session of this program, identified by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RunSession {
     /// A ballot.
     Ballot(BallotName),
-    /// What an attempt fetched.
+    /// The session of an attempt.
     Own(OwnSessionName),
-    /// Of a version of the protocol that this program does not know.
+    /// A session with a protocol version that this program does not know.
     OtherProtocol {
         /// The version.
         version: u8,
-        /// The run's target.
+        /// The target of the run.
         fingerprint: Fingerprint,
-        /// What follows the fingerprint.
+        /// The rest of the name after the fingerprint.
         rest: String,
     },
-    /// Of a release before the protocol had a version: one session a run.
+    /// A session of a release before the protocol had a version, with one session per run.
     Legacy,
 }
 
 impl BallotName {
-    /// The session's name.
+    /// The name of the session.
     pub fn render(&self) -> SessionName {
         let Self { fingerprint, mode, generation, run_id } = self;
         let letter = mode.letter();
@@ -82,7 +84,7 @@ impl BallotName {
 }
 
 impl OwnSessionName {
-    /// The own session of an attempt of `run`. `table` is its temporary table, in `replace` mode.
+    /// The session of an attempt of `run`. `table` is its temporary table, in `replace` mode.
     pub fn new(
         fingerprint: Fingerprint,
         run: &RunId,
@@ -95,13 +97,13 @@ impl OwnSessionName {
         name
     }
 
-    /// The session's name.
+    /// The name of the session.
     pub fn render(&self) -> SessionName {
         SessionName::new_unchecked(format!("{}{}", self.without_run(), self.run))
     }
 
-    /// Whether it is a session of this run.
-    pub fn is_of(&self, run: &RunId) -> bool {
+    /// Whether it belongs to this run.
+    pub fn belongs_to(&self, run: &RunId) -> bool {
         self.run == self.run_field(run)
     }
 
@@ -113,7 +115,7 @@ impl OwnSessionName {
         }
     }
 
-    /// The run id, or 16 digits of its hash where the name would become too long.
+    /// The run id, or 16 digits of its hash if the name would become too long.
     fn run_field(&self, run: &RunId) -> String {
         if self.without_run().len() + run.as_str().len() <= MAX_LENGTH {
             run.as_str().to_owned()
@@ -124,7 +126,7 @@ impl OwnSessionName {
 }
 
 impl RunSession {
-    /// Reads the name of any session of the account; `None` when it is not one of this program's.
+    /// Parses the name of any session of the account; `None` if it does not belong to this program.
     pub fn parse(name: &str) -> Option<Self> {
         let rest = name.strip_prefix(PREFIX)?;
         let Some((version, rest)) = split_version(rest) else {
@@ -142,7 +144,7 @@ impl RunSession {
     }
 }
 
-/// `v1_` from the front.
+/// Splits `v1_` off the front.
 fn split_version(text: &str) -> Option<(u8, &str)> {
     let (version, rest) = text.strip_prefix('v')?.split_once('_')?;
     let number: u8 = version.parse().ok()?;
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn names_look_as_documented() {
+    fn names_have_the_documented_format() {
         let fingerprint = target("one").fingerprint();
         assert_eq!(ballot("nightly").render().as_str(), format!("yotpo_td_v1_{fingerprint}_a03_nightly"));
         let name = format!("yotpo_td_v1_{fingerprint}_t_1795406400_0000000000000007_42_43_nightly");
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_alone_is_not_ours() {
+    fn a_prefix_alone_is_not_a_name_of_this_program() {
         let fingerprint = target("one").fingerprint();
         for name in [
             "yotpo_td_".to_owned(),
@@ -248,22 +250,22 @@ mod tests {
     }
 
     #[test]
-    fn a_run_id_that_is_too_long_enters_as_its_hash() {
+    fn a_long_run_id_is_replaced_by_its_hash() {
         let long = "x".repeat(64);
         let name = own(&long, Some("43"));
         assert!(name.render().as_str().len() <= MAX_LENGTH);
-        assert!(name.is_of(&long.parse().unwrap()));
-        assert!(!name.is_of(&"x".repeat(63).parse().unwrap()));
+        assert!(name.belongs_to(&long.parse().unwrap()));
+        assert!(!name.belongs_to(&"x".repeat(63).parse().unwrap()));
     }
 
     proptest! {
         #[test]
-        fn what_was_rendered_reads_back(run in "[A-Za-z0-9_-]{1,64}", id in "[a-z0-9]{1,20}", replace: bool) {
+        fn rendered_names_can_be_parsed(run in "[A-Za-z0-9_-]{1,64}", id in "[a-z0-9]{1,20}", replace: bool) {
             let mode = if replace { Mode::Replace } else { Mode::Append };
             let own = own(&run, replace.then_some(id.as_str()));
             let text = own.render();
             prop_assert!(text.as_str().len() <= MAX_LENGTH);
-            prop_assert!(own.is_of(&run.parse().unwrap()));
+            prop_assert!(own.belongs_to(&run.parse().unwrap()));
             prop_assert_eq!(RunSession::parse(text.as_str()), Some(RunSession::Own(own)));
             let ballot = BallotName { mode, ..ballot(&run) };
             let text = ballot.render();

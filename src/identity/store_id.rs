@@ -1,11 +1,11 @@
-//! The Yotpo store.
+//! The identity of a Yotpo store.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A Yotpo store's id (its app key): letters, digits, `-` and `_`, at most 128.
+/// The id of a Yotpo store (its app key): up to 128 letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StoreId(String);

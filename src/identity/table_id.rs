@@ -1,4 +1,4 @@
-//! A table object's id, small enough to be copied.
+//! The id of a table object, small enough to be copied.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use super::digest::ShortHash;
 
 const LENGTH: usize = 20;
-/// How an id that could not be read is written.
+/// The text for an id that could not be read.
 const UNKNOWN: &str = "unknown";
 
-/// The id of a table object, as it stands in names: it goes along in a rename, and a table that is deleted and created
-/// again has another (`treasure-data` reference: inferred, see `docs/guarantees.md`).
+/// The id of a table object, in the form used in names. A table keeps its id in a rename, and a table that is deleted
+/// and created again has a different one (inferred, see `docs/guarantees.md`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TableId([u8; LENGTH]);
 
 impl TableId {
-    /// What stands for the id of a table that the API key may not look at.
+    /// The value for a table whose id the API key may not read.
     pub fn unknown() -> Self {
         Self::from_text(UNKNOWN)
     }
 
-    /// The id as the API gives it. One that cannot stand in a name enters as a hash of it.
+    /// The id as returned by the API. An id that cannot be part of a name is replaced by its hash.
     pub fn from_api(id: &str) -> Self {
         if is_plain(id) && id != UNKNOWN {
             Self::from_text(id)
@@ -31,7 +31,7 @@ impl TableId {
         }
     }
 
-    /// The id as it stands in a name.
+    /// The id from a name.
     pub(super) fn parse(text: &str) -> Option<Self> {
         is_plain(text).then(|| Self::from_text(text))
     }
@@ -71,7 +71,7 @@ impl TryFrom<String> for TableId {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("not a table's id")
+        Self::parse(&text).ok_or("not a table id")
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_that_no_name_can_hold_enters_as_its_hash() {
+    fn an_id_that_is_invalid_in_names_is_replaced_by_its_hash() {
         assert_eq!(TableId::from_api("284213").to_string(), "284213");
         for id in ["", "A1", "a_b", "123456789012345678901", "unknown"] {
             let text = TableId::from_api(id).to_string();

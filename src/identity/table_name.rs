@@ -1,10 +1,10 @@
 //! The names of the tables that `replace` creates.
 //!
 //! ```text
-//! yotpo_td_v1_<fingerprint>_x_<nonce>                                       scratch: renamed at once
+//! yotpo_td_v1_<fingerprint>_x_<nonce>                                         scratch table, renamed immediately
 //! yotpo_td_v1_<fingerprint>_y_<nonce>_<target id>_<own id>[_empty|_abandon]   temporary table
 //! ```
-//! A temporary table's own id stands in its name, so that no late creation can ever make it again.
+//! The name of a temporary table contains its own id, so that a delayed request can never create it again.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,45 +14,45 @@ use super::session_name::{PREFIX, PROTOCOL, split_head};
 use super::table_id::TableId;
 use super::target::Fingerprint;
 
-/// A table of this program, by its name.
+/// A table of this program, identified by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnTable {
-    /// Created under a name that nobody uses, until its id is known.
+    /// An empty table under a name that nobody else uses, until its id is known.
     Scratch {
-        /// The run's target.
+        /// The target of the run.
         fingerprint: Fingerprint,
         /// The attempt.
         nonce: Nonce,
     },
-    /// Loaded beside the target.
+    /// The table into which an attempt loads, next to the target.
     Temporary {
-        /// The run's target.
+        /// The target of the run.
         fingerprint: Fingerprint,
         /// The attempt.
         nonce: Nonce,
-        /// The target's id when the attempt began.
+        /// The id of the target when the attempt began.
         target: TableId,
         /// Its own id.
         table: TableId,
-        /// What it is for.
+        /// Its purpose.
         suffix: TableSuffix,
     },
 }
 
-/// What a temporary table is for.
+/// The purpose of a temporary table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TableSuffix {
-    /// An attempt's rows.
+    /// It contains the rows of an attempt.
     Rows,
-    /// The store has no customers: the target is to become empty.
+    /// The store has no customers, so the target becomes empty.
     Empty,
-    /// It stands for the decision that nothing is loaded.
+    /// It represents the decision that nothing is loaded.
     Abandon,
 }
 
 impl OwnTable {
-    /// The table's name.
+    /// The name of the table.
     pub fn render(&self) -> TableName {
         TableName::new_unchecked(match self {
             Self::Scratch { fingerprint, nonce } => format!("{PREFIX}v{PROTOCOL}_{fingerprint}_x_{nonce}"),
@@ -63,7 +63,7 @@ impl OwnTable {
         })
     }
 
-    /// Reads the name of any table; `None` when it is not one of this program's.
+    /// Parses the name of any table; `None` if it does not belong to this program.
     pub fn parse(name: &str) -> Option<Self> {
         let (fingerprint, rest) = split_head(name)?;
         if let Some(nonce) = rest.strip_prefix("x_") {
@@ -79,7 +79,7 @@ impl OwnTable {
         Some(Self::Temporary { fingerprint, nonce, target: TableId::parse(target)?, table, suffix })
     }
 
-    /// Whether it was a table of a release before the protocol had a version.
+    /// Whether it is the name of a table of a release before the protocol had a version.
     pub fn is_legacy(name: &str) -> bool {
         name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix("tmp_")).is_some_and(|rest| {
             rest.len() > 9
@@ -88,7 +88,7 @@ impl OwnTable {
         })
     }
 
-    /// The run's target.
+    /// The target of the run.
     pub const fn fingerprint(&self) -> Fingerprint {
         match self {
             Self::Scratch { fingerprint, .. } | Self::Temporary { fingerprint, .. } => *fingerprint,
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_look_as_documented() {
+    fn names_have_the_documented_format() {
         let fingerprint = target("one").fingerprint();
         let nonce = Nonce::new(1_795_406_400, 7).unwrap();
         let (target, table) = (TableId::from_api("42"), TableId::from_api("43"));
@@ -141,7 +141,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_rendered_reads_back(target_id in "[a-z0-9]{1,20}", id in "[a-z0-9]{1,20}", kind in 0..4, time in 0..9_999_999_999_u64) {
+        fn rendered_names_can_be_parsed(target_id in "[a-z0-9]{1,20}", id in "[a-z0-9]{1,20}", kind in 0..4, time in 0..9_999_999_999_u64) {
             let fingerprint = target("one").fingerprint();
             let nonce = Nonce::new(time, u64::MAX).unwrap();
             let (target, table) = (TableId::from_api(&target_id), TableId::from_api(&id));

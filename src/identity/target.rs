@@ -1,4 +1,4 @@
-//! Where a run leads.
+//! The target of a run.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::digest::ShortHash;
 use super::name::{DatabaseName, TableName};
 use super::store_id::StoreId;
 
-/// Where a run leads: two runs with the same target must not be active at once.
+/// The target of a run. Two runs with the same target must not be active at the same time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Target {
     /// The Yotpo store.
     pub store: StoreId,
-    /// Address of the Yotpo API.
+    /// URL of the Yotpo API.
     pub yotpo_endpoint: String,
-    /// Address of the Treasure Data API.
+    /// URL of the Treasure Data API.
     pub treasure_data_endpoint: String,
     /// The database.
     pub database: DatabaseName,
@@ -24,12 +24,13 @@ pub struct Target {
     pub table: TableName,
 }
 
-/// What stands for a target in names: 16 hexadecimal digits.
+/// Identifies a target in names: 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(ShortHash);
 
 impl Target {
-    /// What stands for the target in the names of sessions and tables. Two spellings of one address are one target.
+    /// Identifies the target in the names of sessions and tables. Two spellings of one URL result in the same
+    /// fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
         let Self { store, yotpo_endpoint, treasure_data_endpoint, database, table } = self;
         let text = [
@@ -42,8 +43,8 @@ impl Target {
         Fingerprint(ShortHash::of(text.join("\n").as_bytes()))
     }
 
-    /// The name of the target's state and lock files, without their endings. It is that of the first released format, so
-    /// that a state that was saved then is found and a program of then is locked out.
+    /// The name of the state and lock files of the target, without extension. It is that of the first release, so that
+    /// its saved state is found and its processes respect the lock.
     pub fn file_stem(&self) -> String {
         let Self { store, yotpo_endpoint, treasure_data_endpoint, database, table } = self;
         let text =
@@ -51,13 +52,13 @@ impl Target {
         format!("{database}.{table}.{:08x}", crc32fast::hash(text.join("\n").as_bytes()))
     }
 
-    /// `database.table`, as users know it.
+    /// `database.table`, as shown to users.
     pub fn label(&self) -> String {
         format!("{}.{}", self.database, self.table)
     }
 }
 
-/// Scheme, host and port as the URL standard writes them, and the path without slashes at its end.
+/// Scheme, host and port in the normal form of the URL standard, and the path without trailing slashes.
 fn normalised(endpoint: &str) -> String {
     let text = Url::parse(endpoint).map_or_else(|_not_a_url| endpoint.to_owned(), |url| url.to_string());
     text.trim_end_matches('/').to_owned()
@@ -90,18 +91,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn spellings_of_one_address_are_one_target() {
-        let spelled =
+    fn spellings_of_one_url_are_the_same_target() {
+        let fingerprint_of =
             |endpoint: &str| Target { yotpo_endpoint: endpoint.to_owned(), ..target("one") }.fingerprint();
         for endpoint in ["https://api.yotpo.com", "https://API.yotpo.com:443/", "https://api.yotpo.com//"] {
-            assert_eq!(spelled(endpoint), target("one").fingerprint(), "{endpoint}");
+            assert_eq!(fingerprint_of(endpoint), target("one").fingerprint(), "{endpoint}");
         }
-        assert_ne!(spelled("https://api.yotpo.com/proxy"), target("one").fingerprint());
+        assert_ne!(fingerprint_of("https://api.yotpo.com/proxy"), target("one").fingerprint());
         assert_ne!(target("two").fingerprint(), target("one").fingerprint());
     }
 
     #[test]
-    fn state_files_are_named_as_the_first_release_named_them() {
+    fn names_of_state_files_are_those_of_the_first_release() {
         assert_eq!(target("yotpo_customers").file_stem(), "database.yotpo_customers.d77d8540");
     }
 }

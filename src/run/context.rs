@@ -129,7 +129,7 @@ impl RunNames {
             RunSession::Own(own) => {
                 own.fingerprint == self.fingerprint
                     && own.table.is_some() == (self.mode == Mode::Replace)
-                    && own.is_of(&self.run_id)
+                    && own.belongs_to(&self.run_id)
             }
             RunSession::Ballot(BallotName { fingerprint, mode, run_id, .. }) => {
                 (*fingerprint, *mode, run_id) == (self.fingerprint, self.mode, &self.run_id)
