@@ -8,7 +8,7 @@
 mod customers;
 
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group};
-use program::{Answer, Chunk, ChunkEncoder, Page, Part, PartBuilder, RowEncoder, Rows as PageRows};
+use program::{Chunk, ChunkEncoder, Page, Part, PartBuilder, Response, RowEncoder, Rows as PageRows};
 
 /// As many as the other benchmarks use.
 const PAGES: u64 = 20;
@@ -20,7 +20,7 @@ const PAGES_IN_A_CHUNK: usize = 5;
 mod program {
     use http::{HeaderMap, StatusCode};
     use yotpo_td::http::DelayHint;
-    pub(crate) use yotpo_td::http::Response as Answer;
+    pub(crate) use yotpo_td::http::Response;
     use yotpo_td::part::CompressionLevel;
     pub(crate) use yotpo_td::part::{Chunk, ChunkEncoder, Part, PartBuilder};
     pub(crate) use yotpo_td::row::Encoder as RowEncoder;
@@ -28,8 +28,8 @@ mod program {
     pub(crate) use yotpo_td::row::Rows;
     pub(crate) use yotpo_td::yotpo::Page;
 
-    pub(crate) fn answer(body: String) -> Answer {
-        Answer {
+    pub(crate) fn response(body: String) -> Response {
+        Response {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: body.into(),
@@ -37,8 +37,8 @@ mod program {
         }
     }
 
-    pub(crate) fn read(answer: &Answer) -> Page {
-        Page::parse(answer.text().unwrap(), IngestionTime::MAX).unwrap()
+    pub(crate) fn read(response: &Response) -> Page {
+        Page::parse(response.text().unwrap(), IngestionTime::MAX).unwrap()
     }
 
     pub(crate) fn rows(page: Page) -> Rows {
@@ -86,15 +86,15 @@ struct Parts {
 }
 
 struct Run {
-    answers: Vec<Answer>,
+    responses: Vec<Response>,
     encoder: ChunkEncoder,
     builder: PartBuilder,
 }
 
-fn answers() -> Vec<Answer> {
+fn responses() -> Vec<Response> {
     let pagination = r#""pagination":{"next_page_info":"Y3Vyc29y"}"#;
     let body = |seed| format!(r#"{{"customers":{},{pagination}}}"#, customers::page(seed));
-    (0..PAGES).map(|seed| program::answer(body(seed))).collect()
+    (0..PAGES).map(|seed| program::response(body(seed))).collect()
 }
 
 fn rows() -> Rows {
@@ -110,13 +110,13 @@ fn rows_of(form: fn(String) -> String) -> Rows {
     let pages: Vec<String> = (0..PAGES).map(|seed| form(customers::page(seed))).collect();
     let split = pages.iter().flat_map(|page| customers::split(page));
     let customers: Vec<String> = split.map(|customer| customer.get().to_owned()).collect();
-    let room = customers.iter().map(|customer| 2 * customer.len()).sum();
-    Rows { customers, encoder: program::row_encoder(), output: Vec::with_capacity(room) }
+    let capacity = customers.iter().map(|customer| 2 * customer.len()).sum();
+    Rows { customers, encoder: program::row_encoder(), output: Vec::with_capacity(capacity) }
 }
 
-/// The encoder already has all the memory that it needs, as for nearly all pages of a run.
+/// The encoder has already allocated its memory, as for nearly all pages of a run.
 fn chunks() -> Chunks {
-    let pages: Vec<PageRows> = answers().iter().map(program::read).map(program::rows).collect();
+    let pages: Vec<PageRows> = responses().iter().map(program::read).map(program::rows).collect();
     let mut encoder = program::chunk_encoder();
     deflate_in_chunks(&mut encoder, &pages);
     Chunks { pages, encoder }
@@ -129,7 +129,7 @@ fn parts() -> Parts {
 }
 
 fn run() -> Run {
-    Run { answers: answers(), encoder: chunks().encoder, builder: program::part_builder() }
+    Run { responses: responses(), encoder: chunks().encoder, builder: program::part_builder() }
 }
 
 fn deflate_in_chunks(encoder: &mut ChunkEncoder, pages: &[PageRows]) -> Vec<Chunk> {
@@ -144,9 +144,9 @@ fn encode_all(mut rows: Rows) -> Rows {
 }
 
 // Splits and checks pages and turns them into rows.
-#[library_benchmark(setup = answers)]
-fn read_pages(answers: Vec<Answer>) -> (Vec<Page>, Vec<Answer>) {
-    (answers.iter().map(program::read).collect(), answers)
+#[library_benchmark(setup = responses)]
+fn read_pages(responses: Vec<Response>) -> (Vec<Page>, Vec<Response>) {
+    (responses.iter().map(program::read).collect(), responses)
 }
 
 #[library_benchmark(setup = rows)]
@@ -176,9 +176,9 @@ fn build_part(Parts { chunks, mut builder }: Parts) -> (Part, Vec<Chunk>) {
 
 // The whole path.
 #[library_benchmark(setup = run)]
-fn pages_to_part(Run { answers, mut encoder, mut builder }: Run) -> (Part, ChunkEncoder) {
-    for answers in answers.chunks(PAGES_IN_A_CHUNK) {
-        let pages: Vec<PageRows> = answers.iter().map(program::read).map(program::rows).collect();
+fn pages_to_part(Run { responses, mut encoder, mut builder }: Run) -> (Part, ChunkEncoder) {
+    for responses in responses.chunks(PAGES_IN_A_CHUNK) {
+        let pages: Vec<PageRows> = responses.iter().map(program::read).map(program::rows).collect();
         builder.append(&program::deflate_chunk(&mut encoder, &pages));
     }
     (builder.finish(), encoder)

@@ -36,19 +36,19 @@ fn indented(page: &str) -> String {
 
 /// From a response to rows, as in the program; and, for comparison, only splitting it with `serde_json`.
 fn reading(criterion: &mut Criterion) {
-    let answer = |page: String| Response {
+    let response = |page: String| Response {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
         body: format!(r#"{{"customers":{page},"pagination":{{"next_page_info":"Y3Vyc29y"}}}}"#).into(),
         delay: DelayHint::default(),
     };
-    let answers: Vec<Response> = pages().into_iter().map(answer).collect();
+    let responses: Vec<Response> = pages().into_iter().map(response).collect();
     let mut group = criterion.benchmark_group("row");
-    group.throughput(Throughput::Bytes(answers.iter().map(|answer| answer.body.len() as u64).sum()));
+    group.throughput(Throughput::Bytes(responses.iter().map(|response| response.body.len() as u64).sum()));
     group.bench_function("read_page", |bencher| {
         bencher.iter(|| {
-            for answer in &answers {
-                black_box(Page::parse(answer.text().unwrap(), IngestionTime::MAX).unwrap());
+            for response in &responses {
+                black_box(Page::parse(response.text().unwrap(), IngestionTime::MAX).unwrap());
             }
         });
     });

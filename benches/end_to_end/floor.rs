@@ -11,7 +11,7 @@ use yotpo_td::row::{Encoder, IngestionTime};
 
 use crate::processes::thread_cpu;
 
-/// Rows are deflated in pieces of this size, as in the program.
+/// Rows are deflated in blocks of this size, as in the program.
 const BLOCK_SIZE: usize = 64 * 1024;
 
 #[derive(Deserialize)]
@@ -20,7 +20,7 @@ struct Body<'a> {
     customers: Vec<&'a RawValue>,
 }
 
-/// Pages as they were sent, and their rows.
+/// Pages as received, and their rows.
 pub(crate) struct Floor {
     pages: Vec<Vec<u8>>,
     rows: Vec<u8>,
@@ -52,13 +52,14 @@ impl Floor {
         self.rows.len()
     }
 
-    /// Does all of it once, one half after the other, on an otherwise idle machine.
+    /// Measures both halves once, one after the other, on an otherwise idle machine.
     pub(crate) fn measure_alone(&self) -> FloorTime {
         FloorTime { splitting: self.split_all(), deflating: self.deflate_all() }
     }
 
-    /// Does all of it once, both halves at the same time, and keeps both threads busy until both are done. In the program,
-    /// the other processor is never idle either, and work that shares a cache, a core or a host slows both threads down.
+    /// Measures both halves once, at the same time, and keeps both threads busy until both are done. In the program,
+    /// the other processor is never idle either, and work that shares a cache, a core or a host slows both threads
+    /// down.
     pub(crate) fn measure(&self) -> FloorTime {
         let deflated = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -88,9 +89,9 @@ impl Floor {
         let level = Compression::new(u32::from(CompressionLevel::DEFAULT.get()));
         let mut deflate = Compress::new(level, false);
         let mut deflated = Vec::with_capacity(2 * BLOCK_SIZE);
-        for piece in self.rows.chunks(BLOCK_SIZE) {
+        for block in self.rows.chunks(BLOCK_SIZE) {
             deflated.clear();
-            deflate.compress_vec(piece, &mut deflated, FlushCompress::None).unwrap();
+            deflate.compress_vec(block, &mut deflated, FlushCompress::None).unwrap();
             black_box(&deflated);
         }
         thread_cpu() - started

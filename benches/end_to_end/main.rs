@@ -1,6 +1,6 @@
-//! The whole program as users run it, against `yotpo-td sandbox` in another process: wall time, CPU, memory and bytes sent,
-//! and the distance from the floor, which is splitting the same pages and deflating the same rows and nothing else. Prints
-//! a table on stderr and one JSON document on stdout.
+//! The entire program as users run it, against `yotpo-td sandbox` in another process: wall time, CPU, memory and bytes
+//! sent, and the distance from the floor, which is splitting the same pages and deflating the same rows and nothing
+//! else. Prints a table on stderr and one JSON document on stdout.
 //!
 //! `cargo bench --bench end_to_end -- [--customers N]... [--runs N] [--side-by-side N] [--choices]`
 
@@ -20,7 +20,7 @@ mod report;
 use serde_json::{Value, json};
 
 use crate::floor::Floor;
-use crate::processes::{Served, Usage};
+use crate::processes::{SandboxProcess, Usage};
 use crate::report::{Row, median};
 
 /// Customers of the reference workload.
@@ -29,10 +29,10 @@ const REFERENCE: u64 = 100_000;
 /// Customers in benchmarks that only measure the time around them.
 const SMALL: u64 = 100;
 
-struct Wanted {
+struct Options {
     customers: Vec<u64>,
     runs: usize,
-    side_by_side: usize,
+    in_parallel: usize,
     choices: bool,
 }
 
@@ -42,21 +42,21 @@ fn main() {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;
     }
-    let wanted = wanted(&arguments);
+    let options = parse_options(&arguments);
     let mut figures = json!({ "version": env!("CARGO_PKG_VERSION"), "processors": processors() });
-    for customers in &wanted.customers {
-        let served = Served::start(*customers);
+    for customers in &options.customers {
+        let served = SandboxProcess::start(*customers);
         // The first run fills the page cache.
         served.sync(&[]);
-        let runs: Vec<Usage> = (0..runs_of(*customers, wanted.runs)).map(|_| served.sync(&[])).collect();
+        let runs: Vec<Usage> = (0..runs_of(*customers, options.runs)).map(|_| served.sync(&[])).collect();
         figures[format!("customers_{customers}")] = report::runs(&format!("{customers} customers"), &runs);
         if *customers == REFERENCE {
-            figures["floor"] = compared_with_floor(&served, wanted.runs);
-            if wanted.side_by_side > 1 {
-                figures["side_by_side"] = side_by_side(&served, wanted.side_by_side);
+            figures["floor"] = compared_with_floor(&served, options.runs);
+            if options.in_parallel > 1 {
+                figures["side_by_side"] = in_parallel(&served, options.in_parallel);
             }
-            if wanted.choices {
-                figures["choices"] = choices(&served, wanted.runs);
+            if options.choices {
+                figures["choices"] = choices(&served, options.runs);
             }
         }
     }
@@ -68,8 +68,8 @@ fn main() {
 fn waiting() -> Value {
     const SECONDS: u32 = 20;
     let poll = ["--poll-interval", "2s"];
-    let without = Served::start(SMALL).sync(&poll);
-    let with = Served::start_with(SMALL, &["--import-time", &format!("{SECONDS}s")]).sync(&poll);
+    let without = SandboxProcess::start(SMALL).sync(&poll);
+    let with = SandboxProcess::start_with(SMALL, &["--import-time", &format!("{SECONDS}s")]).sync(&poll);
     let cpu = with.cpu - without.cpu;
     eprintln!(
         "waiting {SECONDS} s for a load job: {cpu:.4} s of CPU, {:.2} %",
@@ -84,7 +84,7 @@ fn runs_of(customers: u64, runs: usize) -> usize {
 }
 
 /// Measures the whole program and the floor alternately, so that a machine whose speed drifts affects both equally.
-fn compared_with_floor(served: &Served, runs: usize) -> Value {
+fn compared_with_floor(served: &SandboxProcess, runs: usize) -> Value {
     let floor = Floor::of(&pages::fetch_all(served));
     let (mut ratios, mut floors, mut alone, mut wholes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
@@ -92,10 +92,10 @@ fn compared_with_floor(served: &Served, runs: usize) -> Value {
         served.sync(&[]);
         let whole = served.sync(&[]).cpu;
         floor.measure();
-        let least = floor.measure();
+        let floor_time = floor.measure();
         alone.push(floor.measure_alone().total());
-        ratios.push(whole / least.total());
-        floors.push(least);
+        ratios.push(whole / floor_time.total());
+        floors.push(floor_time);
         wholes.push(whole);
     }
     let splitting = median(floors.iter().map(|floor| floor.splitting));
@@ -121,8 +121,8 @@ fn compared_with_floor(served: &Served, runs: usize) -> Value {
 }
 
 /// Runs concurrent syncs, as Digdag's `for_each>` with `_parallel` would, each with its own table.
-fn side_by_side(served: &Served, count: usize) -> Value {
-    let (wall, usages) = served.sync_side_by_side(count);
+fn in_parallel(served: &SandboxProcess, count: usize) -> Value {
+    let (wall, usages) = served.sync_in_parallel(count);
     let cpu: f64 = usages.iter().map(|usage| usage.cpu).sum();
     let memory: u64 = usages.iter().map(|usage| usage.peak_bytes).sum();
     let customers = REFERENCE * count as u64;
@@ -140,7 +140,7 @@ fn side_by_side(served: &Served, count: usize) -> Value {
 }
 
 /// The measurements behind the defaults.
-fn choices(served: &Served, runs: usize) -> Value {
+fn choices(served: &SandboxProcess, runs: usize) -> Value {
     let mut found = Vec::new();
     for (name, values) in [
         ("--compression-level", &["1", "2", "3", "4", "6", "9"][..]),
@@ -156,25 +156,25 @@ fn choices(served: &Served, runs: usize) -> Value {
     Value::from(found)
 }
 
-fn wanted(arguments: &[String]) -> Wanted {
-    let mut wanted = Wanted { customers: Vec::new(), runs: 7, side_by_side: 8, choices: false };
+fn parse_options(arguments: &[String]) -> Options {
+    let mut options = Options { customers: Vec::new(), runs: 7, in_parallel: 8, choices: false };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
         match word.as_str() {
             "--bench" => {}
-            "--customers" => wanted.customers.extend(number()),
-            "--runs" => wanted.runs = number().and_then(|runs| usize::try_from(runs).ok()).unwrap().max(1),
-            "--side-by-side" => wanted.side_by_side = usize::try_from(number().unwrap()).unwrap(),
-            "--choices" => wanted.choices = true,
+            "--customers" => options.customers.extend(number()),
+            "--runs" => options.runs = number().and_then(|runs| usize::try_from(runs).ok()).unwrap().max(1),
+            "--side-by-side" => options.in_parallel = usize::try_from(number().unwrap()).unwrap(),
+            "--choices" => options.choices = true,
             other => panic!("{other}: expected --customers, --runs, --side-by-side or --choices"),
         }
     }
-    if wanted.customers.is_empty() {
-        wanted.customers = vec![REFERENCE, 10 * REFERENCE];
+    if options.customers.is_empty() {
+        options.customers = vec![REFERENCE, 10 * REFERENCE];
     }
-    Row::head();
-    wanted
+    Row::print_header();
+    options
 }
 
 fn processors() -> usize {

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::processes::Served;
+use crate::processes::SandboxProcess;
 
 #[derive(Deserialize)]
 struct Token {
@@ -24,31 +24,32 @@ struct Pagination {
 }
 
 /// Fetches all pages, in order.
-pub(crate) fn fetch_all(served: &Served) -> Vec<Vec<u8>> {
+pub(crate) fn fetch_all(served: &SandboxProcess) -> Vec<Vec<u8>> {
     let host = served.value("YOTPO_TD_YOTPO_ENDPOINT").strip_prefix("http://").unwrap();
     let store = format!("/core/v3/stores/{}", served.value("YOTPO_STORE_ID"));
     let mut connection = BufReader::new(TcpStream::connect(host).unwrap());
     let secret = json!({ "secret": served.value("YOTPO_CLIENT_SECRET") }).to_string();
     let length = secret.len();
-    let ask = format!(
+    let token_request = format!(
         "POST {store}/access_tokens HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n{secret}"
     );
-    let Token { access_token: token } = serde_json::from_slice(&exchange(&mut connection, &ask)).unwrap();
+    let Token { access_token: token } =
+        serde_json::from_slice(&exchange(&mut connection, &token_request)).unwrap();
     let mut pages = Vec::new();
-    let mut position = "limit=100".to_owned();
+    let mut cursor = "limit=100".to_owned();
     loop {
         let filters = "include_custom_properties=true&expand=loyalty";
         let page = exchange(
             &mut connection,
             &format!(
-                "GET {store}/customers?{position}&{filters} HTTP/1.1\r\nhost: {host}\r\nx-yotpo-token: {token}\r\n\r\n"
+                "GET {store}/customers?{cursor}&{filters} HTTP/1.1\r\nhost: {host}\r\nx-yotpo-token: {token}\r\n\r\n"
             ),
         );
         let Page { pagination } = serde_json::from_slice(&page).unwrap();
         pages.push(page);
         // It is received in the form in which it must be sent.
         let Some(next) = pagination.next_page_info else { return pages };
-        position = format!("page_info={next}");
+        cursor = format!("page_info={next}");
     }
 }
 

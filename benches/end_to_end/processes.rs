@@ -15,10 +15,10 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_yotpo-td");
 
 /// A sandbox in another process, without a rate limit. Its import jobs end at once, and its pages have no white space, like
 /// those of a service.
-pub(crate) struct Served {
+pub(crate) struct SandboxProcess {
     sandbox: Child,
     environment: BTreeMap<String, String>,
-    folder: TempDir,
+    directory: TempDir,
     clock: Clock,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Usage {
     pub(crate) uploaded_bytes: u64,
 }
 
-impl Served {
+impl SandboxProcess {
     pub(crate) fn start(customers: u64) -> Self {
         Self::start_with(customers, &[])
     }
@@ -58,7 +58,7 @@ impl Served {
                 (name.to_owned(), value.to_owned())
             })
             .collect();
-        Self { sandbox, environment, folder: tempfile::tempdir().unwrap(), clock: Clock::machine() }
+        Self { sandbox, environment, directory: tempfile::tempdir().unwrap(), clock: Clock::machine() }
     }
 
     /// A value that the sandbox printed for its clients.
@@ -76,7 +76,7 @@ impl Served {
 
     /// Runs `count` syncs concurrently and returns their total wall time. The processor time of all of them is reported with
     /// the first one.
-    pub(crate) fn sync_side_by_side(&self, count: usize) -> (f64, Vec<Usage>) {
+    pub(crate) fn sync_in_parallel(&self, count: usize) -> (f64, Vec<Usage>) {
         let (before, started) = (children_cpu(), self.clock.now());
         let children: Vec<Child> = (1..=count).map(|number| self.command(number).spawn().unwrap()).collect();
         let outputs: Vec<Output> =
@@ -94,7 +94,7 @@ impl Served {
             .args(["--log-level", "error", "--summary", "json"])
             .args(["--table", &format!("customers_{number}")])
             .arg("--state-dir")
-            .arg(self.folder.path().join(number.to_string()))
+            .arg(self.directory.path().join(number.to_string()))
             .envs(&self.environment)
             // Flags take precedence.
             .env("YOTPO_TD_POLL_INTERVAL", "10ms")
@@ -104,7 +104,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for SandboxProcess {
     fn drop(&mut self) {
         // It keeps nothing that matters.
         drop(self.sandbox.kill());

@@ -8,7 +8,7 @@ use crate::processes::Usage;
 pub(crate) struct Row;
 
 impl Row {
-    pub(crate) fn head() {
+    pub(crate) fn print_header() {
         eprintln!(
             "{:<26} {:>4}  {:>22}  {:>22}  {:>11}  {:>8}  {:>8}",
             "whole program",
@@ -34,8 +34,8 @@ pub(crate) fn runs(what: &str, runs: &[Usage]) -> Value {
     eprintln!(
         "{what:<26} {:>4}  {:>22}  {:>22}  {per_second:>11.0}  {:>8.1}  {:>8.1}",
         runs.len(),
-        shown(wall),
-        shown(cpu),
+        format_spread(wall),
+        format_spread(cpu),
         megabytes(peak),
         megabytes(uploaded),
     );
@@ -68,6 +68,6 @@ fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
 
-fn shown([least, median, most]: [f64; 3]) -> String {
-    format!("{least:.3} {median:.3} {most:.3}")
+fn format_spread([min, median, max]: [f64; 3]) -> String {
+    format!("{min:.3} {median:.3} {max:.3}")
 }

@@ -1,10 +1,11 @@
-//! TLS in front of a service of the sandbox, over a line that may be long, before a server that may be slow.
+//! A TLS relay in front of a sandbox service, with a configurable network latency and server delay.
 //!
-//! Owns a private certificate authority, listeners on loopback addresses that end TLS and pass everything on, and a
-//! record of every request with its answer. It delays, and changes no byte: a byte is on its way for half a round trip
-//! in either direction, as many at once as are sent; setting up a connection costs a round trip, because what a client
-//! sends before its SYN could have been answered counts as sent then; an answer begins when the server's time since the
-//! whole request is over. What requests mean is none of its business, but that one follows the answer of the other.
+//! Owns a private certificate authority, listeners on loopback addresses that terminate TLS and forward everything, and
+//! a record of every request with its response. It delays bytes but changes none. Each byte takes half a round trip in
+//! either direction, with unlimited bandwidth. A new connection costs one round trip: bytes that a client sends before
+//! its SYN could have been acknowledged count as sent at that time. A response starts when the delay of the server
+//! after the complete request has passed. It does not interpret requests, but assumes that each one follows the
+//! response to the previous one.
 
 use std::future::Future;
 use std::io;
@@ -24,40 +25,40 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use yotpo_td::clock::Clock;
 
-/// Bytes that are read at once.
+/// Maximum number of bytes per read.
 const CHUNK: usize = 16 * 1024;
-/// Chunks that may be on their way in one direction.
-const LINE: usize = 4 * 1024;
+/// Maximum number of chunks in transit in one direction.
+const MAX_CHUNKS_IN_TRANSIT: usize = 4 * 1024;
 
-/// An authority that nobody knows.
+/// A certificate authority that no client trusts by default.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    is_out_of_date: bool,
+    is_expired: bool,
 }
 
-/// How long the way to the service is, and how slow the service.
+/// The network latency and the delay of the service.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delays {
-    /// From a byte that is sent to the byte that it causes.
+    /// Network round-trip time.
     pub(crate) round_trip: Duration,
-    /// From a whole request to the beginning of its answer.
-    pub(crate) answer: Duration,
+    /// From the complete request to the start of its response.
+    pub(crate) response: Duration,
 }
 
-/// A request and its answer, as the server saw them.
+/// A request and its response, as seen by the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
-    /// The how many-th connection it was on, from 0.
+    /// Number of the connection, from 0.
     pub(crate) connection: usize,
     /// Method and path.
     pub(crate) request: String,
     /// When its first byte arrived, on the relay's clock.
-    pub(crate) asked: Duration,
-    /// When the last byte of its answer so far was sent.
-    pub(crate) answered: Duration,
+    pub(crate) requested_at: Duration,
+    /// When the last byte of its response so far was sent.
+    pub(crate) responded_at: Duration,
 }
 
-/// A listener that passes on to a service; ends with its connections when dropped.
+/// A listener that forwards to a service. Dropping it closes its connections.
 pub(crate) struct TlsRelay {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -85,24 +86,24 @@ impl Authority {
         parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
-        Self { issuer, is_out_of_date: false }
+        Self { issuer, is_expired: false }
     }
 
-    /// The certificate that makes a client believe it.
+    /// The certificate that a client must trust.
     pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// The same, but what it vouches for is out of date: as all certificates look where the clock is years off.
-    pub(crate) fn out_of_date(self) -> Self {
-        Self { is_out_of_date: true, ..self }
+    /// The same, but its server certificates have expired, as all certificates seem to have if the clock is years off.
+    pub(crate) fn expired(self) -> Self {
+        Self { is_expired: true, ..self }
     }
 
-    /// A server on this machine that it vouches for.
+    /// The identity of a server on this machine, with a certificate of this authority.
     fn identity(&self) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new([Ipv4Addr::LOCALHOST.to_string()]).unwrap();
-        if self.is_out_of_date {
+        if self.is_expired {
             parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
         }
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
@@ -121,7 +122,7 @@ impl Authority {
 }
 
 impl TlsRelay {
-    /// Passes on to `service` (`http://address:port`), as a task of the current runtime.
+    /// Forwards to `service` (`http://address:port`), as a task of the current runtime.
     pub(crate) async fn start(service: &str, authority: &Authority, delays: Delays, clock: &Clock) -> Self {
         let service = service.strip_prefix("http://").unwrap().parse().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -142,7 +143,7 @@ impl TlsRelay {
         format!("https://{}", self.address)
     }
 
-    /// Connections that were accepted so far, whatever became of them.
+    /// Number of connections accepted so far, including closed ones.
     pub(crate) fn connections(&self) -> usize {
         self.shared.record.lock().unwrap().connections.len()
     }
@@ -174,7 +175,7 @@ impl Shared {
                 record.connections.push(opened);
                 record.connections.len() - 1
             };
-            // A connection that breaks is one side's business to notice.
+            // Either side notices a broken connection itself.
             connections.spawn(Arc::clone(&self).serve(stream, number, opened));
         }
     }
@@ -182,28 +183,28 @@ impl Shared {
     async fn serve(self: Arc<Self>, stream: TcpStream, number: usize, opened: Duration) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let (from_client, to_client) = stream.into_split();
-        let (near, far) = duplex(CHUNK * LINE);
+        let (near, far) = duplex(CHUNK * MAX_CHUNKS_IN_TRANSIT);
         let (from_server, to_server) = split(near);
         let Delays { round_trip, .. } = self.delays;
-        let line = async {
+        let wire = async {
             tokio::try_join!(
-                self.carry(from_client, to_server, opened + round_trip),
-                self.carry(from_server, to_client, Duration::ZERO),
+                self.transmit(from_client, to_server, opened + round_trip),
+                self.transmit(from_server, to_client, Duration::ZERO),
             )
         };
-        tokio::try_join!(line, self.pass_on(far, number)).map(drop)
+        tokio::try_join!(wire, self.forward(far, number)).map(drop)
     }
 
-    /// The wire in one direction. What comes before it is `open` is sent when it is.
-    fn carry(
+    /// Transmits in one direction. Bytes that arrive before `open` are sent at `open`.
+    fn transmit(
         &self,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
         open: Duration,
     ) -> impl Future<Output = io::Result<()>> {
-        let (sender, mut receiver) = mpsc::channel(LINE);
+        let (sender, mut receiver) = mpsc::channel(MAX_CHUNKS_IN_TRANSIT);
         let half = self.delays.round_trip / 2;
-        let gather = async move {
+        let receive = async move {
             loop {
                 let mut chunk = BytesMut::with_capacity(CHUNK);
                 let length = from.read_buf(&mut chunk).await?;
@@ -221,55 +222,61 @@ impl Shared {
             }
             to.shutdown().await
         };
-        async { tokio::try_join!(gather, deliver).map(drop) }
+        async { tokio::try_join!(receive, deliver).map(drop) }
     }
 
-    /// The server's end of the line: TLS, and the service behind it.
-    async fn pass_on(&self, line: impl AsyncRead + AsyncWrite + Unpin, number: usize) -> io::Result<()> {
-        let stream = self.identity.accept(line).await?;
+    /// The server's end of the connection: terminates TLS and forwards to the service.
+    async fn forward(&self, stream: impl AsyncRead + AsyncWrite + Unpin, number: usize) -> io::Result<()> {
+        let stream = self.identity.accept(stream).await?;
         let service = TcpStream::connect(self.service).await?;
         service.set_nodelay(true)?;
         let (mut from_client, mut to_client) = split(stream);
         let (mut from_service, mut to_service) = service.into_split();
-        let dialogue = Mutex::new(Dialogue { exchange: 0, asked: Duration::ZERO, is_answered: true });
+        let conversation =
+            Mutex::new(Conversation { exchange: 0, requested_at: Duration::ZERO, is_responded: true });
         let requests = async {
             let mut chunk = BytesMut::with_capacity(CHUNK);
             while from_client.read_buf(&mut chunk).await? > 0 {
-                self.asked(&mut dialogue.lock().unwrap(), number, &chunk);
+                self.record_request(&mut conversation.lock().unwrap(), number, &chunk);
                 to_service.write_all(&chunk).await?;
                 chunk.clear();
             }
             to_service.shutdown().await
         };
-        let answers = async {
+        let responses = async {
             let mut chunk = BytesMut::with_capacity(CHUNK);
             while from_service.read_buf(&mut chunk).await? > 0 {
-                let asked = dialogue.lock().unwrap().asked;
-                self.wait_until(asked + self.delays.answer).await;
-                self.answered(&mut dialogue.lock().unwrap());
+                let requested_at = conversation.lock().unwrap().requested_at;
+                self.wait_until(requested_at + self.delays.response).await;
+                self.record_response(&mut conversation.lock().unwrap());
                 to_client.write_all(&chunk).await?;
                 to_client.flush().await?;
                 chunk.clear();
             }
             to_client.shutdown().await
         };
-        tokio::try_join!(requests, answers).map(drop)
+        tokio::try_join!(requests, responses).map(drop)
     }
 
-    fn asked(&self, dialogue: &mut Dialogue, connection: usize, chunk: &[u8]) {
-        dialogue.asked = self.clock.now();
-        if std::mem::take(&mut dialogue.is_answered) {
+    fn record_request(&self, conversation: &mut Conversation, connection: usize, chunk: &[u8]) {
+        conversation.requested_at = self.clock.now();
+        if std::mem::take(&mut conversation.is_responded) {
             let line = String::from_utf8_lossy(chunk);
             let request = line.split([' ', '?']).take(2).collect::<Vec<_>>().join(" ");
             let exchanges = &mut self.record.lock().unwrap().exchanges;
-            dialogue.exchange = exchanges.len();
-            exchanges.push(Exchange { connection, request, asked: dialogue.asked, answered: dialogue.asked });
+            conversation.exchange = exchanges.len();
+            exchanges.push(Exchange {
+                connection,
+                request,
+                requested_at: conversation.requested_at,
+                responded_at: conversation.requested_at,
+            });
         }
     }
 
-    fn answered(&self, dialogue: &mut Dialogue) {
-        dialogue.is_answered = true;
-        self.record.lock().unwrap().exchanges[dialogue.exchange].answered = self.clock.now();
+    fn record_response(&self, conversation: &mut Conversation) {
+        conversation.is_responded = true;
+        self.record.lock().unwrap().exchanges[conversation.exchange].responded_at = self.clock.now();
     }
 
     async fn wait_until(&self, due: Duration) {
@@ -280,12 +287,12 @@ impl Shared {
     }
 }
 
-/// Where a connection is: requests and answers take turns.
-struct Dialogue {
-    /// The place of the last request in the record.
+/// The state of a connection, on which requests and responses alternate.
+struct Conversation {
+    /// The index of the last request in the record.
     exchange: usize,
     /// When its last byte arrived.
-    asked: Duration,
-    /// Whether what the client sends next is a new request.
-    is_answered: bool,
+    requested_at: Duration,
+    /// Whether the next bytes from the client start a new request.
+    is_responded: bool,
 }

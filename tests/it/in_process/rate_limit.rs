@@ -85,7 +85,7 @@ fn no_rolling_second_sees_a_sixth_request_arrive() {
             scope.spawn(move || {
                 let exchanges = arrivals(rate, server);
                 assert!(exchanges.len() >= 31, "{rate}, {server:?}: {exchanges:?}");
-                let times: Vec<_> = exchanges.iter().map(|exchange| exchange.asked).collect();
+                let times: Vec<_> = exchanges.iter().map(|exchange| exchange.requested_at).collect();
                 let closest = times.windows(6).map(|six| six[5].saturating_sub(six[0])).min().unwrap();
                 assert!(closest >= Duration::from_secs(1), "{rate}, {server:?}: six within {closest:?}");
                 let connections = exchanges.last().unwrap().connection + 1;

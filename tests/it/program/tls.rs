@@ -134,7 +134,7 @@ fn server_of_another_authority_is_refused_at_once() {
 #[test]
 fn certificate_that_is_out_of_date_makes_one_think_of_the_clock() {
     let surroundings = Surroundings::with_customers(60);
-    let authority = Authority::named("of the test").out_of_date();
+    let authority = Authority::named("of the test").expired();
     let certificates = surroundings.folder().join("authority.pem");
     fs::write(&certificates, authority.pem()).unwrap();
     for (service, variable, code) in
