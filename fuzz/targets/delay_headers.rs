@@ -50,7 +50,7 @@ pub fn delay_headers(data: &[u8]) -> Verdict {
     if let Some(floor) = hint.floor {
         assert_kept_back(floor);
     }
-    if hint == DelayHint::default() { Verdict::Refused } else { Verdict::Accepted }
+    if hint == DelayHint::default() { Verdict::Rejected } else { Verdict::Accepted }
 }
 
 fn assert_bounded(status: StatusCode, hint: DelayHint, written: [Option<&str>; 2]) {

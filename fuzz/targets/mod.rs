@@ -25,5 +25,5 @@ pub enum Verdict {
     /// It used the input.
     Accepted,
     /// It reported the input as invalid.
-    Refused,
+    Rejected,
 }

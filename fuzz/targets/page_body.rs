@@ -22,47 +22,44 @@ const WINDOW: usize = 64 * 1024;
 /// Every customer of a page becomes a row that another reader finds complete, or is rejected for a reason. The program
 /// accepts exactly the pages that `serde_json` accepts.
 pub fn page_body(data: &[u8]) -> Verdict {
-    let otherwise = read_otherwise(data).filter(|_page| !reports_error_otherwise(data));
+    let expected = read_with_serde(data).filter(|_page| !reports_error_with_serde(data));
     let Ok(page) = read(data) else {
-        assert_eq!(otherwise, None, "a page is refused");
-        return Verdict::Refused;
+        assert_eq!(expected, None, "a valid page is rejected");
+        return Verdict::Rejected;
     };
-    let (customers, cursor) = otherwise.expect("what is no page is taken for one");
-    assert_eq!(page.next(), cursor.as_ref(), "another cursor");
-    assert_eq!(page.customers(), customers.len(), "another number of customers");
-    let (least, most) = with_loyalty_data_otherwise(&customers);
+    let (customers, cursor) = expected.expect("an invalid page is accepted");
+    assert_eq!(page.next(), cursor.as_ref(), "the cursor differs");
+    assert_eq!(page.customers(), customers.len(), "the number of customers differs");
+    let (min, max) = count_loyalty_data_with_serde(&customers);
     let counted = page.customers_with_loyalty_data();
-    assert!(
-        (least..=most).contains(&counted),
-        "{counted} customers have loyalty data, not {least} to {most}"
-    );
+    assert!((min..=max).contains(&counted), "{counted} customers have loyalty data, expected {min} to {max}");
 
-    let (rows, refused) = page.into_rows();
-    for RejectedCustomer { position, reason, customer } in &refused {
-        assert_eq!(Some(&&**customer), customers.get(position - 1), "another customer is refused");
-        let of_the_customer = matches!(
+    let (rows, rejected) = page.into_rows();
+    for RejectedCustomer { position, reason, customer } in &rejected {
+        assert_eq!(Some(&&**customer), customers.get(position - 1), "the wrong customer is rejected");
+        let is_about_customer = matches!(
             reason,
             RowError::NotAnObject
                 | RowError::TooDeep { .. }
                 | RowError::TooManyKeys { .. }
                 | RowError::NotANumber
         );
-        assert!(of_the_customer, "a customer that a parser accepted is refused: {reason}");
+        assert!(is_about_customer, "a customer that a parser accepted is rejected: {reason}");
     }
-    let refused: BTreeSet<usize> = refused.iter().map(|refused| refused.position - 1).collect();
+    let rejected: BTreeSet<usize> = rejected.iter().map(|rejected| rejected.position - 1).collect();
     let encoded: Vec<&str> =
-        (0..).zip(customers).filter(|(place, _)| !refused.contains(place)).map(|(_, text)| text).collect();
-    assert_eq!(rows.len(), encoded.len(), "another number of rows");
+        (0..).zip(customers).filter(|(index, _)| !rejected.contains(index)).map(|(_, text)| text).collect();
+    assert_eq!(rows.len(), encoded.len(), "the number of rows differs");
     let part = part_of(rows.clone());
-    assert_eq!(part.rows, encoded.len() as u64, "the part counts another number of rows");
+    assert_eq!(part.rows, encoded.len() as u64, "the number of rows in the part differs");
 
     let mut found = PartRecords::new(&part.body[..], WINDOW);
     for (row, customer) in rows.iter().zip(encoded) {
         let record = found.next_record().expect("the part is readable").expect("a row is missing");
-        assert_eq!(row, record, "another row than was encoded");
+        assert_eq!(row, record, "the row differs from the encoded one");
         assert_is_row_of(record, customer);
     }
-    assert_eq!(found.next_record(), Ok(None), "there is a row more");
+    assert_eq!(found.next_record(), Ok(None), "there is an additional row");
     Verdict::Accepted
 }
 
@@ -95,7 +92,7 @@ fn assert_is_row_of(record: &[u8], customer: &str) {
     let row = read_back(record);
     let columns: Vec<&str> = row.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     assert_eq!(columns, ["json_response", "time"]);
-    let text = row.get("json_response").and_then(Value::as_str).expect("json_response is a text");
+    let text = row.get("json_response").and_then(Value::as_str).expect("json_response is a string");
 
     assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "not printable ASCII");
     let json: &RawValue = serde_json::from_str(text).expect("json_response is JSON");
@@ -124,11 +121,11 @@ struct Pagination<'a> {
 }
 
 /// The customers and the cursor of a page, as another parser reads it.
-fn read_otherwise(body: &[u8]) -> Option<(Vec<&str>, Option<PageCursor>)> {
-    let Body { customers, pagination } = object_otherwise(std::str::from_utf8(body).ok()?)?;
+fn read_with_serde(body: &[u8]) -> Option<(Vec<&str>, Option<PageCursor>)> {
+    let Body { customers, pagination } = parse_object(std::str::from_utf8(body).ok()?)?;
     let next = match pagination.map_or("null", RawValue::get) {
         "null" => None,
-        pagination => object_otherwise::<Pagination<'_>>(pagination)?.next_page_info,
+        pagination => parse_object::<Pagination<'_>>(pagination)?.next_page_info,
     };
     let cursor = match next.map_or("null", RawValue::get) {
         "null" => String::new(),
@@ -141,7 +138,7 @@ fn read_otherwise(body: &[u8]) -> Option<(Vec<&str>, Option<PageCursor>)> {
 }
 
 /// Whether a page reports an error, as another parser reads it.
-fn reports_error_otherwise(body: &[u8]) -> bool {
+fn reports_error_with_serde(body: &[u8]) -> bool {
     let Ok(members) = serde_json::from_slice::<Members<'_>>(body) else { return false };
     members.0.iter().any(|(key, value)| match key.as_str() {
         "error" | "errors" | "error_type" => match serde_json::from_str::<Value>(value.get()) {
@@ -198,16 +195,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
 /// The minimum and maximum number of customers with loyalty data: numbers out of range, lone surrogates and deep nesting
 /// are valid JSON, but not a `Value`.
-fn with_loyalty_data_otherwise(customers: &[&str]) -> (usize, usize) {
+fn count_loyalty_data_with_serde(customers: &[&str]) -> (usize, usize) {
     let has_loyalty_data =
         |customer: Value| customer.get("yotpo_loyalty").is_some_and(|data| !data.is_null());
     let read = customers.iter().map(|customer| serde_json::from_str::<Value>(customer).ok());
     let found: Vec<Option<bool>> = read.map(|customer| customer.map(has_loyalty_data)).collect();
-    let least = found.iter().filter(|found| **found == Some(true)).count();
-    (least, least + found.iter().filter(|found| found.is_none()).count())
+    let min = found.iter().filter(|found| **found == Some(true)).count();
+    (min, min + found.iter().filter(|found| found.is_none()).count())
 }
 
 /// serde alone would accept a list as a struct, field by field.
-fn object_otherwise<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+fn parse_object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
 }

@@ -11,23 +11,23 @@ use super::page_body::read;
 
 /// A cursor is sent encoded exactly once, however it was received, and does not change when it is saved.
 pub fn page_cursor(data: &[u8]) -> Verdict {
-    let Ok(text) = std::str::from_utf8(data) else { return Verdict::Refused };
+    let Ok(text) = std::str::from_utf8(data) else { return Verdict::Rejected };
     let Some(cursor) = PageCursor::from_answer(text) else {
-        assert!(text.is_empty(), "only an empty cursor is none");
-        return Verdict::Refused;
+        assert!(text.is_empty(), "only an empty cursor is rejected");
+        return Verdict::Rejected;
     };
     if !text.contains('%') {
-        assert_eq!(cursor.as_str(), text, "a cursor that is not encoded stays");
+        assert_eq!(cursor.as_str(), text, "a cursor that is not encoded is unchanged");
     }
-    assert_eq!(PageCursor::from_plain(cursor.as_str()), cursor, "a saved cursor is the same");
+    assert_eq!(PageCursor::from_plain(cursor.as_str()), cursor, "saving does not change a cursor");
     let encoded = utf8_percent_encode(cursor.as_str(), NON_ALPHANUMERIC).to_string();
-    assert_eq!(PageCursor::from_answer(&encoded).as_ref(), Some(&cursor), "encoded or not, it is the same");
+    assert_eq!(PageCursor::from_answer(&encoded).as_ref(), Some(&cursor), "the encoded cursor is the same");
     assert_eq!(format!("{cursor:?}"), format!("PageCursor({} bytes)", cursor.as_str().len()));
 
     assert_is_found_on_a_page(text, &cursor);
     assert_is_sent(&cursor);
-    assert_survives_the_sandbox(text);
-    assert_survives_the_sandbox(cursor.as_str());
+    assert_accepted_by_the_sandbox(text);
+    assert_accepted_by_the_sandbox(cursor.as_str());
     Verdict::Accepted
 }
 
@@ -39,14 +39,14 @@ fn assert_is_found_on_a_page(text: &str, cursor: &PageCursor) {
 
 fn assert_is_sent(cursor: &PageCursor) {
     let settings = YotpoSettings {
-        endpoint: "https://127.0.0.1/base".parse().expect("an address"),
+        endpoint: "https://127.0.0.1/base".parse().expect("a URL"),
         store: "store".parse().expect("a store"),
         client_secret: Secret::new("secret").expect("a secret"),
     };
     let all = [("limit", "100"), ("include_custom_properties", "true"), ("expand", "loyalty")];
     for (address, others) in addresses_behind(&settings, cursor).iter().zip([&all[..], &all[1..], &all[..1]])
     {
-        let address = url::Url::parse(address.as_str()).expect("an address");
+        let address = url::Url::parse(address.as_str()).expect("a URL");
         assert_eq!(address.path(), "/base/core/v3/stores/store/customers");
         assert_eq!((address.host_str(), address.fragment()), (Some("127.0.0.1"), None));
         let pairs: Vec<_> = address.query_pairs().collect();
@@ -57,9 +57,9 @@ fn assert_is_sent(cursor: &PageCursor) {
 }
 
 /// The sandbox accepts the cursor that it returned, and only if it was decoded once.
-fn assert_survives_the_sandbox(text: &str) {
-    let Some(shown) = cursor_on_page(text) else { return };
-    let received = PageCursor::from_answer(&shown).expect("a shown cursor is not empty");
+fn assert_accepted_by_the_sandbox(text: &str) {
+    let Some(encoded) = cursor_on_page(text) else { return };
+    let received = PageCursor::from_answer(&encoded).expect("a cursor on a page is not empty");
     assert_eq!(received.as_str(), text);
-    assert_eq!(cursor_on_page(&shown), None, "a cursor that is still encoded is refused");
+    assert_eq!(cursor_on_page(&encoded), None, "a cursor that is still encoded is rejected");
 }

@@ -13,7 +13,7 @@ const ONE_WINDOW: usize = 256 * 1024;
 /// Windows double up to the maximum record size, 8 MiB, so these end there too.
 const SMALL_WINDOWS: [usize; 2] = [1, 32];
 /// Number of records whose content is checked; a part of a few bytes may decompress to millions.
-const LOOKED_INTO: u64 = 64;
+const MAX_CHECKED_RECORDS: u64 = 64;
 
 /// A digest of the content of a part, without keeping the content.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,26 +26,30 @@ struct Found {
 }
 
 /// Returns one byte at a time, as a slow disk may.
-struct Trickle<'a>(&'a [u8]);
+struct OneByteReader<'a>(&'a [u8]);
 
 /// The records of a part do not depend on how it is read, compressed or split, and a truncated part is an error.
 pub fn sandbox_part(data: &[u8]) -> Verdict {
     let as_gzip = read_every_way(data);
-    let whole = gzip(data);
-    let as_content = read_every_way(&whole);
+    let compressed = gzip(data);
+    let as_content = read_every_way(&compressed);
 
     let (one, other) = data.split_at(data.len() / 3);
     assert_eq!(
         read([gzip(one), gzip(other)].concat().as_slice(), ONE_WINDOW),
         as_content,
-        "cut into members"
+        "split into members"
     );
-    assert_eq!(read(&whole[..whole.len() - 1], ONE_WINDOW), None, "the end of the gzip file is missing");
+    assert_eq!(
+        read(&compressed[..compressed.len() - 1], ONE_WINDOW),
+        None,
+        "the end of the gzip file is missing"
+    );
     if let Some(found) = &as_content {
         assert_eq!(found.bytes, data.len(), "records and content differ in length");
-        assert_shorter_content_is_noticed(data, found);
+        assert_truncation_is_detected(data, found);
     }
-    if as_gzip.is_some() || as_content.is_some() { Verdict::Accepted } else { Verdict::Refused }
+    if as_gzip.is_some() || as_content.is_some() { Verdict::Accepted } else { Verdict::Rejected }
 }
 
 fn read_every_way(part: &[u8]) -> Option<Found> {
@@ -53,7 +57,7 @@ fn read_every_way(part: &[u8]) -> Option<Found> {
     for window in SMALL_WINDOWS {
         assert_eq!(read(part, window), found, "with a window of {window}");
     }
-    assert_eq!(read(Trickle(part), SMALL_WINDOWS[1]), found, "byte by byte");
+    assert_eq!(read(OneByteReader(part), SMALL_WINDOWS[1]), found, "byte by byte");
     found
 }
 
@@ -65,8 +69,8 @@ fn read(part: impl Read, window: usize) -> Option<Found> {
     while let Some(record) = part.next_record().ok()? {
         checksum.update(&record.len().to_le_bytes());
         checksum.update(record);
-        if records < LOOKED_INTO {
-            assert_judged_as_read_back(record);
+        if records < MAX_CHECKED_RECORDS {
+            assert_validated_as_read_back(record);
         }
         records += 1;
         bytes += record.len();
@@ -75,18 +79,22 @@ fn read(part: impl Read, window: usize) -> Option<Found> {
     Some(Found { records, bytes, checksum: checksum.finalize(), last_record })
 }
 
-fn assert_judged_as_read_back(record: &[u8]) {
+fn assert_validated_as_read_back(record: &[u8]) {
     let json = read_back(record);
     if let Some(time) = loaded_time(record) {
         assert!((0..=253_402_300_799).contains(&time), "loaded with a time out of range");
-        assert_eq!(json.get("time"), Some(&time.into()), "another time is read back than was judged");
+        assert_eq!(
+            json.get("time"),
+            Some(&time.into()),
+            "the time that is read back differs from the validated one"
+        );
     }
 }
 
-fn assert_shorter_content_is_noticed(data: &[u8], found: &Found) {
+fn assert_truncation_is_detected(data: &[u8], found: &Found) {
     let Some((_, shorter)) = data.split_last() else { return };
     match read(gzip(shorter).as_slice(), ONE_WINDOW) {
-        None => assert!(found.last_record > 1, "a record of one byte leaves a whole part behind"),
+        None => assert!(found.last_record > 1, "without its only one-byte record, a part is still complete"),
         Some(left) => assert_eq!((left.records + 1, found.last_record), (found.records, 1)),
     }
 }
@@ -97,9 +105,9 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory can be written to")
 }
 
-impl Read for Trickle<'_> {
+impl Read for OneByteReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let most = buffer.len().min(1);
-        self.0.read(&mut buffer[..most])
+        let max = buffer.len().min(1);
+        self.0.read(&mut buffer[..max])
     }
 }

@@ -13,13 +13,13 @@ const OF_THE_FILE: &str = "canary-of-the-file";
 
 /// A file is accepted or rejected as a whole; content that does not belong there is never overlooked and never shown.
 pub fn settings_file(data: &[u8]) -> Verdict {
-    let Ok(text) = std::str::from_utf8(data) else { return Verdict::Refused };
+    let Ok(text) = std::str::from_utf8(data) else { return Verdict::Rejected };
     let settings = read(text);
     assert_eq!(read(text), settings, "the same file is read differently");
     if settings.is_err() {
-        return Verdict::Refused;
+        return Verdict::Rejected;
     }
-    for key in unwanted_keys(text) {
+    for key in unknown_keys(text) {
         for value in ["1", "'x'", "[]", "{}"] {
             let more = format!("{} = {value}\n{text}", serde_json::Value::from(key.as_str()));
             assert!(read(&more).is_err(), "the key {key:?} was overlooked");
@@ -36,11 +36,11 @@ fn read(text: &str) -> Result<String, String> {
     let layers = || layers_with_file(environment(), text);
     let settings = Settings::from_layers(layers());
     if settings.is_ok() {
-        assert!(AccountSettings::from_layers(layers()).is_ok(), "enough for a run, not for its account");
-        assert!(state_folder_from_layers(layers()).is_ok(), "enough for a run, not for its state");
+        assert!(AccountSettings::from_layers(layers()).is_ok(), "valid for a run, but not for its account");
+        assert!(state_folder_from_layers(layers()).is_ok(), "valid for a run, but not for its state");
     }
     let result = settings.map(|settings| format!("{settings:?}")).map_err(|error| {
-        assert!(!error.problems().is_empty(), "refused without a reason");
+        assert!(!error.problems().is_empty(), "rejected without a reason");
         error.to_string()
     });
     let shown = result.as_ref().unwrap_or_else(|error| error);
@@ -66,7 +66,7 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 /// Keys that are not settings, some of them similar to settings.
-fn unwanted_keys(text: &str) -> Vec<String> {
+fn unknown_keys(text: &str) -> Vec<String> {
     let known = SETTINGS[text.len() % SETTINGS.len()];
     let keys = [
         text.lines().next().unwrap_or_default().chars().take(24).collect(),

@@ -12,16 +12,19 @@ const WRITTEN: u32 = 3;
 
 /// A state that is used is exactly the one that was sealed, and any damage to it is detected.
 pub fn state_file(data: &[u8]) -> Verdict {
-    let as_it_lies = SavedState::decode(data);
+    let as_given = SavedState::decode(data);
     let body = body_of(data);
-    if let Ok(state) = &as_it_lies {
+    if let Ok(state) = &as_given {
         let body = body.expect("a state is a text");
-        assert!(VERSIONS.iter().any(|version| seal(*version, body) == data), "not a file that is written");
+        assert!(
+            VERSIONS.iter().any(|version| seal(*version, body) == data),
+            "the file is not in a format that is written"
+        );
         if seal(WRITTEN, body) == data {
-            assert_saved_as_it_is(state);
+            assert_round_trip(state);
         }
     }
-    let Some(body) = body else { return Verdict::Refused };
+    let Some(body) = body else { return Verdict::Rejected };
 
     for version in [WRITTEN + 1, 7, u32::MAX] {
         let later = SavedState::decode(&seal(version, body));
@@ -30,13 +33,13 @@ pub fn state_file(data: &[u8]) -> Verdict {
     let sealed = VERSIONS.map(|version| SavedState::decode(&seal(version, body)));
     for (version, state) in VERSIONS.into_iter().zip(&sealed) {
         match state {
-            Ok(state) if version == WRITTEN => assert_saved_as_it_is(state),
+            Ok(state) if version == WRITTEN => assert_round_trip(state),
             Ok(_) => {}
             Err(error) => assert_eq!(*error, FormatError::Content { version }),
         }
     }
-    let accepted = as_it_lies.is_ok() || sealed.iter().any(Result::is_ok);
-    if accepted { Verdict::Accepted } else { Verdict::Refused }
+    let accepted = as_given.is_ok() || sealed.iter().any(Result::is_ok);
+    if accepted { Verdict::Accepted } else { Verdict::Rejected }
 }
 
 /// The content after the header, if there is one, so that mutations of whole files reach the content that the checksum
@@ -48,18 +51,21 @@ fn body_of(data: &[u8]) -> Option<&str> {
     Some(body.strip_suffix('\n').unwrap_or(body))
 }
 
-fn assert_saved_as_it_is(state: &SavedState) {
+fn assert_round_trip(state: &SavedState) {
     let file = state.encode().expect("a state can be written");
-    let read = SavedState::decode(&file).expect("what was written can be read");
+    let read = SavedState::decode(&file).expect("an encoded state can be decoded");
     assert_eq!(read, *state);
     assert_eq!(read.encode().expect("a state can be written"), file, "saving changes the file");
-    // A few places, which depend on the content; the tests of the format check all of them.
+    // A few positions, which depend on the content; the tests of the format check all positions.
     let spread = file.iter().fold(file.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
     for step in 0..8_usize {
-        let place = spread.wrapping_mul(2 * step + 1) % file.len();
+        let position = spread.wrapping_mul(2 * step + 1) % file.len();
         let mut damaged = file.clone();
-        damaged[place] ^= 1 << (step % 8);
-        assert!(SavedState::decode(&damaged).is_err(), "a flipped bit in byte {place} is not noticed");
-        assert!(SavedState::decode(&file[..place]).is_err(), "an end at byte {place} is not noticed");
+        damaged[position] ^= 1 << (step % 8);
+        assert!(SavedState::decode(&damaged).is_err(), "a flipped bit in byte {position} is not detected");
+        assert!(
+            SavedState::decode(&file[..position]).is_err(),
+            "a truncation at byte {position} is not detected"
+        );
     }
 }

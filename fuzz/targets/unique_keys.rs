@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Any value; reading one in which a key is repeated breaks an assertion.
+/// Any value; an assertion fails when a key is repeated.
 pub(super) struct UniqueKeys;
 
 struct Reader;
@@ -26,7 +26,7 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueKeys, A::Error> {
         let mut seen = HashSet::new();
         while let Some((key, UniqueKeys)) = map.next_entry::<String, UniqueKeys>()? {
-            assert!(seen.insert(key), "an object has a key twice");
+            assert!(seen.insert(key), "an object has a duplicate key");
         }
         Ok(UniqueKeys)
     }

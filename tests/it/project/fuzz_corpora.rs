@@ -1,8 +1,8 @@
 //! The fuzz targets on stable Rust: the committed corpus, then a bounded number of mutations of it.
 //!
-//! Mutations follow from a fixed seed, so that a failure comes back. `YOTPO_TD_FUZZ_INPUTS` raises their number.
+//! Mutations have fixed seeds, so that failures are reproducible. `YOTPO_TD_FUZZ_INPUTS` sets their number.
 
-#![expect(clippy::disallowed_methods, reason = "the number of inputs is the tests' own variable")]
+#![expect(clippy::disallowed_methods, reason = "the number of inputs is set by a variable of the tests")]
 
 #[expect(unreachable_pub, reason = "the targets are public for the fuzz crate")]
 #[path = "../../../fuzz/targets/mod.rs"]
@@ -18,8 +18,8 @@ type Target = fn(&[u8]) -> Verdict;
 
 /// Mutated inputs for each target.
 const INPUTS: u64 = 4_000;
-const LARGEST_INPUT: usize = 16 * 1024;
-/// What each format gives a meaning to.
+const MAX_INPUT_SIZE: usize = 16 * 1024;
+/// Texts that have a meaning in one of the formats.
 const TOKENS: [&[u8]; 24] = [
     b"\"",
     b"\\",
@@ -48,36 +48,36 @@ const TOKENS: [&[u8]; 24] = [
 ];
 
 #[test]
-fn pages_become_rows_or_are_refused() {
-    smoke("page_body", targets::page_body);
+fn pages_become_rows_or_are_rejected() {
+    replay_and_mutate("page_body", targets::page_body);
 }
 
 #[test]
 fn cursors_are_sent_as_they_were_received() {
-    smoke("page_cursor", targets::page_cursor);
+    replay_and_mutate("page_cursor", targets::page_cursor);
 }
 
 #[test]
-fn delays_are_what_was_written() {
-    smoke("delay_headers", targets::delay_headers);
+fn delays_match_the_headers() {
+    replay_and_mutate("delay_headers", targets::delay_headers);
 }
 
 #[test]
-fn states_are_followed_only_when_whole() {
-    smoke("state_file", targets::state_file);
+fn states_are_accepted_only_if_undamaged() {
+    replay_and_mutate("state_file", targets::state_file);
 }
 
 #[test]
-fn parts_are_read_one_way_only() {
-    smoke("sandbox_part", targets::sandbox_part);
+fn parts_are_read_in_only_one_way() {
+    replay_and_mutate("sandbox_part", targets::sandbox_part);
 }
 
 #[test]
-fn settings_files_are_taken_or_refused_whole() {
-    smoke("settings_file", targets::settings_file);
+fn settings_files_are_accepted_or_rejected_completely() {
+    replay_and_mutate("settings_file", targets::settings_file);
 }
 
-fn smoke(name: &str, target: Target) {
+fn replay_and_mutate(name: &str, target: Target) {
     let corpus = corpus(name);
     let replayed: Vec<Verdict> =
         corpus.iter().map(|(seed, input)| run(target, input, &format!("corpus/{name}/{seed}"))).collect();
@@ -90,10 +90,10 @@ fn smoke(name: &str, target: Target) {
     assert_both_verdicts(name, &mutated);
 }
 
-/// The committed inputs with their names, in an order that does not depend on the disk.
+/// The committed inputs with their names, in an order that does not depend on the file system.
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
-    let mut corpus: Vec<_> = fs::read_dir(&folder)
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let mut corpus: Vec<_> = fs::read_dir(&directory)
         .unwrap()
         .map(|entry| entry.unwrap())
         .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
@@ -102,15 +102,15 @@ fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     corpus
 }
 
-/// Runs a target; a broken property shows the input that broke it.
+/// Runs a target; a failure shows the input.
 fn run(target: Target, input: &[u8], origin: &str) -> Verdict {
     catch_unwind(AssertUnwindSafe(|| target(input)))
-        .unwrap_or_else(|_shown_above| panic!("{origin} breaks a property: b\"{}\"", input.escape_ascii()))
+        .unwrap_or_else(|_shown_above| panic!("{origin} violates a property: b\"{}\"", input.escape_ascii()))
 }
 
-/// Properties of accepted inputs only, or of refused ones only, would be half a proof.
+/// Both kinds of inputs are needed: properties of only accepted or only rejected inputs would be half a proof.
 fn assert_both_verdicts(name: &str, verdicts: &[Verdict]) {
-    for verdict in [Verdict::Accepted, Verdict::Refused] {
+    for verdict in [Verdict::Accepted, Verdict::Rejected] {
         let count = verdicts.iter().filter(|found| **found == verdict).count();
         assert!(count * 100 >= verdicts.len(), "{name}: only {count} of {} are {verdict:?}", verdicts.len());
     }
@@ -123,31 +123,31 @@ fn mutation(corpus: &[(String, Vec<u8>)], number: u64) -> Vec<u8> {
     for _ in 0..random.usize(1..=4) {
         mutate(&mut input, corpus, &mut random);
     }
-    input.truncate(LARGEST_INPUT);
+    input.truncate(MAX_INPUT_SIZE);
     input
 }
 
 fn mutate(input: &mut Vec<u8>, corpus: &[(String, Vec<u8>)], random: &mut fastrand::Rng) {
-    let place = random.usize(..=input.len());
-    let end = (place + random.usize(..=16)).min(input.len());
+    let start = random.usize(..=input.len());
+    let end = (start + random.usize(..=16)).min(input.len());
     match random.u8(..8) {
-        0 => input.truncate(place),
-        1 => drop(input.drain(place..end)),
-        2 => drop(input.splice(place..place, random.choice(TOKENS).unwrap().iter().copied())),
-        3 => drop(input.splice(place..end, random.choice(TOKENS).unwrap().iter().copied())),
+        0 => input.truncate(start),
+        1 => drop(input.drain(start..end)),
+        2 => drop(input.splice(start..start, random.choice(TOKENS).unwrap().iter().copied())),
+        3 => drop(input.splice(start..end, random.choice(TOKENS).unwrap().iter().copied())),
         4 => {
-            let piece = input[place..end].to_vec();
-            let elsewhere = random.usize(..=input.len());
-            input.splice(elsewhere..elsewhere, piece);
+            let copy = input[start..end].to_vec();
+            let other_place = random.usize(..=input.len());
+            input.splice(other_place..other_place, copy);
         }
         5 => {
             let other = &random.choice(corpus).unwrap().1;
             let from = random.usize(..=other.len());
             let to = random.usize(from..=other.len());
-            input.splice(place..end, other[from..to].iter().copied());
+            input.splice(start..end, other[from..to].iter().copied());
         }
-        6 if place < input.len() => input[place] = random.u8(..),
-        _ if place < input.len() => input[place] ^= 1 << random.u8(..8),
+        6 if start < input.len() => input[start] = random.u8(..),
+        _ if start < input.len() => input[start] ^= 1 << random.u8(..8),
         _ => input.push(random.u8(..)),
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of what lies beside the program: documents and the corpora of the fuzz targets.
+//! Tests of the project around the program: documents and the corpora of the fuzz targets.
 
 mod fuzz_corpora;
 mod readme;

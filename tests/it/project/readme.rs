@@ -1,4 +1,4 @@
-//! The README names every setting and every exit code as the program has them.
+//! The README documents every setting and every exit code of the program.
 
 use yotpo_td::config::{SECRETS, SETTINGS};
 use yotpo_td::exit_status::ExitStatus;
@@ -7,19 +7,19 @@ fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
 }
 
-/// The cells of a table's line, without the marks of code.
+/// The cells of a table row, without code marks.
 fn cells(line: &str) -> Vec<String> {
     line.trim().trim_matches('|').split('|').map(|cell| cell.replace('`', "").trim().to_owned()).collect()
 }
 
 #[test]
-fn every_setting_stands_on_one_line_with_flag_variable_and_default() {
+fn every_setting_has_one_row_with_flag_variable_and_default() {
     let readme = readme();
     for setting in SETTINGS {
         let flag = format!("--{}", setting.key);
         let lines: Vec<_> = readme.lines().filter(|line| line.starts_with('|')).map(cells).collect();
         let lines: Vec<_> = lines.iter().filter(|cells| cells.first() == Some(&flag)).collect();
-        let [line] = lines[..] else { panic!("{flag} stands on {} lines of tables", lines.len()) };
+        let [line] = lines[..] else { panic!("{flag} is in {} table rows", lines.len()) };
         assert_eq!(line[1], setting.variable, "{flag}");
         let default = &line[2];
         match setting.default {
@@ -35,7 +35,7 @@ fn every_setting_stands_on_one_line_with_flag_variable_and_default() {
 }
 
 #[test]
-fn every_secret_is_named_in_both_forms() {
+fn every_secret_is_documented_in_both_forms() {
     let readme = readme();
     for secret in SECRETS {
         for name in [secret.variable.to_owned(), format!("{}_FILE", secret.variable)] {
@@ -45,7 +45,7 @@ fn every_secret_is_named_in_both_forms() {
 }
 
 #[test]
-fn every_exit_code_stands_on_a_line_with_its_meaning_and_no_other_does() {
+fn exactly_the_exit_codes_are_documented_with_their_meaning() {
     let readme = readme();
     let expected: Vec<_> = ExitStatus::ALL
         .iter()

@@ -1,4 +1,4 @@
-//! The compact form of customers, against what Python wrote (`tests/fixtures/row_corpus/generate.py`).
+//! The compact form of customers, compared with the output of Python (`tests/fixtures/row_corpus/generate.py`).
 
 use std::fs;
 use std::io::Read as _;
@@ -29,20 +29,20 @@ fn compact(input: &str) -> String {
 fn check(lines: &str) -> usize {
     let cases = lines.lines().map(|line| serde_json::from_str::<Case>(line).unwrap());
     cases.fold(0, |count, Case { name, input, expected }| {
-        assert!(compact(&input) == expected, "{name}: not what Python wrote");
+        assert!(compact(&input) == expected, "{name}: differs from Python");
         assert!(compact(&expected) == expected, "{name}: not stable");
         count + 1
     })
 }
 
 #[test]
-fn compact_form_is_what_python_wrote() {
+fn compact_form_is_that_of_python() {
     let checked = check(&fs::read_to_string(corpus("cases.jsonl")).unwrap());
     assert!(checked > 1_000, "only {checked} cases");
 }
 
 #[test]
-fn compact_form_of_large_customers_is_what_python_wrote() {
+fn compact_form_of_large_customers_is_that_of_python() {
     let mut lines = String::new();
     GzDecoder::new(fs::File::open(corpus("large.jsonl.gz")).unwrap()).read_to_string(&mut lines).unwrap();
     let checked = check(&lines);

@@ -1,4 +1,4 @@
-//! Tests of the bytes of a row, against files of examples and by properties.
+//! Tests of the bytes of a row: examples from files, and properties.
 
 mod corpus;
 mod properties;

@@ -1,7 +1,7 @@
 //! Properties of rows and parts over arbitrary customers.
 //!
-//! Customers are drawn as values, then written with random whitespace and random spellings of each character. What the
-//! row must say is computed from the value, by a writer that shares nothing with the program's.
+//! Customers are generated as values, then written with random whitespace and random spellings of each character. The
+//! expected row is computed from the value by a writer that shares no code with the program.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -38,7 +38,7 @@ fn text() -> impl Strategy<Value = Text> {
     vec((unit, any::<u8>()), 0..12)
 }
 
-/// Few different keys, so that duplicates are common.
+/// Only a few different keys, so that duplicates are common.
 fn key() -> impl Strategy<Value = Text> {
     let short =
         prop_oneof![Just("a"), Just("b"), Just("é"), Just("\""), Just("a longer key than sixteen"), Just("")];
@@ -70,7 +70,7 @@ fn customer() -> impl Strategy<Value = Json> {
     members(value)
 }
 
-/// Writes a value as some service might: any spelling, whitespace wherever it may be.
+/// Writes a value as a service might: in any spelling, with whitespace wherever it is allowed.
 fn sent(value: &Json) -> String {
     match value {
         Json::Word(word) => (*word).to_owned(),
@@ -152,20 +152,20 @@ fn escaped(text: &Text) -> String {
     format!("\"{}\"", units.collect::<String>())
 }
 
-/// A place in a text, what goes there, and what is put in instead.
+/// A position in a text, the length to remove, and the replacement.
 fn damage() -> impl Strategy<Value = (prop::sample::Index, (usize, String))> {
-    let instead = prop_oneof![
+    let replacement = prop_oneof![
         3 => "[\\[\\]{}:,\"\\\\ \n0-9a-fnrtuE.+-]{0,2}",
         1 => any::<char>().prop_map(String::from),
         1 => Just("null".to_owned()),
     ];
-    (any::<prop::sample::Index>(), (0..3_usize, instead))
+    (any::<prop::sample::Index>(), (0..3_usize, replacement))
 }
 
-fn damaged(text: &str, place: usize, (length, instead): &(usize, String)) -> String {
-    let start = text.floor_char_boundary(place);
+fn damaged(text: &str, position: usize, (length, replacement): &(usize, String)) -> String {
+    let start = text.floor_char_boundary(position);
     let end = text.floor_char_boundary(start + length).max(start);
-    format!("{}{instead}{}", &text[..start], &text[end..])
+    format!("{}{replacement}{}", &text[..start], &text[end..])
 }
 
 fn raw(json: &str) -> Box<RawValue> {
@@ -198,7 +198,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_024) })]
 
     #[test]
-    fn compact_form_is_what_the_value_says(customer in customer(), space in space()) {
+    fn compact_form_matches_the_value(customer in customer(), space in space()) {
         let customer_text = raw(&format!("{space}{}", sent(&customer)));
         prop_assert_eq!(compact(&customer_text), expected(&customer));
     }
@@ -211,14 +211,14 @@ proptest! {
     }
 
     #[test]
-    fn damaged_text_is_refused_where_another_parser_refuses_it(customer in customer(), damages in vec(damage(), 30)) {
+    fn damaged_text_is_rejected_if_another_parser_rejects_it(customer in customer(), damages in vec(damage(), 30)) {
         let text = sent(&customer);
         let mut encoder = Encoder::new(IngestionTime::MAX);
-        for (place, damage) in damages {
-            let damaged = damaged(&text, place.index(text.len()), &damage);
+        for (position, damage) in damages {
+            let damaged = damaged(&text, position.index(text.len()), &damage);
             let result = encoder.encode(&damaged, &mut Vec::new());
-            let otherwise = serde_json::from_str::<&RawValue>(&damaged);
-            prop_assert_eq!(result == Err(RowError::Malformed), otherwise.is_err(), "{}", damaged);
+            let other_parser = serde_json::from_str::<&RawValue>(&damaged);
+            prop_assert_eq!(result == Err(RowError::Malformed), other_parser.is_err(), "{}", damaged);
         }
     }
 }
@@ -227,7 +227,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
     #[test]
-    fn part_holds_exactly_the_rows_in_order_wherever_pages_end(
+    fn part_contains_exactly_the_rows_in_order_for_any_page_boundaries(
         customers in vec(customer(), 0..30),
         cuts in vec(0..30_usize, 0..5),
         level in 1..=9_u8,
@@ -243,11 +243,11 @@ proptest! {
             row::encode(customer, IngestionTime::MAX, &mut rows).unwrap();
         }
         // The decoder compares checksum and length with the trailer.
-        let mut unpacked = Vec::new();
+        let mut decompressed = Vec::new();
         let mut decoder = GzDecoder::new(&part.body[..]);
-        decoder.read_to_end(&mut unpacked).unwrap();
+        decoder.read_to_end(&mut decompressed).unwrap();
         prop_assert!(decoder.into_inner().is_empty());
-        prop_assert_eq!(unpacked, &rows[..]);
+        prop_assert_eq!(decompressed, &rows[..]);
         prop_assert_eq!((part.rows, part.uncompressed_bytes), (customers.len() as u64, rows.len() as u64));
         let trailer = &part.body[part.body.len() - 8..];
         prop_assert_eq!(&trailer[..4], &crc32fast::hash(&rows).to_le_bytes()[..]);
