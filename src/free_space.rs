@@ -103,7 +103,7 @@ fn look_at(folder: &Path) -> Option<FileSystem> {
     })
 }
 
-/// Whether a disk that is full, or a quota that is used up, is behind an error.
+/// Whether an error was caused by a full disk or an exhausted quota.
 pub fn is_lack_of_space(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_found_out_by_whoever_uses_it() {
+    fn a_missing_folder_is_left_to_its_user() {
         assert_eq!(check("the state directory", Path::new("/nowhere/at/all"), NEED), Ok(()));
     }
 
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_recognised_behind_other_errors() {
+    fn a_full_disk_is_recognised_as_the_cause_of_other_errors() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         assert!(is_lack_of_space(&full()));
         assert!(is_lack_of_space(&crate::checkpoint::PrivateFileError::Io(

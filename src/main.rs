@@ -21,9 +21,9 @@ const READ_BY_LIBRARIES: [&str; 10] = [
     "no_proxy",
 ];
 
-/// An empty variable is an unset one, whoever reads it, and spaces around a proxy's address are none of it. A process
+/// An empty variable is an unset one, for every library that reads it, and spaces around a proxy's address are ignored. A process
 /// cannot safely change its own environment, so it is replaced by itself with a clean one; where that is not possible, it
-/// goes on as it is.
+/// continues as it is.
 fn with_clean_variables() {
     use std::os::unix::process::CommandExt as _;
 

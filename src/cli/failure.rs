@@ -35,14 +35,14 @@ pub(super) struct NextCommand {
 }
 
 impl NextCommand {
-    /// The command that failed with `code`, where it helps, although nothing of a run is left behind.
+    /// The command that failed with `code`, where it helps although nothing of a run is left.
     pub(super) fn again(code: Code, command: impl FnOnce() -> String) -> Option<Self> {
         let step = next_step(code, &RecoveryState::NothingCreated)?;
         Some(Self { step, command: command() })
     }
 }
 
-/// What tells a run from others, in logs and summaries.
+/// What identifies a run in logs and summaries.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(super) struct RunLabels {
     pub(super) run_id: String,

@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Threads of the look-alikes, which serve while their client works.
+/// Threads of the mock servers, which serve while their client works.
 const SERVING_THREADS: usize = 2;
 /// Further threads that work needs at least: one that compresses or writes, while the others wait for it.
 const BLOCKING_THREADS: usize = 1;
@@ -44,13 +44,13 @@ pub(super) fn client_runtime() -> Result<Runtime, MachineDenied> {
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
-/// The runtime of whatever serves the look-alikes.
+/// The runtime of a process that runs the mock servers.
 pub(super) fn serving_runtime() -> Result<Runtime, MachineDenied> {
     check_limits(SERVING_THREADS + BLOCKING_THREADS)?;
     Ok(Builder::new_multi_thread().worker_threads(SERVING_THREADS).enable_all().build()?)
 }
 
-/// Whether there are so many threads, and files, to be had: later nobody could say what is missing.
+/// Checks that so many threads, and files, are available: a later failure could not say what is missing.
 fn check_limits(threads: usize) -> Result<(), MachineDenied> {
     {
         let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;

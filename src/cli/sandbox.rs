@@ -36,11 +36,11 @@ pub(super) fn flags() -> Vec<Arg> {
 /// The command `sandbox`.
 pub(super) fn command() -> Command {
     Command::new("sandbox")
-        .about("Serve look-alikes of both services for other programs, until stopped")
+        .about("Run mock servers of both services for other programs, until stopped")
         .arg(number("customers", "COUNT", "customers of each store", "10000"))
         .arg(number("seed", "SEED", "seed of the customers; each further store has the next one", "1"))
         .arg(
-            number("stores", "COUNT", "stores behind the Yotpo address, each with its own rate limit", "1")
+            number("stores", "COUNT", "stores at the Yotpo address, each with its own rate limit", "1")
                 .value_parser(value_parser!(u64).range(1..=MAX_SANDBOX_STORES)),
         )
         .arg(
@@ -48,14 +48,14 @@ pub(super) fn command() -> Command {
                 .long("yotpo-listen")
                 .value_name("ADDRESS")
                 .default_value("127.0.0.1:0")
-                .help("loopback address of the Yotpo look-alike; port 0 takes a free one"),
+                .help("loopback address of the Yotpo mock server; port 0 picks a free one"),
         )
         .arg(
             Arg::new("td-listen")
                 .long("td-listen")
                 .value_name("ADDRESS")
                 .default_value("127.0.0.1:0")
-                .help("loopback address of the Treasure Data look-alike; port 0 takes a free one"),
+                .help("loopback address of the Treasure Data mock server; port 0 picks a free one"),
         )
         .arg(
             Arg::new("requests-per-second")

@@ -29,14 +29,14 @@ fn text(settings: &Settings, report: &RunReport) -> String {
     let RunReport { outcome, progress, yotpo, treasure_data, duration, .. } = report;
     let target = settings.load.target.label();
     let rows = report.rows.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
-    let told = match (outcome, settings.load.mode) {
+    let result = match (outcome, settings.load.mode) {
         (Outcome::Committed, Mode::Append) => format!("committed {rows} rows to {target}"),
         (Outcome::Committed, Mode::Replace) => format!("replaced the rows of {target} with {rows} rows"),
         (Outcome::AlreadyCommitted, _) => format!("{target} already has the {rows} rows of this run"),
         (Outcome::Emptied, _) => format!("0 customers: {target} is empty now"),
         (Outcome::NothingToLoad, _) => format!("0 customers: nothing to load, {target} is untouched"),
     };
-    let mut lines = vec![("outcome", told), ("store", settings.yotpo.store.to_string())];
+    let mut lines = vec![("outcome", result), ("store", settings.yotpo.store.to_string())];
     let how = match (report.joined, report.resumed) {
         (true, _) => " (joined: another attempt made the rows)",
         (false, true) => " (resumed)",

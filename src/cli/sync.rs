@@ -64,7 +64,7 @@ struct SyncCommand<'a> {
     loading: OnceLock<Loading>,
 }
 
-/// A run that began, for whoever must say something of it from outside.
+/// A run that has begun, for failures that arise outside of it.
 struct Loading {
     store: Arc<StateStore>,
     load: LoadSettings,

@@ -32,7 +32,7 @@ pub enum Code {
     YotpoRequestRefused,
     /// The paging would never end.
     YotpoPagingEndless,
-    /// Customers behind the first page have no loyalty data.
+    /// Customers after the first page have no loyalty data.
     LoyaltyDataLost,
     /// The API key may not do what the run needs.
     TreasureDataPermissionDenied,
@@ -70,7 +70,7 @@ pub enum Code {
     RunAbandoned,
     /// The table was replaced or made anew since the run began.
     RunSuperseded,
-    /// The attempts of the run can no longer be told apart.
+    /// The attempts of the run can no longer be distinguished.
     RunTooOld,
     /// What came of a commit cannot be known.
     CommitUnknown,
@@ -82,7 +82,7 @@ pub enum Code {
     QuarantineFailed,
     /// A disk has no room for what a run writes.
     DiskFull,
-    /// No root certificates, no threads or no files are to be had.
+    /// The machine has no root certificates, threads or file descriptors for the run.
     MachineDenied,
     /// The machine's clock cannot be right.
     ClockWrong,

@@ -1,4 +1,4 @@
-//! What an error means for whoever started the program: a stable code, the exit status, whether the same command may
+//! What an error means to the user: a stable code, the exit status, whether the same command may
 //! succeed later, and what to do.
 //!
 //! Owns these for every error of a run, in one match, and the decision which command helps. It does not know how any of it

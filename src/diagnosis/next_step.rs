@@ -1,4 +1,4 @@
-//! Which command helps after a failure: one decision, from the error's code and from what the run left behind.
+//! Which command helps after a failure: one decision, from the error's code and from what the run left.
 
 use super::code::{Code, Remedy};
 use crate::run::RecoveryState;
@@ -12,7 +12,7 @@ pub struct NextStep {
     pub after_correction: bool,
 }
 
-/// Whether and how the same command helps; `None` when it would fail the same way, or nobody can say what it would do.
+/// Whether and how the same command helps; `None` when it would fail the same way, or what it would do is unknown.
 pub const fn next_step(code: Code, recovery: &RecoveryState) -> Option<NextStep> {
     let after_correction = match (code.remedy(), recovery) {
         // Only the same command sees through what may be committed, whatever else is wrong.

@@ -88,7 +88,7 @@ impl RunsCommand<'_> {
             return Err(refused);
         }
         write_stderr(question);
-        // What cannot be flushed was not seen, and then nobody answers.
+        // A question that could not be written is not answered.
         let _ = std::io::stderr().flush();
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
