@@ -1,7 +1,7 @@
-//! An attempt at work: each step of the program's decision function, carried out on the modelled service.
+//! A running attempt: executes each step of the program's decision function on the modelled service.
 //!
-//! Owns what a process holds beside [`Attempt`]: how far a step of several calls is, and what its state file says.
-//! Decides nothing itself but what the program's executor decides, too: an upload is repeated until it is answered.
+//! Owns the state of a process in addition to [`Attempt`]: the progress of a step with several calls, and the state
+//! file. It decides only what the program's executor decides, too: an upload is repeated until there is a response.
 
 use yotpo_td::identity::{Mode, Proposal, TableSuffix};
 use yotpo_td::run::decide::{
@@ -10,45 +10,45 @@ use yotpo_td::run::decide::{
 
 use crate::faults::Scenario;
 use crate::mutation;
-use crate::properties::{self, Broken};
+use crate::properties::{self, Violation};
 use crate::request::Request;
-use crate::treasure_data::{Bits, Name, Parts, Service, SetName, Status, TOTALS, table_id};
+use crate::treasure_data::{Bits, Name, Parts, Service, SetName, TOTALS, table_id};
 
 /// A process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Live {
     pub(crate) attempt: Attempt,
     pub(crate) step: Step,
-    /// How many calls of the step are done.
+    /// Number of completed calls of the step.
     calls: u8,
-    /// What the first of them listed, and which of it as committed.
+    /// The sets that the first call listed, and which of them as committed.
     listed: Bits,
     committed: Bits,
     oldest: Option<u8>,
     surplus: Parts,
-    /// The target as it was seen last.
+    /// The target when it was last read.
     target: TargetSeen,
     set: Fetched,
-    /// Which process it is.
+    /// Number of the process.
     process: u8,
     keeps_state: bool,
     /// The state file.
     pub(crate) saved: Option<Saved>,
-    /// How it ended, while it still cleans up.
+    /// The ending of the attempt, while it still cleans up.
     ending: Option<Ending>,
 }
 
-/// The set that is being made, as this process knows it.
+/// The set that is being fetched, as this process knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Fetched {
-    /// The store's content that the first and the last part were made of.
+    /// The content of the store from which the first and the last part were created.
     first: Option<u8>,
     last: Option<u8>,
-    /// How many of them are known to be stored.
+    /// Number of parts that are known to be stored.
     stored: u8,
 }
 
-/// What a state file says.
+/// The content of a state file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Saved {
     pub(crate) own: OwnSet,
@@ -63,15 +63,15 @@ pub(crate) enum Start {
     Discarding(Saved),
 }
 
-/// The next thing that a process does.
+/// The next call of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Call {
     Change(Request),
-    Look,
+    Read,
 }
 
-/// What became of a process by a call.
-pub(crate) type Outcome = Result<(), Broken>;
+/// The result of a call.
+pub(crate) type Outcome = Result<(), Violation>;
 
 impl Live {
     pub(crate) fn start(scenario: &Scenario, process: usize, purpose: Purpose, start: Start) -> Self {
@@ -99,16 +99,16 @@ impl Live {
         }
     }
 
-    /// Whether it is the one that a state is tried with.
+    /// Whether this is a lone attempt with which a state is tested.
     pub(crate) fn is_lone(&self) -> bool {
         self.process == u8::MAX
     }
 
-    pub(crate) fn waits(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.step == Step::Wait
     }
 
-    /// Whether it has nothing more to do.
+    /// The ending of the attempt, if it has ended.
     pub(crate) fn has_ended(&self) -> Option<Ending> {
         match self.step {
             Step::Finish(ending) => Some(ending),
@@ -116,7 +116,7 @@ impl Live {
         }
     }
 
-    /// Whether the ballot can be seen to be decided, or about to be, by an attempt that uploads.
+    /// Whether an uploading attempt could see that the ballot is decided or about to be.
     pub(crate) fn can_see_ballot_moved(&self, service: &Service) -> bool {
         let moved = |ballot: &crate::treasure_data::Ballot| match service.mode {
             Mode::Append => ballot.frozen || ballot.sets != Bits(0) || ballot.abandons != Bits(0),
@@ -125,7 +125,7 @@ impl Live {
         matches!(self.step, Step::Upload(_)) && service.ballot(self.attempt.generation()).is_some_and(moved)
     }
 
-    /// It looks at the ballot between two parts.
+    /// Sees the ballot between two parts.
     pub(crate) fn see_ballot_moved(&mut self, service: &mut Service, scenario: &Scenario) -> Outcome {
         self.decide(Seen::Uploaded(UploadEnd::BallotMoved), service, scenario)
     }
@@ -170,7 +170,7 @@ impl Live {
                 (1, _) => Request::DeleteTable(Name::Temporary(name(&own))),
                 (_, _) => Request::DeleteTable(Name::Scratch(set(&own))),
             },
-            _ => return Call::Look,
+            _ => return Call::Read,
         };
         Call::Change(change)
     }
@@ -185,23 +185,28 @@ impl Live {
         if stored == 0 { Parts::first(first) } else { Parts::last(last.unwrap_or(service.store), first) }
     }
 
-    /// What must be in the state file before a call that changes something.
+    /// Saves the state, as required before a call that changes something.
     pub(crate) fn save(&mut self) {
         let Fetched { first, last, stored } = self.set;
         let set = Fetched { first: first.filter(|_| stored > 0), last: last.filter(|_| stored > 1), stored };
         self.saved = self.attempt.own().filter(|_| self.keeps_state).map(|own| Saved { own: *own, set });
     }
 
-    /// A part that is sent is the same when it is sent again.
-    pub(crate) fn note_sending(&mut self, service: &Service) {
+    /// Records the content of a part that is sent, because it is the same when it is sent again.
+    pub(crate) fn record_sending(&mut self, service: &Service) {
         if matches!(self.step, Step::Upload(_)) {
             let part = if self.set.stored == 0 { &mut self.set.first } else { &mut self.set.last };
             part.get_or_insert(service.store);
         }
     }
 
-    /// What a call that changes something came to.
-    pub(crate) fn answered(&mut self, sent: Sent, service: &mut Service, scenario: &Scenario) -> Outcome {
+    /// Continues after the response to a call that changes something.
+    pub(crate) fn handle_response(
+        &mut self,
+        sent: Sent,
+        service: &mut Service,
+        scenario: &Scenario,
+    ) -> Outcome {
         match self.step {
             Step::Upload(_) => match sent {
                 Sent::Done => self.part_stored(service, scenario),
@@ -249,7 +254,7 @@ impl Live {
     }
 
     /// A call that changes nothing, or local work.
-    pub(crate) fn look(&mut self, service: &mut Service, scenario: &Scenario) -> Outcome {
+    pub(crate) fn read(&mut self, service: &mut Service, scenario: &Scenario) -> Outcome {
         let set = |winner: &Winner| service.set_of(winner.nonce);
         let seen = match self.step {
             Step::Survey if self.calls == 0 => {
@@ -314,7 +319,7 @@ impl Live {
         }
     }
 
-    /// Lists the parts of the open session; `None` when surplus is to be deleted.
+    /// Lists the parts of the open session; `None` if surplus parts must be deleted.
     fn tidy(&mut self, service: &Service, set: u8) -> Option<PartsSeen> {
         let Some(session) = service.set(set).filter(|session| service.is_valid(session)) else {
             return Some(PartsSeen::Differ);
@@ -373,40 +378,5 @@ fn prove(service: &Service, set: u8) -> PartsSeen {
             PartsSeen::Complete(TOTALS)
         }
         _ => PartsSeen::Differ,
-    }
-}
-
-/// Whether the next call commutes with all that other processes, jobs and commits can do: only faults matter to it. Each
-/// cycle of an attempt has a call of another kind.
-pub(crate) fn is_private(live: &Live, service: &Service, scenario: &Scenario) -> bool {
-    let own = live.attempt.own().filter(|own| !own.proposed && live.attempt.winner().is_none());
-    let status = |winner: &Winner| service.set(service.set_of(winner.nonce)).map(|session| session.status);
-    let is_decided = |generation| match service.mode {
-        Mode::Append => service.ballot(generation).is_some_and(|ballot| ballot.frozen),
-        Mode::Replace => !scenario.follows_renames && service.ballot(generation).is_some(),
-    };
-    match live.step {
-        Step::CreateScratch(_)
-        | Step::ReadScratch(_)
-        | Step::NameTemporary(_)
-        | Step::TidyParts(_)
-        | Step::FreezeOwn(_)
-        | Step::ProveParts(_)
-        | Step::Guard(_)
-        | Step::Wait => true,
-        Step::Fetch(_) => scenario.faults.changes == 0,
-        Step::ReadTemporary(_) | Step::Perform(_) => own.is_some(),
-        // The rest depends on the time, or on what only exists for a time.
-        _ if !scenario.ticks.is_empty() => false,
-        Step::CreateSession(_) => service.target() != TargetSeen::Missing,
-        // Only `replace` renames over it.
-        Step::ReadTarget => service.mode == Mode::Append && service.target() != TargetSeen::Missing,
-        Step::ShowOwn(own) => !matches!(
-            status(&own.as_winner()),
-            Some(Status::Performing | Status::Stuck | Status::Ready | Status::Committing)
-        ),
-        Step::ShowWinner(winner) => status(&winner) == Some(Status::Committed),
-        Step::ShowBallot(generation) | Step::ListBallot(generation) => is_decided(generation),
-        _ => false,
     }
 }

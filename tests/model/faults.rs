@@ -1,18 +1,18 @@
-//! What can go wrong, and how often: each search is a [`Scenario`] with a bound for each fault, so that it ends.
+//! Faults and their bounds: each search is a [`Scenario`] with a maximum for each fault, so that it terminates.
 //!
-//! Owns the faults themselves: what the environment does to the service without an attempt's doing.
+//! Owns the faults: everything that happens to the service without a call of an attempt.
 
 use yotpo_td::identity::Mode;
 use yotpo_td::run::decide::{Lifetime, Purpose};
 
 use crate::mutation::{self, Mutation};
-use crate::properties::Broken;
+use crate::properties::Violation;
 use crate::treasure_data::{Name, Service, Session, Status};
 
-/// Processes that can be alive at once.
+/// Maximum number of concurrent processes.
 pub(crate) const ATTEMPTS: usize = 3;
 
-/// What is searched.
+/// The parameters of a search.
 #[expect(clippy::struct_excessive_bools, reason = "independent switches of a scenario")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
@@ -20,46 +20,46 @@ pub(crate) struct Scenario {
     pub(crate) purposes: &'static [Purpose],
     pub(crate) faults: Faults,
     pub(crate) lifetime: Lifetime,
-    /// The content of the store that has no customers.
+    /// The content of the store without customers.
     pub(crate) empty_store: Option<u8>,
     pub(crate) target_exists: bool,
-    /// An older run left its temporary table, and may still publish it.
+    /// An older run left its temporary table and may still publish it.
     pub(crate) older_exists: bool,
-    /// `show` of a session tells the new name of a table that was renamed.
+    /// `show` of a session reports the new name of a renamed table.
     pub(crate) follows_renames: bool,
-    /// `show` of a session whose table is gone says that its status is unknown.
+    /// `show` of a session whose table was deleted reports an unknown status.
     pub(crate) hides_invalid: bool,
-    /// A loaded session can be loaded again.
+    /// A loaded session can be performed again.
     pub(crate) performs_again: bool,
-    /// The times that the clock can jump to.
+    /// The times to which the clock can jump.
     pub(crate) ticks: &'static [u8],
-    /// Never-committed sessions are taken when they are this old.
+    /// Sessions that are not committed are removed at this age.
     pub(crate) retention: u8,
-    /// Steps that nobody can see are not interleaved.
+    /// Steps that others cannot observe are not interleaved.
     pub(crate) reduced: bool,
     pub(crate) mutation: Option<Mutation>,
 }
 
-/// How often each fault can happen.
+/// Maximum number of each fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Faults {
-    /// Kills, each followed by a restart or not.
+    /// Kills, with or without a restart.
     pub(crate) crashes: u8,
-    /// Restarts behind a kill, or behind an end that is not final.
+    /// Restarts after a kill, or after an ending that is not final.
     pub(crate) restarts: u8,
-    /// Calls whose answer is lost, that arrive late or never, or twice.
+    /// Calls whose response is lost, or that arrive late, never or twice.
     pub(crate) messages: u8,
     pub(crate) failing_jobs: u8,
     pub(crate) failing_commits: u8,
-    /// The target is deleted, or deleted and made anew; a temporary table is deleted.
-    pub(crate) strangers: u8,
+    /// Another client deletes or recreates the target, or deletes a temporary table.
+    pub(crate) other_clients: u8,
     /// A newer run publishes.
     pub(crate) newer_runs: u8,
-    /// The store changes.
+    /// The content of the store changes.
     pub(crate) changes: u8,
 }
 
-/// Something that happens to the service.
+/// An event in the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Event {
     JobEnds(u8),
@@ -74,14 +74,14 @@ pub(crate) enum Event {
     OlderRunPublishes,
     StoreChanges,
     ClockMoves(u8),
-    /// Retention takes every ballot that is old enough, or every set that is not committed.
+    /// Retention removes every ballot that is old enough, or every set that is not committed.
     BallotsExpire,
     SetsExpire,
 }
 
 impl Event {
-    /// Whether it only goes on with what attempts began, or matters to uploads alone.
-    pub(crate) const fn is_of_attempts(self) -> bool {
+    /// Whether the event only continues work of attempts, or affects only uploads.
+    pub(crate) const fn continues_attempts(self) -> bool {
         matches!(
             self,
             Self::JobEnds(_)
@@ -114,7 +114,7 @@ impl Scenario {
         }
     }
 
-    /// What can happen next.
+    /// The events that are possible next.
     pub(crate) fn events(&self, service: &Service, left: Faults, events: &mut Vec<Event>) {
         for set in 0..7 {
             let Some(session) = service.set(set) else { continue };
@@ -135,7 +135,7 @@ impl Scenario {
                 _ => {}
             }
         }
-        if left.strangers > 0 {
+        if left.other_clients > 0 {
             if service.find(Name::Target).is_some() {
                 events.extend([Event::TargetDeleted, Event::TargetRecreated]);
             }
@@ -157,22 +157,22 @@ impl Scenario {
         if let Some(tick) = self.ticks.iter().find(|tick| **tick > service.now) {
             events.push(Event::ClockMoves(*tick));
         }
-        if service.ballots.iter().flatten().any(|ballot| self.is_due(ballot.created, service)) {
+        if service.ballots.iter().flatten().any(|ballot| self.is_expired(ballot.created, service)) {
             events.push(Event::BallotsExpire);
         }
-        if service.sets.iter().flatten().any(|set| self.is_set_due(set, service)) {
+        if service.sets.iter().flatten().any(|set| self.is_set_expired(set, service)) {
             events.push(Event::SetsExpire);
         }
     }
 }
 
 impl Scenario {
-    fn is_due(&self, created: u8, service: &Service) -> bool {
+    fn is_expired(&self, created: u8, service: &Service) -> bool {
         created + self.retention <= service.now
     }
 
-    fn is_set_due(&self, session: &Session, service: &Service) -> bool {
-        self.is_due(session.created, service) && session.status != Status::Committed
+    fn is_set_expired(&self, session: &Session, service: &Service) -> bool {
+        self.is_expired(session.created, service) && session.status != Status::Committed
     }
 
     fn expire(&self, service: &mut Service, event: Event) {
@@ -180,18 +180,23 @@ impl Scenario {
         let now = *service;
         if event == Event::BallotsExpire {
             for ballot in &mut service.ballots {
-                *ballot = ballot.filter(|ballot| !self.is_due(ballot.created, &now));
+                *ballot = ballot.filter(|ballot| !self.is_expired(ballot.created, &now));
             }
         } else {
             for set in &mut service.sets {
-                *set = set.filter(|set| !self.is_set_due(set, &now));
+                *set = set.filter(|set| !self.is_set_expired(set, &now));
             }
         }
     }
 }
 
 impl Service {
-    pub(crate) fn happen(&mut self, event: Event, left: &mut Faults, scenario: &Scenario) -> Option<Broken> {
+    pub(crate) fn apply_event(
+        &mut self,
+        event: Event,
+        left: &mut Faults,
+        scenario: &Scenario,
+    ) -> Option<Violation> {
         match event {
             Event::JobEnds(set) => self.set_status(set, Status::Ready),
             Event::JobFails(set) | Event::JobIsKilled(set) => {
@@ -203,26 +208,26 @@ impl Service {
                     if is_killed { Status::Stuck } else { Status::Frozen { job_failed: true } },
                 );
             }
-            Event::CommitEnds(set) => return self.end_commit(set),
+            Event::CommitEnds(set) => return self.finish_commit(set),
             Event::CommitFails(set) => {
                 left.failing_commits = left.failing_commits.saturating_sub(1);
                 self.history.failed_commits += 1;
                 self.set_status(set, Status::Ready);
             }
             Event::TargetDeleted => {
-                self.outsider(&mut left.strangers);
+                self.record_outsider(&mut left.other_clients);
                 self.delete_table(Name::Target);
             }
             Event::TargetRecreated => {
-                self.outsider(&mut left.strangers);
+                self.record_outsider(&mut left.other_clients);
                 self.replace_target();
             }
             Event::TemporaryDeleted(table) => {
-                self.outsider(&mut left.strangers);
+                self.record_outsider(&mut left.other_clients);
                 self.tables[usize::from(table)].exists = false;
             }
             Event::NewerRunPublishes => {
-                self.outsider(&mut left.newer_runs);
+                self.record_outsider(&mut left.newer_runs);
                 if mutation::newer_runs_have_fence(scenario.mutation) {
                     self.fence_of_newer_run();
                 }
@@ -246,7 +251,7 @@ impl Service {
         }
     }
 
-    fn outsider(&mut self, left: &mut u8) {
+    fn record_outsider(&mut self, left: &mut u8) {
         *left -= 1;
         self.history.outsiders = true;
         self.history.newer = false;
@@ -257,24 +262,25 @@ impl Service {
         self.create_table(Name::Target);
     }
 
-    /// All that this run has made by now is older.
+    /// Everything that this run has created so far is older.
     fn fence_of_newer_run(&mut self) {
         for table in &mut self.tables {
             table.exists &= !matches!(table.name, Name::Temporary(_) | Name::Older);
         }
     }
 
-    /// Its own check was long ago.
-    fn older_run_publishes(&mut self) -> Option<Broken> {
+    /// It checked the target long ago.
+    fn older_run_publishes(&mut self) -> Option<Violation> {
         let target = self.find(Name::Target);
         let older = self.find(Name::Older)?;
-        let broken = target.is_some_and(|target| self.table(target).is_own).then_some(Broken::OlderOverOwn);
+        let violation =
+            target.is_some_and(|target| self.table(target).is_own).then_some(Violation::OlderOverOwn);
         if let Some(target) = target {
             self.tables[usize::from(target)].exists = false;
         }
         self.tables[usize::from(older)].name = Name::Target;
         self.history.outsiders = true;
         self.history.newer = false;
-        broken
+        violation
     }
 }

@@ -1,7 +1,8 @@
-//! A model of attempts and Treasure Data, searched exhaustively within bounds, that calls the program's own decisions.
+//! A model of attempts and Treasure Data that uses the program's decision function and is searched exhaustively within
+//! bounds.
 //!
-//! Each search allows some faults, each so often as its bound says, and ends when every state was seen. From every state a
-//! lone attempt is run to its end. `MODEL=full` searches larger bounds, too.
+//! Each search allows some faults up to their bounds and ends when every state was visited. From every state, a lone
+//! attempt runs to its end. `MODEL=full` also searches larger bounds.
 
 #[cfg(test)]
 mod attempt;
@@ -11,6 +12,8 @@ mod faults;
 mod mutation;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod reduction;
 #[cfg(test)]
 mod request;
 #[cfg(test)]

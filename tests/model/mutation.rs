@@ -1,6 +1,7 @@
-//! Faults that are put back into the protocol, to see that the search finds them: the model's own test.
+//! Reintroduces bugs into the protocol to verify that the search finds them: the test of the model.
 //!
-//! Each is one of those that were found in the field (docs/guarantees.md, ADR 12), as a lie about what the attempt sees.
+//! Each is a bug that occurred in practice (docs/guarantees.md, ADR 12), modelled as a wrong observation of the
+//! attempt.
 
 use yotpo_td::identity::Proposal;
 use yotpo_td::run::decide::{BallotSeen, BallotTable, OwnSet, PartsSeen, Seen, Step, TargetSeen, Winner};
@@ -9,24 +10,24 @@ use crate::attempt::Live;
 use crate::request::Request;
 use crate::treasure_data::Service;
 
-/// A change of the protocol that breaks it.
+/// A bug in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Mutation {
-    /// A frozen session is taken for a complete one.
+    /// A frozen session is assumed to be complete.
     TrustFrozen,
-    /// There is no ballot: each attempt takes its own set for the winner.
+    /// There is no ballot: each attempt assumes that its set is the winner.
     NoBallot,
-    /// `append`: the target is taken for the table that it was when the run began.
+    /// `append`: the target is assumed to be the same table as when the run began.
     TargetUnchecked,
-    /// `replace`: a rename that was sent is taken for done, whatever came back.
-    RenameBelieved,
-    /// An attempt that begins its session removes those of the others, as it would one that a dead attempt left.
+    /// `replace`: a rename that was sent is assumed to be done, regardless of the response.
+    RenameAssumed,
+    /// An attempt that creates its session deletes those of the others, as if they were orphans.
     DeletesOthers,
-    /// `replace`: the target is taken for the table that it was when the run began, and newer runs have no fence.
+    /// `replace`: the target is assumed to be the same table as when the run began, and newer runs have no fence.
     StaleRename,
 }
 
-/// What the mutated program sees.
+/// The observation of the mutated program.
 pub(crate) fn seen(mutation: Option<Mutation>, live: &Live, seen: Seen) -> Seen {
     let winner = live.attempt.winner().copied();
     match (mutation, seen, live.step) {
@@ -49,7 +50,7 @@ pub(crate) fn seen(mutation: Option<Mutation>, live: &Live, seen: Seen) -> Seen 
             let is_own = |winner: &Winner| own_winner(live).is_some_and(|own| own.nonce == winner.nonce);
             winner.filter(is_own).map_or(seen, |winner| Seen::Target(TargetSeen::Is(winner.target)))
         }
-        (Some(Mutation::RenameBelieved), Seen::Target(_), Step::ReadTarget) if live.attempt.has_renamed() => {
+        (Some(Mutation::RenameAssumed), Seen::Target(_), Step::ReadTarget) if live.attempt.has_renamed() => {
             let table = winner.and_then(|winner| winner.table);
             table.map_or(seen, |table| Seen::Target(TargetSeen::Is(table)))
         }
@@ -57,7 +58,7 @@ pub(crate) fn seen(mutation: Option<Mutation>, live: &Live, seen: Seen) -> Seen 
     }
 }
 
-/// The own set, once it is loaded.
+/// The set of the attempt, once it is loaded.
 fn own_winner(live: &Live) -> Option<OwnSet> {
     live.attempt.own().copied().filter(|own| own.proposed)
 }
@@ -68,10 +69,15 @@ fn proposal(own: OwnSet) -> Option<Proposal> {
     Some(Proposal::Set { nonce, target, parts: totals.parts, valid: totals.valid, rejected: totals.rejected })
 }
 
-/// What the mutated program does beside a call.
-pub(crate) fn beside(mutation: Option<Mutation>, process: usize, request: Request, service: &mut Service) {
+/// The additional effect of a call of the mutated program.
+pub(crate) fn side_effect(
+    mutation: Option<Mutation>,
+    process: usize,
+    request: Request,
+    service: &mut Service,
+) {
     let Request::CreateSession(name) = request else { return };
-    // One of them is enough: two that do so never end.
+    // Only one of them does it: two would never end.
     if mutation == Some(Mutation::DeletesOthers) && process == 1 {
         for set in
             (0..name.set).filter(|set| service.history.drawn_by[usize::from(*set)] == 0).collect::<Vec<_>>()
@@ -81,7 +87,7 @@ pub(crate) fn beside(mutation: Option<Mutation>, process: usize, request: Reques
     }
 }
 
-/// Whether a newer run removes the tables of this one before it publishes.
+/// Whether a newer run deletes the tables of this one before it publishes.
 pub(crate) fn newer_runs_have_fence(mutation: Option<Mutation>) -> bool {
     mutation != Some(Mutation::StaleRename)
 }

@@ -1,12 +1,12 @@
-//! The calls that change Treasure Data, and what they do in whatever state they find: the same call can arrive late or twice.
+//! The calls that change Treasure Data, and their effect in any state: the same call can arrive late or twice.
 //!
-//! Owns the service's rules for changes, and the checks of what must never happen at the moment when it would. A request
-//! names things as a program does: by names, never by objects.
+//! Owns the service's rules for changes, and the checks for forbidden changes. A request refers to things as a program
+//! does: by name, never by object.
 
 use yotpo_td::identity::{Mode, TableSuffix};
 use yotpo_td::run::decide::Sent;
 
-use crate::properties::Broken;
+use crate::properties::Violation;
 use crate::treasure_data::{Ballot, Bits, Name, Parts, Service, Session, SetName, Status};
 
 /// A call that changes something.
@@ -24,7 +24,7 @@ pub(crate) enum Request {
     ProposeSet(u8, SetName),
     ProposeAbandon(u8, u8),
     FreezeBallot(u8),
-    /// `checked`: the target that the sender saw last is the one that the set is for.
+    /// `checked`: the target that the sender last saw is the one for which the set was fetched.
     Commit {
         set: u8,
         checked: bool,
@@ -38,48 +38,48 @@ pub(crate) enum Request {
     DeleteTable(Name),
 }
 
-/// What a call did, and what it broke.
-pub(crate) type Effect = (Sent, Option<Broken>);
+/// The result of a call, and the property that it violates.
+pub(crate) type Effect = (Sent, Option<Violation>);
 
-const fn answer(sent: Sent) -> Effect {
+const fn effect(sent: Sent) -> Effect {
     (sent, None)
 }
 
 impl Service {
     pub(crate) fn apply(&mut self, request: Request, performs_again: bool) -> Effect {
         match request {
-            Request::CreateTarget => answer(self.create_table(Name::Target)),
-            Request::CreateScratch(set) => answer(self.create_table(Name::Scratch(set))),
+            Request::CreateTarget => effect(self.create_table(Name::Target)),
+            Request::CreateScratch(set) => effect(self.create_table(Name::Scratch(set))),
             Request::NameTemporary(name) => {
-                answer(self.rename(Name::Scratch(name.set), Name::Temporary(name)))
+                effect(self.rename(Name::Scratch(name.set), Name::Temporary(name)))
             }
-            Request::CreateSession(name) => answer(self.create_session(name)),
-            Request::PutPart(set, part) => answer(self.change_parts(set, |parts| parts.plus(part))),
-            Request::DeletePart(set, part) => answer(self.change_parts(set, |parts| parts.minus(part))),
-            Request::Freeze(set) => answer(self.on_set(set, |session| match session.status {
+            Request::CreateSession(name) => effect(self.create_session(name)),
+            Request::PutPart(set, part) => effect(self.change_parts(set, |parts| parts.plus(part))),
+            Request::DeletePart(set, part) => effect(self.change_parts(set, |parts| parts.minus(part))),
+            Request::Freeze(set) => effect(self.with_set(set, |session| match session.status {
                 Status::Open => Some(Status::Frozen { job_failed: false }),
                 _ => None,
             })),
-            Request::Perform(set) => answer(self.on_set(set, |session| match session.status {
+            Request::Perform(set) => effect(self.with_set(set, |session| match session.status {
                 Status::Frozen { .. } => Some(Status::Performing),
-                // Where a job is started for a loaded session, it is for one whose job was killed, too.
+                // If a loaded session can be performed again, so can one whose job was killed.
                 Status::Ready | Status::Stuck if performs_again => Some(Status::Performing),
                 _ => None,
             })),
-            Request::CreateBallot(generation, bound_to) => answer(self.create_ballot(generation, bound_to)),
+            Request::CreateBallot(generation, bound_to) => effect(self.create_ballot(generation, bound_to)),
             Request::ProposeSet(generation, name) => {
                 self.history.targets[usize::from(name.set)] = name.target;
-                answer(self.propose(generation, |ballot| ballot.sets = ballot.sets.with(name.set)))
+                effect(self.propose(generation, |ballot| ballot.sets = ballot.sets.with(name.set)))
             }
             Request::ProposeAbandon(generation, set) => {
-                answer(self.propose(generation, |ballot| ballot.abandons = ballot.abandons.with(set)))
+                effect(self.propose(generation, |ballot| ballot.abandons = ballot.abandons.with(set)))
             }
-            Request::FreezeBallot(generation) => answer(self.freeze_ballot(generation)),
+            Request::FreezeBallot(generation) => effect(self.freeze_ballot(generation)),
             Request::Commit { set, checked } => self.commit(set, checked),
-            Request::DeleteOlder => answer(self.delete_table(Name::Older)),
+            Request::DeleteOlder => effect(self.delete_table(Name::Older)),
             Request::Publish { name, checked } => self.publish(name, checked),
-            Request::DeleteSession(set) => answer(self.delete_session(set)),
-            Request::DeleteTable(name) => answer(self.delete_table(name)),
+            Request::DeleteSession(set) => effect(self.delete_session(set)),
+            Request::DeleteTable(name) => effect(self.delete_table(name)),
         }
     }
 
@@ -90,7 +90,7 @@ impl Service {
         let table = self
             .tables
             .iter_mut()
-            .find(|table| table.name == Name::Unborn)
+            .find(|table| table.name == Name::Unused)
             .expect("TABLES is large enough for the faults");
         (table.name, table.exists) = (name, true);
         Sent::Done
@@ -130,13 +130,13 @@ impl Service {
         Sent::Done
     }
 
-    /// The session, when its table exists.
+    /// The session, if its table exists.
     fn valid(&self, set: u8) -> Result<Session, Sent> {
         let session = *self.set(set).ok_or(Sent::SessionGone)?;
         if self.is_valid(&session) { Ok(session) } else { Err(Sent::TableGone) }
     }
 
-    fn on_set(&mut self, set: u8, next: impl FnOnce(&Session) -> Option<Status>) -> Sent {
+    fn with_set(&mut self, set: u8, next: impl FnOnce(&Session) -> Option<Status>) -> Sent {
         match self.valid(set).map(|session| (session, next(&session))) {
             Ok((session, Some(status))) => {
                 self.sets[usize::from(set)] = Some(Session { status, ..session });
@@ -174,7 +174,7 @@ impl Service {
         Sent::Done
     }
 
-    fn on_ballot(&mut self, generation: u8, change: impl FnOnce(&mut Ballot)) -> Sent {
+    fn with_ballot(&mut self, generation: u8, change: impl FnOnce(&mut Ballot)) -> Sent {
         match self.ballot(generation).copied() {
             None => Sent::SessionGone,
             Some(ballot) if !self.table(ballot.table).exists => Sent::TableGone,
@@ -188,11 +188,11 @@ impl Service {
     }
 
     fn propose(&mut self, generation: u8, change: impl FnOnce(&mut Ballot)) -> Sent {
-        self.on_ballot(generation, change)
+        self.with_ballot(generation, change)
     }
 
     fn freeze_ballot(&mut self, generation: u8) -> Sent {
-        let sent = self.on_ballot(generation, |ballot| ballot.frozen = true);
+        let sent = self.with_ballot(generation, |ballot| ballot.frozen = true);
         if sent == Sent::Done
             && let Some(ballot) = self.ballot(generation).copied()
             && let Some(winner) = self.smallest_proposal(&ballot)
@@ -206,27 +206,27 @@ impl Service {
     }
 
     fn commit(&mut self, set: u8, checked: bool) -> Effect {
-        let sent = self.on_set(set, |session| match session.status {
+        let sent = self.with_set(set, |session| match session.status {
             Status::Ready => Some(Status::Committing),
             _ => None,
         });
         let won = self.history.won[usize::from(set)];
-        let broken = match sent {
-            Sent::Done if won == 0 => Some(Broken::CommittedLoser),
-            Sent::Done if self.says_abandoned(won) => Some(Broken::CommittedAbandoned),
-            Sent::Done if self.mode == Mode::Append && !checked => Some(Broken::CommittedUnchecked),
+        let violation = match sent {
+            Sent::Done if won == 0 => Some(Violation::CommittedLoser),
+            Sent::Done if self.reported_abandoned(won) => Some(Violation::CommittedAbandoned),
+            Sent::Done if self.mode == Mode::Append && !checked => Some(Violation::CommittedUnchecked),
             _ => None,
         };
-        (sent, broken)
+        (sent, violation)
     }
 
-    /// Whether an attempt said that the generation, counted from 1, loads nothing.
-    fn says_abandoned(&self, won: u8) -> bool {
+    /// Whether an attempt reported that the generation, counted from 1, loads nothing.
+    fn reported_abandoned(&self, won: u8) -> bool {
         won > 0 && self.history.abandoned.has(won - 1)
     }
 
-    /// The commit works out; the rows become visible.
-    pub(crate) fn end_commit(&mut self, set: u8) -> Option<Broken> {
+    /// Completes the commit; the rows become visible.
+    pub(crate) fn finish_commit(&mut self, set: u8) -> Option<Violation> {
         let session = self.sets[usize::from(set)].as_mut()?;
         session.status = Status::Committed;
         let (parts, table) = (session.parts, session.table);
@@ -237,23 +237,23 @@ impl Service {
         let rows = table.rows;
         table.rows = rows.with(set);
         if !parts.are_complete() {
-            return Some(Broken::CommittedIncomplete);
+            return Some(Violation::CommittedIncomplete);
         }
-        (rows != Bits(0)).then_some(Broken::CommittedTwice)
+        (rows != Bits(0)).then_some(Violation::CommittedTwice)
     }
 
     fn publish(&mut self, name: SetName, checked: bool) -> Effect {
-        let Some(table) = self.find(Name::Temporary(name)) else { return answer(Sent::TableGone) };
-        let broken = self.what_publishing_breaks(name, table, checked);
+        let Some(table) = self.find(Name::Temporary(name)) else { return effect(Sent::TableGone) };
+        let violation = self.publish_violation(name, table, checked);
         if let Some(target) = self.find(Name::Target) {
             self.tables[usize::from(target)].exists = false;
         }
         self.tables[usize::from(table)].name = Name::Target;
         self.history.newer = false;
-        (Sent::Done, broken)
+        (Sent::Done, violation)
     }
 
-    fn what_publishing_breaks(&self, name: SetName, table: u8, checked: bool) -> Option<Broken> {
+    fn publish_violation(&self, name: SetName, table: u8, checked: bool) -> Option<Violation> {
         let won = self.history.won[usize::from(name.set)];
         let is_proven = match name.suffix {
             TableSuffix::Rows => self.table(table).rows == Bits(0).with(name.set),
@@ -261,17 +261,17 @@ impl Service {
             TableSuffix::Abandon => false,
         };
         if won == 0 || !is_proven {
-            return Some(Broken::PublishedUnproven);
+            return Some(Violation::PublishedUnproven);
         }
-        if self.says_abandoned(won) {
-            return Some(Broken::CommittedAbandoned);
+        if self.reported_abandoned(won) {
+            return Some(Violation::CommittedAbandoned);
         }
         let target = self.find(Name::Target).filter(|target| *target != name.target)?;
         match (self.table(target).is_own, self.history.newer, checked) {
-            (true, ..) => Some(Broken::PublishedOverOwn),
-            (false, true, _) => Some(Broken::PublishedOverNewer),
-            (false, false, false) => Some(Broken::PublishedUnchecked),
-            // Somebody recreated the table between the check and the rename.
+            (true, ..) => Some(Violation::PublishedOverOwn),
+            (false, true, _) => Some(Violation::PublishedOverNewer),
+            (false, false, false) => Some(Violation::PublishedUnchecked),
+            // Another client recreated the table between the check and the rename.
             (false, false, true) => None,
         }
     }

@@ -1,15 +1,15 @@
-//! Runs a search and says what it found.
+//! Runs a search and reports the result.
 
 use std::fmt::Write as _;
 
 use stateright::{Checker, HasDiscoveries, Model, Path};
 
 use crate::faults::Scenario;
-use crate::properties::{Broken, LoneRuns};
+use crate::properties::{LoneRuns, Violation};
 use crate::world::{Action, Search, World};
 
-/// Searches everything; gives the number of states, or what is broken and the way to it.
-pub(crate) fn search(scenario: Scenario) -> Result<usize, (Broken, String)> {
+/// Searches all states; returns their number, or the violation and the path to it.
+pub(crate) fn search(scenario: Scenario) -> Result<usize, (Violation, String)> {
     let checker =
         model(scenario).checker().threads(1).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
     let states = checker.unique_state_count();
@@ -17,7 +17,7 @@ pub(crate) fn search(scenario: Scenario) -> Result<usize, (Broken, String)> {
         println!("{states} states, {} transitions, depth {}", checker.state_count(), checker.max_depth());
         return Ok(states);
     }
-    // The shortest way is the one that a person reads.
+    // The shortest path is the easiest to read.
     let checker =
         model(scenario).checker().threads(1).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let path = checker.discoveries().into_values().next().expect("found before");
@@ -28,7 +28,7 @@ fn model(scenario: Scenario) -> Search {
     Search { scenario, lone_runs: LoneRuns::default() }
 }
 
-fn describe(path: Path<World, Action>, scenario: Scenario) -> (Broken, String) {
+fn describe(path: Path<World, Action>, scenario: Scenario) -> (Violation, String) {
     let mut text = String::new();
     let steps = path.into_vec();
     let last = steps.last().expect("a path has a state").0.clone();
@@ -43,12 +43,12 @@ fn describe(path: Path<World, Action>, scenario: Scenario) -> (Broken, String) {
         };
         let _ = writeln!(text, "{action:?}{step}");
     }
-    let broken = last.broken.or_else(|| LoneRuns::default().first_failure(&last, &scenario));
+    let violation = last.violation.or_else(|| LoneRuns::default().first_failure(&last, &scenario));
     let _ = writeln!(text, "{}", last.service);
-    (broken.expect("a property was found broken"), text)
+    (violation.expect("a violation was found"), text)
 }
 
-/// A step without the words that say nothing.
+/// A step without uninformative words.
 fn brief(step: &str) -> String {
     let words = [
         "Nonce { time: ",

@@ -18,19 +18,19 @@ const NONE: Faults = Faults {
     messages: 0,
     failing_jobs: 0,
     failing_commits: 0,
-    strangers: 0,
+    other_clients: 0,
     newer_runs: 0,
     changes: 0,
 };
 
-fn holds(scenario: Scenario) {
-    if let Err((broken, path)) = search(scenario) {
-        panic!("{broken:?}\n{path}");
+fn assert_holds(scenario: Scenario) {
+    if let Err((violation, path)) = search(scenario) {
+        panic!("{violation:?}\n{path}");
     }
 }
 
 #[test]
-#[ignore = "one search, by hand: the variables say of what"]
+#[ignore = "a single search, with parameters from variables"]
 fn explore() {
     let get = |name: &str| variable(name).and_then(|text| text.parse::<u8>().ok()).unwrap_or(0);
     let mode = if get("REPLACE") > 0 { Mode::Replace } else { Mode::Append };
@@ -40,7 +40,7 @@ fn explore() {
         messages: get("MESSAGES"),
         failing_jobs: get("JOBS"),
         failing_commits: get("COMMITS"),
-        strangers: get("STRANGERS"),
+        other_clients: get("OTHER_CLIENTS"),
         newer_runs: get("NEWER"),
         changes: get("CHANGES"),
     };
@@ -67,10 +67,10 @@ fn explore() {
         3 => &[5, 12, 13],
         _ => &[5, 6, 7, 12, 13],
     };
-    holds(scenario);
+    assert_holds(scenario);
 }
 
-/// Two attempts, and one fault at a time.
+/// A scenario with two attempts.
 fn two(mode: Mode, faults: Faults) -> Scenario {
     Scenario::new(mode, TWO, faults)
 }
@@ -79,43 +79,43 @@ fn is_full() -> bool {
     variable("MODEL").is_some_and(|value| value == "full")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the test's own setting")]
+#[expect(clippy::disallowed_methods, reason = "a setting of the test")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 #[test]
-fn attempts_that_meet_nothing_agree() {
+fn attempts_agree_without_faults() {
     for mode in [Mode::Append, Mode::Replace] {
-        holds(two(mode, NONE));
+        assert_holds(two(mode, NONE));
     }
 }
 
 #[test]
-fn attempts_are_killed_and_started_again_with_their_state_and_without() {
+fn attempts_are_killed_and_restarted_with_and_without_their_state() {
     for mode in [Mode::Append, Mode::Replace] {
-        holds(two(mode, Faults { crashes: 1, restarts: 1, ..NONE }));
+        assert_holds(two(mode, Faults { crashes: 1, restarts: 1, ..NONE }));
     }
 }
 
 #[test]
-fn responses_are_lost_and_requests_come_late_or_twice() {
+fn responses_are_lost_and_requests_arrive_late_or_twice() {
     for mode in [Mode::Append, Mode::Replace] {
-        holds(two(mode, Faults { messages: 1, ..NONE }));
+        assert_holds(two(mode, Faults { messages: 1, ..NONE }));
     }
 }
 
 #[test]
-fn attempts_are_killed_while_their_requests_come_late() {
+fn attempts_are_killed_while_their_requests_are_delayed() {
     for mode in [Mode::Append, Mode::Replace] {
-        holds(two(mode, Faults { crashes: 1, messages: 1, ..NONE }));
+        assert_holds(two(mode, Faults { crashes: 1, messages: 1, ..NONE }));
     }
 }
 
 #[test]
 fn loads_and_commits_fail() {
     for mode in [Mode::Append, Mode::Replace] {
-        holds(two(mode, Faults { failing_jobs: 1, failing_commits: 1, ..NONE }));
+        assert_holds(two(mode, Faults { failing_jobs: 1, failing_commits: 1, ..NONE }));
     }
 }
 
@@ -124,19 +124,19 @@ fn the_store_changes_and_the_target_is_missing() {
     for mode in [Mode::Append, Mode::Replace] {
         let mut scenario = two(mode, Faults { changes: 1, ..NONE });
         scenario.target_exists = false;
-        holds(scenario);
+        assert_holds(scenario);
     }
 }
 
 #[test]
 fn a_third_party_abandons_the_run() {
     for mode in [Mode::Append, Mode::Replace] {
-        holds(Scenario::new(
+        assert_holds(Scenario::new(
             mode,
             &[Purpose::Load, Purpose::Abandon],
             Faults { crashes: 1, restarts: 1, ..NONE },
         ));
-        holds(Scenario::new(mode, &[Purpose::Load, Purpose::Load, Purpose::Abandon], NONE));
+        assert_holds(Scenario::new(mode, &[Purpose::Load, Purpose::Load, Purpose::Abandon], NONE));
     }
 }
 
@@ -145,86 +145,86 @@ fn the_store_is_empty_for_one_attempt_or_for_both() {
     for empty in [0, 1] {
         let mut scenario = two(Mode::Replace, NONE);
         scenario.empty_store = Some(empty);
-        holds(scenario);
+        assert_holds(scenario);
     }
 }
 
 #[test]
-fn the_target_is_emptied_by_a_stranger_and_replaced_by_a_newer_run() {
-    holds(two(Mode::Replace, Faults { strangers: 1, ..NONE }));
-    holds(two(Mode::Replace, Faults { newer_runs: 1, ..NONE }));
-    let mut scenario = two(Mode::Replace, Faults { strangers: 1, ..NONE });
+fn the_target_is_emptied_by_another_client_and_replaced_by_a_newer_run() {
+    assert_holds(two(Mode::Replace, Faults { other_clients: 1, ..NONE }));
+    assert_holds(two(Mode::Replace, Faults { newer_runs: 1, ..NONE }));
+    let mut scenario = two(Mode::Replace, Faults { other_clients: 1, ..NONE });
     (scenario.follows_renames, scenario.hides_invalid) = (true, true);
-    holds(scenario);
+    assert_holds(scenario);
     let mut scenario = two(Mode::Replace, NONE);
     scenario.older_exists = true;
-    holds(scenario);
+    assert_holds(scenario);
 }
 
 #[test]
-fn the_run_grows_old_and_its_sessions_expire() {
+fn the_run_expires_and_so_do_its_sessions() {
     for mode in [Mode::Append, Mode::Replace] {
         let mut scenario = two(mode, NONE);
         scenario.ticks = &[6, 7];
-        holds(scenario);
+        assert_holds(scenario);
     }
 }
 
 #[test]
-fn what_takes_minutes_holds_too() {
+fn searches_that_take_minutes() {
     if !is_full() {
         println!("skipped: MODEL=full searches the large bounds");
         return;
     }
-    for faults in [Faults { strangers: 1, ..NONE }, Faults { newer_runs: 1, ..NONE }] {
-        holds(two(Mode::Append, faults));
+    for faults in [Faults { other_clients: 1, ..NONE }, Faults { newer_runs: 1, ..NONE }] {
+        assert_holds(two(Mode::Append, faults));
     }
     for mode in [Mode::Append, Mode::Replace] {
-        holds(Scenario::new(mode, &[Purpose::Load, Purpose::Load, Purpose::Load], NONE));
-        holds(two(mode, Faults { crashes: 1, restarts: 1, messages: 1, ..NONE }));
-        holds(two(mode, Faults { failing_jobs: 1, failing_commits: 1, messages: 1, ..NONE }));
+        assert_holds(Scenario::new(mode, &[Purpose::Load, Purpose::Load, Purpose::Load], NONE));
+        assert_holds(two(mode, Faults { crashes: 1, restarts: 1, messages: 1, ..NONE }));
+        assert_holds(two(mode, Faults { failing_jobs: 1, failing_commits: 1, messages: 1, ..NONE }));
     }
 }
 
-/// The search finds what `mutation` breaks.
-fn finds(mode: Mode, faults: Faults, mutation: Mutation) {
+/// Asserts that the search finds the bug `mutation`.
+fn assert_finds(mode: Mode, faults: Faults, mutation: Mutation) {
     let mut scenario = two(mode, faults);
     scenario.mutation = Some(mutation);
     scenario.reduced = false;
-    let found = search(scenario).map_err(|(broken, _)| println!("{mutation:?} in {mode}: {broken:?}"));
+    let found = search(scenario).map_err(|(violation, _)| println!("{mutation:?} in {mode}: {violation:?}"));
     assert!(found.is_err(), "{mutation:?} in {mode} is not found: {found:?} states");
 }
 
 #[test]
 fn a_missing_ballot_is_found() {
     for mode in [Mode::Append, Mode::Replace] {
-        finds(mode, NONE, Mutation::NoBallot);
+        assert_finds(mode, NONE, Mutation::NoBallot);
     }
 }
 
 #[test]
-fn a_target_that_is_not_looked_at_is_found() {
-    finds(Mode::Append, Faults { strangers: 1, ..NONE }, Mutation::TargetUnchecked);
+fn a_target_that_is_not_checked_is_found() {
+    assert_finds(Mode::Append, Faults { other_clients: 1, ..NONE }, Mutation::TargetUnchecked);
 }
 
 #[test]
-fn a_rename_that_is_believed_is_found() {
-    finds(Mode::Replace, Faults { messages: 1, ..NONE }, Mutation::RenameBelieved);
+fn a_rename_that_is_assumed_is_found() {
+    assert_finds(Mode::Replace, Faults { messages: 1, ..NONE }, Mutation::RenameAssumed);
 }
 
 #[test]
 fn an_attempt_that_removes_the_sessions_of_others_is_found() {
     for mode in [Mode::Append, Mode::Replace] {
-        finds(mode, NONE, Mutation::DeletesOthers);
+        assert_finds(mode, NONE, Mutation::DeletesOthers);
     }
 }
 
 #[test]
 fn a_stale_rename_is_found() {
-    finds(Mode::Replace, Faults { newer_runs: 1, ..NONE }, Mutation::StaleRename);
+    assert_finds(Mode::Replace, Faults { newer_runs: 1, ..NONE }, Mutation::StaleRename);
 }
 
 #[test]
 fn a_frozen_session_that_is_trusted_is_found() {
-    finds(Mode::Append, Faults { crashes: 1, messages: 1, changes: 1, ..NONE }, Mutation::TrustFrozen);
+    assert_finds(Mode::Append, Faults { crashes: 1, messages: 1, changes: 1, ..NONE }, Mutation::TrustFrozen);
 }

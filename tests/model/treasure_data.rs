@@ -1,33 +1,34 @@
-//! Treasure Data as the protocol sees it: table objects with ids, sessions that are bound to an object, ballots.
+//! Treasure Data from the point of view of the protocol: table objects with ids, sessions that belong to an object,
+//! ballots.
 //!
-//! Owns the modelled service and what can be read of it. Numbers stand for everything: a table object is its position in
-//! [`Service::tables`] and keeps it for ever, a set is the number of its nonce, a ballot that of its generation. What
-//! changes the service is in `request.rs`; nothing here knows attempts.
+//! Owns the modelled service and all reads. Everything is identified by numbers: a table object by its index in
+//! [`Service::tables`], which never changes, a set by the number of its nonce, and a ballot by its generation. Changes
+//! are in `request.rs`. It does not know attempts.
 
 use std::fmt;
 
 use yotpo_td::identity::{Mode, Nonce, PartTotals, Proposal, TableId, TableSuffix};
 use yotpo_td::run::decide::{BallotSeen, BallotTable, CountsSeen, JobSeen, SetSeen, TargetSeen, Winner};
 
-/// Sets that attempts can begin.
+/// Maximum number of sets.
 pub(crate) const SETS: usize = 7;
-/// Table objects that can ever exist.
+/// Maximum number of table objects.
 pub(crate) const TABLES: usize = 12;
-/// Generations that can have a ballot.
+/// Maximum number of ballots.
 pub(crate) const GENERATIONS: usize = 6;
 
-/// The service, with what observers note for the properties.
+/// The service, with a history for the properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Service {
     pub(crate) mode: Mode,
-    /// Seconds, of which a few make a run's lifetime.
+    /// Seconds; the lifetime of a run is a few seconds.
     pub(crate) now: u8,
     pub(crate) tables: [Table; TABLES],
     pub(crate) sets: [Option<Session>; SETS],
     pub(crate) ballots: [Option<Ballot>; GENERATIONS],
-    /// When each nonce was drawn; as many as were drawn.
+    /// When each nonce was drawn; `None` for those that were not drawn yet.
     pub(crate) drawn: [Option<u8>; SETS],
-    /// The store's content: it changes once at most.
+    /// The content of the store, which changes at most once.
     pub(crate) store: u8,
     pub(crate) history: History,
 }
@@ -35,19 +36,19 @@ pub(crate) struct Service {
 /// A table object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Table {
-    /// Its present name, or the last one when it is gone.
+    /// Its current name, or the last one if it was deleted.
     pub(crate) name: Name,
     pub(crate) exists: bool,
-    /// Whether an attempt of the run made it as its temporary table.
+    /// Whether it was created as a temporary table by an attempt of the run.
     pub(crate) is_own: bool,
-    /// The sets of the run whose rows are in it.
+    /// The sets of the run whose rows it contains.
     pub(crate) rows: Bits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Name {
-    /// Not made yet.
-    Unborn,
+    /// Not created yet.
+    Unused,
     Target,
     Scratch(u8),
     Temporary(SetName),
@@ -55,7 +56,7 @@ pub(crate) enum Name {
     Older,
 }
 
-/// What stands in the names of a set's session and temporary table.
+/// The fields in the names of the session and the temporary table of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SetName {
     pub(crate) set: u8,
@@ -64,11 +65,11 @@ pub(crate) struct SetName {
     pub(crate) suffix: TableSuffix,
 }
 
-/// The own session of an attempt.
+/// The session of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Session {
     pub(crate) name: SetName,
-    /// The table object that it is bound to.
+    /// The table object to which it belongs.
     pub(crate) table: u8,
     pub(crate) status: Status,
     pub(crate) parts: Parts,
@@ -82,7 +83,7 @@ pub(crate) enum Status {
         job_failed: bool,
     },
     Performing,
-    /// Performing for ever: its job was killed.
+    /// Performing forever, because its job was killed.
     Stuck,
     Ready,
     Committing,
@@ -91,36 +92,36 @@ pub(crate) enum Status {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ballot {
-    /// The table object that it is bound to.
+    /// The table object to which it belongs.
     pub(crate) table: u8,
-    /// The table's name when it was bound.
+    /// The name of the table when the ballot was created.
     pub(crate) name: Name,
     pub(crate) frozen: bool,
-    /// Sets and abandonments that are proposed.
+    /// The proposed sets and abandonments.
     pub(crate) sets: Bits,
     pub(crate) abandons: Bits,
     pub(crate) created: u8,
 }
 
-/// What observers note; nobody in the model decides by it.
+/// The history for the properties; it does not affect the model.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of the past")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct History {
-    /// The set names that were proposed.
+    /// The target in the proposal of each set.
     pub(crate) targets: [u8; SETS],
     /// Which process drew each nonce.
     pub(crate) drawn_by: [u8; SETS],
-    /// Sets that a ballot named, and the last generation that did, from 1.
+    /// The last generation, from 1, in which a ballot chose each set.
     pub(crate) won: [u8; SETS],
-    /// Generations of which an attempt said that they load nothing.
+    /// Generations that load nothing according to an attempt.
     pub(crate) abandoned: Bits,
-    /// Others deleted, recreated or replaced the target, or deleted what attempts made.
+    /// Others deleted, recreated or replaced the target, or deleted what attempts created.
     pub(crate) outsiders: bool,
-    /// Retention took something.
+    /// Retention removed something.
     pub(crate) expired: bool,
-    /// A load job failed, or was killed.
+    /// A load job failed or was killed.
     pub(crate) job_failed: bool,
-    /// Commits that fell back.
+    /// Number of failed commits.
     pub(crate) failed_commits: u8,
     /// The target is the table of a newer run.
     pub(crate) newer: bool,
@@ -144,7 +145,8 @@ impl Bits {
     }
 }
 
-/// The parts of a session: two of each set, with the store's content that each was made of. The last one names the first.
+/// The parts of a session: two per set, with the content of the store from which each was created. The name of the last
+/// one contains a digest over the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Parts(pub(crate) u8);
 
@@ -169,7 +171,7 @@ impl Parts {
         Self(self.0 & !part.0)
     }
 
-    /// One of them.
+    /// The lowest part.
     pub(crate) const fn lowest(self) -> Self {
         Self(self.0 & self.0.wrapping_neg())
     }
@@ -181,7 +183,7 @@ impl Parts {
     }
 }
 
-/// What every complete set holds, so that counts alone prove nothing.
+/// The totals of every complete set; they are equal, so counts alone prove nothing.
 pub(crate) const TOTALS: PartTotals = PartTotals { parts: 2, valid: 2, rejected: 0 };
 
 /// The id of a table object.
@@ -192,14 +194,14 @@ pub(crate) fn table_id(table: u8) -> TableId {
 
 /// The table object of an id.
 pub(crate) fn table_of(id: TableId) -> u8 {
-    (0..12).find(|table| table_id(*table) == id).expect("an id that the model gave")
+    (0..12).find(|table| table_id(*table) == id).expect("an id from the model")
 }
 
 impl Service {
-    /// One empty target, nothing else.
+    /// Creates a service with an empty target, or with the given tables.
     pub(crate) fn new(mode: Mode, target_exists: bool, older_exists: bool) -> Self {
-        let unborn = Table { name: Name::Unborn, exists: false, is_own: false, rows: Bits(0) };
-        let mut tables = [unborn; TABLES];
+        let unused = Table { name: Name::Unused, exists: false, is_own: false, rows: Bits(0) };
+        let mut tables = [unused; TABLES];
         if target_exists {
             tables[0] = Table { name: Name::Target, exists: true, is_own: false, rows: Bits(0) };
         }
@@ -210,10 +212,10 @@ impl Service {
         Self { mode, now: 0, tables, sets, ballots, drawn, store: 0, history: History::default() }
     }
 
-    /// A nonce's value: its time, then the order in which nonces were drawn, but that the second is the smallest of its
-    /// second, so that being first and being older are different things.
+    /// The value of a nonce: its time, then the order in which nonces were drawn. The second nonce is the smallest of
+    /// its second, so that being first and being older are different.
     pub(crate) fn nonce(&self, set: u8) -> Nonce {
-        let time = self.drawn[usize::from(set)].expect("it was drawn");
+        let time = self.drawn[usize::from(set)].expect("the nonce was drawn");
         let random = [2, 1, 3, 4, 5, 6, 7][usize::from(set)];
         Nonce::new(u64::from(time), random).expect("a small number")
     }
@@ -221,10 +223,10 @@ impl Service {
     pub(crate) fn set_of(&self, nonce: Nonce) -> u8 {
         (0..7)
             .find(|set| self.drawn[usize::from(*set)].is_some() && self.nonce(*set) == nonce)
-            .expect("a nonce that the model gave")
+            .expect("a nonce from the model")
     }
 
-    /// The existing table of a name.
+    /// The existing table with a name.
     pub(crate) fn find(&self, name: Name) -> Option<u8> {
         (0..12).find(|table| self.table(*table).exists && self.table(*table).name == name)
     }
@@ -255,7 +257,7 @@ impl Service {
         Winner { nonce: self.nonce(set), target, table, suffix, totals }
     }
 
-    /// What a set's names say.
+    /// The fields in the names of a set.
     pub(crate) fn name_of(&self, winner: &Winner) -> SetName {
         SetName {
             set: self.set_of(winner.nonce),
@@ -265,7 +267,7 @@ impl Service {
         }
     }
 
-    /// `show` of a ballot. `renames`: the service follows a table's new names.
+    /// `show` of a ballot. With `follows_renames`, it reports the new name of a renamed table.
     pub(crate) fn show_ballot(&self, generation: u8, follows_renames: bool) -> BallotSeen {
         let Some(ballot) = self.ballot(generation) else { return BallotSeen::Absent };
         if self.mode == Mode::Append {
@@ -278,11 +280,11 @@ impl Service {
             }
             Name::Temporary(set) => BallotTable::Set(self.winner(set, None)),
             Name::Target => BallotTable::Target,
-            Name::Unborn | Name::Scratch(_) | Name::Older => BallotTable::Foreign,
+            Name::Unused | Name::Scratch(_) | Name::Older => BallotTable::Foreign,
         })
     }
 
-    /// The proposal that wins.
+    /// The winning proposal.
     pub(crate) fn smallest_proposal(&self, ballot: &Ballot) -> Option<Proposal> {
         let PartTotals { parts, valid, rejected } = TOTALS;
         let set = |set: u8| Proposal::Set {
@@ -296,7 +298,7 @@ impl Service {
         ballot.sets.iter().map(set).chain(ballot.abandons.iter().map(abandon)).min()
     }
 
-    /// `show` of a set's session. `hides`: of one whose table is gone it says that its status is unknown.
+    /// `show` of the session of a set. With `hides`, it reports an unknown status if the table was deleted.
     pub(crate) fn show_set(&self, set: u8, totals: Option<PartTotals>, hides: bool) -> SetSeen {
         let Some(session) = self.set(set) else { return SetSeen::Absent };
         if hides && !self.is_valid(session) {
@@ -320,19 +322,19 @@ impl Service {
         }
     }
 
-    /// The own sessions in `list`, as far as they count: those that are committed, or can be published without.
+    /// The relevant sessions of attempts in `list`: those that are committed or can be published without a commit.
     pub(crate) fn list_sets(&self, hides: bool) -> Bits {
         let is_empty = |session: &Session| session.name.suffix == TableSuffix::Empty;
         let empty = (0..7).filter(|set| self.set(*set).is_some_and(is_empty));
         empty.fold(self.list_committed(hides), Bits::with)
     }
 
-    /// The name of a session that was listed.
+    /// The name of a listed session.
     pub(crate) fn listed_name(&self, set: u8) -> Option<SetName> {
         self.set(set).map(|session| SetName { suffix: TableSuffix::Rows, ..session.name })
     }
 
-    /// `list`, as far as it counts: the sets that it calls committed or committing.
+    /// The relevant part of `list`: the sets that it reports as committed or committing.
     pub(crate) fn list_committed(&self, hides: bool) -> Bits {
         let is_committed = |session: &Session| {
             matches!(session.status, Status::Committing | Status::Committed)
@@ -341,7 +343,7 @@ impl Service {
         (0..7).filter(|set| self.set(*set).is_some_and(is_committed)).fold(Bits(0), Bits::with)
     }
 
-    /// The time of the oldest attempt that `list` tells of.
+    /// The time of the oldest attempt in `list`.
     pub(crate) fn list_oldest(&self) -> Option<u8> {
         (0..SETS).filter(|set| self.sets[*set].is_some()).filter_map(|set| self.drawn[set]).min()
     }
@@ -350,7 +352,7 @@ impl Service {
 impl fmt::Display for Service {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "at {}, store {}", self.now, self.store)?;
-        for (id, table) in self.tables.iter().enumerate().filter(|(_, table)| table.name != Name::Unborn) {
+        for (id, table) in self.tables.iter().enumerate().filter(|(_, table)| table.name != Name::Unused) {
             writeln!(formatter, "table {id}: {table:?}")?;
         }
         self.sets.iter().flatten().try_for_each(|set| writeln!(formatter, "{set:?}"))?;

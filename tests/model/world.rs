@@ -1,21 +1,22 @@
-//! Attempts and Treasure Data together: every order in which calls, deaths, restarts and faults can come.
+//! Attempts and Treasure Data together: every order of calls, kills, restarts and faults.
 //!
-//! Owns the state that is searched and its transitions. A transition that breaks a property ends the search of its
-//! branch; [`World::broken`] says what it was.
+//! Owns the searched state and its transitions. A transition that violates a property ends the search of its branch;
+//! [`World::violation`] contains the violation.
 
 use std::hash::Hash;
 
 use stateright::{Model, Property};
 use yotpo_td::run::decide::{Ending, Sent};
 
-use crate::attempt::{Call, Live, Saved, Start, is_private};
+use crate::attempt::{Call, Live, Saved, Start};
 use crate::faults::{ATTEMPTS, Event, Faults, Scenario};
 use crate::mutation;
-use crate::properties::{Broken, LoneRuns};
+use crate::properties::{LoneRuns, Violation};
+use crate::reduction::is_private;
 use crate::request::Request;
 use crate::treasure_data::Service;
 
-/// Calls that can be in flight at once.
+/// Maximum number of calls in flight.
 const IN_FLIGHT: usize = 2;
 
 /// A state.
@@ -23,16 +24,16 @@ const IN_FLIGHT: usize = 2;
 pub(crate) struct World {
     pub(crate) service: Service,
     pub(crate) processes: [Process; ATTEMPTS],
-    /// Calls that are still to arrive, or never do.
+    /// Calls that may still arrive.
     pub(crate) in_flight: [Option<Request>; IN_FLIGHT],
     pub(crate) left: Faults,
-    pub(crate) broken: Option<Broken>,
+    pub(crate) violation: Option<Violation>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::large_enum_variant, reason = "copied as a whole, most of them alive")]
 pub(crate) enum Process {
-    /// Not started yet, or killed, or ended with an error: what the next one may find.
+    /// Not started yet, killed, or ended with an error, with the state file for the next process.
     Idle {
         saved: Option<Saved>,
         is_new: bool,
@@ -41,41 +42,41 @@ pub(crate) enum Process {
     Ended,
 }
 
-/// What happens to a call.
+/// The delivery of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Delivery {
-    Answered,
-    /// The answer is lost; the call arrives at any time, or never.
-    Late,
-    /// It is answered, and arrives once more at any time.
-    Doubled,
-    /// It is applied, its answer lost, sent again at once, and that is answered.
-    Repeated,
+    Normal,
+    /// The response is lost; the call arrives at any time, or never.
+    Delayed,
+    /// There is a response, and the call arrives again at any time.
+    Duplicated,
+    /// The call is applied, its response is lost, and it is sent again immediately, with a response.
+    Retried,
 }
 
 /// A transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
-    Start(usize, How),
+    Start(usize, StartKind),
     Call(usize, Delivery),
     SeeBallotMoved(usize),
-    /// `saves`: it had saved what it was about to do.
+    /// `saves`: it saved its state before the crash.
     Crash {
         process: usize,
         saves: bool,
     },
     Arrive(usize),
-    Happen(Event),
+    Event(Event),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum How {
+pub(crate) enum StartKind {
     Fresh,
     Resuming,
     Discarding,
 }
 
-/// A scenario, and which lone runs were tried already.
+/// A scenario, and the lone attempts that were already tested.
 pub(crate) struct Search {
     pub(crate) scenario: Scenario,
     pub(crate) lone_runs: LoneRuns,
@@ -93,11 +94,11 @@ impl Model for Search {
         }
         let service = Service::new(scenario.mode, scenario.target_exists, scenario.older_exists);
         let left = scenario.faults;
-        vec![World { service, processes, in_flight: [None; IN_FLIGHT], left, broken: None }]
+        vec![World { service, processes, in_flight: [None; IN_FLIGHT], left, violation: None }]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        if world.broken.is_some() {
+        if world.violation.is_some() {
             return;
         }
         let mut events = Vec::new();
@@ -106,28 +107,28 @@ impl Model for Search {
             actions.extend(request.map(|_| Action::Arrive(slot)));
         }
         let private = self.private_process(world);
-        let commutes = |event: &Event| private.is_some() && event.is_of_attempts();
-        actions.extend(events.into_iter().filter(|event| !commutes(event)).map(Action::Happen));
+        let commutes = |event: &Event| private.is_some() && event.continues_attempts();
+        actions.extend(events.into_iter().filter(|event| !commutes(event)).map(Action::Event));
         if let Some(process) = private {
-            return world.actions_of(process, &self.scenario, actions);
+            return world.add_actions_of(process, &self.scenario, actions);
         }
-        (0..ATTEMPTS).for_each(|process| world.actions_of(process, &self.scenario, actions));
+        (0..ATTEMPTS).for_each(|process| world.add_actions_of(process, &self.scenario, actions));
     }
 
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
         let mut next = world.clone();
-        if let Err(broken) = next.act(action, &self.scenario) {
-            next.broken = Some(broken);
+        if let Err(violation) = next.apply_action(action, &self.scenario) {
+            next.violation = Some(violation);
         }
-        next.forget();
+        next.normalize();
         (next != *world).then_some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("nothing is broken", |_, world: &World| world.broken.is_none()),
-            Property::always("a lone attempt ends well", |search: &Self, world: &World| {
-                world.broken.is_some() || search.lone_runs.end_well(world, &search.scenario)
+            Property::always("no property is violated", |_, world: &World| world.violation.is_none()),
+            Property::always("a lone attempt ends correctly", |search: &Self, world: &World| {
+                world.violation.is_some() || search.lone_runs.end_well(world, &search.scenario)
             }),
         ]
     }
@@ -147,27 +148,27 @@ impl Search {
 }
 
 impl World {
-    fn actions_of(&self, process: usize, scenario: &Scenario, actions: &mut Vec<Action>) {
+    fn add_actions_of(&self, process: usize, scenario: &Scenario, actions: &mut Vec<Action>) {
         match &self.processes[process] {
             Process::Ended => {}
             Process::Idle { saved, is_new } => {
-                // Attempts of the same kind are alike: they start in their order.
+                // Attempts with the same purpose are interchangeable, so they start in order.
                 let is_turn = process == 0
                     || self.processes[process - 1] != (Process::Idle { saved: None, is_new: true })
                     || scenario.purposes[process] != scenario.purposes[process - 1];
                 if *is_new && is_turn || !*is_new && self.left.restarts > 0 {
-                    actions.push(Action::Start(process, How::Fresh));
+                    actions.push(Action::Start(process, StartKind::Fresh));
                 }
                 if saved.is_some() && self.left.restarts > 0 {
-                    actions.push(Action::Start(process, How::Resuming));
-                    actions.push(Action::Start(process, How::Discarding));
+                    actions.push(Action::Start(process, StartKind::Resuming));
+                    actions.push(Action::Start(process, StartKind::Discarding));
                 }
             }
             Process::Live(live) => {
-                actions.push(Action::Call(process, Delivery::Answered));
+                actions.push(Action::Call(process, Delivery::Normal));
                 let changes = matches!(live.call(&self.service), Call::Change(_));
                 if changes && self.left.messages > 0 && self.in_flight.contains(&None) {
-                    for delivery in [Delivery::Late, Delivery::Doubled, Delivery::Repeated] {
+                    for delivery in [Delivery::Delayed, Delivery::Duplicated, Delivery::Retried] {
                         actions.push(Action::Call(process, delivery));
                     }
                 }
@@ -184,14 +185,14 @@ impl World {
         }
     }
 
-    fn act(&mut self, action: Action, scenario: &Scenario) -> Result<(), Broken> {
+    fn apply_action(&mut self, action: Action, scenario: &Scenario) -> Result<(), Violation> {
         match action {
-            Action::Start(process, how) => {
+            Action::Start(process, kind) => {
                 let Process::Idle { saved, is_new } = self.processes[process] else { return Ok(()) };
                 self.left.restarts -= u8::from(!is_new);
-                let start = match (how, saved) {
-                    (How::Resuming, Some(saved)) => Start::Resuming(saved),
-                    (How::Discarding, Some(saved)) => Start::Discarding(saved),
+                let start = match (kind, saved) {
+                    (StartKind::Resuming, Some(saved)) => Start::Resuming(saved),
+                    (StartKind::Discarding, Some(saved)) => Start::Discarding(saved),
                     _ => Start::Fresh,
                 };
                 self.processes[process] =
@@ -214,30 +215,32 @@ impl World {
             }
             Action::Arrive(slot) => {
                 let Some(request) = self.in_flight[slot].take() else { return Ok(()) };
-                self.apply(request, scenario).map(|_answer| ())
+                self.apply(request, scenario).map(|_sent| ())
             }
-            Action::Happen(event) => self.service.happen(event, &mut self.left, scenario).map_or(Ok(()), Err),
+            Action::Event(event) => {
+                self.service.apply_event(event, &mut self.left, scenario).map_or(Ok(()), Err)
+            }
         }
     }
 
-    fn apply(&mut self, request: Request, scenario: &Scenario) -> Result<Sent, Broken> {
+    fn apply(&mut self, request: Request, scenario: &Scenario) -> Result<Sent, Violation> {
         match self.service.apply(request, scenario.performs_again) {
             (sent, None) => Ok(sent),
-            (_, Some(broken)) => Err(broken),
+            (_, Some(violation)) => Err(violation),
         }
     }
 
-    fn call(&mut self, process: usize, delivery: Delivery, scenario: &Scenario) -> Result<(), Broken> {
+    fn call(&mut self, process: usize, delivery: Delivery, scenario: &Scenario) -> Result<(), Violation> {
         let Process::Live(mut live) = self.processes[process] else { return Ok(()) };
         match live.call(&self.service) {
-            Call::Look => live.look(&mut self.service, scenario)?,
+            Call::Read => live.read(&mut self.service, scenario)?,
             Call::Change(request) => {
                 live.save();
-                live.note_sending(&self.service);
+                live.record_sending(&self.service);
                 crate::properties::check_call(process, request, &self.service)?;
-                mutation::beside(scenario.mutation, process, request, &mut self.service);
+                mutation::side_effect(scenario.mutation, process, request, &mut self.service);
                 let sent = self.deliver(request, delivery, scenario)?;
-                live.answered(sent, &mut self.service, scenario)?;
+                live.handle_response(sent, &mut self.service, scenario)?;
             }
         }
         self.processes[process] = match live.has_ended() {
@@ -248,25 +251,30 @@ impl World {
         Ok(())
     }
 
-    fn deliver(&mut self, request: Request, delivery: Delivery, scenario: &Scenario) -> Result<Sent, Broken> {
-        self.left.messages -= u8::from(delivery != Delivery::Answered);
-        if matches!(delivery, Delivery::Late | Delivery::Doubled)
+    fn deliver(
+        &mut self,
+        request: Request,
+        delivery: Delivery,
+        scenario: &Scenario,
+    ) -> Result<Sent, Violation> {
+        self.left.messages -= u8::from(delivery != Delivery::Normal);
+        if matches!(delivery, Delivery::Delayed | Delivery::Duplicated)
             && let Some(slot) = self.in_flight.iter_mut().find(|slot| slot.is_none())
         {
             *slot = Some(request);
         }
         match delivery {
-            Delivery::Answered | Delivery::Doubled => self.apply(request, scenario),
-            Delivery::Late => Ok(Sent::Unclear),
-            Delivery::Repeated => {
+            Delivery::Normal | Delivery::Duplicated => self.apply(request, scenario),
+            Delivery::Delayed => Ok(Sent::Unclear),
+            Delivery::Retried => {
                 self.apply(request, scenario)?;
                 self.apply(request, scenario)
             }
         }
     }
 
-    /// Drops what nobody can use any more, so that states that are alike are one.
-    fn forget(&mut self) {
+    /// Removes what can no longer be used, so that equivalent states are equal.
+    fn normalize(&mut self) {
         for process in &mut self.processes {
             if let Process::Idle { is_new: false, .. } = process
                 && self.left.restarts == 0
