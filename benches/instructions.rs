@@ -174,7 +174,7 @@ fn build_part(Parts { chunks, mut builder }: Parts) -> (Part, Vec<Chunk>) {
     (builder.finish(), chunks)
 }
 
-// The whole path.
+// The entire path.
 #[library_benchmark(setup = run)]
 fn pages_to_part(Run { responses, mut encoder, mut builder }: Run) -> (Part, ChunkEncoder) {
     for responses in responses.chunks(PAGES_IN_A_CHUNK) {

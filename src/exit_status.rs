@@ -15,7 +15,7 @@ pub enum ExitStatus {
     /// The command line or a setting is wrong; nothing was loaded.
     Usage,
     /// A service denied the credentials or a permission.
-    Refused,
+    Denied,
     /// Yotpo or the connection to it failed.
     YotpoFailed,
     /// Treasure Data or the connection to it failed.
@@ -38,7 +38,7 @@ impl ExitStatus {
         Self::Success,
         Self::Bug,
         Self::Usage,
-        Self::Refused,
+        Self::Denied,
         Self::YotpoFailed,
         Self::TreasureDataFailed,
         Self::LocalFailed,
@@ -56,7 +56,7 @@ impl ExitStatus {
             Self::Success => 0,
             Self::Bug => 1,
             Self::Usage => 2,
-            Self::Refused => 3,
+            Self::Denied => 3,
             Self::YotpoFailed => 4,
             Self::TreasureDataFailed => 5,
             Self::LocalFailed => 6,
@@ -77,7 +77,7 @@ impl ExitStatus {
             Self::Usage => {
                 "wrong usage or settings, such as a database that does not exist; nothing was loaded"
             }
-            Self::Refused => "credentials or permission refused",
+            Self::Denied => "credentials or permission denied",
             Self::YotpoFailed => "Yotpo failed",
             Self::TreasureDataFailed => "Treasure Data failed",
             Self::LocalFailed => "local disk or state failed",

@@ -103,7 +103,7 @@ pub fn listen(clock: Clock) -> io::Result<StopRequests> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let (sender, requests) = StopRequests::channel();
-    // Not the span itself: this goes on until the process ends, and the run must be able to end before.
+    // Not the span itself: this task runs until the process ends, and the run must be able to end before.
     let run = Span::current().id();
     tokio::spawn(async move {
         let mut last = None;

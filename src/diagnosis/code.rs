@@ -139,19 +139,19 @@ impl Code {
         match self {
             Self::Bug => ("bug", Status::Bug, Correction),
             Self::SettingsInvalid => ("settings_invalid", Status::Usage, OtherCommand),
-            Self::YotpoCredentialsRefused => ("yotpo_credentials_refused", Status::Refused, Correction),
-            Self::YotpoTokenNotAccepted => ("yotpo_token_not_accepted", Status::Refused, Correction),
+            Self::YotpoCredentialsRefused => ("yotpo_credentials_refused", Status::Denied, Correction),
+            Self::YotpoTokenNotAccepted => ("yotpo_token_not_accepted", Status::Denied, Correction),
             Self::YotpoTokenFailed => ("yotpo_token_failed", Status::YotpoFailed, Time),
             Self::YotpoPageFailed => ("yotpo_page_failed", Status::YotpoFailed, Time),
             Self::YotpoRequestRefused => ("yotpo_request_refused", Status::YotpoFailed, OtherCommand),
             Self::YotpoPagingEndless => ("yotpo_paging_endless", Status::YotpoFailed, Time),
             Self::LoyaltyDataLost => ("loyalty_data_lost", Status::DataRefused, Correction),
             Self::TreasureDataPermissionDenied => {
-                ("treasure_data_permission_denied", Status::Refused, Correction)
+                ("treasure_data_permission_denied", Status::Denied, Correction)
             }
             Self::TreasureDataWrongEndpoint => ("treasure_data_wrong_endpoint", Status::Usage, OtherCommand),
             Self::TreasureDataNoDatabase => ("treasure_data_no_database", Status::Usage, OtherCommand),
-            Self::TreasureDataNoTable => ("treasure_data_no_table", Status::Refused, Correction),
+            Self::TreasureDataNoTable => ("treasure_data_no_table", Status::Denied, Correction),
             Self::TreasureDataRequestRefused => {
                 ("treasure_data_request_refused", Status::TreasureDataFailed, OtherCommand)
             }

@@ -76,7 +76,7 @@ impl Encoder {
     pub fn encode_at(&mut self, text: &str, start: usize, output: &mut Vec<u8>) -> Result<Encoded, NotJson> {
         let before = output.len();
         output.extend_from_slice(&self.prefix);
-        // Reserves space for a header like that of the previous row: most customers have a similar length.
+        // Reserves space for a header like that of the previous row: customers usually have a similar length.
         let header_start = output.len();
         output.extend_from_slice(self.header.as_slice());
         let text_start = output.len();

@@ -157,7 +157,7 @@ impl LoneRuns {
         }
         let mut hasher = DefaultHasher::new();
         (service, start).hash(&mut hasher);
-        if !self.tried.lock().expect("nobody panicked").insert(hasher.finish()) {
+        if !self.tried.lock().expect("no thread panicked").insert(hasher.finish()) {
             return Ok(());
         }
         run_alone(service, start, scenario)

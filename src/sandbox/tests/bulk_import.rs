@@ -45,10 +45,10 @@ async fn verification_reports_all_differences() {
     client.prepare("wrong", &[part(control, 0..100), part(control, 90..240)]).await;
     client.post("/v3/bulk_import/perform/wrong").await;
     client.post("/v3/bulk_import/commit/wrong").await;
-    let own = serde_json::json!({"time": 5, "json_response": "{}", "more": 1});
+    let foreign = serde_json::json!({"time": 5, "json_response": "{}", "more": 1});
     let changed = control.expected_json_response(7).replacen("null", " null", 1);
     let changed = serde_json::json!({"time": 1_800_000_000, "json_response": changed});
-    control.insert_rows(DATABASE, "customers", &[own, changed]).unwrap();
+    control.insert_rows(DATABASE, "customers", &[foreign, changed]).unwrap();
     let found = control.verify_table(DATABASE, "customers", 1_800_000_000..=1_800_000_000).unwrap();
     assert_eq!((found.rows, found.missing, found.duplicated), (252, 10, 11));
     assert_eq!((found.differing, found.unknown, found.wrong_time, found.extra_columns), (1, 1, 1, 1));

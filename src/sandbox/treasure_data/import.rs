@@ -157,7 +157,7 @@ impl Validation {
     fn add_columns(&mut self, record: &[u8]) {
         for (at, field) in fields(record).into_iter().flatten().enumerate() {
             let Some(field) = field else { continue };
-            // Most records have the same columns in the same order.
+            // Records usually have the same columns in the same order.
             let known = |(name, _): &(String, &str)| name.as_bytes() == field.key;
             if self.columns.get(at).is_some_and(known)
                 || self.columns.iter().any(known)
@@ -190,8 +190,8 @@ mod tests {
     use super::super::super::spool::Spool;
     use super::*;
 
-    fn spooled(folder: &std::path::Path, bytes: &[u8]) -> SpoolFile {
-        let mut writer = Spool::new(folder).create().unwrap();
+    fn spooled(directory: &std::path::Path, bytes: &[u8]) -> SpoolFile {
+        let mut writer = Spool::new(directory).create().unwrap();
         writer.write(bytes).unwrap();
         writer.finish()
     }
@@ -209,8 +209,8 @@ mod tests {
         let parts: Vec<_> = parts
             .iter()
             .map(|part| {
-                let folder = tempfile::tempdir().unwrap().keep();
-                (format!("part-{}", part.len()), UploadedPart::new(spooled(&folder, part)))
+                let directory = tempfile::tempdir().unwrap().keep();
+                (format!("part-{}", part.len()), UploadedPart::new(spooled(&directory, part)))
             })
             .collect();
         import(&parts, &AtomicBool::new(false))
@@ -247,10 +247,10 @@ mod tests {
 
     #[test]
     fn a_part_is_read_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let part = UploadedPart::new(spooled(folder.path(), &gzip(GOOD)));
+        let directory = tempfile::tempdir().unwrap();
+        let part = UploadedPart::new(spooled(directory.path(), &gzip(GOOD)));
         part.validate();
-        let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
         std::fs::write(file, b"no longer a part").unwrap();
         let imported = import(&[("part".to_owned(), part.clone())], &AtomicBool::new(false));
         assert_eq!((imported.valid_records, imported.error_parts), (1, 0));

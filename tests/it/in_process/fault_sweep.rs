@@ -140,9 +140,9 @@ impl Case {
     fn check_status(&self, failure: &RunFailure) {
         let status = failure.error.diagnosis().status;
         let expected: &[ExitStatus] = match self.service {
-            Service::Yotpo => &[ExitStatus::YotpoFailed, ExitStatus::Refused],
+            Service::Yotpo => &[ExitStatus::YotpoFailed, ExitStatus::Denied],
             Service::TreasureData => {
-                &[ExitStatus::TreasureDataFailed, ExitStatus::Refused, ExitStatus::DataRefused]
+                &[ExitStatus::TreasureDataFailed, ExitStatus::Denied, ExitStatus::DataRefused]
             }
         };
         assert!(expected.contains(&status), "{status:?} {self:?} {failure:?}");

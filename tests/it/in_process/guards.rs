@@ -182,7 +182,7 @@ fn a_key_that_may_not_look_at_tables_replaces_one_where_that_is_accepted() {
         let failure = world.run().await.unwrap_err();
         let RunError::Ended { ending, .. } = &failure.error else { panic!("{failure:?}") };
         assert_eq!(*ending, Ending::NoTableIds);
-        assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused);
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::Denied);
         assert_eq!(world.control().requests(Service::Yotpo), 0, "it is known before the first page");
         world.assert_untouched();
         world.run_with(&[("without-table-ids", "on")]).await.unwrap();

@@ -139,7 +139,7 @@ fn wrong_credentials_are_refused_at_once_and_nothing_is_made() {
                 settings.yotpo.client_secret = Secret::new("wrong").unwrap();
             }
             let failure = world.run_as(&settings).await.unwrap_err();
-            assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused, "{failure:?}");
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::Denied, "{failure:?}");
             assert!(
                 failure.error.diagnosis().hint.unwrap().contains(variable),
                 "{:?}",
@@ -186,7 +186,7 @@ fn a_refused_secret_is_read_from_its_file_once_more() {
                     world.assert_complete();
                 } else {
                     let failure = result.unwrap_err();
-                    assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused, "{failure:?}");
+                    assert_eq!(failure.error.diagnosis().status, ExitStatus::Denied, "{failure:?}");
                     assert_eq!(world.control().operation_requests(operation), 2, "once more, and no oftener");
                     world.assert_untouched();
                 }
@@ -202,7 +202,7 @@ fn a_store_or_a_database_that_does_not_exist_is_named() {
         let mut settings = world.settings();
         settings.yotpo.store = "elsewhere".parse().unwrap();
         let failure = world.run_as(&settings).await.unwrap_err();
-        assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused, "{failure:?}");
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::Denied, "{failure:?}");
         let failure = world.run_with(&[("database", "nowhere")]).await.unwrap_err();
         assert_eq!(failure.error.diagnosis().status, ExitStatus::Usage, "{failure:?}");
         assert!(told(&failure).contains("database nowhere was not found"), "{}", told(&failure));
@@ -217,7 +217,7 @@ fn a_new_token_that_is_refused_again_and_again_ends_the_run() {
         let kind = FaultKind::Status(401, None);
         world.control().set_faults(plan(Service::Yotpo, FaultTarget::EveryOf(Operation::Customers), kind));
         let failure = world.run().await.unwrap_err();
-        assert_eq!(failure.error.diagnosis().status, ExitStatus::Refused, "{failure:?}");
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::Denied, "{failure:?}");
         assert_eq!(world.control().operation_requests(Operation::AccessToken), 3);
         assert_eq!(failure.recovery, RecoveryState::NothingCreated);
     });
