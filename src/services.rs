@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use crate::clock::Clock;
 use crate::config::{AccountSettings, Settings};
 use crate::http::{ClientSettings, HttpClient, Redactor, TlsError, tls_configuration};
-use crate::rate_limit::Gate;
+use crate::rate_limit::RateLimiter;
 use crate::retry::{Retrier, RetryPolicy};
 use crate::run::Services;
 use crate::treasure_data::{TreasureDataClient, TreasureDataSettings};
@@ -35,11 +35,16 @@ pub fn assemble(settings: &Settings, clock: &Clock, seed: u64) -> Result<Service
     let endpoints = [&settings.yotpo.endpoint, &settings.treasure_data.endpoint];
     let tls = tls_configuration(endpoints.iter().any(|endpoint| endpoint.scheme() == "https"))?;
     let redactor = Redactor::new();
-    let gate = Arc::new(Gate::limited(settings.request_rate, clock.clone()));
-    let retrier = Retrier::new("Yotpo", settings.retry, Arc::clone(&gate), clock.clone(), seed);
-    let http =
-        HttpClient::new(&settings.yotpo_connections, tls.clone(), clock.clone(), redactor.clone(), gate)?
-            .to_server(&settings.yotpo.endpoint, &settings.origins.yotpo);
+    let rate_limiter = Arc::new(RateLimiter::with_rate(settings.request_rate, clock.clone()));
+    let retrier = Retrier::new("Yotpo", settings.retry, Arc::clone(&rate_limiter), clock.clone(), seed);
+    let http = HttpClient::new(
+        &settings.yotpo_connections,
+        tls.clone(),
+        clock.clone(),
+        redactor.clone(),
+        rate_limiter,
+    )?
+    .to_server(&settings.yotpo.endpoint, &settings.origins.yotpo);
     let yotpo = Arc::new(YotpoClient::new(settings.yotpo.clone(), http, Arc::new(retrier)));
 
     let account = Account {
@@ -82,9 +87,10 @@ impl Account<'_> {
         redactor: Redactor,
         seed: u64,
     ) -> Result<Arc<TreasureDataClient>, ServicesError> {
-        let gate = Arc::new(Gate::unlimited(clock.clone()));
-        let retrier = Retrier::new("Treasure Data", self.retry, Arc::clone(&gate), clock.clone(), seed);
-        let http = HttpClient::new(self.connections, tls, clock.clone(), redactor, gate)?
+        let rate_limiter = Arc::new(RateLimiter::unlimited(clock.clone()));
+        let retrier =
+            Retrier::new("Treasure Data", self.retry, Arc::clone(&rate_limiter), clock.clone(), seed);
+        let http = HttpClient::new(self.connections, tls, clock.clone(), redactor, rate_limiter)?
             .to_server(&self.treasure_data.endpoint, self.origin);
         Ok(Arc::new(TreasureDataClient::new(self.treasure_data.clone(), http, Arc::new(retrier))?))
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use yotpo_td::clock::Clock;
 use yotpo_td::http::{DelayHint, delay_hint};
-use yotpo_td::rate_limit::Gate;
+use yotpo_td::rate_limit::RateLimiter;
 
 use super::Verdict;
 
@@ -66,12 +66,12 @@ fn assert_bounded(status: StatusCode, hint: DelayHint, written: [Option<&str>; 2
 /// A pause of any length delays the next request by exactly that long.
 fn assert_kept_back(floor: Duration) {
     let clock = Clock::virtual_at(NOW);
-    let gate = Arc::new(Gate::unlimited(clock.clone()));
+    let limiter = Arc::new(RateLimiter::unlimited(clock.clone()));
     let start = clock.now();
-    gate.hold(floor);
+    limiter.pause_for(floor);
     // Virtual time advances when the runtime has nothing else to do.
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    drop(runtime.block_on(gate.admit()));
+    drop(runtime.block_on(limiter.acquire()));
     assert_eq!(clock.now().saturating_sub(start), floor.min(Duration::MAX.saturating_sub(start)));
 }
 

@@ -19,7 +19,7 @@ use super::delay::{DelayHint, delay_hint};
 use super::error::{BodyProblem, CallError, Effect, TransportError};
 use super::redaction::Redactor;
 use crate::clock::{Clock, FLIGHT_HEADER};
-use crate::rate_limit::{Admission, Gate};
+use crate::rate_limit::{Permit, RateLimiter};
 
 /// Headers that an answer may have; gateways add some, and a hundred have been passed.
 const MAX_HEADERS: usize = 1_000;
@@ -51,7 +51,7 @@ pub struct HttpClient {
     request_timeout: Duration,
     reach: Reach,
     redactor: Redactor,
-    gate: Arc<Gate>,
+    rate_limiter: Arc<RateLimiter>,
     /// The server of the service, for messages.
     server: Option<Arc<str>>,
     /// Whether the server ever answered.
@@ -91,14 +91,14 @@ pub struct Response {
 
 impl HttpClient {
     /// Makes the pool; nothing is sent. `tls` comes from [`tls_configuration`](super::tls_configuration);
-    /// every request passes `gate`. Fails when the proxies of the environment cannot be set up.
+    /// every request passes `rate_limiter`. Fails when the proxies of the environment cannot be set up.
     #[expect(clippy::disallowed_methods, reason = "this is the client the ban names")]
     pub fn new(
         settings: &ClientSettings,
         tls: ClientConfig,
         clock: Clock,
         redactor: Redactor,
-        gate: Arc<Gate>,
+        rate_limiter: Arc<RateLimiter>,
     ) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -121,7 +121,7 @@ impl HttpClient {
             request_timeout,
             reach,
             redactor,
-            gate,
+            rate_limiter,
             server: None,
             has_answered: Arc::default(),
         })
@@ -151,10 +151,10 @@ impl HttpClient {
     pub async fn send(&self, request: &Request) -> Result<Response, CallError> {
         let Request { operation, effect, .. } = *request;
         let limit = self.request_timeout + upload_allowance(request.body.as_ref().map_or(0, Bytes::len));
-        let admission = self.gate.admit().await;
+        let permit = self.rate_limiter.acquire().await;
         let flight = self.clock.flight().await;
         let exchange = async move {
-            let outcome = self.exchange(request, admission, flight.header()).await;
+            let outcome = self.exchange(request, permit, flight.header()).await;
             flight.finish().await;
             outcome
         };
@@ -205,13 +205,13 @@ impl HttpClient {
     async fn exchange(
         &self,
         request: &Request,
-        admission: Admission,
+        permit: Permit,
         flight: Option<u64>,
     ) -> Result<Response, Failed> {
         let encoding = (self.reach == Reach::Network).then_some("gzip");
         let builder = self.builder(request, encoding, flight);
         let mut answer = builder.send().await.map_err(|error| Failed::Transport(classify(error)))?;
-        let Response { status, headers, delay, .. } = self.head(&mut answer, admission);
+        let Response { status, headers, delay, .. } = self.head(&mut answer, permit);
         let packed = read_whole(&mut answer, &headers, request.answer_limit).await;
         let body = match packed.and_then(|body| Ok(unpack(&headers, body, request.answer_limit)?)) {
             Ok(body) => body,
@@ -245,11 +245,11 @@ impl HttpClient {
     }
 
     /// The head of an answer, as a response without a body; its request has arrived.
-    fn head(&self, answer: &mut reqwest::Response, admission: Admission) -> Response {
+    fn head(&self, answer: &mut reqwest::Response, permit: Permit) -> Response {
         let status = answer.status();
         let headers = std::mem::take(answer.headers_mut());
         let delay = delay_hint(status, &headers, self.clock.unix_time());
-        admission.answered(status == StatusCode::TOO_MANY_REQUESTS, delay.allowance);
+        permit.response_received(status == StatusCode::TOO_MANY_REQUESTS, delay.allowance);
         Response { status, headers, body: Bytes::new(), delay }
     }
 }

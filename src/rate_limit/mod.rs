@@ -1,181 +1,182 @@
-//! How fast requests may leave for one service.
+//! Limits how fast requests are sent to one service.
 //!
-//! Owns the token bucket ([`governor`]), the holds that a service asks for, and what is known of who uses its limit. Every
-//! attempt of every request passes [`Gate::admit`] immediately before it is sent; a hold that one request drew keeps back
-//! all of them. It knows nothing of HTTP or of retries.
+//! Owns the token bucket ([`governor`]), the pauses that a service requests, and the estimate of what other clients use of its
+//! limit. Every attempt of every request calls [`RateLimiter::acquire`] immediately before it is sent; a pause requested by
+//! one response delays all of them. It knows nothing of HTTP or of retries.
 //!
-//! Invariant: at a rate r no rolling second holds more than ⌈r⌉ arrivals, as far as they are known. The bucket therefore has
-//! one token and refills it after a period of `max(1/r, 1.01 s/⌈r⌉)`; a bucket of ⌈r⌉ tokens would let twice as many
-//! through. And each request leaves a second behind the time at which the one ⌈r⌉ before it can have arrived.
+//! Invariant: at a rate r, no rolling second contains more than ⌈r⌉ arrivals, as far as they are known. The bucket therefore
+//! has one token and a refill period of `max(1/r, 1.01 s/⌈r⌉)`; a bucket of ⌈r⌉ tokens would permit twice as many. In
+//! addition, each request is sent a second after the latest time at which the request ⌈r⌉ before it can have arrived.
 
-mod departures;
-mod neighbours;
+mod other_clients;
+mod sent_requests;
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use governor::Quota;
 use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::warnings::Warnings;
-use departures::{Departures, Free};
-use neighbours::Neighbours;
+use other_clients::OtherClients;
+use sent_requests::{SentRequests, Slot};
 
-/// Highest rate that can be set, in requests a second.
-pub const FASTEST_RATE: f64 = 1_000_000.0;
+/// Maximum rate that can be set, in requests per second.
+pub const MAX_RATE: f64 = 1_000_000.0;
 
-/// What a rolling second is stretched to, so that a network that bunches requests stays within the limit.
-const GUARDED_SECOND: f64 = 1.01;
-/// Yotpo's documented limit of a store, in requests a second.
+/// Length of a rolling second with a margin for networks that bunch requests.
+const PADDED_SECOND: f64 = 1.01;
+/// Yotpo's documented limit of a store, in requests per second.
 const STORE_LIMIT: u32 = 5;
-/// A limit above this is not counted in seconds, and nothing follows from what is left of it.
+/// A limit above this does not apply to seconds, and its remaining count is ignored.
 const MAX_LIMIT: u32 = 50;
-/// Our own requests of the last second are counted this far back, so that none is taken for somebody else's.
-const OWN_SECOND: Duration = Duration::from_millis(1_050);
-/// The least that others must use to be worth a warning, in requests a second.
-const WORTH_TELLING: f64 = 0.5;
+/// How far back our own requests of the last second are counted, so that none is attributed to another client.
+const OWN_WINDOW: Duration = Duration::from_millis(1_050);
+/// Minimum rate of other clients that causes a warning, in requests per second.
+const MIN_WARNING_RATE: f64 = 0.5;
 
-/// A number of requests a second: above zero and at most [`FASTEST_RATE`].
+/// Requests per second: above zero and at most [`MAX_RATE`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RequestRate(f64);
 
 impl RequestRate {
-    /// Checks a rate; `None` when it is not above zero and at most [`FASTEST_RATE`].
+    /// Validates a rate. Returns `None` unless it is above zero and at most [`MAX_RATE`].
     pub fn new(per_second: f64) -> Option<Self> {
-        (per_second > 0.000_01 && per_second <= FASTEST_RATE).then_some(Self(per_second))
+        (per_second > 0.000_01 && per_second <= MAX_RATE).then_some(Self(per_second))
     }
 
-    /// Requests a second.
+    /// Requests per second.
     pub fn per_second(self) -> f64 {
         self.0
     }
 
-    /// Requests that a rolling second may hold.
+    /// Maximum requests in a rolling second.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "at most FASTEST_RATE, and above 0"
+        reason = "at most MAX_RATE, and above 0"
     )]
     fn max_in_a_second(self) -> u32 {
         self.0.ceil() as u32
     }
 
-    /// Time from one admission to the next.
+    /// Minimum time between two requests.
     pub fn period(self) -> Duration {
-        Duration::from_secs_f64((1.0 / self.0).max(GUARDED_SECOND / self.0.ceil()))
+        Duration::from_secs_f64((1.0 / self.0).max(PADDED_SECOND / self.0.ceil()))
     }
 }
 
-/// What a response says is left of the service's allowance.
+/// What a response reports as remaining of the service's rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Requests that are left.
+    /// Remaining requests.
     pub remaining: u32,
-    /// Requests that a second may hold, where the service says so.
+    /// Requests allowed per second, if the service reports it.
     pub limit: Option<u32>,
 }
 
 /// How the rate limit was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RateUse {
-    /// Requests a second that are sent at present: the rate that was set, or what others leave.
+pub struct RateUsage {
+    /// Current requests per second: the configured rate, or what other clients leave.
     pub requests_per_second: f64,
-    /// How often a request waited because of others, or because the service asked to.
+    /// How often requests waited for other clients, or because the service requested a pause.
     pub waits: u64,
-    /// How long, in all.
+    /// Total time of these waits.
     pub waited: Duration,
 }
 
-/// The gate before one service. Shared by everything that sends there.
+/// Limits the requests to one service. All senders of the service share it.
 #[derive(Debug)]
-pub struct Gate {
+pub struct RateLimiter {
     clock: Clock,
     bucket: Option<Bucket>,
     state: Mutex<State>,
-    answered: Notify,
+    completed: Notify,
 }
 
 #[derive(Debug)]
 struct Bucket {
-    limiter: RateLimiter<NotKeyed, InMemoryState, BucketClock, NoOpMiddleware<Nanos>>,
+    tokens: governor::RateLimiter<NotKeyed, InMemoryState, BucketClock, NoOpMiddleware<Nanos>>,
     rate: RequestRate,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Requests that the service lets through in a second, as far as it says.
+    /// Requests that the service allows per second, as far as it reports this.
     limit: u32,
-    held_until: Duration,
-    own: Departures,
-    others: Neighbours,
+    paused_until: Duration,
+    own: SentRequests,
+    others: OtherClients,
     waits: u64,
     waited: Duration,
     warnings: Warnings<()>,
 }
 
-/// A request that may leave now. Whoever sends it says when it was answered; dropped, it was not.
+/// Permission to send one request now. The sender reports the response with [`Permit::response_received`]; a permit that is
+/// dropped before that counts as a request without a response.
 #[derive(Debug)]
-pub struct Admission {
-    gate: Arc<Gate>,
-    /// None where nothing is counted.
+pub struct Permit {
+    limiter: Arc<RateLimiter>,
+    /// `None` without a rate: nothing is counted.
     number: Option<u64>,
 }
 
 /// What a request waits for.
 enum Wait {
     Nothing,
-    Turn(Duration),
-    Answer,
+    Delay(Duration),
+    Response,
 }
 
-impl Gate {
-    /// A gate that lets `rate` pass.
-    pub fn limited(rate: RequestRate, clock: Clock) -> Self {
+impl RateLimiter {
+    /// A limiter that permits `rate`.
+    pub fn with_rate(rate: RequestRate, clock: Clock) -> Self {
         let bucket = Quota::with_period(rate.period()).map(|quota| Bucket {
-            limiter: RateLimiter::direct_with_clock(
+            tokens: governor::RateLimiter::direct_with_clock(
                 quota.allow_burst(NonZeroU32::MIN),
                 BucketClock(clock.clone()),
             ),
             rate,
         });
         let state = State { limit: STORE_LIMIT.max(rate.max_in_a_second()), ..State::default() };
-        Self { clock, bucket, state: Mutex::new(state), answered: Notify::new() }
+        Self { clock, bucket, state: Mutex::new(state), completed: Notify::new() }
     }
 
-    /// A gate that is only ever closed by holds.
+    /// A limiter without a rate, which only pauses.
     pub fn unlimited(clock: Clock) -> Self {
-        Self { clock, bucket: None, state: Mutex::default(), answered: Notify::new() }
+        Self { clock, bucket: None, state: Mutex::default(), completed: Notify::new() }
     }
 
-    /// Waits until a request may leave. Holds are waited for first, so that none leaves early.
-    pub async fn admit(self: &Arc<Self>) -> Admission {
+    /// Waits until a request may be sent. Waits for a pause before it takes a token, so that no request is sent early.
+    pub async fn acquire(self: &Arc<Self>) -> Permit {
         loop {
-            let answered = self.answered.notified();
+            let completed = self.completed.notified();
             let now = self.clock.now();
             match self.next_wait(now) {
                 Wait::Nothing => {}
-                Wait::Turn(wait) => {
-                    self.clock.sleep(wait).await;
+                Wait::Delay(delay) => {
+                    self.clock.sleep(delay).await;
                     continue;
                 }
-                Wait::Answer => {
-                    answered.await;
+                Wait::Response => {
+                    completed.await;
                     continue;
                 }
             }
             let Some(bucket) = &self.bucket else {
-                return Admission { gate: Arc::clone(self), number: None };
+                return Permit { limiter: Arc::clone(self), number: None };
             };
-            match bucket.limiter.check() {
+            match bucket.tokens.check() {
                 Ok(()) => {
-                    let number = self.state().own.note(now);
-                    return Admission { gate: Arc::clone(self), number: Some(number) };
+                    let number = self.state().own.record(now);
+                    return Permit { limiter: Arc::clone(self), number: Some(number) };
                 }
                 Err(early) => {
                     let now = BucketClock(self.clock.clone()).now();
@@ -187,97 +188,98 @@ impl Gate {
 
     fn next_wait(&self, now: Duration) -> Wait {
         let mut state = self.state();
-        if state.held_until > now {
-            return Wait::Turn(state.held_until.saturating_sub(now));
+        if state.paused_until > now {
+            return Wait::Delay(state.paused_until.saturating_sub(now));
         }
         let Some(bucket) = &self.bucket else { return Wait::Nothing };
-        let most = usize::try_from(bucket.rate.max_in_a_second()).unwrap_or(usize::MAX);
-        match state.own.free(most, Duration::from_secs_f64(GUARDED_SECOND)) {
-            Free::WhenAnswered => return Wait::Answer,
-            Free::At(at) if at > now => return Wait::Turn(at.saturating_sub(now)),
-            Free::At(_) => {}
+        let max = usize::try_from(bucket.rate.max_in_a_second()).unwrap_or(usize::MAX);
+        match state.own.next_slot(max, Duration::from_secs_f64(PADDED_SECOND)) {
+            Slot::FreeAfterResponse => return Wait::Response,
+            Slot::FreeAt(at) if at > now => return Wait::Delay(at.saturating_sub(now)),
+            Slot::FreeAt(_) => {}
         }
-        if state.others.each_second() == 0.0 {
+        if state.others.per_second() == 0.0 {
             return Wait::Nothing;
         }
         let (own, oldest) = state.own.since(now.saturating_sub(Duration::from_secs(1)));
-        match oldest.filter(|_| state.others.crowd_out(own, state.limit)) {
+        match oldest.filter(|_| state.others.likely_exceed(own, state.limit)) {
             Some(oldest) => {
                 let until = oldest + Duration::from_millis(1_001);
-                state.hold_until(until, now);
-                Wait::Turn(until.saturating_sub(now))
+                state.pause_until(until, now);
+                Wait::Delay(until.saturating_sub(now))
             }
             None => Wait::Nothing,
         }
     }
 
-    /// Keeps back every request for `floor` from now on; a longer hold stays as it is.
-    pub fn hold(&self, floor: Duration) {
+    /// Delays every request by at least `delay` from now on. A longer pause is never shortened.
+    pub fn pause_for(&self, delay: Duration) {
         let now = self.clock.now();
-        self.state().hold_until(now.saturating_add(floor), now);
+        self.state().pause_until(now.saturating_add(delay), now);
     }
 
-    /// How long every request is kept back from now on.
-    pub fn held_for(&self) -> Duration {
-        self.state().held_until.saturating_sub(self.clock.now())
+    /// How long the current pause still lasts.
+    pub fn remaining_pause(&self) -> Duration {
+        self.state().paused_until.saturating_sub(self.clock.now())
     }
 
-    /// How the limit was used so far.
-    pub fn rate_use(&self) -> RateUse {
+    /// How the rate limit has been used.
+    pub fn usage(&self) -> RateUsage {
         let state = self.state();
         let requests_per_second = self.bucket.as_ref().map_or(0.0, |bucket| {
-            let left = f64::from(state.limit) - state.others.each_second();
+            let left = f64::from(state.limit) - state.others.per_second();
             bucket.rate.per_second().min(left)
         });
-        RateUse { requests_per_second, waits: state.waits, waited: state.waited }
+        RateUsage { requests_per_second, waits: state.waits, waited: state.waited }
     }
 
-    fn answered(&self, number: u64, is_refused: bool, allowance: Option<Allowance>) {
+    fn response_received(&self, number: u64, is_throttled: bool, allowance: Option<Allowance>) {
         let now = self.clock.now();
         let mut state = self.state();
-        let left = state.own.left(number).unwrap_or(now);
-        state.own.settle(number, now, true);
-        let told = allowance.map(|allowance| (allowance.remaining, allowance.limit.unwrap_or(state.limit)));
-        let told = told.filter(|(remaining, limit)| remaining <= limit && *limit <= MAX_LIMIT);
-        if told.is_none() && !is_refused {
-            state.others.see_success();
+        let sent_at = state.own.sent_at(number).unwrap_or(now);
+        state.own.complete(number, now, true);
+        let reported =
+            allowance.map(|allowance| (allowance.remaining, allowance.limit.unwrap_or(state.limit)));
+        let reported = reported.filter(|(remaining, limit)| remaining <= limit && *limit <= MAX_LIMIT);
+        if reported.is_none() && !is_throttled {
+            state.others.observe_success();
             return;
         }
-        let (own, oldest) = state.own.since(left.saturating_sub(OWN_SECOND));
-        // One that was refused used nothing.
-        let own = u32::try_from(own).unwrap_or(u32::MAX).saturating_sub(u32::from(is_refused));
-        match told {
+        let (own, oldest) = state.own.since(sent_at.saturating_sub(OWN_WINDOW));
+        // A throttled request does not count towards the limit.
+        let own = u32::try_from(own).unwrap_or(u32::MAX).saturating_sub(u32::from(is_throttled));
+        match reported {
             Some((remaining, limit)) => {
-                let found = (limit - remaining).saturating_sub(own);
+                let others = (limit - remaining).saturating_sub(own);
                 state.limit = limit;
-                state.others.see(found, limit);
-                if let Some(oldest) = oldest.filter(|_| found > 0 && remaining == 0) {
-                    state.hold_until(oldest + Duration::from_secs(1), now);
+                state.others.observe(others, limit);
+                if let Some(oldest) = oldest.filter(|_| others > 0 && remaining == 0) {
+                    state.pause_until(oldest + Duration::from_secs(1), now);
                 }
             }
-            // It does not say how many others there were: one at least.
+            // The number of other requests is not reported; it is at least one.
             None => {
                 let limit = state.limit;
-                state.others.see(limit.saturating_sub(own).max(1), limit);
+                state.others.observe(limit.saturating_sub(own).max(1), limit);
             }
         }
-        let others = state.others.each_second();
+        let others = state.others.per_second();
         let is_due =
-            self.bucket.is_some() && others >= WORTH_TELLING && state.warnings.is_due((), now).is_some();
+            self.bucket.is_some() && others >= MIN_WARNING_RATE && state.warnings.is_due((), now).is_some();
         let limit = state.limit;
-        // A line may have to wait for its reader, and nobody shall wait for the state meanwhile.
+        // Writing a log line may block on its reader, so the state is unlocked first.
         drop(state);
         if is_due {
-            Self::warn_of_others(others, limit);
+            Self::warn_about_others(others, limit);
         }
     }
 
-    /// Says that others use the limit.
-    fn warn_of_others(others: f64, limit: u32) {
+    /// Warns that other clients use the limit.
+    fn warn_about_others(others: f64, limit: u32) {
         tracing::warn!(
             others_requests_per_second = (others * 10.0).round() / 10.0,
             limit,
-            "others use the store's rate limit, too, and requests wait for them; --requests-per-second lowers our share"
+            "other clients use the store's rate limit, so requests are delayed; use --requests-per-second to lower our share"
         );
     }
 
@@ -287,38 +289,39 @@ impl Gate {
 }
 
 impl State {
-    /// Lets nothing leave before a time; a longer hold stays as it is.
-    fn hold_until(&mut self, until: Duration, now: Duration) {
-        let held_until = self.held_until.max(now);
-        if until > held_until {
-            self.waits += u64::from(self.held_until <= now);
-            self.waited += until.saturating_sub(held_until);
-            self.held_until = until;
+    /// Delays every request until `until`. A longer pause is never shortened.
+    fn pause_until(&mut self, until: Duration, now: Duration) {
+        let paused_until = self.paused_until.max(now);
+        if until > paused_until {
+            self.waits += u64::from(self.paused_until <= now);
+            self.waited += until.saturating_sub(paused_until);
+            self.paused_until = until;
         }
     }
 }
 
-impl Admission {
-    /// The headers of its response are there. `is_refused`: the service says that it was one too many.
-    pub fn answered(mut self, is_refused: bool, allowance: Option<Allowance>) {
+impl Permit {
+    /// Reports that the headers of the response have arrived. `is_throttled`: the service rejected the request because of
+    /// its rate limit.
+    pub fn response_received(mut self, is_throttled: bool, allowance: Option<Allowance>) {
         if let Some(number) = self.number.take() {
-            self.gate.answered(number, is_refused, allowance);
-            self.gate.answered.notify_waiters();
+            self.limiter.response_received(number, is_throttled, allowance);
+            self.limiter.completed.notify_waiters();
         }
     }
 }
 
-impl Drop for Admission {
+impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(number) = self.number.take() {
-            let now = self.gate.clock.now();
-            self.gate.state().own.settle(number, now, false);
-            self.gate.answered.notify_waiters();
+            let now = self.limiter.clock.now();
+            self.limiter.state().own.complete(number, now, false);
+            self.limiter.completed.notify_waiters();
         }
     }
 }
 
-/// Our clock in governor's terms.
+/// Adapts our clock to governor.
 #[derive(Clone, Debug)]
 struct BucketClock(Clock);
 

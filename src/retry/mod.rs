@@ -1,7 +1,7 @@
 //! Trying again: the one loop around *send and read the whole body*.
 //!
 //! Owns the schedule (exponential with full jitter), the caps on attempts and time, the shared budget, and the
-//! counters. A delay that a server asks for is a floor that holds back every request to that service: its [`Gate`], which
+//! counters. A delay that a server asks for is a floor that holds back every request to that service: its [`RateLimiter`], which
 //! every attempt passes as it is sent. It does not judge failures: a [`CallError`] knows its
 //! [`Class`]. Ambiguous calls are never repeated blindly: [`Retrier::attempt_in`] makes one attempt, and the caller looks first.
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::http::{CallError, Cause, Class, DelayHint};
-use crate::rate_limit::{Gate, RateUse};
+use crate::rate_limit::{RateLimiter, RateUsage};
 use crate::warnings::Warnings;
 
 pub use budget::RetryBudget;
@@ -60,7 +60,7 @@ pub struct Retrier {
     service: &'static str,
     policy: RetryPolicy,
     clock: Clock,
-    gate: Arc<Gate>,
+    rate_limiter: Arc<RateLimiter>,
     budget: RetryBudget,
     random: Mutex<fastrand::Rng>,
     warnings: Mutex<Warnings<(&'static str, Class)>>,
@@ -71,12 +71,18 @@ pub struct Retrier {
 
 impl Retrier {
     /// A loop for `service` (its name in logs). `seed` makes the jitter repeatable.
-    pub fn new(service: &'static str, policy: RetryPolicy, gate: Arc<Gate>, clock: Clock, seed: u64) -> Self {
+    pub fn new(
+        service: &'static str,
+        policy: RetryPolicy,
+        rate_limiter: Arc<RateLimiter>,
+        clock: Clock,
+        seed: u64,
+    ) -> Self {
         Self {
             service,
             policy,
             clock,
-            gate,
+            rate_limiter,
             budget: RetryBudget::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             warnings: Mutex::default(),
@@ -92,8 +98,8 @@ impl Retrier {
     }
 
     /// How the service's rate limit was used.
-    pub fn rate_use(&self) -> RateUse {
-        self.gate.rate_use()
+    pub fn rate_usage(&self) -> RateUsage {
+        self.rate_limiter.usage()
     }
 
     /// What was sent so far.
@@ -112,7 +118,7 @@ impl Retrier {
                 let wait = humantime::format_duration(floor).to_string();
                 tracing::warn!(service = self.service, wait, "asked to wait before the next request");
             }
-            self.gate.hold(floor);
+            self.rate_limiter.pause_for(floor);
         }
     }
 
@@ -148,7 +154,7 @@ impl Retrier {
         series: &mut Series,
         attempt: impl Future<Output = Result<T, CallError>>,
     ) -> Result<Option<T>, CallError> {
-        let wait = self.gate.held_for();
+        let wait = self.rate_limiter.remaining_pause();
         if wait > self.policy.timeout {
             let timeout = self.policy.timeout;
             return Err(CallError::new(
@@ -194,7 +200,7 @@ impl Retrier {
             Class::Transient | Class::Ambiguous => {}
         }
         let floor = error.floor().unwrap_or_default();
-        self.gate.hold(floor);
+        self.rate_limiter.pause_for(floor);
         let drawn = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             schedule.next_delay(&mut random)

@@ -11,8 +11,8 @@ const POLICY: RetryPolicy =
 
 fn retrier(policy: RetryPolicy) -> (Retrier, Clock) {
     let clock = Clock::virtual_at(Duration::ZERO);
-    let gate = Arc::new(Gate::unlimited(clock.clone()));
-    (Retrier::new("test service", policy, gate, clock.clone(), 7), clock)
+    let rate_limiter = Arc::new(RateLimiter::unlimited(clock.clone()));
+    (Retrier::new("test service", policy, rate_limiter, clock.clone(), 7), clock)
 }
 
 fn failure(status: u16, effect: Effect, floor: Option<Duration>) -> CallError {

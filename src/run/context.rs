@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::identity::{
     BallotName, Fingerprint, Mode, Nonce, OwnSessionName, OwnTable, RunId, RunSession, SessionName, TableName,
 };
-use crate::rate_limit::RateUse;
+use crate::rate_limit::RateUsage;
 use crate::retry::RequestCounts;
 use crate::run::decide::{OwnSet, Progress as SetProgress, Winner};
 use crate::telemetry::Progress;
@@ -35,7 +35,7 @@ pub struct ServiceUse {
     /// Requests to Yotpo.
     pub yotpo: RequestCounts,
     /// How the store's rate limit was used.
-    pub rate: RateUse,
+    pub rate: RateUsage,
     /// Requests to Treasure Data.
     pub treasure_data: RequestCounts,
 }
@@ -46,7 +46,7 @@ impl Services {
         let yotpo = self.yotpo.as_ref();
         ServiceUse {
             yotpo: yotpo.map(|yotpo| yotpo.counts()).unwrap_or_default(),
-            rate: yotpo.map(|yotpo| yotpo.rate_use()).unwrap_or_default(),
+            rate: yotpo.map(|yotpo| yotpo.rate_usage()).unwrap_or_default(),
             treasure_data: self.treasure_data.counts(),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::context::{Run, ServiceUse, Services};
 use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun};
-use crate::rate_limit::RateUse;
+use crate::rate_limit::RateUsage;
 use crate::retry::RequestCounts;
 use crate::run::decide::Winner;
 use crate::telemetry::{Progress, ProgressSnapshot};
@@ -48,7 +48,7 @@ pub struct RunReport {
     /// Requests to Yotpo.
     pub yotpo: RequestCounts,
     /// How the store's rate limit was used.
-    pub rate: RateUse,
+    pub rate: RateUsage,
     /// Requests to Treasure Data.
     pub treasure_data: RequestCounts,
     /// Time of the whole run.

@@ -17,7 +17,7 @@ use super::page::{MAX_PAGE_BYTES, Page};
 use super::query::{CursorQuery, add_query};
 use crate::http::{BodyProblem, CallError, Cause, Effect, HttpClient, Request, Response};
 use crate::identity::StoreId;
-use crate::rate_limit::RateUse;
+use crate::rate_limit::RateUsage;
 use crate::retry::{RequestCounts, Retrier};
 use crate::secret::Secret;
 
@@ -88,8 +88,8 @@ impl YotpoClient {
     }
 
     /// How the store's rate limit was used so far.
-    pub fn rate_use(&self) -> RateUse {
-        self.retrier.rate_use()
+    pub fn rate_usage(&self) -> RateUsage {
+        self.retrier.rate_usage()
     }
 
     /// Gets a page, which `reader` makes of the response. A token that is no longer accepted is replaced, at most twice in a

@@ -5,7 +5,7 @@ use std::future::Future;
 use super::{Failed, HttpClient, Request, Response, classify, read_whole};
 use crate::http::body::says_html;
 use crate::http::error::{CallError, TransportError};
-use crate::rate_limit::Admission;
+use crate::rate_limit::Permit;
 use bytes::Bytes;
 
 /// Where the pieces of a body go.
@@ -35,9 +35,9 @@ impl HttpClient {
         request: &Request,
         sink: &mut S,
     ) -> Result<Result<Response, S::Error>, CallError> {
-        let admission = self.gate.admit().await;
+        let permit = self.rate_limiter.acquire().await;
         let flight = self.clock.flight().await;
-        let downloaded = self.pass_on(request, admission, flight.header(), sink).await;
+        let downloaded = self.pass_on(request, permit, flight.header(), sink).await;
         flight.finish().await;
         downloaded.map_err(|failed| {
             let Request { operation, effect, .. } = *request;
@@ -51,14 +51,14 @@ impl HttpClient {
     async fn pass_on<S: BodySink>(
         &self,
         request: &Request,
-        admission: Admission,
+        permit: Permit,
         flight: Option<u64>,
         sink: &mut S,
     ) -> Result<Result<Response, S::Error>, Failed> {
         // What is passed on as it comes must not be packed once more.
         let builder = self.builder(request, Some("identity"), flight);
         let mut answer = self.in_time(async { builder.send().await.map_err(classify) }).await?;
-        let mut response = self.head(&mut answer, admission);
+        let mut response = self.head(&mut answer, permit);
         if !response.status.is_success() || says_html(&response.headers) {
             let reading = read_whole(&mut answer, &response.headers, request.answer_limit);
             let body = self.clock.deadline(self.request_timeout, reading).await;

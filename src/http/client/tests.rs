@@ -36,7 +36,7 @@ async fn exchange_gzip(reach: Reach) -> (Option<String>, Bytes) {
         tls,
         Clock::machine(),
         Redactor::new(),
-        Arc::new(Gate::unlimited(Clock::machine())),
+        Arc::new(RateLimiter::unlimited(Clock::machine())),
     )
     .unwrap();
     client.reach = reach;

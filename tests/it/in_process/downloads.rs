@@ -10,7 +10,7 @@ use yotpo_td::clock::Clock;
 use yotpo_td::http::{
     BodySink, ClientSettings, HttpClient, Reach, Redactor, RestartableSink, tls_configuration,
 };
-use yotpo_td::rate_limit::Gate;
+use yotpo_td::rate_limit::RateLimiter;
 use yotpo_td::retry::{Retrier, RetryPolicy};
 use yotpo_td::secret::Secret;
 use yotpo_td::treasure_data::{TreasureDataClient, TreasureDataError, TreasureDataSettings};
@@ -60,15 +60,15 @@ fn download(
         let clock = Clock::machine();
         let settings = ClientSettings { request_timeout: Duration::from_secs(30), reach: Reach::Loopback };
         let tls = tls_configuration(false).unwrap();
-        let gate = Arc::new(Gate::unlimited(clock.clone()));
-        let http =
-            HttpClient::new(&settings, tls, clock.clone(), Redactor::new(), Arc::clone(&gate)).unwrap();
+        let rate_limiter = Arc::new(RateLimiter::unlimited(clock.clone()));
+        let http = HttpClient::new(&settings, tls, clock.clone(), Redactor::new(), Arc::clone(&rate_limiter))
+            .unwrap();
         let policy = RetryPolicy {
             max_retries: 2,
             base_delay: Duration::from_millis(1),
             timeout: Duration::from_secs(60),
         };
-        let retrier = Arc::new(Retrier::new("Treasure Data", policy, gate, clock, 7));
+        let retrier = Arc::new(Retrier::new("Treasure Data", policy, rate_limiter, clock, 7));
         let endpoint = server.endpoint().parse().unwrap();
         let account = TreasureDataSettings { endpoint, api_key: Secret::new("1/key").unwrap() };
         let client = TreasureDataClient::new(account, http, retrier).unwrap();

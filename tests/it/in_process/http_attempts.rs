@@ -13,7 +13,7 @@ use yotpo_td::http::{
     CallError, Cause, ClientSettings, Effect, HttpClient, Reach, Redactor, Request, TransportError,
     tls_configuration,
 };
-use yotpo_td::rate_limit::Gate;
+use yotpo_td::rate_limit::RateLimiter;
 
 use crate::in_process::watchdog::on_virtual_time;
 
@@ -103,8 +103,14 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> std::io::Result<()> {
 fn client(clock: &Clock) -> HttpClient {
     let settings = ClientSettings { request_timeout: REQUEST_TIMEOUT, reach: Reach::Loopback };
     let tls = tls_configuration(false).unwrap();
-    HttpClient::new(&settings, tls, clock.clone(), Redactor::new(), Arc::new(Gate::unlimited(clock.clone())))
-        .unwrap()
+    HttpClient::new(
+        &settings,
+        tls,
+        clock.clone(),
+        Redactor::new(),
+        Arc::new(RateLimiter::unlimited(clock.clone())),
+    )
+    .unwrap()
 }
 
 fn request(address: SocketAddr, method: Method, body: Option<Bytes>) -> Request {

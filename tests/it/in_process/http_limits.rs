@@ -14,7 +14,7 @@ use yotpo_td::http::{
     BodyProblem, CallError, Cause, Class, ClientSettings, HttpClient, Reach, Redactor, Request, Response,
     TransportError, tls_configuration,
 };
-use yotpo_td::rate_limit::Gate;
+use yotpo_td::rate_limit::RateLimiter;
 
 /// Answers every connection with the same bytes, and tells what it was sent.
 fn serve(answer: Vec<u8>) -> (SocketAddr, mpsc::Receiver<String>) {
@@ -43,7 +43,7 @@ fn get(address: SocketAddr, answer_limit: usize) -> Result<Response, CallError> 
             tls,
             Clock::machine(),
             Redactor::new(),
-            Arc::new(Gate::unlimited(Clock::machine())),
+            Arc::new(RateLimiter::unlimited(Clock::machine())),
         )
         .unwrap();
         let url = format!("http://{address}/").parse().unwrap();
