@@ -1,6 +1,6 @@
-//! Secrets that are in a file may change there: one that is refused is read once more.
+//! Secrets. A secret read from a file may change there, so it is read once more when it is denied.
 //!
-//! Owns a secret, where it is from, and what no secret can look like. It does not know who refuses it.
+//! Owns a secret, its file, and which characters a secret may contain. It does not know who denies it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,68 +9,68 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Larger files hold no secret.
-const MAX_FILE: u64 = 64 * 1024;
+/// Maximum size of a file with a secret.
+const MAX_FILE_SIZE: u64 = 64 * 1024;
 
-/// A secret. Clones share what is read anew; `Debug` shows nothing of it.
+/// A secret. Clones share a reloaded value; `Debug` hides it.
 #[derive(Clone)]
 pub struct Secret(Arc<Inner>);
 
 struct Inner {
     value: RwLock<SecretString>,
     file: Option<PathBuf>,
-    was_read_again: AtomicBool,
+    was_reloaded: AtomicBool,
 }
 
-/// What was given is no secret. Holds nothing of it.
+/// A value that cannot be a secret. Contains nothing of it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// No service gives out such a secret.
-    #[error("empty, or with characters that no secret has (spaces, line breaks, non-ASCII)")]
-    Unusable,
+    /// No service issues such a secret.
+    #[error("empty, or contains characters that a secret cannot contain (spaces, line breaks, non-ASCII)")]
+    Invalid,
     /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     File {
-        /// The file.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// Why.
         source: std::io::Error,
     },
 }
 
 impl Secret {
-    /// A secret that stays as it is; space around it is none of it.
+    /// A secret that never changes. Surrounding white space is removed.
     ///
     /// # Errors
-    /// When it is empty or has characters that no secret has.
+    /// When it is empty or contains invalid characters.
     pub fn new(text: &str) -> Result<Self, SecretError> {
-        Ok(Self::of(usable(text)?, None))
+        Ok(Self::with_file(validate(text)?, None))
     }
 
-    /// The secret in a file.
+    /// Reads a secret from a file.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds no secret.
-    pub fn in_file(path: &Path) -> Result<Self, SecretError> {
-        Ok(Self::of(read(path)?, Some(path.to_owned())))
+    /// When the file cannot be read or does not contain a valid secret.
+    pub fn from_file(path: &Path) -> Result<Self, SecretError> {
+        Ok(Self::with_file(read(path)?, Some(path.to_owned())))
     }
 
-    fn of(value: SecretString, file: Option<PathBuf>) -> Self {
-        Self(Arc::new(Inner { value: RwLock::new(value), file, was_read_again: AtomicBool::new(false) }))
+    fn with_file(value: SecretString, file: Option<PathBuf>) -> Self {
+        Self(Arc::new(Inner { value: RwLock::new(value), file, was_reloaded: AtomicBool::new(false) }))
     }
 
-    /// The secret as it is known now.
+    /// The current value.
     pub fn current(&self) -> SecretString {
         self.0.value.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the file again, once in a process; gives the secret when it is another one now. Blocking.
-    pub fn read_again(&self) -> Option<SecretString> {
+    /// Reads the file again, at most once per process, and returns the secret if it has changed. Blocking.
+    pub fn reload(&self) -> Option<SecretString> {
         let file = self.0.file.as_ref()?;
-        if self.0.was_read_again.swap(true, Ordering::Relaxed) {
+        if self.0.was_reloaded.swap(true, Ordering::Relaxed) {
             return None;
         }
-        // A file that is gone or half written gives none: the refusal stands.
+        // If the file is missing or half-written, the denial stands.
         let new = read(file).ok()?;
         let mut value = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = value.expose_secret() != new.expose_secret();
@@ -87,18 +87,18 @@ impl fmt::Debug for Secret {
 
 fn read(path: &Path) -> Result<SecretString, SecretError> {
     let content = || {
-        if std::fs::metadata(path)?.len() > MAX_FILE {
-            return Err(std::io::Error::other("larger than a secret can be"));
+        if std::fs::metadata(path)?.len() > MAX_FILE_SIZE {
+            return Err(std::io::Error::other("too large for a secret"));
         }
         std::fs::read_to_string(path)
     };
-    usable(&content().map_err(|source| SecretError::File { path: path.to_owned(), source })?)
+    validate(&content().map_err(|source| SecretError::File { path: path.to_owned(), source })?)
 }
 
-fn usable(text: &str) -> Result<SecretString, SecretError> {
+fn validate(text: &str) -> Result<SecretString, SecretError> {
     let text = text.trim();
     let is_printable = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_printable { Ok(text.into()) } else { Err(SecretError::Unusable) }
+    if is_printable { Ok(text.into()) } else { Err(SecretError::Invalid) }
 }
 
 #[cfg(test)]
@@ -106,21 +106,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_once_more_and_only_another_secret_is_news() {
+    fn file_is_reloaded_once_and_only_a_changed_secret_is_returned() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), " first\n").unwrap();
-        let secrets = [(); 3].map(|()| Secret::in_file(file.path()).unwrap());
+        let secrets = [(); 3].map(|()| Secret::from_file(file.path()).unwrap());
         let shown = |secret: &Secret| secret.current().expose_secret().to_owned();
-        assert!(secrets[0].read_again().is_none(), "it is the same");
+        assert!(secrets[0].reload().is_none(), "unchanged");
         std::fs::write(file.path(), "second\n").unwrap();
-        assert!(secrets[0].read_again().is_none(), "it was read again before");
+        assert!(secrets[0].reload().is_none(), "already reloaded");
         assert_eq!(shown(&secrets[0]), "first");
-        assert_eq!(secrets[1].clone().read_again().unwrap().expose_secret(), "second");
-        assert_eq!(shown(&secrets[1]), "second", "clones share it");
+        assert_eq!(secrets[1].clone().reload().unwrap().expose_secret(), "second");
+        assert_eq!(shown(&secrets[1]), "second", "clones share the value");
         std::fs::write(file.path(), "two words").unwrap();
-        assert!(secrets[2].read_again().is_none(), "it is no secret");
+        assert!(secrets[2].reload().is_none(), "not a valid secret");
         assert_eq!(shown(&secrets[2]), "first");
-        assert!(Secret::new("plain").unwrap().read_again().is_none());
+        assert!(Secret::new("plain").unwrap().reload().is_none());
         assert_eq!(format!("{:?}", secrets[1]), "Secret");
     }
 }

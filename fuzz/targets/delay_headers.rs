@@ -41,42 +41,45 @@ pub fn delay_headers(data: &[u8]) -> Verdict {
     }
     assert_bounded(status, hint, [reset, retry_after]);
     if status == StatusCode::TOO_MANY_REQUESTS {
-        assert!(hint.floor.is_some(), "a throttled request always waits");
+        assert!(hint.min_delay.is_some(), "a throttled request always waits");
     }
     // Seconds up to a day are never read as anything else; shorter values with a success may be the limit's own second.
     if let Some(seconds) = retry_after.and_then(whole_seconds).filter(|seconds| seconds.as_secs() <= 86_400) {
-        assert!(hint.floor >= Some(seconds), "the delay was not kept to");
+        assert!(hint.min_delay >= Some(seconds), "the delay was not kept to");
     }
-    if let Some(floor) = hint.floor {
-        assert_kept_back(floor);
+    if let Some(min_delay) = hint.min_delay {
+        assert_kept_back(min_delay);
     }
     if hint == DelayHint::default() { Verdict::Rejected } else { Verdict::Accepted }
 }
 
 fn assert_bounded(status: StatusCode, hint: DelayHint, written: [Option<&str>; 2]) {
-    let Some(floor) = hint.floor else { return };
-    let asks = !status.is_success() || written.iter().any(Option::is_some);
-    assert!(asks, "a success without a delay header asks for a delay");
+    let Some(min_delay) = hint.min_delay else { return };
+    let has_delay = !status.is_success() || written.iter().any(Option::is_some);
+    assert!(has_delay, "a success without a delay header has_delay for a delay");
     let least = if status == StatusCode::TOO_MANY_REQUESTS { 1.0 } else { 0.0 };
-    let most = written.into_iter().flatten().filter_map(asked).fold(least, f64::max);
+    let most = written.into_iter().flatten().filter_map(requested_seconds).fold(least, f64::max);
     // Tolerance for rounding of fractions.
-    assert!(floor.as_secs_f64() <= most * (1.0 + 1e-9) + 1e-6, "{floor:?} is longer than anything written");
+    assert!(
+        min_delay.as_secs_f64() <= most * (1.0 + 1e-9) + 1e-6,
+        "{min_delay:?} is longer than anything written"
+    );
 }
 
 /// A pause of any length delays the next request by exactly that long.
-fn assert_kept_back(floor: Duration) {
+fn assert_kept_back(min_delay: Duration) {
     let clock = Clock::virtual_at(NOW);
     let limiter = Arc::new(RateLimiter::unlimited(clock.clone()));
     let start = clock.now();
-    limiter.pause_for(floor);
+    limiter.pause_for(min_delay);
     // Virtual time advances when the runtime has nothing else to do.
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     drop(runtime.block_on(limiter.acquire()));
-    assert_eq!(clock.now().saturating_sub(start), floor.min(Duration::MAX.saturating_sub(start)));
+    assert_eq!(clock.now().saturating_sub(start), min_delay.min(Duration::MAX.saturating_sub(start)));
 }
 
-/// The maximum that a header asks for, in seconds: a number or a date. Unix times are much larger.
-fn asked(text: &str) -> Option<f64> {
+/// The maximum that a header has_delay for, in seconds: a number or a date. Unix times are much larger.
+fn requested_seconds(text: &str) -> Option<f64> {
     let date = || httpdate::parse_http_date(text.trim()).ok()?.duration_since(UNIX_EPOCH).ok();
     number(text).or_else(|| Some(date()?.saturating_sub(NOW).as_secs_f64()))
 }

@@ -106,7 +106,7 @@ impl Reader {
                 return None;
             }
             (Some(text), None) => Secret::new(&text),
-            (None, Some(path)) => Secret::in_file(Path::new(&path)),
+            (None, Some(path)) => Secret::from_file(Path::new(&path)),
         };
         secret.map_err(|error| self.report(label, error.to_string())).ok()
     }

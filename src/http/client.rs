@@ -330,14 +330,15 @@ fn failure(request: &Request, response: &Response, words: Option<String>) -> Cal
     let is_of_the_way = matches!(response.status, StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE);
     if is_of_the_way && response.refuse_web_page().is_err() {
         let problem = BodyProblem::WebPage { status: response.status };
-        return CallError::body(request.operation, request.effect, problem).with_floor(response.delay.floor);
+        return CallError::body(request.operation, request.effect, problem)
+            .with_min_delay(response.delay.min_delay);
     }
     let message = if response.status.is_redirection() {
         Some("a redirect, which is never followed; is the endpoint right?".to_owned())
     } else {
         words
     };
-    CallError::status(request.operation, request.effect, response.status, message, response.delay.floor)
+    CallError::status(request.operation, request.effect, response.status, message, response.delay.min_delay)
 }
 
 /// Tells where parsing stopped, without the parser's own message, which may quote the body.

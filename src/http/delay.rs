@@ -29,7 +29,7 @@ const UNIX_MILLISECONDS: f64 = 1e12;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DelayHint {
     /// No request to this service before this time has passed.
-    pub floor: Option<Duration>,
+    pub min_delay: Option<Duration>,
     /// What is left of the service's limit (`RateLimit-Remaining`, `RateLimit-Limit`).
     pub allowance: Option<Allowance>,
 }
@@ -49,13 +49,14 @@ pub fn delay_hint(status: StatusCode, headers: &HeaderMap, unix_now: Duration) -
     let sane = |delay: &Duration| *delay <= MAX_SANE_DELAY;
     let asked = [reset, retry_after];
     // Where both make no sense the caller gives up on them, and says so.
-    let floor = asked.into_iter().flatten().filter(sane).max().or_else(|| asked.into_iter().flatten().max());
-    let floor = if status == StatusCode::TOO_MANY_REQUESTS {
-        Some(floor.unwrap_or(DEFAULT_THROTTLE_DELAY))
+    let min_delay =
+        asked.into_iter().flatten().filter(sane).max().or_else(|| asked.into_iter().flatten().max());
+    let min_delay = if status == StatusCode::TOO_MANY_REQUESTS {
+        Some(min_delay.unwrap_or(DEFAULT_THROTTLE_DELAY))
     } else {
-        floor
+        min_delay
     };
-    DelayHint { floor, allowance }
+    DelayHint { min_delay, allowance }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -116,9 +117,9 @@ mod tests {
             (&[("retry-after", "9")], Some(9)),
             (&[], Some(1)),
         ] {
-            assert_eq!(hint(429, pairs).floor, expected.map(Duration::from_secs), "{pairs:?}");
+            assert_eq!(hint(429, pairs).min_delay, expected.map(Duration::from_secs), "{pairs:?}");
         }
-        assert_eq!(hint(503, &[]).floor, None);
+        assert_eq!(hint(503, &[]).min_delay, None);
     }
 
     #[test]
@@ -138,7 +139,7 @@ mod tests {
             ("retry-after", "1445412490000", 10_000),
         ] {
             assert_eq!(
-                hint(429, &[(name, value)]).floor,
+                hint(429, &[(name, value)]).min_delay,
                 Some(Duration::from_millis(milliseconds)),
                 "{name} {value}"
             );
@@ -149,15 +150,15 @@ mod tests {
     fn dates_are_measured_against_the_date_of_the_response() {
         let pairs =
             [("date", "Wed, 21 Oct 2015 08:28:00 GMT"), ("retry-after", "Wed, 21 Oct 2015 08:28:05 GMT")];
-        assert_eq!(hint(429, &pairs).floor, Some(Duration::from_secs(5)));
+        assert_eq!(hint(429, &pairs).min_delay, Some(Duration::from_secs(5)));
         let pairs = [("date", "Wed, 21 Oct 2015 08:28:00 GMT"), ("ratelimit-reset", "1445416082")];
-        assert_eq!(hint(429, &pairs).floor, Some(Duration::from_secs(2)));
+        assert_eq!(hint(429, &pairs).min_delay, Some(Duration::from_secs(2)));
     }
 
     #[test]
     fn what_makes_no_sense_is_kept_when_nothing_else_is_there() {
-        let floor = hint(429, &[("ratelimit-reset", "9999999999")]).floor.unwrap();
-        assert!(floor > MAX_SANE_DELAY, "{floor:?}");
+        let min_delay = hint(429, &[("ratelimit-reset", "9999999999")]).min_delay.unwrap();
+        assert!(min_delay > MAX_SANE_DELAY, "{min_delay:?}");
     }
 
     #[test]
@@ -165,10 +166,14 @@ mod tests {
         for date in
             ["Wed, 21 Oct 2015 07:28:42 GMT", "Wednesday, 21-Oct-15 07:28:42 GMT", "Wed Oct 21 07:28:42 2015"]
         {
-            assert_eq!(hint(503, &[("retry-after", date)]).floor, Some(Duration::from_secs(42)), "{date}");
+            assert_eq!(
+                hint(503, &[("retry-after", date)]).min_delay,
+                Some(Duration::from_secs(42)),
+                "{date}"
+            );
         }
         let past = [("retry-after", "Wed, 21 Oct 2015 07:00:00 GMT")];
-        assert_eq!(hint(429, &past).floor, Some(Duration::ZERO));
+        assert_eq!(hint(429, &past).min_delay, Some(Duration::ZERO));
     }
 
     #[test]
@@ -178,19 +183,24 @@ mod tests {
         let with_limit = [("ratelimit-remaining", "4"), ("ratelimit-limit", "5, 5;w=1")];
         assert_eq!(hint(200, &with_limit).allowance, left(4, Some(5)));
         assert_eq!(hint(200, &[("ratelimit-remaining", "many")]).allowance, None);
-        let with_reset = |reset| hint(200, &[("ratelimit-remaining", "0"), ("ratelimit-reset", reset)]).floor;
+        let with_reset =
+            |reset| hint(200, &[("ratelimit-remaining", "0"), ("ratelimit-reset", reset)]).min_delay;
         assert_eq!(with_reset("2"), Some(Duration::from_secs(2)));
         assert_eq!(with_reset("1"), None, "the second that the limit is counted in");
-        assert_eq!(hint(200, &[("ratelimit-remaining", "4"), ("ratelimit-reset", "2")]).floor, None);
-        assert_eq!(hint(200, &[("retry-after", "2")]).floor, Some(Duration::from_secs(2)));
+        assert_eq!(hint(200, &[("ratelimit-remaining", "4"), ("ratelimit-reset", "2")]).min_delay, None);
+        assert_eq!(hint(200, &[("retry-after", "2")]).min_delay, Some(Duration::from_secs(2)));
     }
 
     #[test]
     fn unreadable_values_fall_back_to_the_default() {
         for value in ["", "soon", "-5", "1e400", "NaN", "inf", "99999999999999999999999999999999999999"] {
-            assert_eq!(hint(429, &[("retry-after", value)]).floor, Some(Duration::from_secs(1)), "{value}");
+            assert_eq!(
+                hint(429, &[("retry-after", value)]).min_delay,
+                Some(Duration::from_secs(1)),
+                "{value}"
+            );
         }
-        assert_eq!(hint(429, &[("retry-after", "1.5")]).floor, Some(Duration::from_millis(1500)));
+        assert_eq!(hint(429, &[("retry-after", "1.5")]).min_delay, Some(Duration::from_millis(1500)));
     }
 
     proptest! {

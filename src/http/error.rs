@@ -12,7 +12,7 @@ use crate::clock::DeadlineElapsed;
 /// What a failed attempt means for trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The server refused because of its limits; it did not act. Wait at least the floor it gave.
+    /// The server refused because of its limits; it did not act. Wait at least the min_delay it gave.
     Throttled,
     /// It may work the next time, and repeating it is harmless.
     Transient,
@@ -43,7 +43,7 @@ pub enum Effect {
     /// The same result: reads, and writes under a name that overwrites.
     Repeatable,
     /// Possibly a second action.
-    AskFirst,
+    CheckFirst,
 }
 
 /// A request that got no usable answer.
@@ -154,16 +154,16 @@ pub enum Cause {
     /// The server answered success, but not with what we need.
     #[error(transparent)]
     Body(BodyProblem),
-    /// An earlier answer asks to send nothing for so long.
+    /// An earlier response requested a delay that is too long.
     #[error(
-        "the server asks to wait {}, longer than --retry-timeout {}",
-        humantime::format_duration(Duration::from_secs(wait.as_secs())),
+        "the server requested a delay of {}, longer than --retry-timeout {}",
+        humantime::format_duration(Duration::from_secs(delay.as_secs())),
         humantime::format_duration(*timeout)
     )]
-    Held {
-        /// How long.
-        wait: Duration,
-        /// The longest wait that is set.
+    Paused {
+        /// The requested delay.
+        delay: Duration,
+        /// The configured maximum.
         timeout: Duration,
     },
 }
@@ -176,7 +176,7 @@ pub struct CallError(Box<Failure>);
 struct Failure {
     operation: &'static str,
     class: Class,
-    floor: Option<Duration>,
+    min_delay: Option<Duration>,
     attempts: u32,
     gave_up: Option<String>,
     cause: Cause,
@@ -192,7 +192,7 @@ impl CallError {
         let failure = Failure {
             operation,
             class,
-            floor: None,
+            min_delay: None,
             attempts: 1,
             gave_up: None,
             cause,
@@ -224,7 +224,7 @@ impl CallError {
         effect: Effect,
         status: StatusCode,
         message: Option<String>,
-        floor: Option<Duration>,
+        min_delay: Option<Duration>,
     ) -> Self {
         let class = match status.as_u16() {
             429 => Class::Throttled,
@@ -234,7 +234,7 @@ impl CallError {
             _ => Class::Permanent,
         };
         let mut error = Self::new(operation, class, Cause::Status { status, message });
-        error.0.floor = floor;
+        error.0.min_delay = min_delay;
         error
     }
 
@@ -249,8 +249,8 @@ impl CallError {
 
     /// Adds the least time to wait before trying again.
     #[must_use]
-    pub fn with_floor(mut self, floor: Option<Duration>) -> Self {
-        self.0.floor = floor;
+    pub fn with_min_delay(mut self, min_delay: Option<Duration>) -> Self {
+        self.0.min_delay = min_delay;
         self
     }
 
@@ -260,8 +260,8 @@ impl CallError {
     }
 
     /// The least time to wait before trying again, as the server asked.
-    pub fn floor(&self) -> Option<Duration> {
-        self.0.floor
+    pub fn min_delay(&self) -> Option<Duration> {
+        self.0.min_delay
     }
 
     /// Why it failed.
@@ -278,7 +278,7 @@ impl CallError {
     pub fn status_code(&self) -> Option<StatusCode> {
         match self.0.cause {
             Cause::Status { status, .. } => Some(status),
-            Cause::Transport(_) | Cause::UnknownPath { .. } | Cause::Body(_) | Cause::Held { .. } => None,
+            Cause::Transport(_) | Cause::UnknownPath { .. } | Cause::Body(_) | Cause::Paused { .. } => None,
         }
     }
 
@@ -296,7 +296,7 @@ impl CallError {
     pub fn message(&self) -> Option<&str> {
         match &self.0.cause {
             Cause::Status { message, .. } | Cause::UnknownPath { message } => message.as_deref(),
-            Cause::Transport(_) | Cause::Body(_) | Cause::Held { .. } => None,
+            Cause::Transport(_) | Cause::Body(_) | Cause::Paused { .. } => None,
         }
     }
 
@@ -368,7 +368,7 @@ impl Error for CallError {
 fn unsure(effect: Effect) -> Class {
     match effect {
         Effect::Repeatable => Class::Transient,
-        Effect::AskFirst => Class::Ambiguous,
+        Effect::CheckFirst => Class::Ambiguous,
     }
 }
 

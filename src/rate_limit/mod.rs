@@ -265,7 +265,7 @@ impl RateLimiter {
         }
         let others = state.others.per_second();
         let is_due =
-            self.bucket.is_some() && others >= MIN_WARNING_RATE && state.warnings.is_due((), now).is_some();
+            self.bucket.is_some() && others >= MIN_WARNING_RATE && state.warnings.record((), now).is_some();
         let limit = state.limit;
         // Writing a log line may block on its reader, so the state is unlocked first.
         drop(state);

@@ -1,32 +1,32 @@
-//! A budget of retries that all calls to one service share.
+//! The retry budget that all calls to one service share.
 //!
-//! In the spirit of the AWS SDKs' retry quota: a healthy service refills it, a sick one drains it, and then the run
-//! ends within minutes instead of hammering on.
+//! Similar to the retry quota of the AWS SDKs: successes refill it and retries drain it, so that a run against a failing
+//! service ends within minutes instead of sending more requests.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const CAPACITY: u32 = 500;
 const RETRY_COST: u32 = 5;
 const TIMEOUT_COST: u32 = 10;
-/// What a call that needed no retry gives back.
-const SMOOTH_CALL: u32 = 1;
+/// What a call without a retry adds.
+const SUCCESS_GAIN: u32 = 1;
 
-/// Tokens that retries are paid with.
+/// Tokens that retries consume.
 #[derive(Debug)]
 pub struct RetryBudget(AtomicU32);
 
 impl RetryBudget {
-    /// Pays for a retry; `false` when the budget is used up.
+    /// Takes the tokens of a retry. Returns `false` if the budget is exhausted.
     pub fn withdraw(&self, after_timeout: bool) -> bool {
         let cost = if after_timeout { TIMEOUT_COST } else { RETRY_COST };
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_ok()
     }
 
-    /// Notes a success; one that came by retrying gives a retry's cost back.
-    pub fn returned(&self, after_retry: bool) {
-        let gain = if after_retry { RETRY_COST } else { SMOOTH_CALL };
+    /// Records a success. A success after a retry refunds the cost of one retry.
+    pub fn record_success(&self, after_retry: bool) {
+        let gain = if after_retry { RETRY_COST } else { SUCCESS_GAIN };
         let add = |left: u32| Some(left.saturating_add(gain).min(CAPACITY));
-        // Never fails: the closure always gives a value.
+        // Never fails: the closure always returns a value.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hundred_retries_or_fifty_timeouts_use_it_up() {
+    fn hundred_retries_or_fifty_timeouts_exhaust_the_budget() {
         let budget = RetryBudget::default();
         assert_eq!((0..1_000).filter(|_| budget.withdraw(false)).count(), 100);
         let budget = RetryBudget::default();
@@ -50,14 +50,14 @@ mod tests {
     }
 
     #[test]
-    fn success_refills_it_but_never_beyond_its_capacity() {
+    fn success_refills_the_budget_up_to_its_capacity() {
         let budget = RetryBudget::default();
         while budget.withdraw(false) {}
-        budget.returned(true);
+        budget.record_success(true);
         assert!(budget.withdraw(false));
         assert!(!budget.withdraw(false));
         for _ in 0..2_000 {
-            budget.returned(false);
+            budget.record_success(false);
         }
         assert_eq!((0..1_000).filter(|_| budget.withdraw(false)).count(), 100);
     }

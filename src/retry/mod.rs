@@ -1,9 +1,10 @@
-//! Trying again: the one loop around *send and read the whole body*.
+//! Retries: the only loop around *send the request and read the whole body*.
 //!
-//! Owns the schedule (exponential with full jitter), the caps on attempts and time, the shared budget, and the
-//! counters. A delay that a server asks for is a floor that holds back every request to that service: its [`RateLimiter`], which
-//! every attempt passes as it is sent. It does not judge failures: a [`CallError`] knows its
-//! [`Class`]. Ambiguous calls are never repeated blindly: [`Retrier::attempt_in`] makes one attempt, and the caller looks first.
+//! Owns the backoff schedule (exponential with full jitter), the limits on attempts and time, the shared retry budget, and the
+//! counters. A delay requested by a server is a minimum that delays every request to that service through its
+//! [`RateLimiter`], which every attempt acquires before it is sent. It does not classify failures: a [`CallError`] carries its
+//! [`Class`]. Ambiguous calls are never repeated blindly: [`Retrier::attempt_in`] makes one attempt, and the caller checks the
+//! state before the next.
 
 mod budget;
 mod schedule;
@@ -21,36 +22,37 @@ use crate::warnings::Warnings;
 pub use budget::RetryBudget;
 pub use schedule::Schedule;
 
-/// A wait that a successful answer asks for is told from here on: it is never shortened, and must not be a riddle.
-const WORTH_TELLING: Duration = Duration::from_secs(10);
+/// A delay requested by a successful response is logged if it is at least this long: it is never shortened, and the log must
+/// explain the pause.
+const MIN_LOGGED_DELAY: Duration = Duration::from_secs(10);
 
-/// How long and how often one request is tried.
+/// How long and how often a request is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts after the first.
+    /// Maximum attempts after the first.
     pub max_retries: u32,
-    /// Ceiling of the first delay; it doubles with every attempt up to a minute.
+    /// Upper bound of the first delay; doubles with every attempt up to a minute.
     pub base_delay: Duration,
-    /// No further attempt is started when it would begin later than this after the first.
+    /// Maximum time from the start of the first attempt to the start of the last.
     pub timeout: Duration,
 }
 
-/// The attempts of one call.
+/// The attempts of one call, with their backoff.
 #[derive(Debug)]
 pub struct Series {
     schedule: Schedule,
     started: Duration,
-    made: u32,
+    attempts: u32,
 }
 
-/// What a service's requests cost so far.
+/// Counters of the requests to a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestCounts {
-    /// Attempts sent, retries included.
+    /// Attempts sent, including retries.
     pub requests: u64,
-    /// Attempts after the first of their call.
+    /// Attempts after the first of each call.
     pub retries: u64,
-    /// Attempts answered with "too many requests".
+    /// Attempts that received 429 Too Many Requests.
     pub throttled: u64,
 }
 
@@ -70,7 +72,7 @@ pub struct Retrier {
 }
 
 impl Retrier {
-    /// A loop for `service` (its name in logs). `seed` makes the jitter repeatable.
+    /// A retry loop for `service`, which is its name in logs. `seed` makes the jitter reproducible.
     pub fn new(
         service: &'static str,
         policy: RetryPolicy,
@@ -92,17 +94,17 @@ impl Retrier {
         }
     }
 
-    /// How long and how often a request is tried.
+    /// How long and how often a request is retried.
     pub fn policy(&self) -> &RetryPolicy {
         &self.policy
     }
 
-    /// How the service's rate limit was used.
+    /// How the service's rate limit has been used.
     pub fn rate_usage(&self) -> RateUsage {
         self.rate_limiter.usage()
     }
 
-    /// What was sent so far.
+    /// The requests sent so far.
     pub fn counts(&self) -> RequestCounts {
         RequestCounts {
             requests: self.requests.load(Ordering::Relaxed),
@@ -111,21 +113,25 @@ impl Retrier {
         }
     }
 
-    /// Passes on what a successful answer says about the next request.
-    pub fn heed(&self, delay: DelayHint) {
-        if let Some(floor) = delay.floor {
-            if floor >= WORTH_TELLING {
-                let wait = humantime::format_duration(floor).to_string();
-                tracing::warn!(service = self.service, wait, "asked to wait before the next request");
+    /// Applies the delay that a successful response requests before the next request.
+    pub fn apply_delay_hint(&self, delay: DelayHint) {
+        if let Some(min_delay) = delay.min_delay {
+            if min_delay >= MIN_LOGGED_DELAY {
+                let wait = humantime::format_duration(min_delay).to_string();
+                tracing::warn!(
+                    service = self.service,
+                    wait,
+                    "the service requested a delay before the next request"
+                );
             }
-            self.rate_limiter.pause_for(floor);
+            self.rate_limiter.pause_for(min_delay);
         }
     }
 
-    /// Makes a call whose repetition is harmless until it succeeds or it makes no sense to go on.
+    /// Repeats a call, which must be safe to repeat, until it succeeds or cannot be retried any more.
     ///
     /// # Errors
-    /// The last attempt's error, with the number of attempts and why no further one was made.
+    /// The error of the last attempt, with the number of attempts and the reason why there is no further one.
     pub async fn call<T, F, A>(&self, mut attempt: A) -> Result<T, CallError>
     where
         A: FnMut() -> F,
@@ -139,53 +145,53 @@ impl Retrier {
         }
     }
 
-    /// The attempts of one call, none of them made.
+    /// Starts the series of attempts of one call.
     pub fn series(&self) -> Series {
-        Series { schedule: Schedule::new(&self.policy), started: self.clock.now(), made: 0 }
+        Series { schedule: Schedule::new(&self.policy), started: self.clock.now(), attempts: 0 }
     }
 
-    /// Makes one attempt. After a failure that another attempt may mend it waits until that may be made and gives `None`:
-    /// whoever must not act twice looks at the state before.
+    /// Makes one attempt. After a failure that can be retried, waits until the next attempt is due and returns `None`. A caller
+    /// that must not act twice checks the state first.
     ///
     /// # Errors
-    /// The attempt's error when there is to be no further one, with the number of attempts and why.
+    /// The error of the attempt if it is the last, with the number of attempts and the reason.
     pub async fn attempt_in<T>(
         &self,
         series: &mut Series,
         attempt: impl Future<Output = Result<T, CallError>>,
     ) -> Result<Option<T>, CallError> {
-        let wait = self.rate_limiter.remaining_pause();
-        if wait > self.policy.timeout {
+        let delay = self.rate_limiter.remaining_pause();
+        if delay > self.policy.timeout {
             let timeout = self.policy.timeout;
             return Err(CallError::new(
                 "send the next request",
                 Class::Permanent,
-                Cause::Held { wait, timeout },
+                Cause::Paused { delay, timeout },
             ));
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.retries.fetch_add(u64::from(series.made > 0), Ordering::Relaxed);
-        series.made += 1;
+        self.retries.fetch_add(u64::from(series.attempts > 0), Ordering::Relaxed);
+        series.attempts += 1;
         let error = match attempt.await {
             Ok(value) => {
-                self.budget.returned(series.made > 1);
+                self.budget.record_success(series.attempts > 1);
                 return Ok(Some(value));
             }
             Err(error) => error,
         };
-        if error.max_attempts().is_some_and(|max| series.made >= max) {
-            return Err(error.after(series.made, None));
+        if error.max_attempts().is_some_and(|max| series.attempts >= max) {
+            return Err(error.after(series.attempts, None));
         }
         let delay = match self.next_delay(&error, &mut series.schedule, series.started) {
             Ok(delay) => delay,
-            Err(reason) => return Err(error.after(series.made, reason)),
+            Err(reason) => return Err(error.after(series.attempts, reason)),
         };
-        self.report(&error, series.made, delay);
+        self.log_retry(&error, series.attempts, delay);
         self.clock.sleep(delay).await;
         Ok(None)
     }
 
-    /// How long to wait before the next attempt, or why there is none.
+    /// The delay before the next attempt, or why there is none.
     fn next_delay(
         &self,
         error: &CallError,
@@ -199,55 +205,55 @@ impl Retrier {
             }
             Class::Transient | Class::Ambiguous => {}
         }
-        let floor = error.floor().unwrap_or_default();
-        self.rate_limiter.pause_for(floor);
-        let drawn = {
+        let min_delay = error.min_delay().unwrap_or_default();
+        self.rate_limiter.pause_for(min_delay);
+        let jittered = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             schedule.next_delay(&mut random)
         };
-        let Some(drawn) = drawn else {
-            return Err(Some(format!("--max-retries {} used up", self.policy.max_retries)));
+        let Some(jittered) = jittered else {
+            return Err(Some(format!("--max-retries {} exhausted", self.policy.max_retries)));
         };
-        let delay = drawn.max(floor);
-        let spent = self.clock.now().saturating_sub(started);
-        if spent.saturating_add(delay) > self.policy.timeout {
+        let delay = jittered.max(min_delay);
+        let elapsed = self.clock.now().saturating_sub(started);
+        if elapsed.saturating_add(delay) > self.policy.timeout {
             let timeout = humantime::format_duration(self.policy.timeout);
-            return Err(Some(if floor > self.policy.timeout {
-                let asked = humantime::format_duration(floor);
-                format!("the server asks to wait {asked}, longer than --retry-timeout {timeout}")
+            return Err(Some(if min_delay > self.policy.timeout {
+                let requested = humantime::format_duration(min_delay);
+                format!("the server requested a delay of {requested}, longer than --retry-timeout {timeout}")
             } else {
-                format!("--retry-timeout {timeout} used up")
+                format!("--retry-timeout {timeout} exhausted")
             }));
         }
         if !self.budget.withdraw(error.is_timeout()) {
-            return Err(Some(format!("{} fails so often that its retry budget is used up", self.service)));
+            return Err(Some(format!("{} fails so often that its retry budget is exhausted", self.service)));
         }
         Ok(delay)
     }
 
-    /// Tells of a failure that is tried again: one of a kind a minute, all of them at debug.
-    fn report(&self, error: &CallError, made: u32, delay: Duration) {
+    /// Logs a failure that is retried: a warning per minute for each operation and class, the others at debug level.
+    fn log_retry(&self, error: &CallError, attempt: u32, delay: Duration) {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let (service, operation, class, cause) =
             (self.service, error.operation(), error.class(), error.cause());
         let due = {
             let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-            warnings.is_due((operation, class), self.clock.now())
+            warnings.record((operation, class), self.clock.now())
         };
-        let Some(untold) = due else {
-            tracing::debug!(service, operation, attempt = made, class = class.name(), %cause, delay_ms, "request failed, trying again");
+        let Some(suppressed) = due else {
+            tracing::debug!(service, operation, attempt, class = class.name(), %cause, delay_ms, "request failed, retrying");
             return;
         };
         tracing::warn!(
             service,
             operation,
             server = error.server(),
-            attempt = made,
+            attempt,
             class = class.name(),
             %cause,
             delay_ms,
-            untold = (untold > 0).then_some(untold),
-            "request failed, trying again"
+            suppressed = (suppressed > 0).then_some(suppressed),
+            "request failed, retrying"
         );
     }
 }

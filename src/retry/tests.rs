@@ -15,8 +15,8 @@ fn retrier(policy: RetryPolicy) -> (Retrier, Clock) {
     (Retrier::new("test service", policy, rate_limiter, clock.clone(), 7), clock)
 }
 
-fn failure(status: u16, effect: Effect, floor: Option<Duration>) -> CallError {
-    CallError::status("try", effect, StatusCode::from_u16(status).unwrap(), None, floor)
+fn failure(status: u16, effect: Effect, min_delay: Option<Duration>) -> CallError {
+    CallError::status("try", effect, StatusCode::from_u16(status).unwrap(), None, min_delay)
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn succeeds_after_transient_failures() {
 }
 
 #[tokio::test]
-async fn permanent_failures_are_final_at_once() {
+async fn permanent_failures_are_not_retried() {
     for status in [400, 401, 403, 404, 409, 422] {
         let (retrier, clock) = retrier(POLICY);
         let result: Result<(), _> =
@@ -49,44 +49,44 @@ async fn permanent_failures_are_final_at_once() {
 }
 
 #[tokio::test]
-async fn gives_up_after_the_set_number_of_retries() {
+async fn stops_after_max_retries() {
     let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
     let result: Result<(), _> =
         retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
-    assert_eq!(result.unwrap_err().to_string(), "could not try in 4 attempts (--max-retries 3 used up)");
+    assert_eq!(result.unwrap_err().to_string(), "could not try in 4 attempts (--max-retries 3 exhausted)");
 }
 
 #[tokio::test]
-async fn a_floor_is_waited_for_in_full() {
+async fn requested_delay_is_never_shortened() {
     let (retrier, clock) = retrier(POLICY);
     let first = Cell::new(true);
-    let floor = Duration::from_secs(90);
+    let min_delay = Duration::from_secs(90);
     retrier
         .call(|| {
             let result =
-                if first.take() { Err(failure(429, Effect::Repeatable, Some(floor))) } else { Ok(()) };
+                if first.take() { Err(failure(429, Effect::Repeatable, Some(min_delay))) } else { Ok(()) };
             std::future::ready(result)
         })
         .await
         .unwrap();
-    assert_eq!(clock.now(), floor);
+    assert_eq!(clock.now(), min_delay);
 }
 
 #[tokio::test]
-async fn a_floor_beyond_the_timeout_ends_the_call_at_once() {
+async fn requested_delay_beyond_the_timeout_ends_the_call_immediately() {
     let (retrier, clock) = retrier(POLICY);
-    let floor = Some(Duration::from_secs(3_600));
+    let min_delay = Some(Duration::from_secs(3_600));
     let result: Result<(), _> =
-        retrier.call(|| std::future::ready(Err(failure(429, Effect::Repeatable, floor)))).await;
+        retrier.call(|| std::future::ready(Err(failure(429, Effect::Repeatable, min_delay)))).await;
     assert_eq!(
         result.unwrap_err().to_string(),
-        "could not try (the server asks to wait 1h, longer than --retry-timeout 10m)"
+        "could not try (the server requested a delay of 1h, longer than --retry-timeout 10m)"
     );
     assert_eq!(clock.now(), Duration::ZERO);
 }
 
 #[tokio::test]
-async fn total_time_is_capped() {
+async fn total_time_is_limited() {
     let (retrier, clock) = retrier(RetryPolicy { max_retries: 1_000, ..POLICY });
     let result: Result<(), _> = retrier
         .call(|| {
@@ -94,12 +94,12 @@ async fn total_time_is_capped() {
             std::future::ready(Err(failure(503, Effect::Repeatable, None)))
         })
         .await;
-    assert!(result.unwrap_err().to_string().ends_with("(--retry-timeout 10m used up)"));
+    assert!(result.unwrap_err().to_string().ends_with("(--retry-timeout 10m exhausted)"));
     assert!(clock.now() <= POLICY.timeout + Duration::from_secs(30));
 }
 
 #[tokio::test]
-async fn a_sick_service_uses_up_the_shared_budget() {
+async fn failing_service_exhausts_the_shared_budget() {
     let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
     let mut last = String::new();
     for _ in 0..60 {
@@ -107,12 +107,12 @@ async fn a_sick_service_uses_up_the_shared_budget() {
             retrier.call(|| std::future::ready(Err(failure(503, Effect::Repeatable, None)))).await;
         last = result.unwrap_err().to_string();
     }
-    assert_eq!(last, "could not try (test service fails so often that its retry budget is used up)");
+    assert_eq!(last, "could not try (test service fails so often that its retry budget is exhausted)");
     assert_eq!(retrier.counts().retries, 100);
 }
 
 #[tokio::test]
-async fn timeouts_use_up_the_shared_budget_twice_as_fast() {
+async fn timeouts_exhaust_the_shared_budget_twice_as_fast() {
     let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
     let timeout = || TransportError::TimedOut(DeadlineElapsed(Duration::from_secs(30)));
     let mut last = String::new();
@@ -122,39 +122,40 @@ async fn timeouts_use_up_the_shared_budget_twice_as_fast() {
             .await;
         last = result.unwrap_err().to_string();
     }
-    assert_eq!(last, "could not try (test service fails so often that its retry budget is used up)");
+    assert_eq!(last, "could not try (test service fails so often that its retry budget is exhausted)");
     assert_eq!(retrier.counts().retries, 50);
 }
 
 #[tokio::test]
-async fn an_attempt_that_may_be_mended_waits_and_gives_the_word_back() {
+async fn retryable_attempt_waits_and_returns_control() {
     let (retrier, clock) = retrier(POLICY);
     let mut series = retrier.series();
-    let failed = |status, floor| std::future::ready(Err::<(), _>(failure(status, Effect::AskFirst, floor)));
+    let failed =
+        |status, min_delay| std::future::ready(Err::<(), _>(failure(status, Effect::CheckFirst, min_delay)));
     assert_eq!(retrier.attempt_in(&mut series, failed(502, None)).await.unwrap(), None);
-    let floor = Duration::from_secs(5);
+    let min_delay = Duration::from_secs(5);
     let before = clock.now();
-    assert_eq!(retrier.attempt_in(&mut series, failed(429, Some(floor))).await.unwrap(), None);
-    assert!(clock.now() >= before + floor, "the server's delay is waited for");
+    assert_eq!(retrier.attempt_in(&mut series, failed(429, Some(min_delay))).await.unwrap(), None);
+    assert!(clock.now() >= before + min_delay, "the requested delay was not kept");
     assert_eq!(retrier.attempt_in(&mut series, std::future::ready(Ok(7))).await.unwrap(), Some(7));
     assert_eq!(retrier.counts(), RequestCounts { requests: 3, retries: 2, throttled: 1 });
 }
 
 #[tokio::test]
-async fn a_series_ends_as_a_call_does_however_much_is_done_in_between() {
+async fn series_has_the_same_limits_as_a_call() {
     let (retrier, clock) = retrier(RetryPolicy { max_retries: 2, ..POLICY });
     let mut series = retrier.series();
-    let failed = || std::future::ready(Err::<(), _>(failure(502, Effect::AskFirst, None)));
+    let failed = || std::future::ready(Err::<(), _>(failure(502, Effect::CheckFirst, None)));
     for _ in 0..2 {
         assert_eq!(retrier.attempt_in(&mut series, failed()).await.unwrap(), None);
         clock.advance(Duration::from_secs(1));
     }
     let error = retrier.attempt_in(&mut series, failed()).await.unwrap_err();
-    assert_eq!(error.to_string(), "could not try in 3 attempts (--max-retries 2 used up)");
+    assert_eq!(error.to_string(), "could not try in 3 attempts (--max-retries 2 exhausted)");
 }
 
 #[tokio::test]
-async fn failures_of_one_kind_are_told_once_a_minute_and_counted() {
+async fn failures_of_one_kind_are_logged_once_a_minute_and_counted() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
@@ -166,14 +167,17 @@ async fn failures_of_one_kind_are_told_once_a_minute_and_counted() {
     for _ in 0..2 {
         let result: Result<(), _> =
             retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
-        assert_eq!(result.unwrap_err().to_string(), "could not try in 3 attempts (--max-retries 2 used up)");
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "could not try in 3 attempts (--max-retries 2 exhausted)"
+        );
     }
     clock.advance(Duration::from_secs(60));
     let result: Result<(), _> =
         retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
-    assert_eq!(result.unwrap_err().to_string(), "could not try in 3 attempts (--max-retries 2 used up)");
+    assert_eq!(result.unwrap_err().to_string(), "could not try in 3 attempts (--max-retries 2 exhausted)");
     let log = std::fs::read_to_string(log.path()).unwrap();
-    let told: Vec<_> = log.lines().filter(|line| line.contains("request failed, trying again")).collect();
-    assert_eq!(told.len(), 2, "{log}");
-    assert!(!told[0].contains("untold") && told[1].contains("untold=3"), "{log}");
+    let logged: Vec<_> = log.lines().filter(|line| line.contains("request failed, retrying")).collect();
+    assert_eq!(logged.len(), 2, "{log}");
+    assert!(!logged[0].contains("suppressed") && logged[1].contains("suppressed=3"), "{log}");
 }

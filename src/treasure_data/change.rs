@@ -58,7 +58,7 @@ impl TreasureDataClient {
         let attempt = || async {
             let (request, response) = self.exchange(&call).await?;
             if response.status.is_success() {
-                self.retrier().heed(response.delay);
+                self.retrier().apply_delay_hint(response.delay);
                 return Ok(Ok(response.json().map_err(|problem| self.unusable(&call.1, problem))?));
             }
             match refusal(&response, names) {
@@ -81,7 +81,7 @@ impl TreasureDataClient {
         if response.status.is_success() {
             // A proxy's page says nothing about what Treasure Data did, whatever its status.
             response.refuse_web_page().map_err(|problem| self.unusable(&call.1, problem))?;
-            self.retrier().heed(response.delay);
+            self.retrier().apply_delay_hint(response.delay);
             return Ok(Attempted::Change(Change::Done, Some(response)));
         }
         match refusal(&response, names) {

@@ -156,7 +156,7 @@ impl TreasureDataClient {
     /// Whether the file of the API key holds another one by now.
     async fn has_new_key(&self) -> bool {
         let api_key = self.api_key.clone();
-        let Some(new) = self.clock().blocking(move || api_key.read_again()).await.ok().flatten() else {
+        let Some(new) = self.clock().blocking(move || api_key.reload()).await.ok().flatten() else {
             return false;
         };
         let Ok(header) = authorization(&new) else { return false };
@@ -217,7 +217,7 @@ impl TreasureDataClient {
         }
         // A proxy's page says nothing about what Treasure Data did, whatever its status.
         response.refuse_web_page().map_err(|problem| self.unusable(&call.1, problem))?;
-        self.retrier.heed(response.delay);
+        self.retrier.apply_delay_hint(response.delay);
         Ok(response)
     }
 

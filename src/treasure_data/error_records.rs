@@ -47,7 +47,7 @@ impl TreasureDataClient {
         }
         // A proxy's page is not what Treasure Data could not read, whatever its status.
         response.refuse_web_page().map_err(|problem| self.unusable(&call.1, problem))?;
-        self.retrier().heed(response.delay);
+        self.retrier().apply_delay_hint(response.delay);
         Ok(Ok(()))
     }
 }

@@ -66,7 +66,7 @@ impl TreasureDataClient {
     ) -> Result<Change, TreasureDataError> {
         let names = [session.as_str(), database.as_str(), table.as_str()];
         let path = ["bulk_import", "create", names[0], names[1], names[2]];
-        let call = Call::post("create the bulk import session", Effect::AskFirst, &path);
+        let call = Call::post("create the bulk import session", Effect::CheckFirst, &path);
         let result = self.change(series, call, &names).await.map(|(change, _)| change);
         result.map_err(|error| error.in_database(database))
     }
@@ -132,7 +132,7 @@ impl TreasureDataClient {
             Payload::Part(Bytes::from_static(b"a proposal of yotpo-td: not data, never to be performed\n"));
         let call = Call {
             operation: "put a proposal into the ballot",
-            effect: Effect::AskFirst,
+            effect: Effect::CheckFirst,
             path: &path,
             payload,
         };
@@ -150,7 +150,7 @@ impl TreasureDataClient {
         session: &SessionName,
     ) -> Result<Change, TreasureDataError> {
         let path = ["bulk_import", "freeze", session.as_str()];
-        let call = Call::post("close the session for uploads", Effect::AskFirst, &path);
+        let call = Call::post("close the session for uploads", Effect::CheckFirst, &path);
         self.change(series, call, &[session.as_str()]).await.map(|(change, _)| change)
     }
 
@@ -164,7 +164,7 @@ impl TreasureDataClient {
         session: &SessionName,
     ) -> Result<(Change, Option<String>), TreasureDataError> {
         let path = ["bulk_import", "perform", session.as_str()];
-        let call = Call::post("start the load job", Effect::AskFirst, &path);
+        let call = Call::post("start the load job", Effect::CheckFirst, &path);
         let (change, response) = self.change(series, call, &[session.as_str()]).await?;
         let job = response.and_then(|response| response.json::<Performed>().ok()?.job_id);
         Ok((change, job))
@@ -180,7 +180,7 @@ impl TreasureDataClient {
         session: &SessionName,
     ) -> Result<Change, TreasureDataError> {
         let path = ["bulk_import", "commit", session.as_str()];
-        let call = Call::post("commit the session", Effect::AskFirst, &path);
+        let call = Call::post("commit the session", Effect::CheckFirst, &path);
         self.change(series, call, &[session.as_str()]).await.map(|(change, _)| change)
     }
 

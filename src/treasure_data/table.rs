@@ -60,7 +60,7 @@ impl TreasureDataClient {
         table: &TableName,
     ) -> Result<Change, TreasureDataError> {
         let path = ["table", "create", database.as_str(), table.as_str(), "log"];
-        let call = Call::post("create the table", Effect::AskFirst, &path);
+        let call = Call::post("create the table", Effect::CheckFirst, &path);
         let result =
             self.change(series, call, &[table.as_str(), database.as_str()]).await.map(|(change, _)| change);
         result.map_err(|error| error.in_database(database))
@@ -141,7 +141,7 @@ impl TreasureDataClient {
             Overwrite::Allowed => Payload::Form(&[("overwrite", "true")]),
             Overwrite::Forbidden => Payload::None,
         };
-        let call = Call { operation: "rename the table", effect: Effect::AskFirst, path: &path, payload };
+        let call = Call { operation: "rename the table", effect: Effect::CheckFirst, path: &path, payload };
         self.change(series, (Method::POST, call), &names).await.map(|(change, _)| change)
     }
 

@@ -148,7 +148,7 @@ impl YotpoClient {
         let response = self.http.send(&request).await?;
         if response.status.is_success() {
             // First: the next request may leave at once.
-            self.retrier.heed(response.delay);
+            self.retrier.apply_delay_hint(response.delay);
             let page = reader.read(&response).await.map_err(unusable)?;
             return end.accept(page).map_err(unusable);
         }
@@ -181,7 +181,7 @@ impl YotpoClient {
     /// Whether the file of the client secret holds another one by now.
     async fn has_new_secret(&self) -> bool {
         let secret = self.settings.client_secret.clone();
-        let new = self.http.clock().blocking(move || secret.read_again()).await.ok().flatten();
+        let new = self.http.clock().blocking(move || secret.reload()).await.ok().flatten();
         if let Some(new) = &new {
             tracing::warn!("Yotpo refuses the client secret, trying the one that its file holds now");
             self.http.redactor().learn(new);
@@ -215,7 +215,7 @@ impl YotpoClient {
         if answer.access_token.is_empty() || HeaderValue::from_str(&answer.access_token).is_err() {
             return Err(unusable(unusable_token()));
         }
-        self.retrier.heed(response.delay);
+        self.retrier.apply_delay_hint(response.delay);
         Ok(answer.access_token.into())
     }
 

@@ -28,7 +28,7 @@ impl CallError {
                 matches!(problem, BodyProblem::TooLarge { .. } | BodyProblem::Refused { .. })
             }
             Cause::UnknownPath { .. } => true,
-            Cause::Held { .. } => false,
+            Cause::Paused { .. } => false,
         }
     }
 

@@ -8,7 +8,7 @@ fn class_of(status: u16, effect: Effect) -> Class {
 #[test]
 fn every_status_has_one_retry_decision() {
     let decisions: Vec<String> = (300..600)
-        .map(|status| (class_of(status, Effect::Repeatable), class_of(status, Effect::AskFirst)))
+        .map(|status| (class_of(status, Effect::Repeatable), class_of(status, Effect::CheckFirst)))
         .zip(300..)
         .filter(|((repeat, _), _)| *repeat != Class::Permanent)
         .filter(|(_, status)| *status <= 504)
@@ -40,10 +40,10 @@ fn message_says_what_was_done_and_leaves_the_cause_to_the_source() {
         Some("upstream gone".to_owned()),
         None,
     )
-    .after(9, Some("--max-retries 8 used up".to_owned()));
+    .after(9, Some("--max-retries 8 exhausted".to_owned()));
     assert_eq!(
         error.to_string(),
-        "could not fetch a page of customers in 9 attempts (--max-retries 8 used up)"
+        "could not fetch a page of customers in 9 attempts (--max-retries 8 exhausted)"
     );
     let source = Error::source(&error).unwrap().to_string();
     assert_eq!(source, "the server answered 502 Bad Gateway: upstream gone");

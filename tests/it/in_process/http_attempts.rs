@@ -116,7 +116,7 @@ fn client(clock: &Clock) -> HttpClient {
 fn request(address: SocketAddr, method: Method, body: Option<Bytes>) -> Request {
     Request {
         operation: "try a server",
-        effect: Effect::AskFirst,
+        effect: Effect::CheckFirst,
         method,
         url: format!("http://{address}/").parse().unwrap(),
         headers: HeaderMap::new(),

@@ -316,7 +316,7 @@ fn a_wait_that_a_success_asks_for_never_passes_the_timeout_silently() {
         assert!(matches!(paged.error, Some(YotpoError::Page { page: 3, .. })), "{:?}", paged.error);
         assert_eq!(paged.customers, 2, "what came before is kept");
         assert!(
-            paged.words().contains("asks to wait 2h, longer than --retry-timeout 10m"),
+            paged.words().contains("the server requested a delay of 2h, longer than --retry-timeout 10m"),
             "{}",
             paged.words()
         );

@@ -79,7 +79,7 @@ fn a_service_that_is_down_ends_the_run_in_minutes() {
                 let failure = world.run().await.unwrap_err();
                 assert_eq!(failure.error.diagnosis().status, status, "{kind:?} {failure:?}");
                 world.assert_untouched();
-                assert!(told(&failure).contains("--max-retries 8 used up"), "{}", told(&failure));
+                assert!(told(&failure).contains("--max-retries 8 exhausted"), "{}", told(&failure));
                 assert!(world.clock.now() < Duration::from_secs(30 * 60), "{:?}", world.clock.now());
                 check_aftermath(&world, &failure, "down").await;
             });
@@ -106,7 +106,7 @@ fn a_service_that_is_sick_uses_up_its_budget() {
         world.control().set_faults(FaultPlan { faults });
         let failure = world.run().await.unwrap_err();
         assert_eq!(failure.error.diagnosis().status, ExitStatus::YotpoFailed);
-        assert!(told(&failure).contains("retry budget is used up"), "{}", told(&failure));
+        assert!(told(&failure).contains("retry budget is exhausted"), "{}", told(&failure));
         assert!(world.control().requests(Service::Yotpo) < 400);
         world.assert_untouched();
     });
@@ -157,7 +157,7 @@ fn wrong_credentials_are_refused_at_once_and_nothing_is_made() {
 fn rotated(old: &str, new: &str) -> (tempfile::NamedTempFile, Secret) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), old).unwrap();
-    let secret = Secret::in_file(file.path()).unwrap();
+    let secret = Secret::from_file(file.path()).unwrap();
     std::fs::write(file.path(), new).unwrap();
     (file, secret)
 }

@@ -120,7 +120,7 @@ fn an_embedded_sandbox_whose_disk_fills_up_ends_the_run_at_once() {
     let end = Running::start(command).finish();
     assert_full(&end);
     // One may be announced before the end is noticed; none is waited for.
-    assert!(end.stderr.matches("trying again").count() <= 1, "{}", end.stderr);
+    assert!(end.stderr.matches("request failed, retrying").count() <= 1, "{}", end.stderr);
     assert!(
         end.closing().contains("error: the disk of the sandbox's temporary directory is full"),
         "{}",

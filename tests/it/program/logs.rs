@@ -76,7 +76,7 @@ fn a_line_says_which_page_part_and_attempt_it_is_about() {
     let end = surroundings.run(&["--log-format", "json", "--log-level", "debug", "--upload-workers", "1"]);
     end.assert_code(0);
     let lines = json_lines(&end);
-    let retried = with_message(&lines, "request failed, trying again");
+    let retried = with_message(&lines, "request failed, retrying");
     let [page, first, second] = &retried[..] else { panic!("{retried:#?}") };
     assert_eq!((&page["page"], &page["attempt"], &page["phase"]), (&7.into(), &1.into(), &"fetching".into()));
     assert_eq!((&page["level"], &page["class"]), (&"WARN".into(), &"transient".into()));
@@ -101,8 +101,8 @@ fn a_filter_of_lines_takes_no_field_away() {
         let end = surroundings.run(&["--log-format", "json", "--log-level", level]);
         end.assert_code(0);
         let lines = json_lines(&end);
-        assert!(lines.iter().all(|line| line["message"] == "request failed, trying again"), "{lines:#?}");
-        let line = &with_message(&lines, "request failed, trying again")[0];
+        assert!(lines.iter().all(|line| line["message"] == "request failed, retrying"), "{lines:#?}");
+        let line = &with_message(&lines, "request failed, retrying")[0];
         assert!(line["run_id"].is_string() && line["page"] == 7, "{line}");
     }
 }
