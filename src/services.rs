@@ -44,7 +44,7 @@ pub fn assemble(settings: &Settings, clock: &Clock, seed: u64) -> Result<Service
         redactor.clone(),
         rate_limiter,
     )?
-    .to_server(&settings.yotpo.endpoint, &settings.origins.yotpo);
+    .for_server(&settings.yotpo.endpoint, &settings.origins.yotpo);
     let yotpo = Arc::new(YotpoClient::new(settings.yotpo.clone(), http, Arc::new(retrier)));
 
     let account = Account {
@@ -91,7 +91,7 @@ impl Account<'_> {
         let retrier =
             Retrier::new("Treasure Data", self.retry, Arc::clone(&rate_limiter), clock.clone(), seed);
         let http = HttpClient::new(self.connections, tls, clock.clone(), redactor, rate_limiter)?
-            .to_server(&self.treasure_data.endpoint, self.origin);
+            .for_server(&self.treasure_data.endpoint, self.origin);
         Ok(Arc::new(TreasureDataClient::new(self.treasure_data.clone(), http, Arc::new(retrier))?))
     }
 }

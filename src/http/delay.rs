@@ -1,10 +1,10 @@
-//! Delays that a server asks for, and what it says of its limit.
+//! Parses the delays that a server requests, and its rate limit headers.
 //!
 //! `RateLimit-Reset` (seconds) is Yotpo's documented header; `Retry-After` (seconds or an HTTP date, RFC 9110 10.2.3)
-//! comes from proxies in front of it and from Treasure Data. Other services put milliseconds or a Unix time there, so that
-//! each is read as what it can be. Both are floors: they are never shortened, and the longer one counts. A success may
-//! carry them, too; there `RateLimit-Reset`, which gateways send with every response, counts only when nothing remains
-//! and more than the second is meant that the limit is counted in.
+//! comes from proxies in front of it and from Treasure Data. Other services send milliseconds or a Unix time, so each value is
+//! read as the unit that makes it plausible. Both are minimums: they are never shortened, and the longer one applies. Successful
+//! responses may carry them, too. There, `RateLimit-Reset`, which gateways send with every response, counts only if no
+//! requests remain and it is longer than the one-second window of the limit.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,30 +13,32 @@ use http::{HeaderMap, StatusCode};
 
 use crate::rate_limit::Allowance;
 
-/// The least wait after a 429 that names none; Yotpo recommends one second.
+/// Minimum delay after a 429 without a delay header; Yotpo recommends one second.
 const DEFAULT_THROTTLE_DELAY: Duration = Duration::from_secs(1);
-/// Nobody means a longer wait: what is longer is another unit, or nonsense that must not hide a sane header.
-const MAX_SANE_DELAY: Duration = Duration::from_secs(24 * 3_600);
-/// The window of a limit is not longer: a larger number is milliseconds.
+/// Maximum plausible delay. A longer one has another unit, or is nonsense that must not override a plausible header.
+const MAX_PLAUSIBLE_DELAY: Duration = Duration::from_secs(24 * 3_600);
+/// Maximum window of a rate limit. A larger number is in milliseconds.
 const MAX_WINDOW: Duration = Duration::from_secs(600);
-/// Yotpo's limit is counted in seconds: what is left of one is known better from our own requests.
+/// The window of Yotpo's limit. How much of it remains is known more exactly from our own requests.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Numbers from here on are Unix times (2001), and from here on in milliseconds.
+/// Numbers from here on are Unix times (from 2001).
 const UNIX_SECONDS: f64 = 1e9;
+/// Numbers from here on are Unix times in milliseconds.
 const UNIX_MILLISECONDS: f64 = 1e12;
 
-/// What an answer's headers say about the next request.
+/// What the headers of a response say about the next request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DelayHint {
-    /// No request to this service before this time has passed.
+    /// Minimum delay before the next request to the service.
     pub min_delay: Option<Duration>,
-    /// What is left of the service's limit (`RateLimit-Remaining`, `RateLimit-Limit`).
+    /// What remains of the service's limit (`RateLimit-Remaining`, `RateLimit-Limit`).
     pub allowance: Option<Allowance>,
 }
 
-/// Reads the delay headers of an answer; `unix_now` is the machine's time, for dates where the answer has no `Date`.
+/// Parses the delay headers of a response. Dates are relative to its `Date` header, or to `unix_now`, the machine's time, if it
+/// has none.
 ///
-/// Values that cannot be read are ignored: a 429 then waits one second.
+/// Invalid values are ignored: a 429 then requests one second.
 pub fn delay_hint(status: StatusCode, headers: &HeaderMap, unix_now: Duration) -> DelayHint {
     let now = header(headers, DATE.as_str()).and_then(date).unwrap_or(unix_now);
     let remaining = header(headers, "ratelimit-remaining").and_then(count);
@@ -45,12 +47,16 @@ pub fn delay_hint(status: StatusCode, headers: &HeaderMap, unix_now: Duration) -
     let reset = header(headers, "ratelimit-reset")
         .and_then(|text| delay(text, MAX_WINDOW, now))
         .filter(|reset| !status.is_success() || remaining == Some(0) && *reset > WINDOW);
-    let retry_after = header(headers, "retry-after").and_then(|text| delay(text, MAX_SANE_DELAY, now));
-    let sane = |delay: &Duration| *delay <= MAX_SANE_DELAY;
-    let asked = [reset, retry_after];
-    // Where both make no sense the caller gives up on them, and says so.
-    let min_delay =
-        asked.into_iter().flatten().filter(sane).max().or_else(|| asked.into_iter().flatten().max());
+    let retry_after = header(headers, "retry-after").and_then(|text| delay(text, MAX_PLAUSIBLE_DELAY, now));
+    let is_plausible = |delay: &Duration| *delay <= MAX_PLAUSIBLE_DELAY;
+    let requested = [reset, retry_after];
+    // If neither is plausible, the caller fails with the requested delay.
+    let min_delay = requested
+        .into_iter()
+        .flatten()
+        .filter(is_plausible)
+        .max()
+        .or_else(|| requested.into_iter().flatten().max());
     let min_delay = if status == StatusCode::TOO_MANY_REQUESTS {
         Some(min_delay.unwrap_or(DEFAULT_THROTTLE_DELAY))
     } else {
@@ -63,13 +69,13 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// The number that a value begins with; gateways add parameters (`5;w=1`).
+/// The leading number of a value; gateways add parameters (`5;w=1`).
 fn count(text: &str) -> Option<u32> {
     text.split([',', ';']).next()?.trim().parse().ok()
 }
 
-/// A wait: seconds, milliseconds where seconds would be longer than `longest`, a Unix time in either, or a date.
-fn delay(text: &str, longest: Duration, now: Duration) -> Option<Duration> {
+/// Parses a delay: seconds, milliseconds if seconds would exceed `max`, a Unix time in either unit, or a date.
+fn delay(text: &str, max: Duration, now: Duration) -> Option<Duration> {
     let Some(number) = number(text) else {
         return date(text).map(|at| at.saturating_sub(now));
     };
@@ -78,16 +84,16 @@ fn delay(text: &str, longest: Duration, now: Duration) -> Option<Duration> {
         return Duration::try_from_secs_f64(number * unit).ok().map(|at| at.saturating_sub(now));
     }
     let seconds = Duration::try_from_secs_f64(number).ok()?;
-    Some(if seconds > longest { seconds / 1_000 } else { seconds })
+    Some(if seconds > max { seconds / 1_000 } else { seconds })
 }
 
-/// A non-negative number, whole or with a fraction.
+/// Parses a non-negative number, with or without a fraction.
 fn number(text: &str) -> Option<f64> {
     let is_number = text.starts_with(|first: char| first.is_ascii_digit()) && text.len() <= 32;
     text.parse().ok().filter(|value: &f64| is_number && value.is_finite())
 }
 
-/// A date, since the Unix epoch.
+/// Parses a date as the time since the Unix epoch.
 fn date(text: &str) -> Option<Duration> {
     httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()
 }
@@ -108,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_sane_header_holds_before_one_second() {
+    fn longer_plausible_header_takes_precedence_over_one_second() {
         for (pairs, expected) in [
             (&[("ratelimit-reset", "3"), ("retry-after", "9")][..], Some(9)),
             (&[("ratelimit-reset", "9"), ("retry-after", "3")], Some(9)),
@@ -123,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_is_read_as_what_it_can_be() {
+    fn delay_is_read_in_the_plausible_unit() {
         for (name, value, milliseconds) in [
             ("ratelimit-reset", "1", 1_000),
             ("ratelimit-reset", "0.25", 250),
@@ -147,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_measured_against_the_date_of_the_response() {
+    fn dates_are_relative_to_the_date_of_the_response() {
         let pairs =
             [("date", "Wed, 21 Oct 2015 08:28:00 GMT"), ("retry-after", "Wed, 21 Oct 2015 08:28:05 GMT")];
         assert_eq!(hint(429, &pairs).min_delay, Some(Duration::from_secs(5)));
@@ -156,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_kept_when_nothing_else_is_there() {
+    fn implausible_delay_is_kept_without_a_plausible_one() {
         let min_delay = hint(429, &[("ratelimit-reset", "9999999999")]).min_delay.unwrap();
-        assert!(min_delay > MAX_SANE_DELAY, "{min_delay:?}");
+        assert!(min_delay > MAX_PLAUSIBLE_DELAY, "{min_delay:?}");
     }
 
     #[test]
-    fn retry_after_may_be_a_date_in_any_http_form() {
+    fn retry_after_may_be_a_date_in_any_http_format() {
         for date in
             ["Wed, 21 Oct 2015 07:28:42 GMT", "Wednesday, 21-Oct-15 07:28:42 GMT", "Wed Oct 21 07:28:42 2015"]
         {
@@ -177,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_seen_on_a_success_too() {
+    fn remaining_requests_are_read_from_successes() {
         let left = |remaining, limit| Some(Allowance { remaining, limit });
         assert_eq!(hint(200, &[("ratelimit-remaining", "0")]).allowance, left(0, None));
         let with_limit = [("ratelimit-remaining", "4"), ("ratelimit-limit", "5, 5;w=1")];
@@ -186,7 +192,7 @@ mod tests {
         let with_reset =
             |reset| hint(200, &[("ratelimit-remaining", "0"), ("ratelimit-reset", reset)]).min_delay;
         assert_eq!(with_reset("2"), Some(Duration::from_secs(2)));
-        assert_eq!(with_reset("1"), None, "the second that the limit is counted in");
+        assert_eq!(with_reset("1"), None, "the one-second window of the limit");
         assert_eq!(hint(200, &[("ratelimit-remaining", "4"), ("ratelimit-reset", "2")]).min_delay, None);
         assert_eq!(hint(200, &[("retry-after", "2")]).min_delay, Some(Duration::from_secs(2)));
     }

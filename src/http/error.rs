@@ -1,4 +1,4 @@
-//! What went wrong with one attempt, and what the server may have done meanwhile.
+//! Why an attempt failed, and whether the server may have acted on it.
 
 use std::error::Error;
 use std::fmt;
@@ -9,23 +9,23 @@ use http::StatusCode;
 
 use crate::clock::DeadlineElapsed;
 
-/// What a failed attempt means for trying again.
+/// What a failure means for retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The server refused because of its limits; it did not act. Wait at least the min_delay it gave.
+    /// The server throttled the request and did not act. Retry after the requested delay.
     Throttled,
-    /// It may work the next time, and repeating it is harmless.
+    /// A retry may succeed and is safe.
     Transient,
-    /// The credentials are no longer accepted; a new token may help.
+    /// The credentials are no longer accepted. A new token may help.
     ExpiredToken,
-    /// The server may have acted, and repeating could act twice: ask for the state first.
+    /// The server may have acted, and a retry could act twice. Check the state first.
     Ambiguous,
-    /// Repeating cannot help.
+    /// A retry cannot succeed.
     Permanent,
 }
 
 impl Class {
-    /// Its name in the log.
+    /// The name in logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Throttled => "throttled",
@@ -37,96 +37,96 @@ impl Class {
     }
 }
 
-/// What repeating a request does when the server already acted on the first one.
+/// What a repeated request does if the server already acted on the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The same result: reads, and writes under a name that overwrites.
+    /// The result is the same: reads, and writes that overwrite by name.
     Repeatable,
-    /// Possibly a second action.
+    /// It may act twice: check the state first.
     CheckFirst,
 }
 
-/// A request that got no usable answer.
+/// A request without a complete response.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// No connection: the server cannot have acted.
+    /// No connection. The server cannot have acted.
     #[error("could not connect")]
     Connect(#[source] reqwest::Error),
     /// The server's name has no address.
-    #[error("the name of the server could not be resolved")]
+    #[error("could not resolve the server's name")]
     NameNotResolved(#[source] reqwest::Error),
-    /// What answered does not speak TLS.
-    #[error("the server does not answer with TLS, as https needs")]
+    /// The server does not speak TLS.
+    #[error("the server does not speak TLS, which https requires")]
     NotTls(#[source] reqwest::Error),
-    /// The server's certificate was refused. Repeating cannot help.
+    /// The server's certificate is not trusted. A retry cannot help.
     #[error("the server's certificate is not trusted")]
     Certificate(#[source] reqwest::Error),
-    /// The proxy wants another user and password (407). Repeating cannot help.
+    /// The proxy requires other credentials (407). A retry cannot help.
     #[error("the proxy requires authentication (407)")]
     ProxyAuthentication(#[source] reqwest::Error),
-    /// The proxy does not lead to the server, mostly because it must not (403).
+    /// The proxy does not connect to the server, usually because it is not allowed to (403).
     #[error("the proxy refused to connect to the server")]
     ProxyRefused(#[source] reqwest::Error),
-    /// The connection broke after the request may have been sent.
-    #[error("the connection broke")]
+    /// The connection was lost after the request may have been sent.
+    #[error("the connection was lost")]
     Interrupted(#[source] reqwest::Error),
-    /// No whole answer in time.
+    /// No complete response in time.
     #[error("no complete response in time")]
     TimedOut(#[source] DeadlineElapsed),
 }
 
-/// A response whose body is not what the call needs.
+/// A response with an unexpected body.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyProblem {
-    /// Nothing in it.
-    #[error("the answer is empty")]
+    /// It is empty.
+    #[error("the response is empty")]
     Empty,
-    /// A web page, mostly of a proxy or a maintenance screen.
-    #[error("the answer is HTML instead of JSON")]
+    /// A web page, usually of a proxy or for maintenance.
+    #[error("the response is HTML instead of JSON")]
     Html,
-    /// A web page with a status that a service's own answer would give another meaning.
+    /// A web page with a status that would mean something else if it came from the service.
     #[error(
-        "{} came with a web page: a firewall, a captcha or maintenance answered, and not the service",
+        "{} with a web page: the response comes from a firewall, a captcha or a maintenance page, not from the service",
         describe(*status)
     )]
     WebPage {
         /// The status.
         status: StatusCode,
     },
-    /// The service says why it gives nothing.
-    #[error("the service refuses: {reason}")]
-    Refused {
-        /// Its words, redacted.
+    /// The service denied the request with a message.
+    #[error("the service denied the request: {reason}")]
+    Denied {
+        /// The message, redacted.
         reason: String,
     },
-    /// It ends too early, is not JSON, or lacks what we need. `serde_json` messages are not kept: they may quote it.
-    #[error("the answer is not the JSON that we need ({what})")]
+    /// Incomplete, not JSON, or without a required key. The messages of `serde_json` are dropped: they may quote the body.
+    #[error("unexpected response body ({what})")]
     Malformed {
-        /// What was missing or where parsing stopped; never the content.
+        /// What is missing, or where parsing stopped; never the content.
         what: String,
     },
-    /// A page that reports an error. What it says is not kept: it may quote a customer.
-    #[error("the response reports an error beside or instead of customers")]
+    /// A page that reports an error. The message is dropped: it may quote a customer.
+    #[error("the response reports an error, with or instead of customers")]
     ReportsError,
-    /// Well-formed, but hard to believe: it should be requested again.
+    /// Well-formed but implausible: it should be requested again.
     #[error("implausible response: {what}")]
     Implausible {
-        /// What is hard to believe.
+        /// What is implausible.
         what: &'static str,
     },
-    /// Larger than the cap, as sent or unpacked.
-    #[error("the answer is larger than {limit} bytes")]
+    /// Larger than the limit, as received or decompressed.
+    #[error("the response is larger than {limit} bytes")]
     TooLarge {
-        /// The cap in bytes.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// The server says that it is done, and its state says that it is not.
-    #[error("the server says that it is done, but nothing has changed")]
+    /// The server reported success, but its state has not changed.
+    #[error("the server reported success, but nothing has changed")]
     WithoutEffect,
-    /// Its `Content-Encoding` cannot be unpacked.
-    #[error("the answer's {encoding} encoding is damaged or unknown")]
+    /// Its `Content-Encoding` cannot be decoded.
+    #[error("the {encoding} encoding of the response is corrupt or not supported")]
     Encoding {
-        /// The encoding's name as the server gave it, shortened.
+        /// The name of the encoding as the server sent it, shortened.
         encoding: String,
     },
 }
@@ -134,24 +134,24 @@ pub enum BodyProblem {
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// There was no usable answer.
+    /// No complete response.
     #[error(transparent)]
     Transport(TransportError),
-    /// The server answered with a status that means failure.
-    #[error("the server answered {}{}", describe(*status), message.as_ref().map_or_else(String::new, |text| format!(": {text}")))]
+    /// The server returned a status that means failure.
+    #[error("the server returned {}{}", describe(*status), message.as_ref().map_or_else(String::new, |text| format!(": {text}")))]
     Status {
         /// The status.
         status: StatusCode,
-        /// The server's own words, redacted and shortened.
+        /// The server's message, redacted and shortened.
         message: Option<String>,
     },
-    /// The server has nothing at this path (404): the address leads elsewhere. Says nothing of what was asked for.
-    #[error("the server answered 404 Not Found{}", message.as_ref().map_or_else(String::new, |text| format!(": {text}")))]
+    /// The server knows no such path (404), so the endpoint is wrong. Says nothing about the requested object.
+    #[error("the server returned 404 Not Found{}", message.as_ref().map_or_else(String::new, |text| format!(": {text}")))]
     UnknownPath {
-        /// The server's own words, redacted and shortened.
+        /// The server's message, redacted and shortened.
         message: Option<String>,
     },
-    /// The server answered success, but not with what we need.
+    /// The server returned success with an unexpected body.
     #[error(transparent)]
     Body(BodyProblem),
     /// An earlier response requested a delay that is too long.
@@ -168,7 +168,7 @@ pub enum Cause {
     },
 }
 
-/// A failed call: the last attempt's error with what is needed to decide and to tell.
+/// A failed call: the error of the last attempt, with what is needed to handle and to report it.
 #[derive(Debug)]
 pub struct CallError(Box<Failure>);
 
@@ -178,11 +178,11 @@ struct Failure {
     class: Class,
     min_delay: Option<Duration>,
     attempts: u32,
-    gave_up: Option<String>,
+    stop_reason: Option<String>,
     cause: Cause,
-    /// Host, port and the setting that names them.
+    /// Host, port and the setting that contains them.
     server: Option<Arc<str>>,
-    /// How many attempts are worth making at most.
+    /// Maximum number of attempts; `None` leaves it to the retry settings.
     max_attempts: Option<u32>,
 }
 
@@ -194,7 +194,7 @@ impl CallError {
             class,
             min_delay: None,
             attempts: 1,
-            gave_up: None,
+            stop_reason: None,
             cause,
             server: None,
             max_attempts: None,
@@ -213,7 +213,9 @@ impl CallError {
                 | TransportError::ProxyRefused(_),
                 _,
             ) => Class::Transient,
-            (TransportError::Interrupted(_) | TransportError::TimedOut(_), effect) => unsure(effect),
+            (TransportError::Interrupted(_) | TransportError::TimedOut(_), effect) => {
+                ambiguous_unless_repeatable(effect)
+            }
         };
         Self::new(operation, class, Cause::Transport(error))
     }
@@ -230,7 +232,7 @@ impl CallError {
             429 => Class::Throttled,
             401 | 403 => Class::ExpiredToken,
             406 => Class::Transient,
-            408 | 500..=599 => unsure(effect),
+            408 | 500..=599 => ambiguous_unless_repeatable(effect),
             _ => Class::Permanent,
         };
         let mut error = Self::new(operation, class, Cause::Status { status, message });
@@ -238,28 +240,28 @@ impl CallError {
         error
     }
 
-    /// Classifies a success whose body is of no use: the server did act.
+    /// Classifies a success with an unexpected body: the server did act.
     pub fn body(operation: &'static str, effect: Effect, problem: BodyProblem) -> Self {
         let class = match problem {
-            BodyProblem::TooLarge { .. } | BodyProblem::Refused { .. } => Class::Permanent,
-            _ => unsure(effect),
+            BodyProblem::TooLarge { .. } | BodyProblem::Denied { .. } => Class::Permanent,
+            _ => ambiguous_unless_repeatable(effect),
         };
         Self::new(operation, class, Cause::Body(problem))
     }
 
-    /// Adds the least time to wait before trying again.
+    /// Sets the minimum delay before a retry.
     #[must_use]
     pub fn with_min_delay(mut self, min_delay: Option<Duration>) -> Self {
         self.0.min_delay = min_delay;
         self
     }
 
-    /// What the failure means for trying again.
+    /// What the failure means for retries.
     pub fn class(&self) -> Class {
         self.0.class
     }
 
-    /// The least time to wait before trying again, as the server asked.
+    /// The minimum delay before a retry, as requested by the server.
     pub fn min_delay(&self) -> Option<Duration> {
         self.0.min_delay
     }
@@ -269,12 +271,12 @@ impl CallError {
         &self.0.cause
     }
 
-    /// What was being done.
+    /// The operation that failed.
     pub fn operation(&self) -> &'static str {
         self.0.operation
     }
 
-    /// The status, when the server answered with one that means failure.
+    /// The status, if the server returned one that means failure.
     pub fn status_code(&self) -> Option<StatusCode> {
         match self.0.cause {
             Cause::Status { status, .. } => Some(status),
@@ -282,12 +284,12 @@ impl CallError {
         }
     }
 
-    /// The same as [`Self::status`] says of a 404 that blames the path itself.
+    /// A 404 because of the path itself. Compare [`Self::status`].
     pub fn unknown_path(operation: &'static str, message: Option<String>) -> Self {
         Self::new(operation, Class::Permanent, Cause::UnknownPath { message })
     }
 
-    /// Whether the address leads to something that is not the service.
+    /// Whether the server has no such path, because the endpoint is not the service.
     pub fn is_unknown_path(&self) -> bool {
         matches!(self.0.cause, Cause::UnknownPath { .. })
     }
@@ -300,45 +302,45 @@ impl CallError {
         }
     }
 
-    /// Notes which server it was, unless that is known already: host, port and the setting that names them.
+    /// Adds the server (host, port and the setting that contains them), unless it is set.
     #[must_use]
-    pub fn at(mut self, server: &Arc<str>) -> Self {
+    pub fn with_server(mut self, server: &Arc<str>) -> Self {
         self.0.server.get_or_insert_with(|| Arc::clone(server));
         self
     }
 
-    /// Notes that more attempts than `max` make no sense, whatever the retry settings allow.
+    /// Limits the number of attempts to `max`, whatever the retry settings allow.
     #[must_use]
-    pub fn at_most(mut self, max: u32) -> Self {
+    pub fn with_max_attempts(mut self, max: u32) -> Self {
         self.0.max_attempts = Some(max);
         self
     }
 
-    /// How many attempts are worth making at most; `None` leaves it to the retry settings.
+    /// The maximum number of attempts; `None` leaves it to the retry settings.
     pub fn max_attempts(&self) -> Option<u32> {
         self.0.max_attempts
     }
 
-    /// Which server it was, when that is known.
+    /// The server, if known.
     pub fn server(&self) -> Option<&str> {
         self.0.server.as_deref()
     }
 
-    /// Whether the attempt ended by its deadline.
+    /// Whether the attempt timed out.
     pub fn is_timeout(&self) -> bool {
         matches!(self.0.cause, Cause::Transport(TransportError::TimedOut(_)))
     }
 
-    /// Whether the server refused the credentials.
-    pub fn is_refused(&self) -> bool {
+    /// Whether the server denied the credentials.
+    pub fn is_denied(&self) -> bool {
         matches!(self.status_code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 
-    /// Notes that this was the last of `attempts`, and why no further one is made.
+    /// Marks the last of `attempts`, with the reason why there is no further one.
     #[must_use]
-    pub fn after(mut self, attempts: u32, gave_up: Option<String>) -> Self {
+    pub fn after(mut self, attempts: u32, stop_reason: Option<String>) -> Self {
         self.0.attempts = attempts;
-        self.0.gave_up = gave_up;
+        self.0.stop_reason = stop_reason;
         self
     }
 }
@@ -350,9 +352,9 @@ impl fmt::Display for CallError {
             write!(formatter, " at {server}")?;
         }
         if self.0.attempts > 1 {
-            write!(formatter, " in {} attempts", self.0.attempts)?;
+            write!(formatter, " after {} attempts", self.0.attempts)?;
         }
-        if let Some(reason) = &self.0.gave_up {
+        if let Some(reason) = &self.0.stop_reason {
             write!(formatter, " ({reason})")?;
         }
         Ok(())
@@ -365,7 +367,7 @@ impl Error for CallError {
     }
 }
 
-fn unsure(effect: Effect) -> Class {
+fn ambiguous_unless_repeatable(effect: Effect) -> Class {
     match effect {
         Effect::Repeatable => Class::Transient,
         Effect::CheckFirst => Class::Ambiguous,

@@ -1,21 +1,20 @@
-//! HTTP: the one way in which this program talks to a server.
+//! HTTP: the only way in which this program communicates with a server.
 //!
-//! Owns the connection pool, TLS, one attempt (send, read the whole capped body, unpack it), what a failed attempt
-//! means for repeating it ([`Class`]), server-given delays, and what of a server's words may be shown
-//! ([`Redactor`]). It does not repeat anything: that is [`crate::retry`]'s work, so that every attempt passes the
-//! rate limiter and is counted.
+//! Owns the connection pool, TLS, a single attempt (send, read the whole size-limited body, decompress it), the
+//! classification of failures for retries ([`Class`]), delays requested by servers, and the redaction of server messages
+//! ([`Redactor`]). It does not retry: [`crate::retry`] does, so that every attempt is rate-limited and counted.
 
 mod body;
 mod client;
 mod delay;
 mod error;
+mod message;
 mod redaction;
 mod tls;
 
-pub use client::{
-    BodySink, ClientSettings, HttpClient, Reach, Request, Response, RestartableSink, parse_json,
-};
+pub use client::{BodySink, ClientSettings, HttpClient, Reach, RestartableSink};
 pub use delay::{DelayHint, delay_hint};
 pub use error::{BodyProblem, CallError, Cause, Class, Effect, TransportError};
+pub use message::{Request, Response, parse_json};
 pub use redaction::Redactor;
 pub use tls::{TlsError, tls_configuration};

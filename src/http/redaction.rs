@@ -1,44 +1,44 @@
-//! What of a server's words may be shown.
+//! Redacts server messages.
 //!
-//! Servers quote what they were sent. [`Redactor`] knows the run's secrets and takes them, and whatever looks like
-//! personal data, out of every text that came from outside before it reaches an error or a log.
+//! Servers quote what they receive. [`Redactor`] knows the secrets of the run. It removes them, and everything that looks like
+//! personal data, from every external text before it reaches an error or a log.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-/// Longest text of a server that is shown, in characters.
+/// Maximum length of a server message, in characters.
 const MAX_MESSAGE_CHARACTERS: usize = 200;
-/// Words longer than this are taken for tokens, cursors or encoded data.
+/// Longer words are considered tokens, cursors or encoded data.
 const MAX_WORD_LENGTH: usize = 32;
-/// Words with so many digits are taken for telephone numbers and ids of people.
-const MAX_NUMBER_DIGITS: usize = 7;
+/// Words with at least this many digits are considered telephone numbers or ids of people.
+const MIN_PRIVATE_DIGITS: usize = 7;
 /// Bodies larger than this are not searched for a message.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 const MASK: &str = "[redacted]";
 
-/// Removes secrets and personal data from texts of servers. Clones share what they know.
+/// Removes secrets and personal data from server messages. Clones share the known secrets.
 #[derive(Clone, Default)]
 pub struct Redactor {
     secrets: Arc<RwLock<Vec<SecretString>>>,
 }
 
 impl Redactor {
-    /// A redactor that knows no secret yet.
+    /// A redactor without secrets.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a secret that must never be shown.
-    pub fn learn(&self, secret: &SecretString) {
+    /// Adds a secret to remove.
+    pub fn add_secret(&self, secret: &SecretString) {
         if !secret.expose_secret().is_empty() {
             self.secrets.write().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
         }
     }
 
-    /// The message in a failed answer's body, safe to show: from any of the error shapes that the two services are
-    /// known to use, or a short plain text. `None` for HTML, empty bodies and unknown shapes.
+    /// The redacted message in the body of a failed response: from one of the known error formats of the two services, or a
+    /// short plain text. `None` for HTML, empty bodies and unknown formats.
     pub fn server_message(&self, body: &[u8]) -> Option<String> {
         let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_ERROR_BODY)?.trim();
         let message = match serde_json::from_str::<Value>(text) {
@@ -46,12 +46,11 @@ impl Redactor {
             Err(_) if text.is_empty() || text.starts_with(['<', '{', '[']) => return None,
             Err(_) => text.to_owned(),
         };
-        Some(self.scrub(&message)).filter(|message| !message.is_empty())
+        Some(self.redact(&message)).filter(|message| !message.is_empty())
     }
 
-    /// `text` without secrets, e-mail addresses, long numbers, long opaque words and control characters, and
-    /// shortened.
-    pub fn scrub(&self, text: &str) -> String {
+    /// Shortens `text` and removes secrets, e-mail addresses, long numbers, long opaque words and control characters.
+    pub fn redact(&self, text: &str) -> String {
         let mut text = text.to_owned();
         {
             let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
@@ -59,24 +58,24 @@ impl Redactor {
                 text = text.replace(secret.expose_secret(), MASK);
             }
         }
-        let mut shown = String::new();
-        let mut is_behind_bearer = false;
+        let mut redacted = String::new();
+        let mut follows_bearer = false;
         for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
             if word.is_empty() {
                 continue;
             }
-            if !shown.is_empty() {
-                shown.push(' ');
+            if !redacted.is_empty() {
+                redacted.push(' ');
             }
-            shown.push_str(if is_behind_bearer || is_private(word) { MASK } else { word });
-            is_behind_bearer = names_a_secret(word);
-            if shown.chars().count() > MAX_MESSAGE_CHARACTERS {
-                shown = shown.chars().take(MAX_MESSAGE_CHARACTERS).collect();
-                shown.push('…');
+            redacted.push_str(if follows_bearer || is_private(word) { MASK } else { word });
+            follows_bearer = announces_secret(word);
+            if redacted.chars().count() > MAX_MESSAGE_CHARACTERS {
+                redacted = redacted.chars().take(MAX_MESSAGE_CHARACTERS).collect();
+                redacted.push('…');
                 break;
             }
         }
-        shown
+        redacted
     }
 }
 
@@ -86,7 +85,7 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
-/// The message of one of the documented error shapes (reference: Yotpo "Limits, errors", Treasure Data "Errors").
+/// The message in one of the documented error formats (reference: Yotpo "Limits, errors", Treasure Data "Errors").
 fn message_of(value: &Value) -> Option<String> {
     let candidates = [
         value.get("message"),
@@ -114,14 +113,14 @@ fn message_of(value: &Value) -> Option<String> {
 
 fn is_private(word: &str) -> bool {
     let digits = word.chars().filter(char::is_ascii_digit).count();
-    let telephone_or_number = digits >= MAX_NUMBER_DIGITS;
+    let has_long_number = digits >= MIN_PRIVATE_DIGITS;
     let lower = word.to_ascii_lowercase();
     let has_address = lower.contains('@') || lower.contains("%40") || lower.contains("&#64;");
-    has_address || telephone_or_number || (word.chars().count() > MAX_WORD_LENGTH && word != MASK)
+    has_address || has_long_number || (word.chars().count() > MAX_WORD_LENGTH && word != MASK)
 }
 
-/// Whether what follows the word is a token.
-fn names_a_secret(word: &str) -> bool {
+/// Whether a token follows the word.
+fn announces_secret(word: &str) -> bool {
     let name = word.trim_end_matches([':', '=']).trim_start_matches(['"', '\'', '(']);
     ["bearer", "basic", "td1", "x-yotpo-token"].iter().any(|secret| name.eq_ignore_ascii_case(secret))
 }
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_message_in_every_documented_shape() {
+    fn message_is_found_in_every_documented_format() {
         let redactor = Redactor::new();
         for (body, expected) in [
             (r#"{"error":"bad secret"}"#, Some("bad secret")),
@@ -154,20 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn secrets_and_personal_data_are_taken_out() {
+    fn secrets_and_personal_data_are_removed() {
         let redactor = Redactor::new();
-        redactor.learn(&SecretString::from("s3cret"));
+        redactor.add_secret(&SecretString::from("s3cret"));
         assert_eq!(
             redactor
-                .scrub("secret s3cret of ann@example.com, +1 555, +15551234567 or 5551234567 was\n refused"),
+                .redact("secret s3cret of ann@example.com, +1 555, +15551234567 or 5551234567 was\n refused"),
             "secret [redacted] of [redacted] +1 555, [redacted] or [redacted] was refused"
         );
         assert_eq!(
-            redactor.scrub("Authorization: Bearer abc, TD1 x/y, ann%40example.com and ann&#64;example.com"),
+            redactor.redact("Authorization: Bearer abc, TD1 x/y, ann%40example.com and ann&#64;example.com"),
             "Authorization: Bearer [redacted] TD1 [redacted] [redacted] and [redacted]"
         );
-        assert_eq!(redactor.scrub(&"x".repeat(33)), "[redacted]");
-        assert!(redactor.scrub(&"word ".repeat(500)).chars().count() <= MAX_MESSAGE_CHARACTERS + 1);
+        assert_eq!(redactor.redact(&"x".repeat(33)), "[redacted]");
+        assert!(redactor.redact(&"word ".repeat(500)).chars().count() <= MAX_MESSAGE_CHARACTERS + 1);
         assert_eq!(format!("{redactor:?}"), "Redactor");
     }
 }

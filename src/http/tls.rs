@@ -1,20 +1,20 @@
-//! TLS: which servers are trusted, and the configuration of every TLS connection.
+//! TLS configuration and trusted root certificates.
 //!
-//! Owns the root certificates: the system's, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. They are read once for
-//! all clients of a process, and only when something is https (docs/adr/0014-root-certificates-before-the-start.md).
+//! Owns the root certificates: the system's, or those named by `SSL_CERT_FILE` and `SSL_CERT_DIR`. They are read once for all
+//! clients of a process, and only if an endpoint is https (docs/adr/0014-root-certificates-before-the-start.md).
 
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::{CertificateResult, load_native_certs};
 
-/// TLS cannot be set up.
+/// TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// Without a root certificate no server can be trusted.
+    /// No root certificate is available.
     #[error("no root certificates could be loaded, so no server can be trusted")]
     NoRootCertificates(#[source] Reason),
-    /// This build's cryptography lacks what TLS needs.
+    /// The cryptography of this build does not support what TLS needs.
     #[error("TLS could not be set up")]
     Unsupported(#[from] rustls::Error),
 }
@@ -25,18 +25,18 @@ pub enum TlsError {
 pub struct Reason(String);
 
 impl TlsError {
-    /// What to do.
+    /// What to do about it.
     pub const HINT: &str = "install the system's certificates (ca-certificates), or set SSL_CERT_FILE to a file of PEM \
                             certificates";
 }
 
-/// How TLS connections are made: as reqwest would by itself, HTTP/1.1 only. Without `needs_certificates` none are read,
-/// and no TLS connection can be made.
+/// The TLS configuration: as reqwest's default, but HTTP/1.1 only. Without `needs_certificates`, no certificates are read and no
+/// TLS connection can be established.
 ///
 /// # Errors
-/// When there are no root certificates and some are needed.
+/// When root certificates are needed and none is available.
 pub fn tls_configuration(needs_certificates: bool) -> Result<ClientConfig, TlsError> {
-    let roots = if needs_certificates { trusted(load_native_certs())? } else { RootCertStore::empty() };
+    let roots = if needs_certificates { root_store(load_native_certs())? } else { RootCertStore::empty() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut configuration = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -46,7 +46,7 @@ pub fn tls_configuration(needs_certificates: bool) -> Result<ClientConfig, TlsEr
     Ok(configuration)
 }
 
-fn trusted(found: CertificateResult) -> Result<RootCertStore, TlsError> {
+fn root_store(found: CertificateResult) -> Result<RootCertStore, TlsError> {
     let CertificateResult { certs, errors, .. } = found;
     for error in &errors {
         tracing::debug!(%error, "a root certificate could not be loaded");
@@ -78,13 +78,13 @@ mod tests {
 
     #[test]
     fn connections_offer_http_1_only() {
-        // What reqwest repeats by itself, unless it is told not to, are HTTP/2 refusals.
+        // By default, reqwest itself retries requests that an HTTP/2 server refused.
         assert_eq!(tls_configuration(false).unwrap().alpn_protocols, [b"http/1.1"]);
     }
 
     #[test]
-    fn the_error_says_why_there_is_no_certificate() {
-        let why = |found| trusted(found).unwrap_err().source().unwrap().to_string();
+    fn error_explains_why_there_is_no_certificate() {
+        let why = |found| root_store(found).unwrap_err().source().unwrap().to_string();
         assert_eq!(why(CertificateResult::default()), "no PEM certificate was found");
         let inner = Error::from(ErrorKind::PermissionDenied);
         let kind = rustls_native_certs::ErrorKind::Io { inner, path: "certificates.pem".into() };

@@ -53,7 +53,7 @@ async fn stops_after_max_retries() {
     let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
     let result: Result<(), _> =
         retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
-    assert_eq!(result.unwrap_err().to_string(), "could not try in 4 attempts (--max-retries 3 exhausted)");
+    assert_eq!(result.unwrap_err().to_string(), "could not try after 4 attempts (--max-retries 3 exhausted)");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn series_has_the_same_limits_as_a_call() {
         clock.advance(Duration::from_secs(1));
     }
     let error = retrier.attempt_in(&mut series, failed()).await.unwrap_err();
-    assert_eq!(error.to_string(), "could not try in 3 attempts (--max-retries 2 exhausted)");
+    assert_eq!(error.to_string(), "could not try after 3 attempts (--max-retries 2 exhausted)");
 }
 
 #[tokio::test]
@@ -169,13 +169,13 @@ async fn failures_of_one_kind_are_logged_once_a_minute_and_counted() {
             retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
         assert_eq!(
             result.unwrap_err().to_string(),
-            "could not try in 3 attempts (--max-retries 2 exhausted)"
+            "could not try after 3 attempts (--max-retries 2 exhausted)"
         );
     }
     clock.advance(Duration::from_secs(60));
     let result: Result<(), _> =
         retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
-    assert_eq!(result.unwrap_err().to_string(), "could not try in 3 attempts (--max-retries 2 exhausted)");
+    assert_eq!(result.unwrap_err().to_string(), "could not try after 3 attempts (--max-retries 2 exhausted)");
     let log = std::fs::read_to_string(log.path()).unwrap();
     let logged: Vec<_> = log.lines().filter(|line| line.contains("request failed, retrying")).collect();
     assert_eq!(logged.len(), 2, "{log}");

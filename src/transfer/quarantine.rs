@@ -125,10 +125,10 @@ mod tests {
     async fn write_error_records(quarantine: &Quarantine) -> Result<(), QuarantineError> {
         let mut file = quarantine.error_records(&session()).unwrap();
         file.restart().await?;
-        file.take(Bytes::from_static(b"half of the rec")).await?;
+        file.write(Bytes::from_static(b"half of the rec")).await?;
         file.restart().await?;
-        file.take(Bytes::from_static(b"rec")).await?;
-        file.take(Bytes::from_static(b"ords")).await?;
+        file.write(Bytes::from_static(b"rec")).await?;
+        file.write(Bytes::from_static(b"ords")).await?;
         file.finish().await
     }
 

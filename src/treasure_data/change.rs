@@ -80,7 +80,7 @@ impl TreasureDataClient {
         let (request, response) = self.exchange(call).await?;
         if response.status.is_success() {
             // A proxy's page says nothing about what Treasure Data did, whatever its status.
-            response.refuse_web_page().map_err(|problem| self.unusable(&call.1, problem))?;
+            response.reject_html().map_err(|problem| self.unusable(&call.1, problem))?;
             self.retrier().apply_delay_hint(response.delay);
             return Ok(Attempted::Change(Change::Done, Some(response)));
         }
@@ -107,7 +107,7 @@ fn blames_database(response: &Response, names: &[&str]) -> bool {
 /// What a refusal says; `None` when it is a failure like any other. Decided on what was received, not on what is shown.
 fn refusal(response: &Response, names: &[&str]) -> Option<Change> {
     // A web page comes from something before the service, and says nothing of what that did.
-    response.refuse_web_page().ok()?;
+    response.reject_html().ok()?;
     let (status, body) = (response.status, &response.body);
     match status {
         StatusCode::CONFLICT => Some(Change::Conflict),

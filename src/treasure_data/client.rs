@@ -98,7 +98,7 @@ impl TreasureDataClient {
         retrier: Arc<Retrier>,
     ) -> Result<Self, InvalidHeaderValue> {
         let TreasureDataSettings { endpoint, api_key } = settings;
-        http.redactor().learn(&api_key.current());
+        http.redactor().add_secret(&api_key.current());
         let authorization = RwLock::new(authorization(&api_key.current())?);
         let clock_offset = AtomicI64::new(NO_DATE);
         Ok(Self { endpoint, api_key, authorization, http, retrier, clock_offset })
@@ -161,7 +161,7 @@ impl TreasureDataClient {
         };
         let Ok(header) = authorization(&new) else { return false };
         tracing::warn!("Treasure Data refuses the API key, trying the one that its file holds now");
-        self.http.redactor().learn(&new);
+        self.http.redactor().add_secret(&new);
         *self.authorization.write().unwrap_or_else(PoisonError::into_inner) = header;
         true
     }
@@ -185,14 +185,14 @@ impl TreasureDataClient {
         let failure = self.http.failure(request, response);
         if response.status == StatusCode::NOT_FOUND && blames_path(&response.body) {
             let message = failure.message().map(str::to_owned);
-            return self.http.locate(CallError::unknown_path(request.operation, message));
+            return self.http.with_server(CallError::unknown_path(request.operation, message));
         }
         failure
     }
 
     /// The error of a body that is not what the call needs.
     pub(super) fn unusable(&self, call: &Call<'_>, problem: BodyProblem) -> CallError {
-        self.http.locate(CallError::body(call.operation, call.effect, problem))
+        self.http.with_server(CallError::body(call.operation, call.effect, problem))
     }
 
     pub(super) fn retrier(&self) -> &Retrier {
@@ -216,7 +216,7 @@ impl TreasureDataClient {
             return Err(self.failure(&request, &response));
         }
         // A proxy's page says nothing about what Treasure Data did, whatever its status.
-        response.refuse_web_page().map_err(|problem| self.unusable(&call.1, problem))?;
+        response.reject_html().map_err(|problem| self.unusable(&call.1, problem))?;
         self.retrier.apply_delay_hint(response.delay);
         Ok(response)
     }
@@ -256,7 +256,7 @@ impl TreasureDataClient {
             url: self.url(call.path),
             headers,
             body,
-            answer_limit: LARGEST_ANSWER,
+            max_response_bytes: LARGEST_ANSWER,
         }
     }
 

@@ -116,7 +116,7 @@ impl From<CallError> for TreasureDataError {
     fn from(error: CallError) -> Self {
         if error.is_unknown_path() {
             Self::WrongEndpoint(error)
-        } else if error.is_refused() {
+        } else if error.is_denied() {
             Self::Denied(error)
         } else {
             Self::Call(error)

@@ -46,7 +46,7 @@ impl TreasureDataClient {
             return Err(self.failure(&request, &response));
         }
         // A proxy's page is not what Treasure Data could not read, whatever its status.
-        response.refuse_web_page().map_err(|problem| self.unusable(&call.1, problem))?;
+        response.reject_html().map_err(|problem| self.unusable(&call.1, problem))?;
         self.retrier().apply_delay_hint(response.delay);
         Ok(Ok(()))
     }

@@ -78,7 +78,7 @@ struct TokenAnswer {
 impl YotpoClient {
     /// A client that has sent nothing yet.
     pub fn new(settings: YotpoSettings, http: HttpClient, retrier: Arc<Retrier>) -> Self {
-        http.redactor().learn(&settings.client_secret.current());
+        http.redactor().add_secret(&settings.client_secret.current());
         Self { settings, http, retrier, token: Mutex::new(None), is_proven: AtomicBool::new(false) }
     }
 
@@ -112,7 +112,7 @@ impl YotpoClient {
                     self.is_proven.store(true, Ordering::Relaxed);
                     return Ok(page);
                 }
-                Err(error) => self.http.locate(error),
+                Err(error) => self.http.with_server(error),
             };
             match refusals.answer_to(&error, self.is_proven.load(Ordering::Relaxed)) {
                 Answer::AskAgain(pause) => {
@@ -124,7 +124,7 @@ impl YotpoClient {
                     tracing::warn!(page = number, "the token is no longer accepted, getting a new one");
                     self.forget(&token).await;
                 }
-                Answer::GiveUp if error.is_refused() => {
+                Answer::GiveUp if error.is_denied() => {
                     return Err(YotpoError::TokenNotAccepted { page: number, source: error });
                 }
                 Answer::GiveUp => return Err(YotpoError::Page { page: number, source: error }),
@@ -156,7 +156,7 @@ impl YotpoClient {
             return end.accept(Page::no_results()).map_err(unusable);
         }
         // Not with the server's words: about customers they may quote one, and no redaction knows a name.
-        Err(self.http.wordless_failure(&request, &response))
+        Err(self.http.failure_without_message(&request, &response))
     }
 
     async fn token(&self) -> Result<SecretString, YotpoError> {
@@ -174,7 +174,7 @@ impl YotpoClient {
         };
         let new = new.map_err(token_error)?;
         self.is_proven.store(false, Ordering::Relaxed);
-        self.http.redactor().learn(&new);
+        self.http.redactor().add_secret(&new);
         Ok(token.insert(new).clone())
     }
 
@@ -184,7 +184,7 @@ impl YotpoClient {
         let new = self.http.clock().blocking(move || secret.reload()).await.ok().flatten();
         if let Some(new) = &new {
             tracing::warn!("Yotpo refuses the client secret, trying the one that its file holds now");
-            self.http.redactor().learn(new);
+            self.http.redactor().add_secret(new);
         }
         new.is_some()
     }
@@ -202,7 +202,7 @@ impl YotpoClient {
             url,
             headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]),
             body: Some(body.into()),
-            answer_limit: LARGEST_TOKEN_ANSWER,
+            max_response_bytes: LARGEST_TOKEN_ANSWER,
         };
         let response = self.http.send_for_success(&request).await?;
         let unusable = |problem| CallError::body(GET_TOKEN, Effect::Repeatable, problem);
@@ -210,7 +210,7 @@ impl YotpoClient {
         if answer.access_token.is_empty()
             && let Some(reason) = self.http.redactor().server_message(&response.body)
         {
-            return Err(unusable(BodyProblem::Refused { reason }));
+            return Err(unusable(BodyProblem::Denied { reason }));
         }
         if answer.access_token.is_empty() || HeaderValue::from_str(&answer.access_token).is_err() {
             return Err(unusable(unusable_token()));
@@ -229,7 +229,7 @@ impl YotpoClient {
 }
 
 fn token_error(error: CallError) -> YotpoError {
-    let is_refusal = matches!(error.cause(), Cause::Body(BodyProblem::Refused { .. }));
+    let is_refusal = matches!(error.cause(), Cause::Body(BodyProblem::Denied { .. }));
     match error.status_code().map(|status| status.as_u16()) {
         Some(400..=404 | 422) => YotpoError::Refused(error),
         _ if is_refusal => YotpoError::Refused(error),
@@ -267,7 +267,7 @@ impl Refusals {
             self.trials += 1;
             return Answer::AskAgain(self.trials);
         }
-        if error.is_refused() && self.renewals < TOKEN_RENEWALS {
+        if error.is_denied() && self.renewals < TOKEN_RENEWALS {
             self.renewals += 1;
             self.trials = 0;
             return Answer::RenewToken;

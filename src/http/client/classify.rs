@@ -1,4 +1,4 @@
-//! What a request that got no response failed of.
+//! Classifies requests that received no response.
 
 use std::error::Error;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::http::error::TransportError;
 
-/// The address may carry a cursor and is known anyway: it is taken out of the error.
+/// Removes the URL from the error: it may contain a cursor, and it is known anyway.
 pub(super) fn classify(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
     if !error.is_connect() {
@@ -19,7 +19,7 @@ pub(super) fn classify(error: reqwest::Error) -> TransportError {
             Some(rustls::Error::InvalidMessage(_)) => return TransportError::NotTls(error),
             _ => {}
         }
-        // The connectors have no types for these, only words.
+        // The connectors have no types for these errors, only texts.
         match cause.to_string().as_str() {
             "dns error" => return TransportError::NameNotResolved(error),
             "tunnel error: proxy authorization required" => {
@@ -33,7 +33,7 @@ pub(super) fn classify(error: reqwest::Error) -> TransportError {
     TransportError::Connect(error)
 }
 
-/// Each layer puts the error of the one below into one more `io::Error`, which is no source of it.
+/// Each layer wraps the error of the layer below in another `io::Error`, which does not expose it as its source.
 fn tls_problem<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(inner) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         return tls_problem(inner);
@@ -51,12 +51,12 @@ mod tests {
     }
 
     #[test]
-    fn refused_certificate_is_found_behind_the_layers_that_hide_it() {
-        let refused = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let layers = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, refused()));
+    fn certificate_error_is_found_inside_nested_io_errors() {
+        let untrusted = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let layers = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, untrusted()));
         assert!(is_certificate_problem(&layers));
-        assert!(is_certificate_problem(&refused()));
-        assert!(is_certificate_problem(&Arc::new(refused())));
+        assert!(is_certificate_problem(&untrusted()));
+        assert!(is_certificate_problem(&Arc::new(untrusted())));
         assert!(!is_certificate_problem(&io::Error::other(rustls::Error::HandshakeNotComplete)));
         assert!(!is_certificate_problem(&io::Error::from(io::ErrorKind::ConnectionReset)));
     }

@@ -4,11 +4,11 @@ use std::net::TcpListener;
 use super::super::tls::tls_configuration;
 use super::*;
 
-/// Sends one request to a server that answers with gzip; returns the `accept-encoding` it received and the body.
+/// Sends one request to a server that responds with gzip. Returns the `Accept-Encoding` that the server received and the body.
 async fn exchange_gzip(reach: Reach) -> (Option<String>, Bytes) {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(br#"{"customers":[]}"#).unwrap();
-    let packed = encoder.finish().unwrap();
+    let compressed = encoder.finish().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     let server = std::thread::spawn(move || {
@@ -22,13 +22,13 @@ async fn exchange_gzip(reach: Reach) -> (Option<String>, Bytes) {
         write!(
             connection,
             "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
-            packed.len()
+            compressed.len()
         )
         .unwrap();
-        connection.write_all(&packed).unwrap();
+        connection.write_all(&compressed).unwrap();
         String::from_utf8(head).unwrap()
     });
-    // Built for the loopback interface, so that no proxy of the test's environment is asked.
+    // Built for the loopback interface, so that proxies from the environment are ignored.
     let settings = ClientSettings { request_timeout: Duration::from_secs(60), reach: Reach::Loopback };
     let tls = tls_configuration(false).unwrap();
     let mut client = HttpClient::new(
@@ -40,14 +40,15 @@ async fn exchange_gzip(reach: Reach) -> (Option<String>, Bytes) {
     )
     .unwrap();
     client.reach = reach;
-    let response = client.send(&Request::get("try a server", url, 1024)).await.unwrap();
+    let response = client.send(&Request::get("reach the test server", url, 1024)).await.unwrap();
     let head = server.join().unwrap().to_ascii_lowercase();
-    let asked = head.lines().find_map(|line| line.strip_prefix("accept-encoding: ").map(str::to_owned));
-    (asked, response.body)
+    let accept_encoding =
+        head.lines().find_map(|line| line.strip_prefix("accept-encoding: ").map(str::to_owned));
+    (accept_encoding, response.body)
 }
 
 #[tokio::test]
-async fn gzip_is_requested_from_the_network_only_and_always_unpacked() {
+async fn gzip_is_requested_only_from_the_network_and_always_decompressed() {
     let body = Bytes::from_static(br#"{"customers":[]}"#);
     assert_eq!(exchange_gzip(Reach::Network).await, (Some("gzip".to_owned()), body.clone()));
     assert_eq!(exchange_gzip(Reach::Loopback).await, (None, body));

@@ -1,9 +1,9 @@
-//! What to make of a connection that failed by a mistake: in an address, a proxy or certificates.
+//! Failures caused by a configuration mistake: in an address, a proxy or certificates.
 
 use super::{BodyProblem, CallError, Cause, TransportError};
 
 impl CallError {
-    /// Whether the server cannot be the one that is meant: its name has no address, or it does not speak TLS.
+    /// Whether the server is probably the wrong one: its name has no address, or it does not speak TLS.
     pub fn is_wrong_server(&self) -> bool {
         matches!(
             self.cause(),
@@ -11,8 +11,7 @@ impl CallError {
         )
     }
 
-    /// Whether the same request would only fail again until somebody changes something. Refused credentials are not meant:
-    /// others may be given.
+    /// Whether a retry fails until the configuration changes. Denied credentials do not count: they may be replaced.
     pub fn is_permanent(&self) -> bool {
         match self.cause() {
             Cause::Status { status, .. } => {
@@ -25,16 +24,16 @@ impl CallError {
                     | TransportError::ProxyAuthentication(_)
             ),
             Cause::Body(problem) => {
-                matches!(problem, BodyProblem::TooLarge { .. } | BodyProblem::Refused { .. })
+                matches!(problem, BodyProblem::TooLarge { .. } | BodyProblem::Denied { .. })
             }
             Cause::UnknownPath { .. } => true,
             Cause::Paused { .. } => false,
         }
     }
 
-    /// How many attempts are worth making at a server that never responded, where the cause looks like a mistake: its
-    /// name has no address, it does not speak TLS, or the proxy refuses it. `None` leaves it to the retry settings.
-    pub fn doubtful_attempts(&self) -> Option<u32> {
+    /// Maximum number of attempts for a server that has never responded, if the cause is probably a mistake: its name has no
+    /// address, it does not speak TLS, or the proxy refuses to connect. `None` leaves it to the retry settings.
+    pub fn max_attempts_if_misconfigured(&self) -> Option<u32> {
         match self.cause() {
             Cause::Transport(TransportError::NameNotResolved(_) | TransportError::NotTls(_)) => Some(3),
             Cause::Transport(TransportError::ProxyRefused(_)) => Some(1),
@@ -42,19 +41,19 @@ impl CallError {
         }
     }
 
-    /// What to do where the certificate or the proxy is the cause; `None` where neither is.
+    /// What to do if the certificate or the proxy is the cause; otherwise `None`.
     pub fn connection_hint(&self) -> Option<&'static str> {
         match self.cause() {
             Cause::Transport(TransportError::Certificate(_)) => Some(
-                "check the endpoint, what is between, and this machine's clock; a certificate authority of your own goes \
-                 into a file that SSL_CERT_FILE names",
+                "check the endpoint, proxies in between, and this machine's clock; to trust a private certificate authority, \
+                 set SSL_CERT_FILE to a file with its certificate",
             ),
             Cause::Transport(TransportError::ProxyAuthentication(_)) => Some(
-                "correct user and password of the proxy in HTTPS_PROXY (or ALL_PROXY), or list the server in NO_PROXY",
+                "correct the proxy's user and password in HTTPS_PROXY (or ALL_PROXY), or list the server in NO_PROXY",
             ),
             Cause::Transport(TransportError::ProxyRefused(_)) => Some(
-                "allow the server on the proxy that HTTPS_PROXY (or ALL_PROXY) names, correct that variable, or list the \
-                 server in NO_PROXY",
+                "allow the server on the proxy in HTTPS_PROXY (or ALL_PROXY), correct that variable, or list the server in \
+                 NO_PROXY",
             ),
             _ => None,
         }

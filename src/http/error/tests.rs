@@ -6,16 +6,16 @@ fn class_of(status: u16, effect: Effect) -> Class {
 }
 
 #[test]
-fn every_status_has_one_retry_decision() {
-    let decisions: Vec<String> = (300..600)
+fn every_status_has_a_class() {
+    let classes: Vec<String> = (300..600)
         .map(|status| (class_of(status, Effect::Repeatable), class_of(status, Effect::CheckFirst)))
         .zip(300..)
-        .filter(|((repeat, _), _)| *repeat != Class::Permanent)
+        .filter(|((repeatable, _), _)| *repeatable != Class::Permanent)
         .filter(|(_, status)| *status <= 504)
-        .map(|((repeat, ask), status)| format!("{status} {repeat:?} {ask:?}"))
+        .map(|((repeatable, check_first), status)| format!("{status} {repeatable:?} {check_first:?}"))
         .collect();
     assert_eq!(
-        decisions,
+        classes,
         [
             "401 ExpiredToken ExpiredToken",
             "403 ExpiredToken ExpiredToken",
@@ -32,7 +32,7 @@ fn every_status_has_one_retry_decision() {
 }
 
 #[test]
-fn message_says_what_was_done_and_leaves_the_cause_to_the_source() {
+fn message_names_the_operation_and_the_source_the_cause() {
     let error = CallError::status(
         "fetch a page of customers",
         Effect::Repeatable,
@@ -43,8 +43,8 @@ fn message_says_what_was_done_and_leaves_the_cause_to_the_source() {
     .after(9, Some("--max-retries 8 exhausted".to_owned()));
     assert_eq!(
         error.to_string(),
-        "could not fetch a page of customers in 9 attempts (--max-retries 8 exhausted)"
+        "could not fetch a page of customers after 9 attempts (--max-retries 8 exhausted)"
     );
     let source = Error::source(&error).unwrap().to_string();
-    assert_eq!(source, "the server answered 502 Bad Gateway: upstream gone");
+    assert_eq!(source, "the server returned 502 Bad Gateway: upstream gone");
 }

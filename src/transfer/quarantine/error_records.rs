@@ -34,10 +34,10 @@ impl ErrorRecordsFile {
     /// # Errors
     /// When it cannot be written.
     pub async fn finish(mut self) -> Result<(), QuarantineError> {
-        self.write(true).await
+        self.flush(true).await
     }
 
-    async fn write(&mut self, is_last: bool) -> Result<(), QuarantineError> {
+    async fn flush(&mut self, is_last: bool) -> Result<(), QuarantineError> {
         let gathered = std::mem::take(&mut self.gathered);
         let Some(mut file) = self.file.take() else { return Ok(()) };
         let work = move || {
@@ -65,9 +65,9 @@ impl ErrorRecordsFile {
 impl BodySink for ErrorRecordsFile {
     type Error = QuarantineError;
 
-    async fn take(&mut self, piece: Bytes) -> Result<(), QuarantineError> {
+    async fn write(&mut self, piece: Bytes) -> Result<(), QuarantineError> {
         self.gathered.extend_from_slice(&piece);
-        if self.gathered.len() >= BUFFER { self.write(false).await } else { Ok(()) }
+        if self.gathered.len() >= BUFFER { self.flush(false).await } else { Ok(()) }
     }
 }
 

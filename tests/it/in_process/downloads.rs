@@ -1,4 +1,4 @@
-//! Error records that are more than memory should hold: passed on piece by piece, anew after an attempt that failed.
+//! Error records that are too large for memory: streamed in pieces, and started over after a failed attempt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,28 +17,28 @@ use yotpo_td::treasure_data::{TreasureDataClient, TreasureDataError, TreasureDat
 
 use crate::in_process::scripted_server::{Answer, ScriptedServer};
 
-/// More than any answer that is held in memory may be.
-const RECORDS: usize = 20 * 1024 * 1024;
+/// Larger than the maximum response that is held in memory.
+const RECORDS_SIZE: usize = 20 * 1024 * 1024;
 
-/// What a sink was given.
+/// A sink that counts what it receives.
 #[derive(Default)]
-struct Seen {
+struct CountingSink {
     bytes: usize,
-    largest: usize,
+    max_piece: usize,
     restarts: u32,
 }
 
-impl BodySink for Seen {
+impl BodySink for CountingSink {
     type Error = &'static str;
 
-    async fn take(&mut self, piece: Bytes) -> Result<(), Self::Error> {
+    async fn write(&mut self, piece: Bytes) -> Result<(), Self::Error> {
         self.bytes += piece.len();
-        self.largest = self.largest.max(piece.len());
+        self.max_piece = self.max_piece.max(piece.len());
         if piece.starts_with(b"full") { Err("the disk is full") } else { Ok(()) }
     }
 }
 
-impl RestartableSink for Seen {
+impl RestartableSink for CountingSink {
     async fn restart(&mut self) -> Result<(), Self::Error> {
         self.bytes = 0;
         self.restarts += 1;
@@ -48,14 +48,14 @@ impl RestartableSink for Seen {
 
 fn download(
     script: impl Fn(usize) -> Answer + Send + Sync + 'static,
-) -> (Seen, Result<Result<(), &'static str>, TreasureDataError>) {
+) -> (CountingSink, Result<Result<(), &'static str>, TreasureDataError>) {
     let attempts = AtomicUsize::new(0);
-    let server = ScriptedServer::start(move |asked| {
-        assert!(asked.line.starts_with("GET /v3/bulk_import/error_records/session "), "{}", asked.line);
+    let server = ScriptedServer::start(move |request| {
+        assert!(request.line.starts_with("GET /v3/bulk_import/error_records/session "), "{}", request.line);
         script(attempts.fetch_add(1, Ordering::SeqCst))
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut seen = Seen::default();
+    let mut received = CountingSink::default();
     let result = runtime.block_on(async {
         let clock = Clock::machine();
         let settings = ClientSettings { request_timeout: Duration::from_secs(30), reach: Reach::Loopback };
@@ -72,47 +72,47 @@ fn download(
         let endpoint = server.endpoint().parse().unwrap();
         let account = TreasureDataSettings { endpoint, api_key: Secret::new("1/key").unwrap() };
         let client = TreasureDataClient::new(account, http, retrier).unwrap();
-        client.error_records(&"session".parse().unwrap(), &mut seen).await
+        client.error_records(&"session".parse().unwrap(), &mut received).await
     });
-    (seen, result)
+    (received, result)
 }
 
 #[test]
-fn more_than_memory_should_hold_is_passed_on_in_pieces() {
-    let (seen, result) = download(|_| (200, "x".repeat(RECORDS)));
+fn large_body_is_streamed_in_pieces() {
+    let (received, result) = download(|_| (200, "x".repeat(RECORDS_SIZE)));
     result.unwrap().unwrap();
-    assert_eq!((seen.bytes, seen.restarts), (RECORDS, 1));
-    assert!(seen.largest <= 1024 * 1024, "{} bytes at once", seen.largest);
+    assert_eq!((received.bytes, received.restarts), (RECORDS_SIZE, 1));
+    assert!(received.max_piece <= 1024 * 1024, "{} bytes at once", received.max_piece);
 }
 
 #[test]
-fn attempt_that_failed_leaves_nothing_behind() {
+fn failed_attempt_leaves_no_data() {
     let script = |attempt| if attempt == 0 { (503, "{}".to_owned()) } else { (200, "records".to_owned()) };
-    let (seen, result) = download(script);
+    let (received, result) = download(script);
     result.unwrap().unwrap();
-    assert_eq!((seen.bytes, seen.restarts), (7, 2));
+    assert_eq!((received.bytes, received.restarts), (7, 2));
 }
 
 #[test]
-fn web_page_is_no_record() {
+fn web_page_is_not_a_record() {
     let script =
         |attempt| (200, if attempt == 0 { "<html>busy</html>".to_owned() } else { "records".to_owned() });
-    let (seen, result) = download(script);
+    let (received, result) = download(script);
     result.unwrap().unwrap();
-    assert_eq!((seen.bytes, seen.restarts), (7, 2));
+    assert_eq!((received.bytes, received.restarts), (7, 2));
 }
 
 #[test]
-fn refusal_is_no_record() {
-    let (seen, result) = download(|_| (404, r#"{"error":"There are no error records yet"}"#.to_owned()));
-    let TreasureDataError::Call(error) = result.unwrap_err() else { panic!("a call failed") };
+fn error_response_is_not_a_record() {
+    let (received, result) = download(|_| (404, r#"{"error":"There are no error records yet"}"#.to_owned()));
+    let TreasureDataError::Call(error) = result.unwrap_err() else { panic!("expected a failed call") };
     assert_eq!(error.status_code(), Some(StatusCode::NOT_FOUND));
-    assert_eq!((seen.bytes, seen.restarts), (0, 1));
+    assert_eq!((received.bytes, received.restarts), (0, 1));
 }
 
 #[test]
-fn disk_that_is_full_ends_the_download_at_once() {
-    let (seen, result) = download(|_| (200, "full".to_owned()));
+fn full_disk_ends_the_download_immediately() {
+    let (received, result) = download(|_| (200, "full".to_owned()));
     assert_eq!(result.unwrap(), Err("the disk is full"));
-    assert_eq!(seen.restarts, 1);
+    assert_eq!(received.restarts, 1);
 }

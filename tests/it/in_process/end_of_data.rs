@@ -101,7 +101,7 @@ fn an_error_that_stays_fails_the_run_and_what_was_fetched_is_kept() {
                 panic!("{failure:?}")
             };
             let cause = source.cause().to_string();
-            assert_eq!(cause, "the response reports an error beside or instead of customers");
+            assert_eq!(cause, "the response reports an error, with or instead of customers");
             let RecoveryState::Resumable { rows: 40, .. } = failure.recovery else { panic!("{failure:?}") };
             world.assert_untouched();
 

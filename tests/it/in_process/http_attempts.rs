@@ -1,4 +1,4 @@
-//! One attempt of the HTTP client: exactly one request on the wire, within the time that its body is given.
+//! One attempt of the HTTP client: exactly one request on the wire, with a timeout that depends on the size of its body.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,7 +20,7 @@ use crate::in_process::watchdog::on_virtual_time;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const QUARTER_MEBIBYTE: usize = 256 * 1024;
 
-/// What the server does with the requests that are tested.
+/// What the server does with the tested requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failing {
     /// Resets the connection instead of a response.
@@ -115,19 +115,19 @@ fn client(clock: &Clock) -> HttpClient {
 
 fn request(address: SocketAddr, method: Method, body: Option<Bytes>) -> Request {
     Request {
-        operation: "try a server",
+        operation: "reach the test server",
         effect: Effect::CheckFirst,
         method,
         url: format!("http://{address}/").parse().unwrap(),
         headers: HeaderMap::new(),
         body,
-        answer_limit: 1024,
+        max_response_bytes: 1024,
     }
 }
 
-/// Repeating is the retry loop's business: it waits, counts, asks for the state first, and passes the rate limiter.
+/// Only the retry loop repeats requests: it waits, counts, checks the state first, and acquires the rate limiter.
 #[test]
-fn a_failed_attempt_is_one_request_on_new_and_reused_connections() {
+fn failed_attempt_is_one_request_on_new_and_reused_connections() {
     for failing in
         [Failing::Reset, Failing::Close, Failing::Truncate, Failing::Status(429), Failing::Status(503)]
     {
@@ -150,16 +150,16 @@ fn a_failed_attempt_is_one_request_on_new_and_reused_connections() {
                         _ => panic!("{failing:?}: {error:?}"),
                     }
                     let sent = requests.load(Ordering::SeqCst) - before;
-                    assert_eq!(sent, 1, "{failing:?} behind {healthy} that succeeded");
+                    assert_eq!(sent, 1, "{failing:?} after {healthy} successes");
                 }
             });
         }
     }
 }
 
-/// Sends a body to a server that reads a byte of it and never responds, and returns the limit that ended the attempt. On
-/// tokio's paused time, which goes on as soon as nothing is left but waiting.
-async fn time_given_to(body: Option<Bytes>) -> Duration {
+/// Sends a body to a server that reads one byte of it and never responds, and returns the timeout that ended the attempt. Uses
+/// tokio's paused time, which advances when every task waits.
+async fn timeout_of(body: Option<Bytes>) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let clock = Clock::machine();
@@ -169,7 +169,7 @@ async fn time_given_to(body: Option<Bytes>) -> Duration {
         connection
     });
     let result = client(&clock).send(&request(address, Method::PUT, body)).await;
-    let _open_until_now = server.join().unwrap();
+    let _connection = server.join().unwrap();
     let error: CallError = result.err().unwrap();
     let Cause::Transport(TransportError::TimedOut(DeadlineElapsed(limit))) = error.cause() else {
         panic!("{error:?}")
@@ -179,7 +179,7 @@ async fn time_given_to(body: Option<Bytes>) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uploads_get_a_second_more_for_every_256_kib() {
+async fn upload_timeout_grows_by_a_second_per_256_kib() {
     for (bytes, seconds) in [
         (0, 0),
         (QUARTER_MEBIBYTE - 1, 0),
@@ -189,8 +189,8 @@ async fn uploads_get_a_second_more_for_every_256_kib() {
         (64 * 1024 * 1024, 256),
     ] {
         let body = Some(Bytes::from(vec![0; bytes]));
-        let limit = time_given_to(body).await;
+        let limit = timeout_of(body).await;
         assert_eq!(limit, REQUEST_TIMEOUT + Duration::from_secs(seconds), "{bytes} bytes");
     }
-    assert_eq!(time_given_to(None).await, REQUEST_TIMEOUT);
+    assert_eq!(timeout_of(None).await, REQUEST_TIMEOUT);
 }

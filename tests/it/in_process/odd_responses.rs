@@ -199,7 +199,7 @@ fn a_web_page_with_403_or_503_is_waited_out_and_named_when_it_stays() {
             let always = paged(move |_| (status, WEB_PAGE.to_owned())).await;
             assert!(matches!(always.error, Some(YotpoError::Page { page: 1, .. })), "{:?}", always.error);
             let words = always.words();
-            assert!(words.contains("a firewall, a captcha or maintenance answered"), "{words}");
+            assert!(words.contains("a firewall, a captcha or a maintenance page"), "{words}");
             assert!(words.contains(&status.to_string()), "{words}");
             let tokens = always.requests.iter().filter(|(_, line)| line.contains("access_tokens")).count();
             assert_eq!(tokens, 1, "it says nothing of the token");

@@ -29,15 +29,15 @@ fn name_that_does_not_resolve_ends_soon_and_names_the_setting() {
     let nowhere = "https://yotpo-td.invalid";
     let end = run_with(&surroundings, &[], &[("TD_API_SERVER", nowhere)]);
     let said = [
-        "could not list the bulk import sessions at yotpo-td.invalid:443 (from TD_API_SERVER) in 3 attempts",
-        "because: the name of the server could not be resolved",
+        "could not list the bulk import sessions at yotpo-td.invalid:443 (from TD_API_SERVER) after 3 attempts",
+        "because: could not resolve the server's name",
         "hint: check --site or --td-endpoint (TD_API_SERVER), the network and its name servers",
     ];
     assert_says(&end, 5, &said);
     let end = run_with(&surroundings, &["--yotpo-endpoint", nowhere], &[]);
     let said = [
-        "could not get an access token at yotpo-td.invalid:443 (from --yotpo-endpoint) in 3 attempts",
-        "because: the name of the server could not be resolved",
+        "could not get an access token at yotpo-td.invalid:443 (from --yotpo-endpoint) after 3 attempts",
+        "because: could not resolve the server's name",
         "hint: check --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT), the network and its name servers",
     ];
     assert_says(&end, 4, &said);
@@ -48,18 +48,18 @@ fn https_to_a_server_without_tls_ends_soon() {
     let surroundings = Surroundings::with_customers(60);
     let https = |variable: &str| surroundings.environment()[variable].replace("http://", "https://");
     let end = run_with(&surroundings, &[], &[("TD_API_SERVER", &https("TD_API_SERVER"))]);
-    let not_tls = "because: the server does not answer with TLS, as https needs";
+    let not_tls = "because: the server does not speak TLS, which https requires";
     assert_says(
         &end,
         5,
-        &[" (from TD_API_SERVER) in 3 attempts", not_tls, "hint: check --site or --td-endpoint"],
+        &[" (from TD_API_SERVER) after 3 attempts", not_tls, "hint: check --site or --td-endpoint"],
     );
     let variable = "YOTPO_TD_YOTPO_ENDPOINT";
     let end = run_with(&surroundings, &[], &[(variable, &https(variable))]);
     assert_says(
         &end,
         4,
-        &[" (from YOTPO_TD_YOTPO_ENDPOINT) in 3 attempts", not_tls, "hint: check --yotpo-endpoint"],
+        &[" (from YOTPO_TD_YOTPO_ENDPOINT) after 3 attempts", not_tls, "hint: check --yotpo-endpoint"],
     );
 }
 
