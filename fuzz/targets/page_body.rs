@@ -134,7 +134,7 @@ fn read_with_serde(body: &[u8]) -> Option<(Vec<&str>, Option<PageCursor>)> {
         _ => return None,
     };
     let customers = customers.iter().map(|customer| customer.get()).collect();
-    Some((customers, PageCursor::from_answer(&cursor)))
+    Some((customers, PageCursor::from_response(&cursor)))
 }
 
 /// Whether a page reports an error, as another parser reads it.

@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use yotpo_td::sandbox::fuzzing::cursor_on_page;
 use yotpo_td::secret::Secret;
-use yotpo_td::yotpo::fuzzing::addresses_behind;
+use yotpo_td::yotpo::fuzzing::page_urls;
 use yotpo_td::yotpo::{PageCursor, YotpoSettings};
 
 use super::Verdict;
@@ -12,7 +12,7 @@ use super::page_body::read;
 /// A cursor is sent encoded exactly once, however it was received, and does not change when it is saved.
 pub fn page_cursor(data: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(data) else { return Verdict::Rejected };
-    let Some(cursor) = PageCursor::from_answer(text) else {
+    let Some(cursor) = PageCursor::from_response(text) else {
         assert!(text.is_empty(), "only an empty cursor is rejected");
         return Verdict::Rejected;
     };
@@ -21,7 +21,7 @@ pub fn page_cursor(data: &[u8]) -> Verdict {
     }
     assert_eq!(PageCursor::from_plain(cursor.as_str()), cursor, "saving does not change a cursor");
     let encoded = utf8_percent_encode(cursor.as_str(), NON_ALPHANUMERIC).to_string();
-    assert_eq!(PageCursor::from_answer(&encoded).as_ref(), Some(&cursor), "the encoded cursor is the same");
+    assert_eq!(PageCursor::from_response(&encoded).as_ref(), Some(&cursor), "the encoded cursor is the same");
     assert_eq!(format!("{cursor:?}"), format!("PageCursor({} bytes)", cursor.as_str().len()));
 
     assert_is_found_on_a_page(text, &cursor);
@@ -44,8 +44,7 @@ fn assert_is_sent(cursor: &PageCursor) {
         client_secret: Secret::new("secret").expect("a secret"),
     };
     let all = [("limit", "100"), ("include_custom_properties", "true"), ("expand", "loyalty")];
-    for (address, others) in addresses_behind(&settings, cursor).iter().zip([&all[..], &all[1..], &all[..1]])
-    {
+    for (address, others) in page_urls(&settings, cursor).iter().zip([&all[..], &all[1..], &all[..1]]) {
         let address = url::Url::parse(address.as_str()).expect("a URL");
         assert_eq!(address.path(), "/base/core/v3/stores/store/customers");
         assert_eq!((address.host_str(), address.fragment()), (Some("127.0.0.1"), None));
@@ -59,7 +58,7 @@ fn assert_is_sent(cursor: &PageCursor) {
 /// The sandbox accepts the cursor that it returned, and only if it was decoded once.
 fn assert_accepted_by_the_sandbox(text: &str) {
     let Some(encoded) = cursor_on_page(text) else { return };
-    let received = PageCursor::from_answer(&encoded).expect("a cursor on a page is not empty");
+    let received = PageCursor::from_response(&encoded).expect("a cursor on a page is not empty");
     assert_eq!(received.as_str(), text);
     assert_eq!(cursor_on_page(&encoded), None, "a cursor that is still encoded is rejected");
 }

@@ -80,7 +80,7 @@ impl RunError {
 fn code(error: &RunError) -> Code {
     match error {
         RunError::Yotpo(error) => match error {
-            YotpoError::Refused(_) => Code::YotpoCredentialsRefused,
+            YotpoError::CredentialsDenied(_) => Code::YotpoCredentialsRefused,
             YotpoError::TokenNotAccepted { .. } => Code::YotpoTokenNotAccepted,
             YotpoError::Page { .. } | YotpoError::Token(_) if error.is_permanent() => {
                 Code::YotpoRequestRefused

@@ -22,14 +22,14 @@ fn failure(status: u16, effect: Effect, min_delay: Option<Duration>) -> CallErro
 #[tokio::test]
 async fn succeeds_after_transient_failures() {
     let (retrier, _) = retrier(POLICY);
-    let tries = Cell::new(0);
+    let attempts = Cell::new(0);
     let result = retrier
         .call(|| {
-            tries.set(tries.get() + 1);
-            std::future::ready(match tries.get() {
+            attempts.set(attempts.get() + 1);
+            std::future::ready(match attempts.get() {
                 1 => Err(failure(503, Effect::Repeatable, None)),
                 2 => Err(failure(429, Effect::Repeatable, Some(Duration::ZERO))),
-                _ => Ok(tries.get()),
+                _ => Ok(attempts.get()),
             })
         })
         .await;

@@ -171,7 +171,7 @@ async fn end_finished(run: &Run<'_>, winner: Winner) -> Result<Ended, RunError> 
 
 fn lost_its_cursor(run: &Run<'_>, error: &RunError) -> bool {
     let is_uploading = run.journal.state().phase == RunPhase::Uploading;
-    matches!(error, RunError::Yotpo(error) if is_uploading && error.is_cursor_refused())
+    matches!(error, RunError::Yotpo(error) if is_uploading && error.is_cursor_rejected())
 }
 
 /// The set of an earlier process cannot be completed: it is removed, and another begun.

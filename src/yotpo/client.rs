@@ -1,4 +1,4 @@
-//! The two calls: an access token and a page of customers.
+//! Client for the two calls: get an access token, fetch a page of customers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::cursor::PageCursor;
-use super::end_of_data::{EndCheck, says_no_results};
+use super::end_of_data::{EndCheck, is_no_results};
 use super::error::YotpoError;
 use super::page::{MAX_PAGE_BYTES, Page};
 use super::query::{CursorQuery, add_query};
@@ -21,80 +21,80 @@ use crate::rate_limit::RateUsage;
 use crate::retry::{RequestCounts, Retrier};
 use crate::secret::Secret;
 
-const LARGEST_TOKEN_ANSWER: usize = 1024 * 1024;
-/// How often a token that was never accepted is tried again: a fresh one can be unknown for a moment.
-const FRESH_TOKEN_TRIALS: u32 = 2;
-/// How often in a row a refused token is replaced, as Yotpo's own Magento module does.
-const TOKEN_RENEWALS: u32 = 2;
+const MAX_TOKEN_RESPONSE_BYTES: usize = 1024 * 1024;
+/// How often a request is retried with a token that was never accepted: a fresh token may be unknown for a moment.
+const MAX_FRESH_TOKEN_RETRIES: u32 = 2;
+/// How often in a row a denied token is replaced. Yotpo's own Magento module does the same.
+const MAX_TOKEN_RENEWALS: u32 = 2;
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-yotpo-token");
 const GET_TOKEN: &str = "get an access token";
 const GET_PAGE: &str = "fetch a page of customers";
 
-/// Which store is read, and how.
+/// Which store to read, and how to access it.
 #[derive(Clone, Debug)]
 pub struct YotpoSettings {
-    /// Base address, such as `https://api.yotpo.com`.
+    /// Base URL, such as `https://api.yotpo.com`.
     pub endpoint: Url,
     /// The store.
     pub store: StoreId,
-    /// The app's secret.
+    /// The secret of the app.
     pub client_secret: Secret,
 }
 
-/// Which page is requested.
+/// The page to request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageRequest<'a> {
     /// Its number, from 1.
     pub(super) number: u64,
-    /// What it is requested by; none for the first page.
+    /// Its cursor and the parameters sent with it; `None` for the first page.
     pub(super) cursor: Option<(&'a PageCursor, CursorQuery)>,
     /// Customers on a page, 1–100.
     pub(super) page_size: u8,
 }
 
-/// Makes a page of a response.
+/// Parses the response to a page request.
 pub(super) trait ReadPage: Sync {
-    /// Reads the response to a page request.
+    /// Parses a successful response.
     fn read(&self, response: &Response) -> impl Future<Output = Result<Page, BodyProblem>> + Send;
 }
 
-/// Talks to one Yotpo store.
+/// A client for one Yotpo store.
 #[derive(Debug)]
 pub struct YotpoClient {
     settings: YotpoSettings,
     http: HttpClient,
     retrier: Arc<Retrier>,
     token: Mutex<Option<SecretString>>,
-    /// Whether the token was accepted once.
-    is_proven: AtomicBool,
+    /// Whether the current token has ever been accepted.
+    token_was_accepted: AtomicBool,
 }
 
 #[derive(Deserialize)]
-struct TokenAnswer {
+struct TokenResponse {
     #[serde(default)]
     access_token: String,
 }
 
 impl YotpoClient {
-    /// A client that has sent nothing yet.
+    /// Creates a client without sending anything.
     pub fn new(settings: YotpoSettings, http: HttpClient, retrier: Arc<Retrier>) -> Self {
         http.redactor().add_secret(&settings.client_secret.current());
-        Self { settings, http, retrier, token: Mutex::new(None), is_proven: AtomicBool::new(false) }
+        Self { settings, http, retrier, token: Mutex::new(None), token_was_accepted: AtomicBool::new(false) }
     }
 
-    /// What was sent so far.
+    /// The requests sent so far.
     pub fn counts(&self) -> RequestCounts {
         self.retrier.counts()
     }
 
-    /// How the store's rate limit was used so far.
+    /// How the store's rate limit has been used.
     pub fn rate_usage(&self) -> RateUsage {
         self.retrier.rate_usage()
     }
 
-    /// Gets a page, which `reader` makes of the response. A token that is no longer accepted is replaced, at most twice in a
-    /// row, and a fresh one tried again; a page that is refused is requested once more unchanged. A doubtful end of the data
-    /// is requested again before it is accepted.
+    /// Fetches a page and parses it with `reader`. A token that is no longer accepted is replaced, at most twice in a row, and a
+    /// request with a fresh token is retried. A rejected request is retried once unchanged. A doubtful end of the data is
+    /// requested again before it is accepted.
     pub(super) async fn page(
         &self,
         request: PageRequest<'_>,
@@ -103,31 +103,35 @@ impl YotpoClient {
         let PageRequest { number, cursor, page_size } = request;
         let url = self.settings.customers_url(page_size, cursor);
         let end = EndCheck::new(number, page_size, self.retrier.policy().max_retries);
-        let mut refusals = Refusals::default();
+        let mut retry_state = RetryState::default();
         loop {
             let token = self.token().await?;
             let result = self.retrier.call(|| self.attempt_page(&url, &token, reader, &end)).await;
             let error = match result {
                 Ok(page) => {
-                    self.is_proven.store(true, Ordering::Relaxed);
+                    self.token_was_accepted.store(true, Ordering::Relaxed);
                     return Ok(page);
                 }
                 Err(error) => self.http.with_server(error),
             };
-            match refusals.answer_to(&error, self.is_proven.load(Ordering::Relaxed)) {
-                Answer::AskAgain(pause) => {
+            match retry_state.next_step(&error, self.token_was_accepted.load(Ordering::Relaxed)) {
+                NextStep::RetryUnchanged(delays) => {
                     let status = error.status_code().map(|status| status.as_u16());
-                    tracing::warn!(page = number, status, "the page was refused, requesting it again");
-                    self.http.clock().sleep(self.retrier.policy().base_delay * pause).await;
+                    tracing::warn!(
+                        page = number,
+                        status,
+                        "Yotpo rejected the request for the page, retrying"
+                    );
+                    self.http.clock().sleep(self.retrier.policy().base_delay * delays).await;
                 }
-                Answer::RenewToken => {
-                    tracing::warn!(page = number, "the token is no longer accepted, getting a new one");
-                    self.forget(&token).await;
+                NextStep::RenewToken => {
+                    tracing::warn!(page = number, "the token is no longer accepted, requesting a new one");
+                    self.invalidate(&token).await;
                 }
-                Answer::GiveUp if error.is_denied() => {
+                NextStep::Fail if error.is_denied() => {
                     return Err(YotpoError::TokenNotAccepted { page: number, source: error });
                 }
-                Answer::GiveUp => return Err(YotpoError::Page { page: number, source: error }),
+                NextStep::Fail => return Err(YotpoError::Page { page: number, source: error }),
             }
         }
     }
@@ -140,22 +144,22 @@ impl YotpoClient {
         end: &EndCheck,
     ) -> Result<Page, CallError> {
         let mut request = Request::get(GET_PAGE, url.clone(), MAX_PAGE_BYTES);
-        // Checked when the token was given: only then can this fail.
+        // The token was validated when it was received, so this does not fail.
         request
             .sensitive_header(TOKEN_HEADER, token.expose_secret())
-            .map_err(|_invalid| CallError::body(GET_PAGE, Effect::Repeatable, unusable_token()))?;
-        let unusable = |problem| CallError::body(GET_PAGE, Effect::Repeatable, problem);
+            .map_err(|_invalid| CallError::body(GET_PAGE, Effect::Repeatable, invalid_token()))?;
+        let body_error = |problem| CallError::body(GET_PAGE, Effect::Repeatable, problem);
         let response = self.http.send(&request).await?;
         if response.status.is_success() {
-            // First: the next request may leave at once.
+            // Before parsing, because the next request may be sent immediately.
             self.retrier.apply_delay_hint(response.delay);
-            let page = reader.read(&response).await.map_err(unusable)?;
-            return end.accept(page).map_err(unusable);
+            let page = reader.read(&response).await.map_err(body_error)?;
+            return end.accept(page).map_err(body_error);
         }
-        if response.status == StatusCode::BAD_REQUEST && says_no_results(&response.body) {
-            return end.accept(Page::no_results()).map_err(unusable);
+        if response.status == StatusCode::BAD_REQUEST && is_no_results(&response.body) {
+            return end.accept(Page::no_results()).map_err(body_error);
         }
-        // Not with the server's words: about customers they may quote one, and no redaction knows a name.
+        // Without the server's message: it may quote a customer, and redaction does not recognise names.
         Err(self.http.failure_without_message(&request, &response))
     }
 
@@ -173,17 +177,19 @@ impl YotpoClient {
             result => result,
         };
         let new = new.map_err(token_error)?;
-        self.is_proven.store(false, Ordering::Relaxed);
+        self.token_was_accepted.store(false, Ordering::Relaxed);
         self.http.redactor().add_secret(&new);
         Ok(token.insert(new).clone())
     }
 
-    /// Whether the file of the client secret holds another one by now.
+    /// Whether the file of the client secret contains another one now.
     async fn has_new_secret(&self) -> bool {
         let secret = self.settings.client_secret.clone();
         let new = self.http.clock().blocking(move || secret.reload()).await.ok().flatten();
         if let Some(new) = &new {
-            tracing::warn!("Yotpo refuses the client secret, trying the one that its file holds now");
+            tracing::warn!(
+                "Yotpo denied the client secret, retrying with the one that its file contains now"
+            );
             self.http.redactor().add_secret(new);
         }
         new.is_some()
@@ -196,88 +202,94 @@ impl YotpoClient {
         let body = serde_json::json!({ "secret": secret.expose_secret() }).to_string();
         let request = Request {
             operation: GET_TOKEN,
-            // A token more does no harm.
+            // An additional token is harmless.
             effect: Effect::Repeatable,
             method: Method::POST,
             url,
             headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]),
             body: Some(body.into()),
-            max_response_bytes: LARGEST_TOKEN_ANSWER,
+            max_response_bytes: MAX_TOKEN_RESPONSE_BYTES,
         };
         let response = self.http.send_for_success(&request).await?;
-        let unusable = |problem| CallError::body(GET_TOKEN, Effect::Repeatable, problem);
-        let answer: TokenAnswer = response.json().map_err(unusable)?;
-        if answer.access_token.is_empty()
+        let body_error = |problem| CallError::body(GET_TOKEN, Effect::Repeatable, problem);
+        let token_response: TokenResponse = response.json().map_err(body_error)?;
+        if token_response.access_token.is_empty()
             && let Some(reason) = self.http.redactor().server_message(&response.body)
         {
-            return Err(unusable(BodyProblem::Denied { reason }));
+            return Err(body_error(BodyProblem::Denied { reason }));
         }
-        if answer.access_token.is_empty() || HeaderValue::from_str(&answer.access_token).is_err() {
-            return Err(unusable(unusable_token()));
+        if token_response.access_token.is_empty()
+            || HeaderValue::from_str(&token_response.access_token).is_err()
+        {
+            return Err(body_error(invalid_token()));
         }
         self.retrier.apply_delay_hint(response.delay);
-        Ok(answer.access_token.into())
+        Ok(token_response.access_token.into())
     }
 
-    /// Drops `token`, unless somebody else already replaced it.
-    async fn forget(&self, refused: &SecretString) {
+    /// Drops the current token, unless it was already replaced.
+    async fn invalidate(&self, denied: &SecretString) {
         let mut token = self.token.lock().await;
-        if token.as_ref().is_some_and(|token| token.expose_secret() == refused.expose_secret()) {
+        if token.as_ref().is_some_and(|token| token.expose_secret() == denied.expose_secret()) {
             *token = None;
         }
     }
 }
 
 fn token_error(error: CallError) -> YotpoError {
-    let is_refusal = matches!(error.cause(), Cause::Body(BodyProblem::Denied { .. }));
+    let is_denial = matches!(error.cause(), Cause::Body(BodyProblem::Denied { .. }));
     match error.status_code().map(|status| status.as_u16()) {
-        Some(400..=404 | 422) => YotpoError::Refused(error),
-        _ if is_refusal => YotpoError::Refused(error),
+        Some(400..=404 | 422) => YotpoError::CredentialsDenied(error),
+        _ if is_denial => YotpoError::CredentialsDenied(error),
         _ => YotpoError::Token(error),
     }
 }
 
-/// How a page was refused so far.
+/// How often the request for one page was retried.
 #[derive(Debug, Default)]
-struct Refusals {
-    /// It was requested again unchanged behind a 400 or 422.
-    has_asked_again: bool,
-    /// How often the present token was tried again.
-    trials: u32,
+struct RetryState {
+    /// Whether it was retried unchanged after a 400 or 422.
+    has_retried: bool,
+    /// Retries with the current token.
+    token_retries: u32,
+    /// Consecutive replacements of the token.
     renewals: u32,
 }
 
-/// What follows from a refusal.
-enum Answer {
-    /// The same request again, after so many base delays.
-    AskAgain(u32),
+/// How to continue after a rejected request.
+enum NextStep {
+    /// Repeat the same request after this many base delays.
+    RetryUnchanged(u32),
     RenewToken,
-    GiveUp,
+    Fail,
 }
 
-impl Refusals {
-    fn answer_to(&mut self, error: &CallError, is_proven: bool) -> Answer {
+impl RetryState {
+    fn next_step(&mut self, error: &CallError, token_was_accepted: bool) -> NextStep {
         let status = error.status_code();
-        // Single ones occur, whatever the request is.
-        let is_odd = matches!(status, Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY));
-        if is_odd && !std::mem::replace(&mut self.has_asked_again, true) {
-            return Answer::AskAgain(1);
+        // Isolated ones occur whatever the request is.
+        let is_rejected = matches!(status, Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY));
+        if is_rejected && !std::mem::replace(&mut self.has_retried, true) {
+            return NextStep::RetryUnchanged(1);
         }
-        if status == Some(StatusCode::UNAUTHORIZED) && !is_proven && self.trials < FRESH_TOKEN_TRIALS {
-            self.trials += 1;
-            return Answer::AskAgain(self.trials);
+        if status == Some(StatusCode::UNAUTHORIZED)
+            && !token_was_accepted
+            && self.token_retries < MAX_FRESH_TOKEN_RETRIES
+        {
+            self.token_retries += 1;
+            return NextStep::RetryUnchanged(self.token_retries);
         }
-        if error.is_denied() && self.renewals < TOKEN_RENEWALS {
+        if error.is_denied() && self.renewals < MAX_TOKEN_RENEWALS {
             self.renewals += 1;
-            self.trials = 0;
-            return Answer::RenewToken;
+            self.token_retries = 0;
+            return NextStep::RenewToken;
         }
-        Answer::GiveUp
+        NextStep::Fail
     }
 }
 
 impl YotpoSettings {
-    /// The address of a page.
+    /// The URL of a page.
     pub(super) fn customers_url(&self, page_size: u8, cursor: Option<(&PageCursor, CursorQuery)>) -> Url {
         let mut url = self.store_url();
         extend_path(&mut url, "customers");
@@ -294,13 +306,13 @@ impl YotpoSettings {
     }
 }
 
-fn unusable_token() -> BodyProblem {
-    BodyProblem::Malformed { what: "the access token is empty or no header may carry it".to_owned() }
+fn invalid_token() -> BodyProblem {
+    BodyProblem::Malformed { what: "the access token is empty or invalid in a header".to_owned() }
 }
 
-/// Appends a path segment; the endpoint's own path, if any, stays.
+/// Appends a path segment and keeps the path of the endpoint.
 fn extend_path(url: &mut Url, segment: &str) {
-    // Settings only let addresses through that have a path.
+    // The settings accept only URLs that have a path.
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().push(segment);
     }

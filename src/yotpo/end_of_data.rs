@@ -1,8 +1,8 @@
-//! Whether a response that ends the data can be believed.
+//! Decides whether to accept a response that ends the data.
 //!
-//! Owns which ends are doubtful and how often they are confirmed. Invariants: a doubtful end is never accepted unless a
-//! repeated request had the same result; nothing here looks at redacted text. It sends nothing: a doubt is an error that
-//! the retry loop repeats like any other.
+//! Owns which ends are doubtful and how often they are confirmed. Invariants: a doubtful end is accepted only if a repeated
+//! request had the same result; messages are matched before redaction. It sends nothing: a doubtful end is an error that
+//! the retry loop handles like any other.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,47 +12,47 @@ use super::page::Page;
 use super::position::EndedBy;
 use crate::http::BodyProblem;
 
-/// How often a doubtful end is requested again before it is accepted. A wrong end loses customers and cannot be noticed
-/// later, so that once is not enough; but a store may end like this every day, and then each repetition costs a request
-/// and a delay. With the default back-off (ceilings of 1, 2 and 4 seconds) three of them outlast an incident of seconds
-/// and take 3.5 seconds on average, instead of the 10 minutes that a failing page may take.
+/// How often a doubtful end is requested again before it is accepted. A wrong end loses customers and cannot be detected
+/// later, so one confirmation is not enough. But a store may end like this every day, and each confirmation costs a request
+/// and a delay. With the default backoff (upper bounds of 1, 2 and 4 seconds), three confirmations outlast an incident of a few
+/// seconds and take 3.5 seconds on average, compared with the 10 minutes that a failing page may take.
 const CONFIRMATIONS: u32 = 3;
 
-/// The message with which a 400 means "no more data". It is known only from the connector being replaced, so that it is
+/// The message of a 400 that means "no more data". It is known only from the connector that this program replaces, so it is
 /// matched narrowly: every other 400 is an error.
 const NO_RESULTS: &str = "no results found";
-/// What a message may say beside it, because the status already did.
+/// Another message that may accompany it, because it only repeats the status.
 const BAD_REQUEST: &str = "bad request";
 /// Larger bodies are not searched for a message.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 
-/// What is known of the end of the data while one page is requested.
+/// Checks the end of the data while one page is requested.
 #[derive(Debug)]
 pub(super) struct EndCheck {
     page: u64,
     page_size: usize,
-    /// Further requests with the same result after which a doubtful end is accepted.
+    /// Repeated requests with the same result that confirm a doubtful end.
     confirmations: u32,
-    /// The end that was doubted last, and how often it was in a row.
-    doubted: Mutex<(EndedBy, u32)>,
+    /// The last doubtful end, and how often in a row it occurred.
+    last_doubt: Mutex<(EndedBy, u32)>,
 }
 
 impl EndCheck {
-    /// A check for a page (from 1) of a store with so many customers on a page, whose request is repeated at most
-    /// `max_retries` times. At least one repetition is needed: without any a doubtful end is an error.
+    /// Creates a check for `page` (from 1), whose request is retried at most `max_retries` times. At least one confirmation is
+    /// required: without retries a doubtful end is an error.
     pub(super) fn new(page: u64, page_size: u8, max_retries: u32) -> Self {
         Self {
             page,
             page_size: page_size.into(),
             confirmations: max_retries.clamp(1, CONFIRMATIONS),
-            doubted: Mutex::new((EndedBy::LastPage, 0)),
+            last_doubt: Mutex::new((EndedBy::LastPage, 0)),
         }
     }
 
-    /// Accepts a page, unless it ends the data doubtfully and this was not confirmed.
+    /// Accepts a page, unless it is an unconfirmed doubtful end of the data.
     ///
     /// # Errors
-    /// What is doubtful; the page must be requested again.
+    /// The reason for the doubt. The page must be requested again.
     pub(super) fn accept(&self, page: Page) -> Result<Page, BodyProblem> {
         let customers = page.customers();
         let (ended_by, doubt) = match page.ended_by() {
@@ -71,19 +71,19 @@ impl EndCheck {
         Err(BodyProblem::Implausible { what: doubt })
     }
 
-    /// Counts a doubtful end.
+    /// Counts a doubtful end and returns whether it is confirmed.
     fn is_confirmed(&self, ended_by: EndedBy) -> bool {
-        let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, times) = *doubted;
-        let times = if before == ended_by { times + 1 } else { 1 };
-        *doubted = (ended_by, times);
+        let mut last_doubt = self.last_doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        let (previous, times) = *last_doubt;
+        let times = if previous == ended_by { times + 1 } else { 1 };
+        *last_doubt = (ended_by, times);
         times > self.confirmations
     }
 }
 
-/// Whether the body of a 400 says "no results found" and nothing else. Only as it was received: the redacted text may
-/// lack the words.
-pub(super) fn says_no_results(body: &[u8]) -> bool {
+/// Whether the message of a 400 is "no results found" and nothing else. `body` must be as received, because redaction may
+/// remove these words.
+pub(super) fn is_no_results(body: &[u8]) -> bool {
     let Some(text) = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_ERROR_BODY) else {
         return false;
     };
@@ -97,11 +97,11 @@ pub(super) fn says_no_results(body: &[u8]) -> bool {
     for message in documented.into_iter().chain([status]).flatten() {
         collect_messages(message, &mut messages);
     }
-    messages.iter().any(|message| says(message, NO_RESULTS))
-        && messages.iter().all(|message| says(message, NO_RESULTS) || says(message, BAD_REQUEST))
+    messages.iter().any(|message| is_message(message, NO_RESULTS))
+        && messages.iter().all(|message| is_message(message, NO_RESULTS) || is_message(message, BAD_REQUEST))
 }
 
-/// The texts of an error: those of its `message`, when it has one.
+/// Collects the texts of an error: those of its `message`, if it has one.
 fn collect_messages<'a>(error: &'a Value, messages: &mut Vec<&'a str>) {
     match error {
         Value::String(text) => messages.push(text),
@@ -114,8 +114,8 @@ fn collect_messages<'a>(error: &'a Value, messages: &mut Vec<&'a str>) {
     }
 }
 
-/// Whether a message is these words, in any case and spacing.
-fn says(message: &str, words: &str) -> bool {
+/// Whether a message consists of `words`, ignoring case and spacing.
+fn is_message(message: &str, words: &str) -> bool {
     let message = message.trim().trim_end_matches(['.', '!']);
     let found = message.split_whitespace().map(str::to_ascii_lowercase);
     found.eq(words.split_whitespace())
@@ -132,8 +132,12 @@ mod tests {
         Page::parse(&body, IngestionTime::MAX).unwrap()
     }
 
-    /// The doubts until a page of `number` is accepted, and how it ends.
-    fn settled(number: u64, max_retries: u32, page: impl Fn() -> Page) -> (Vec<String>, Option<EndedBy>) {
+    /// The doubts until page `number` is accepted, and how it ends the data.
+    fn doubts_until_accepted(
+        number: u64,
+        max_retries: u32,
+        page: impl Fn() -> Page,
+    ) -> (Vec<String>, Option<EndedBy>) {
         let check = EndCheck::new(number, 10, max_retries);
         let mut doubts = Vec::new();
         loop {
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_ends_and_short_pages_are_accepted_at_once() {
+    fn explicit_ends_and_short_pages_are_accepted_immediately() {
         for (number, customers, tail, expected) in [
             (1, 10, r#","pagination":{"next_page_info":null}"#, Some(EndedBy::LastPage)),
             (7, 10, r#","pagination":{}"#, Some(EndedBy::LastPage)),
@@ -155,35 +159,39 @@ mod tests {
             (2, 9, "", Some(EndedBy::ShortPage)),
             (2, 1, r#","pagination":null"#, Some(EndedBy::ShortPage)),
         ] {
-            let found = settled(number, 8, || page(customers, tail));
+            let found = doubts_until_accepted(number, 8, || page(customers, tail));
             assert_eq!(found, (Vec::new(), expected), "{customers} customers on page {number}{tail}");
         }
     }
 
     #[test]
-    fn doubtful_ends_are_accepted_after_three_repetitions() {
+    fn doubtful_ends_are_accepted_after_three_confirmations() {
         for (number, customers, tail, doubt) in [
             (2, 10, "", "implausible response: a full page without pagination"),
             (1, 11, r#","pagination":null"#, "implausible response: a full page without pagination"),
             (2, 0, "", "implausible response: an empty page without pagination"),
         ] {
-            let (doubts, ended_by) = settled(number, 8, || page(customers, tail));
+            let (doubts, ended_by) = doubts_until_accepted(number, 8, || page(customers, tail));
             assert_eq!((doubts, ended_by), (vec![doubt.to_owned(); 3], Some(EndedBy::MissingPagination)));
         }
-        let (doubts, ended_by) = settled(5, 8, Page::no_results);
+        let (doubts, ended_by) = doubts_until_accepted(5, 8, Page::no_results);
         let doubt = "implausible response: \"no results found\" instead of a page";
         assert_eq!((doubts, ended_by), (vec![doubt.to_owned(); 3], Some(EndedBy::NoResults)));
     }
 
     #[test]
-    fn fewer_retries_confirm_sooner_but_never_without_any() {
+    fn fewer_retries_need_fewer_confirmations_but_at_least_one() {
         for (max_retries, expected) in [(0, 1), (1, 1), (2, 2), (3, 3), (4, 3)] {
-            assert_eq!(settled(5, max_retries, Page::no_results).0.len(), expected, "{max_retries} retries");
+            assert_eq!(
+                doubts_until_accepted(5, max_retries, Page::no_results).0.len(),
+                expected,
+                "{max_retries} retries"
+            );
         }
     }
 
     #[test]
-    fn only_the_same_end_confirms() {
+    fn only_the_same_end_is_a_confirmation() {
         let check = EndCheck::new(5, 10, 8);
         for _ in 0..10 {
             assert!(matches!(check.accept(Page::no_results()), Err(BodyProblem::Implausible { .. })));
@@ -192,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn no_results_are_recognised_in_every_shape_of_an_error_and_nowhere_else() {
+    fn no_results_is_recognised_in_every_error_format_and_nowhere_else() {
         for (body, expected) in [
             ("No results found", true),
             (" no  RESULTS found.\n", true),
@@ -217,10 +225,10 @@ mod tests {
             ("<html>No results found</html>", false),
             ("{\"error\":", false),
         ] {
-            assert_eq!(says_no_results(body.as_bytes()), expected, "{body}");
+            assert_eq!(is_no_results(body.as_bytes()), expected, "{body}");
         }
-        assert!(!says_no_results(b"\xff"));
+        assert!(!is_no_results(b"\xff"));
         let padded = format!("{}no results found", " ".repeat(MAX_ERROR_BODY));
-        assert!(!says_no_results(padded.as_bytes()));
+        assert!(!is_no_results(padded.as_bytes()));
     }
 }

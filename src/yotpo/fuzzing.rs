@@ -1,6 +1,6 @@
-//! The address of a page for the fuzz targets, which are a crate of their own (`fuzz/targets`).
+//! The URLs of pages for the fuzz targets, which are a separate crate (`fuzz/targets`).
 //!
-//! Owns nothing: it hands through what is private otherwise. Nothing of the program uses this.
+//! Owns nothing: it exposes what is otherwise private. The program does not use it.
 
 use url::Url;
 
@@ -8,8 +8,8 @@ use super::client::YotpoSettings;
 use super::cursor::PageCursor;
 use super::query::CursorQuery;
 
-/// Where the page behind `cursor` is asked for: in each form of [`CursorQuery`].
-pub fn addresses_behind(settings: &YotpoSettings, cursor: &PageCursor) -> [Url; 3] {
+/// The URLs of the page at `cursor`, one for each [`CursorQuery`].
+pub fn page_urls(settings: &YotpoSettings, cursor: &PageCursor) -> [Url; 3] {
     [CursorQuery::FiltersAndLimit, CursorQuery::Filters, CursorQuery::Limit]
         .map(|query| settings.customers_url(100, Some((cursor, query))))
 }

@@ -1,24 +1,24 @@
-//! Whether Yotpo stopped sending loyalty data behind the first page: a decision over counts of customers.
+//! Detects from counts of customers whether Yotpo without_later_data sending loyalty data after the first page.
 //!
-//! Owns the counts and the decision. Invariant: the decision follows from the counts alone, so that a run that was
-//! stopped and resumed at any page decides as one that was not. It does not know what loyalty data looks like.
+//! Owns the counts and the decision. Invariant: the decision depends only on the counts, so it is the same if a run is
+//! interrupted and resumed at any page. It does not know what loyalty data looks like.
 
 use serde::{Deserialize, Serialize};
 
-/// What the check does once the counts say that loyalty data was lost.
+/// What to do when the counts show that loyalty data was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoyaltyCheck {
-    /// It fails the run: Yotpo may ignore `expand=loyalty` behind the cursor.
+    /// Fail the run: Yotpo may ignore `expand=loyalty` in requests with a cursor.
     On,
-    /// Nothing: the rows are loaded as they are.
+    /// Load the rows as they are.
     Off,
 }
 
-/// The run fails when what it saw is less likely than this. Once in a million healthy runs is rare enough for a daily
-/// job of a thousand stores; a store in which half of the customers are members is decided after 21 customers.
+/// The run fails if the probability of the counts is below this. One false alarm in a million runs is rare enough for a daily
+/// job over a thousand stores. If half of the customers are members, 21 customers are enough to decide.
 const MIN_PROBABILITY: f64 = 1e-6;
 
-/// Customers seen, and those of them that have loyalty data.
+/// A number of customers, and how many of them have loyalty data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberCount {
     /// All customers.
@@ -27,41 +27,41 @@ pub struct MemberCount {
     pub with_loyalty_data: u64,
 }
 
-/// What the loyalty check has counted.
+/// The counts of the loyalty check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoyaltyCounts {
-    /// The first page that has customers. It is requested without a cursor, so that its share of members is to be
-    /// expected of the others.
+    /// The first page with customers. It is requested without a cursor, so its share of members is expected on the other
+    /// pages.
     pub first_page: MemberCount,
-    /// All pages behind it.
+    /// All later pages.
     pub later_pages: MemberCount,
 }
 
-/// What the counts say.
+/// The result of the loyalty check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoyaltyVerdict {
-    /// There is nothing to miss: the first page has no loyalty data, or a customer behind it has some.
+    /// Nothing can be missing: the first page has no loyalty data, or a later customer has some.
     Settled,
-    /// No customer behind the first page has loyalty data (or there is none yet), which may be chance.
+    /// No later customer has loyalty data (or there is none yet), which may be chance.
     Open,
-    /// No customer behind the first page has loyalty data, which is too unlikely to be chance.
+    /// No later customer has loyalty data, which is too unlikely to be chance.
     Lost,
 }
 
 impl LoyaltyCounts {
-    /// Counts a page of so many customers, of which so many have loyalty data.
+    /// Adds a page.
     pub fn add_page(&mut self, page: MemberCount) {
         let pages = if self.first_page.customers == 0 { &mut self.first_page } else { &mut self.later_pages };
         pages.customers = pages.customers.saturating_add(page.customers);
         pages.with_loyalty_data = pages.with_loyalty_data.saturating_add(page.with_loyalty_data);
     }
 
-    /// Customers with loyalty data on all pages.
+    /// Number of customers with loyalty data on all pages.
     pub fn with_loyalty_data(&self) -> u64 {
         self.first_page.with_loyalty_data.saturating_add(self.later_pages.with_loyalty_data)
     }
 
-    /// What the counts say.
+    /// The result for the current counts.
     pub fn verdict(&self) -> LoyaltyVerdict {
         if self.first_page.with_loyalty_data == 0 || self.later_pages.with_loyalty_data > 0 {
             LoyaltyVerdict::Settled
@@ -72,15 +72,15 @@ impl LoyaltyCounts {
         }
     }
 
-    /// Natural logarithm of (1 − s)ⁿ: the probability that none of the n customers behind the first page has loyalty
-    /// data, when each has some with probability s.
+    /// Natural logarithm of (1 − s)ⁿ: the probability that none of the n later customers has loyalty data if each has some with
+    /// probability s.
     ///
-    /// s is the share on the first page, as if that had one more customer without: m of N members make m / (N + 1).
-    /// The plain share would be 1 for a page of members only, and a single customer without would fail the run; a page
-    /// of one customer would, too. This way a page of 100 members needs 3 customers, a page of one 20. s is never more
-    /// than the plain share, so that the run never fails earlier than that alone would have it; for a page of 100
-    /// customers with one member it takes 1,389 customers instead of 1,375. (Adding a member as well, as Laplace did,
-    /// would double the share of such a page and cause false alarms where members are rare.)
+    /// s is the share of members on the first page plus one customer without loyalty data: m / (N + 1) for m members among N
+    /// customers. The plain share m / N would be 1 for a page of members only, so a single customer without loyalty data would
+    /// fail the run. With s, a page of 100 members needs 3 customers, and a page of one member 20. s never exceeds the plain share,
+    /// so the run never fails earlier than with the plain share. A page of 100 customers with one member needs 1,389 customers
+    /// instead of 1,375. (Laplace's rule, which also adds a member, would double the share of such a page and cause false alarms
+    /// where members are rare.)
     #[expect(clippy::cast_precision_loss, reason = "counts of customers are far below 2⁵³")]
     fn log_probability(&self) -> f64 {
         let MemberCount { customers, with_loyalty_data } = self.first_page;
@@ -107,18 +107,18 @@ mod tests {
         counts
     }
 
-    /// Customers without loyalty data behind such a page that fail the run.
-    fn enough(customers: u64, members: u64) -> u64 {
+    /// Number of later customers without loyalty data that fail the run after such a first page.
+    fn min_to_fail(customers: u64, members: u64) -> u64 {
         let lost = |later| counts(&[(customers, members), (later, 0)]).verdict() == LoyaltyVerdict::Lost;
         (0..100_000).find(|later| lost(*later)).unwrap()
     }
 
     #[test]
-    fn rarer_members_need_more_customers() {
+    fn rare_members_need_more_customers() {
         for (customers, members, expected) in
             [(1, 1, 20), (10, 10, 6), (100, 100, 3), (100, 50, 21), (100, 10, 133), (100, 1, 1_389)]
         {
-            assert_eq!(enough(customers, members), expected, "{members} of {customers}");
+            assert_eq!(min_to_fail(customers, members), expected, "{members} of {customers}");
         }
     }
 
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn one_later_member_settles_it_and_so_does_a_first_page_without_any() {
+    fn later_member_or_first_page_without_members_settles_the_check() {
         assert_eq!(counts(&[]).verdict(), LoyaltyVerdict::Settled);
         assert_eq!(counts(&[(100, 100)]).verdict(), LoyaltyVerdict::Open);
         assert_eq!(counts(&[(100, 0), (1_000_000, 0)]).verdict(), LoyaltyVerdict::Settled);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_cannot_be_do_not_panic() {
+    fn impossible_counts_do_not_panic() {
         assert_eq!(counts(&[(1, u64::MAX), (u64::MAX, 0)]).verdict(), LoyaltyVerdict::Lost);
         assert_eq!(counts(&[(u64::MAX, 1), (1, 0)]).verdict(), LoyaltyVerdict::Open);
         assert_eq!(counts(&[(1, u64::MAX), (1, u64::MAX)]).with_loyalty_data(), u64::MAX);
@@ -148,20 +148,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_fails_where_chance_is_below_one_in_a_million_and_never_before(
+        fn check_fails_exactly_when_chance_is_below_one_in_a_million(
             (customers, members) in (1..=300_u32).prop_flat_map(|customers| (Just(customers), 1..=customers)),
         ) {
-            // Multiplied out, not by logarithms.
+            // Calculated by multiplication instead of logarithms.
             let chance = |share: f64, later: u64| (0..later).fold(1.0, |chance, _| chance * (1.0 - share));
-            let later = enough(customers.into(), members.into());
+            let later = min_to_fail(customers.into(), members.into());
             let (customers, members) = (f64::from(customers), f64::from(members));
             prop_assert!(chance(members / (customers + 1.0), later) < MIN_PROBABILITY);
             prop_assert!(chance(members / (customers + 1.0), later - 1) >= MIN_PROBABILITY * (1.0 - 1e-9));
-            prop_assert!(chance(members / customers, later) < MIN_PROBABILITY, "not before the plain share");
+            prop_assert!(chance(members / customers, later) < MIN_PROBABILITY, "never earlier than with the plain share");
         }
 
         #[test]
-        fn healthy_stores_pass_and_a_store_that_stops_sending_fails(
+        fn healthy_stores_pass_and_stores_without_later_data_fail(
             seed: u64, share in 0.05..=1.0_f64, page_size in 1..=100_u64,
         ) {
             let mut random = fastrand::Rng::with_seed(seed);
@@ -170,24 +170,24 @@ mod tests {
             };
             let mut healthy = LoyaltyCounts::default();
             healthy.add_page(page(share));
-            let mut stopped = healthy;
+            let mut without_later_data = healthy;
             for _ in 0..2_000 {
                 healthy.add_page(page(share));
                 prop_assert_ne!(healthy.verdict(), LoyaltyVerdict::Lost);
-                stopped.add_page(page(0.0));
+                without_later_data.add_page(page(0.0));
             }
-            let expects = stopped.first_page.with_loyalty_data > 0;
-            prop_assert_eq!(stopped.verdict() == LoyaltyVerdict::Lost, expects);
+            let is_expected = without_later_data.first_page.with_loyalty_data > 0;
+            prop_assert_eq!(without_later_data.verdict() == LoyaltyVerdict::Lost, is_expected);
         }
 
         #[test]
-        fn stops_and_resumes_change_nothing(
-            pages in proptest::collection::vec((0..100_u64, 0..2_u64), 1..30), stops: u32,
+        fn interruptions_do_not_change_the_counts(
+            pages in proptest::collection::vec((0..100_u64, 0..2_u64), 1..30), interruptions: u32,
         ) {
             let mut resumed = LoyaltyCounts::default();
             for (index, (customers, members)) in pages.iter().enumerate() {
                 resumed.add_page(count(*customers, *members));
-                if stops >> index & 1 == 1 {
+                if interruptions >> index & 1 == 1 {
                     let saved = serde_json::to_string(&resumed).unwrap();
                     resumed = serde_json::from_str(&saved).unwrap();
                 }

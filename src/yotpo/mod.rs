@@ -1,17 +1,17 @@
-//! Yotpo's side: every customer of a store, page by page.
+//! Yotpo client: fetches all customers of a store, page by page.
 //!
-//! Owns the access token, the rules of paging and the reading of a page, whose customers become rows on the way.
-//! Invariant: a page is delivered whole and in order, or the paging ends with an error; nothing is skipped. It knows
-//! nothing of Treasure Data or files, nor what a row looks like.
+//! Owns the access token, the paging rules and the parsing of pages, which converts customers to rows. Invariant: pages are
+//! returned complete and in order, or the paging fails; nothing is skipped. It knows nothing of Treasure Data or files, nor what
+//! a row looks like.
 //!
-//! Facts about the service are from its public documentation and integrations; where they are unknown, the code is
-//! lenient in what it accepts and loud where a wrong guess could lose a row.
+//! Facts about the service come from its public documentation and integrations. Where they are unknown, the code is lenient in
+//! what it accepts, and reports an error where a wrong assumption could lose a row.
 
 mod client;
 mod cursor;
 mod end_of_data;
 mod error;
-/// For the fuzz targets only.
+/// For fuzz targets only.
 #[doc(hidden)]
 pub mod fuzzing;
 mod loyalty;

@@ -1,17 +1,17 @@
-//! Customers with a number that JSON does not know.
+//! Customers with numbers that JSON does not allow.
 //!
-//! Owns the second look at a customer that is no JSON: when nothing is wrong with it but `NaN`, `Infinity` or `-Infinity`, as
-//! Python and JavaScript libraries write them, it is one bad record, and the page is whole.
+//! Owns the second scan of a customer that is not valid JSON. If it is invalid only because of `NaN`, `Infinity` or `-Infinity`,
+//! which Python and JavaScript libraries write, the customer is rejected and the rest of the page is used.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 
-/// A customer that would be JSON if its numbers were.
+/// A customer that is valid JSON except for its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unusual {
-    /// The place behind it in the text.
+pub(super) struct InvalidNumbers {
+    /// Offset after the customer in the text.
     pub(super) end: usize,
     pub(super) has_loyalty_data: bool,
 }
@@ -22,17 +22,17 @@ struct Customer {
     yotpo_loyalty: Option<IgnoredAny>,
 }
 
-/// Looks at the object that begins at `start`, behind whitespace perhaps.
-pub(super) fn read_unusual(text: &str, start: usize) -> Option<Unusual> {
+/// Scans the object that begins at `start`, after optional white space.
+pub(super) fn scan_invalid_numbers(text: &str, start: usize) -> Option<InvalidNumbers> {
     let rest = text.get(start..)?;
     let object = rest.trim_ascii_start();
     let (length, repaired) = repair(object)?;
     let customer: Customer = serde_json::from_str(&repaired).ok()?;
     let end = start + (rest.len() - object.len()) + length;
-    Some(Unusual { end, has_loyalty_data: customer.yotpo_loyalty.is_some() })
+    Some(InvalidNumbers { end, has_loyalty_data: customer.yotpo_loyalty.is_some() })
 }
 
-/// The length of an object, and its text with 0 in the place of such words; `None` when there are none.
+/// The length of an object, and its text with such numbers replaced by 0; `None` if there are none.
 fn repair(object: &str) -> Option<(usize, String)> {
     let mut repaired = String::new();
     let (mut depth, mut at, mut copied) = (0_usize, 0, 0);
@@ -66,7 +66,7 @@ fn repair(object: &str) -> Option<(usize, String)> {
     (copied > 0).then_some((at, repaired))
 }
 
-/// The length of the string that `text` begins with, its quotes included.
+/// The length of the string at the start of `text`, including its quotes.
 fn string_length(text: &str) -> Option<usize> {
     let mut is_escaped = false;
     let end = text.bytes().skip(1).position(|byte| {
@@ -82,13 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_numbers_may_be_unusual() {
+    fn only_numbers_may_be_invalid() {
         for (text, length, has_loyalty_data) in [
             (r#"{"a":NaN}"#, 9, false),
             (r#"{"yotpo_loyalty":{"points":Infinity}}, {}"#, 37, true),
             (r#" {"yotpo_loyalty":null,"a":[-Infinity,"NaN \" }",1]}]"#, 52, false),
         ] {
-            assert_eq!(read_unusual(text, 0), Some(Unusual { end: length, has_loyalty_data }), "{text}");
+            assert_eq!(
+                scan_invalid_numbers(text, 0),
+                Some(InvalidNumbers { end: length, has_loyalty_data }),
+                "{text}"
+            );
         }
         for text in [
             r#"{"a":1}"#,
@@ -100,8 +104,8 @@ mod tests {
             r#"{"a":"NaN}"#,
             "",
         ] {
-            assert_eq!(read_unusual(text, 0), None, "{text}");
+            assert_eq!(scan_invalid_numbers(text, 0), None, "{text}");
         }
-        assert_eq!(read_unusual(r#"[1,{"a":NaN}"#, 3).unwrap().end, 12);
+        assert_eq!(scan_invalid_numbers(r#"[1,{"a":NaN}"#, 3).unwrap().end, 12);
     }
 }

@@ -1,8 +1,8 @@
-//! One page: its customers as rows, and the cursor behind it.
+//! A page: its customers as rows, and the next cursor.
 //!
-//! Owns the reading of an answer, in one pass from its text to rows. Invariants: an answer that is not JSON from its first
-//! byte to its last is no page, however much of it was read; each customer is a row or is named as rejected. It does not
-//! know what a row looks like.
+//! Owns the parsing of a response in one pass from text to rows. Invariants: a response that is not entirely valid JSON is not a
+//! page, however much of it was parsed; each customer becomes a row or is reported as rejected. It does not know what a row
+//! looks like.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::cursor::PageCursor;
 use super::next_cursor::{Pagination, cursor_of, pagination};
-use super::not_a_number::{Unusual, read_unusual};
+use super::not_a_number::{InvalidNumbers, scan_invalid_numbers};
 use super::position::EndedBy;
 use super::reported_error::reports_error;
 use crate::http::{BodyProblem, parse_json};
@@ -19,13 +19,12 @@ use crate::row::{Encoded, Encoder, IngestionTime, NotJson, RowError, Rows, skip_
 
 /// The key of a customer's loyalty data.
 const LOYALTY_DATA: &str = "yotpo_loyalty";
-/// More customers than this are on no page, even of a service that forgets its limit of 100: memory for them is bounded.
+/// Maximum number of customers on a page, even if Yotpo exceeds its limit of 100. It bounds the memory.
 const MAX_CUSTOMERS: usize = 100_000;
 
-/// Largest page that is accepted, as an answer and as rows, in bytes. Pages above 1 MB have been seen; memory is bounded by
-/// what is accepted.
+/// Maximum size of a page in bytes, both as a response and as rows. It bounds the memory. Pages above 1 MB have been observed.
 pub(super) const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
-/// Longest cursor that is accepted: no server takes a longer address.
+/// Maximum length of a cursor: no server accepts a longer URL.
 const MAX_CURSOR_BYTES: usize = 16 * 1024;
 
 /// A page of customers, as rows.
@@ -36,27 +35,27 @@ pub struct Page {
     next: Next,
 }
 
-/// What a page says of the one behind it.
+/// What follows a page.
 enum Next {
     Page(PageCursor),
     End(EndedBy),
 }
 
-/// A customer of which no row can be made.
+/// A customer that cannot become a row.
 pub struct RejectedCustomer {
-    /// Its place on the page, from 1.
+    /// Its position on the page, from 1.
     pub position: usize,
-    /// Why.
+    /// The reason.
     pub reason: RowError,
-    /// Its JSON text: customer data, only ever for the quarantine. A copy, so that it does not hold the whole answer.
+    /// Its JSON text: customer data, only for the quarantine. A copy, so that it does not keep the whole response in memory.
     pub customer: Box<str>,
 }
 
-/// An answer on its way to become a page.
+/// Parses a response.
 struct Reader<'a> {
     text: &'a str,
-    /// Text before this place was read.
-    at: usize,
+    /// Offset of the next byte to read.
+    offset: usize,
     encoder: Encoder,
     rows: Vec<u8>,
     row_ends: Vec<usize>,
@@ -66,7 +65,7 @@ struct Reader<'a> {
     has_long_cursor: bool,
 }
 
-/// The same answer for `serde_json`.
+/// The response for `serde_json`, which is used only to explain an error.
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow, rename = "customers")]
@@ -76,11 +75,11 @@ struct Body<'a> {
 }
 
 impl Page {
-    /// Reads an answer and makes a row of `time` of each customer. `customers` must be a list; `pagination` may be null or
-    /// absent, and so may its cursor. A page that reports an error is none, whatever customers are on it.
+    /// Parses a response and converts each customer to a row with `time`. `customers` must be an array; `pagination` and its
+    /// cursor may be null or absent. A page that reports an error is rejected, even if it contains customers.
     ///
     /// # Errors
-    /// A [`BodyProblem`] that says what is wrong without quoting the body.
+    /// A [`BodyProblem`] that does not quote the body.
     pub fn parse(text: &str, time: IngestionTime) -> Result<Self, BodyProblem> {
         let mut reader = Reader::new(text, time);
         let page = reader.page();
@@ -101,40 +100,40 @@ impl Page {
                 what: format!("a cursor of more than {MAX_CURSOR_BYTES} bytes"),
             });
         }
-        // What is wrong, and where, `serde_json` tells.
+        // `serde_json` explains what is wrong and where.
         match parse_json::<Body<'_>>(text) {
             Err(problem) => Err(problem),
             Ok(_) => Err(BodyProblem::Malformed { what: "nested too deeply".to_owned() }),
         }
     }
 
-    /// What a 400 that says "no results found" stands for.
+    /// The page that a 400 "no results found" stands for.
     pub(super) fn no_results() -> Self {
         let next = Next::End(EndedBy::NoResults);
         Self { rows: Rows::default(), rejected: Vec::new(), with_loyalty_data: 0, next }
     }
 
-    /// The same page, which ended the data that way.
+    /// Sets how the page ends the data.
     pub(super) fn with_end(self, ended_by: EndedBy) -> Self {
         Self { next: Next::End(ended_by), ..self }
     }
 
-    /// How many customers are on it, those included of which no row can be made.
+    /// Number of customers, including rejected ones.
     pub fn customers(&self) -> usize {
         self.rows.len() + self.rejected.len()
     }
 
-    /// How many of them have loyalty data: a `yotpo_loyalty` that is there and not null.
+    /// Number of customers with loyalty data: a `yotpo_loyalty` that is present and not null.
     pub fn customers_with_loyalty_data(&self) -> usize {
         self.with_loyalty_data
     }
 
-    /// The customers' rows, and the customers that have none.
+    /// The rows, and the rejected customers.
     pub fn into_rows(self) -> (Rows, Vec<RejectedCustomer>) {
         (self.rows, self.rejected)
     }
 
-    /// The cursor of the next page; `None` on the last.
+    /// The cursor of the next page; `None` for the last page.
     pub fn next(&self) -> Option<&PageCursor> {
         match &self.next {
             Next::Page(cursor) => Some(cursor),
@@ -142,8 +141,8 @@ impl Page {
         }
     }
 
-    /// What says that there is no further page; `None` when there is one. A page that was only read and has no
-    /// `pagination` is a [`EndedBy::ShortPage`] here, however many customers it has.
+    /// How the page ends the data; `None` if there is a next page. A page without `pagination` that was only parsed is a
+    /// [`EndedBy::ShortPage`] here, whatever its size.
     pub fn ended_by(&self) -> Option<EndedBy> {
         match self.next {
             Next::Page(_) => None,
@@ -152,14 +151,14 @@ impl Page {
     }
 }
 
-/// None of these returns anything for a text that is no page.
+/// All methods return `None` if the text is not a page.
 impl<'a> Reader<'a> {
     fn new(text: &'a str, time: IngestionTime) -> Self {
         Self {
             text,
-            at: 0,
+            offset: 0,
             encoder: Encoder::watching(LOYALTY_DATA, time),
-            rows: Vec::with_capacity(room_for_rows(text.len())),
+            rows: Vec::with_capacity(row_capacity(text.len())),
             row_ends: Vec::new(),
             rejected: Vec::new(),
             with_loyalty_data: 0,
@@ -169,23 +168,23 @@ impl<'a> Reader<'a> {
     }
 
     fn page(&mut self) -> Option<Page> {
-        let mut with_customers = false;
+        let mut has_customers = false;
         let mut next = None;
         self.expect(b'{')?;
-        if !self.takes(b'}') {
+        if !self.skip_if(b'}') {
             loop {
                 let key: String = serde_json::from_str(self.value()?).ok()?;
                 self.expect(b':')?;
                 match key.as_str() {
-                    "customers" if !with_customers => {
+                    "customers" if !has_customers => {
                         self.list()?;
-                        with_customers = true;
+                        has_customers = true;
                     }
                     "pagination" if next.is_none() => {
                         let value = self.value()?;
-                        let read = pagination(&mut serde_json::Deserializer::from_str(value)).ok()?;
-                        let end = if read.is_some() { EndedBy::LastPage } else { EndedBy::ShortPage };
-                        let cursor = cursor_of(read);
+                        let parsed = pagination(&mut serde_json::Deserializer::from_str(value)).ok()?;
+                        let end = if parsed.is_some() { EndedBy::LastPage } else { EndedBy::ShortPage };
+                        let cursor = cursor_of(parsed);
                         let length = cursor.as_ref().map_or(0, |cursor| cursor.as_str().len());
                         if length > MAX_CURSOR_BYTES {
                             self.has_long_cursor = true;
@@ -193,20 +192,20 @@ impl<'a> Reader<'a> {
                         }
                         next = Some(cursor.map_or(Next::End(end), Next::Page));
                     }
-                    // Twice: nobody can know which of them is meant.
+                    // A duplicate key: which one applies is unknown.
                     "customers" | "pagination" => return None,
                     _ => {
                         let value = self.value()?;
                         self.reports_error |= reports_error(&key, value);
                     }
                 }
-                if !self.takes(b',') {
+                if !self.skip_if(b',') {
                     break;
                 }
             }
             self.expect(b'}')?;
         }
-        if !with_customers || self.next_byte().is_some() {
+        if !has_customers || self.next_byte().is_some() {
             return None;
         }
         Some(Page {
@@ -223,12 +222,12 @@ impl<'a> Reader<'a> {
 
     fn list(&mut self) -> Option<()> {
         self.expect(b'[')?;
-        if self.takes(b']') {
+        if self.skip_if(b']') {
             return Some(());
         }
         loop {
             self.customer()?;
-            if !self.takes(b',') {
+            if !self.skip_if(b',') {
                 return self.expect(b']');
             }
         }
@@ -236,10 +235,11 @@ impl<'a> Reader<'a> {
 
     fn customer(&mut self) -> Option<()> {
         let Encoded { end, row, has_watched } =
-            match self.encoder.encode_at(self.text, self.at, &mut self.rows) {
+            match self.encoder.encode_at(self.text, self.offset, &mut self.rows) {
                 Ok(encoded) => encoded,
                 Err(NotJson) => {
-                    let Unusual { end, has_loyalty_data } = read_unusual(self.text, self.at)?;
+                    let InvalidNumbers { end, has_loyalty_data } =
+                        scan_invalid_numbers(self.text, self.offset)?;
                     Encoded { end, row: Err(RowError::NotANumber), has_watched: has_loyalty_data }
                 }
             };
@@ -249,43 +249,43 @@ impl<'a> Reader<'a> {
             Err(reason) => self.rejected.push(RejectedCustomer {
                 position: self.customers() + 1,
                 reason,
-                customer: self.text.get(self.at..end)?.trim_ascii_start().into(),
+                customer: self.text.get(self.offset..end)?.trim_ascii_start().into(),
             }),
         }
-        self.at = end;
+        self.offset = end;
         (self.customers() <= MAX_CUSTOMERS && self.rows.len() <= MAX_PAGE_BYTES).then_some(())
     }
 
-    /// The JSON value that begins here.
+    /// Reads the next JSON value.
     fn value(&mut self) -> Option<&'a str> {
-        let rest = self.text.get(self.at..)?;
+        let rest = self.text.get(self.offset..)?;
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
         let value = values.next()?.ok()?;
-        self.at += values.byte_offset();
+        self.offset += values.byte_offset();
         Some(value.get())
     }
 
     fn expect(&mut self, byte: u8) -> Option<()> {
-        self.takes(byte).then_some(())
+        self.skip_if(byte).then_some(())
     }
 
-    /// Goes on behind the next byte if it is this one.
-    fn takes(&mut self, byte: u8) -> bool {
+    /// Skips the next byte if it is `byte`, and returns whether it was.
+    fn skip_if(&mut self, byte: u8) -> bool {
         let found = self.next_byte() == Some(byte);
-        self.at += usize::from(found);
+        self.offset += usize::from(found);
         found
     }
 
-    /// The next byte after white space.
+    /// Skips white space and returns the next byte.
     fn next_byte(&mut self) -> Option<u8> {
-        self.at = skip_whitespace(self.text, self.at);
-        self.text.as_bytes().get(self.at).copied()
+        self.offset = skip_whitespace(self.text, self.offset);
+        self.text.as_bytes().get(self.offset).copied()
     }
 }
 
 impl fmt::Debug for Page {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Its content is customers.
+        // The content is customer data.
         write!(formatter, "Page({} customers, {:?})", self.customers(), self.next())
     }
 }
@@ -296,12 +296,11 @@ impl fmt::Debug for RejectedCustomer {
     }
 }
 
-/// Room for the rows of an answer of such a length: an eighth more, for the rows' headers and what is respelled, rounded
-/// up to one of few sizes, so that the allocator finds one that fits among those that were freed. Measured: with a million
-/// customers 2 MB less.
-fn room_for_rows(answer: usize) -> usize {
-    let least = answer + answer / 8;
-    least.next_multiple_of((least.next_power_of_two() / 4).max(1))
+/// Initial capacity for the rows of a response: an eighth more than its length, for the headers of the rows and for escapes.
+/// Rounded up to one of few sizes, so that the allocator can reuse freed blocks. Measured: 2 MB less for a million customers.
+fn row_capacity(response_length: usize) -> usize {
+    let min = response_length + response_length / 8;
+    min.next_multiple_of((min.next_power_of_two() / 4).max(1))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::error::YotpoError;
 use super::loyalty::{LoyaltyCheck, LoyaltyCounts, LoyaltyVerdict, MemberCount};
 use super::page::Page;
 use super::position::{EndedBy, Position};
-use super::prefetch::{Fetched, InFlightPage, NextPage, PageReader};
+use super::prefetch::{FetchedPage, InFlightPage, NextPage, PageReader};
 use super::query::CursorQuery;
 use crate::row::IngestionTime;
 
@@ -24,14 +24,14 @@ pub struct Pages {
     loyalty_check: LoyaltyCheck,
     loyalty: LoyaltyCounts,
     position: Position,
-    /// The request for the next page, by a cursor that is only a guess until it is that of `position`.
-    ahead: Option<InFlightPage>,
-    seen: SeenCursors,
-    /// Empty pages in a row.
-    empty_in_a_row: u32,
+    /// The request for the next page. Its cursor is a guess until it equals that of `position`.
+    prefetched: Option<InFlightPage>,
+    seen_cursors: SeenCursors,
+    /// Number of consecutive empty pages.
+    consecutive_empty: u32,
 }
 
-/// How the pages of a store are requested and read.
+/// How to request and parse the pages of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct PagesSettings {
     /// Customers on a page, 1–100.
@@ -42,10 +42,10 @@ pub struct PagesSettings {
     pub loyalty_check: LoyaltyCheck,
 }
 
-/// Empty pages in a row that are believed: a store that filters behind paging sends some.
-const MAX_EMPTY_PAGES: u32 = 1_000;
+/// Maximum number of consecutive empty pages. A service that filters after paging sends some.
+const MAX_CONSECUTIVE_EMPTY: u32 = 1_000;
 
-/// Hashes of all cursors seen: 8 bytes a page, so that ten million customers cost about two megabytes.
+/// Hashes of all cursors so far: 8 bytes per page, which is about two megabytes for ten million customers.
 #[derive(Debug, Default)]
 struct SeenCursors {
     hasher: RandomState,
@@ -53,7 +53,7 @@ struct SeenCursors {
 }
 
 impl Pages {
-    /// All pages of the client's store.
+    /// Creates an iterator over all pages of the client's store.
     pub fn new(client: Arc<YotpoClient>, settings: PagesSettings) -> Self {
         let PagesSettings { page_size, time, loyalty_check } = settings;
         Self {
@@ -62,13 +62,13 @@ impl Pages {
             loyalty_check,
             loyalty: LoyaltyCounts::default(),
             position: Position::Start,
-            ahead: None,
-            seen: SeenCursors::default(),
-            empty_in_a_row: 0,
+            prefetched: None,
+            seen_cursors: SeenCursors::default(),
+            consecutive_empty: 0,
         }
     }
 
-    /// The pages from `position` on; `loyalty` is what was counted up to there.
+    /// Continues from `position`. `loyalty` contains the counts up to there.
     pub fn resume(
         client: Arc<YotpoClient>,
         settings: PagesSettings,
@@ -77,29 +77,29 @@ impl Pages {
     ) -> Self {
         let mut pages = Self::new(client, settings);
         if let Position::After { cursor, .. } = &position {
-            pages.seen.insert(cursor);
+            pages.seen_cursors.insert(cursor);
         }
         pages.position = position;
         pages.loyalty = loyalty;
         pages
     }
 
-    /// Where paging stands: after the page that was returned last.
+    /// The position after the page that was returned last.
     pub fn position(&self) -> &Position {
         &self.position
     }
 
-    /// Customers of the pages up to [`Self::position`].
+    /// The counts of the pages up to [`Self::position`].
     pub fn loyalty(&self) -> LoyaltyCounts {
         self.loyalty
     }
 
-    /// The next page; `None` behind the last. A page may be empty without being the last. While it is read, the page
-    /// behind it is already requested.
+    /// Returns the next page, or `None` after the last. A page may be empty without being the last. While it is parsed, the next
+    /// page is already requested.
     ///
     /// # Errors
-    /// When the page cannot be obtained or breaks a rule, or the pages before it lost their loyalty data; the position is the
-    /// one before it then.
+    /// When the page cannot be fetched or violates a paging rule, or the pages before it lack loyalty data. The position then
+    /// stays before the page.
     pub async fn next_page(&mut self) -> Result<Option<Page>, YotpoError> {
         self.check_loyalty()?;
         let (cursor, query) = match &self.position {
@@ -108,44 +108,44 @@ impl Pages {
             Position::End { .. } => return Ok(None),
         };
         let number = self.position.page() + 1;
-        let ahead = self.ahead.take().filter(|ahead| ahead.cursor() == cursor.as_ref());
-        let fetching = ahead.unwrap_or_else(|| self.start(number, cursor, query));
-        let Fetched { page, query, ahead } = fetching.page().await?;
+        let prefetched = self.prefetched.take().filter(|prefetched| prefetched.cursor() == cursor.as_ref());
+        let in_flight = prefetched.unwrap_or_else(|| self.start(number, cursor, query));
+        let FetchedPage { page, query, prefetched } = in_flight.page().await?;
         if page.ended_by() == Some(EndedBy::NoResults) {
             self.position = Position::End { page: number - 1, ended_by: EndedBy::NoResults };
-            self.report_end();
+            self.log_end();
             return Ok(None);
         }
         self.position = match page.next() {
             None => Position::End { page: number, ended_by: page.ended_by().unwrap_or(EndedBy::LastPage) },
-            Some(cursor) if self.seen.insert(cursor) => {
+            Some(cursor) if self.seen_cursors.insert(cursor) => {
                 Position::After { page: number, cursor: cursor.clone(), query }
             }
             Some(_) => return Err(YotpoError::RepeatedCursor { page: number }),
         };
-        self.empty_in_a_row = if page.customers() == 0 { self.empty_in_a_row + 1 } else { 0 };
-        if self.empty_in_a_row > MAX_EMPTY_PAGES {
-            return Err(YotpoError::EndlessEmptyPages { page: number, pages: self.empty_in_a_row });
+        self.consecutive_empty = if page.customers() == 0 { self.consecutive_empty + 1 } else { 0 };
+        if self.consecutive_empty > MAX_CONSECUTIVE_EMPTY {
+            return Err(YotpoError::EndlessEmptyPages { page: number, pages: self.consecutive_empty });
         }
         self.loyalty.add_page(MemberCount {
             customers: page.customers() as u64,
             with_loyalty_data: page.customers_with_loyalty_data() as u64,
         });
-        self.ahead = ahead;
+        self.prefetched = prefetched;
         tracing::debug!(page = number, customers = page.customers(), "page fetched");
         if matches!(self.position, Position::End { .. }) {
-            self.report_end();
+            self.log_end();
         }
         Ok(Some(page))
     }
 
     fn start(&self, number: u64, cursor: Option<PageCursor>, query: Option<CursorQuery>) -> InFlightPage {
-        let wanted = NextPage { number, cursor, query, reader: self.reader };
-        InFlightPage::start(&self.client, wanted, Span::current())
+        let next_page = NextPage { number, cursor, query, reader: self.reader };
+        InFlightPage::start(&self.client, next_page, Span::current())
     }
 
-    /// Fails once the counts say that loyalty data was lost. The page that decided it was returned: its rows are stored
-    /// with its counts, so that a run that resumes there decides the same.
+    /// Fails when the counts show that loyalty data was lost. The page at which this was detected was returned before: its rows
+    /// are stored with its counts, so a resumed run makes the same decision.
     fn check_loyalty(&self) -> Result<(), YotpoError> {
         let is_lost = self.loyalty.verdict() == LoyaltyVerdict::Lost;
         if is_lost && self.loyalty_check == LoyaltyCheck::On {
@@ -157,15 +157,15 @@ impl Pages {
         Ok(())
     }
 
-    /// What is to be said when the last page was fetched.
-    fn report_end(&self) {
+    /// Logs warnings after the last page.
+    fn log_end(&self) {
         if let Position::End { page, ended_by } = self.position
             && ended_by != EndedBy::LastPage
         {
             tracing::warn!(
                 page,
                 ended_by = ended_by.name(),
-                "the data ended without a last page that says so; compare the number of customers with Yotpo's"
+                "the data ended without an explicit last page; compare the number of customers with Yotpo's"
             );
         }
         let LoyaltyCounts { first_page, later_pages } = self.loyalty;
@@ -175,14 +175,14 @@ impl Pages {
                 first_page_customers = first_page.customers,
                 first_page_customers_with_loyalty_data = first_page.with_loyalty_data,
                 later_customers = later_pages.customers,
-                "no customer after the first page has loyalty data; they are too few to say that it was lost"
+                "no customer after the first page has loyalty data; there are too few of them to tell whether it was lost"
             );
         }
     }
 }
 
 impl SeenCursors {
-    /// Notes a cursor; `false` when it was seen before.
+    /// Adds a cursor. Returns `false` if it was added before.
     fn insert(&mut self, cursor: &PageCursor) -> bool {
         self.hashes.insert(self.hasher.hash_one(cursor))
     }

@@ -1,56 +1,56 @@
-//! Where paging stands.
+//! The position of the paging.
 //!
-//! Owns [`Position`], from the page to the state file and back. Invariant: its `Debug` output shows no cursor. It does
-//! not decide where paging goes next.
+//! Owns [`Position`] and its form in the state file. Invariant: its `Debug` output hides the cursor. It does not decide which
+//! page is next.
 
 use serde::{Deserialize, Serialize};
 
 use super::cursor::PageCursor;
 use super::query::CursorQuery;
 
-/// Where paging stands: the next request follows from it.
+/// The position of the paging, which determines the next request.
 ///
-/// `Debug` shows a cursor's length only: a cursor may name a customer.
+/// `Debug` shows only the length of a cursor, because a cursor may identify a customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Position {
     /// Before the first page.
     Start,
-    /// After a page that names another one.
+    /// After a page that has a next page.
     After {
         /// Number of that page, from 1.
         page: u64,
         /// Its cursor.
         cursor: PageCursor,
-        /// What accompanies the cursor; `None` until a page behind a cursor was accepted.
+        /// The parameters sent with the cursor; `None` until Yotpo has accepted a request with a cursor.
         query: Option<CursorQuery>,
     },
-    /// There is no further page.
+    /// There is no next page.
     End {
-        /// Number of the last page, from 1; 0 when there is none.
+        /// Number of the last page, from 1; 0 if there is none.
         page: u64,
-        /// What said so.
+        /// How the data ended.
         ended_by: EndedBy,
     },
 }
 
-/// What said that there is no further page.
+/// What ended the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
-    /// The last page, whose `next_page_info` is null, absent or empty; or a store's only page that is not full and has
-    /// no `pagination`, as it has been seen in production.
+    /// A page whose `next_page_info` is null, absent or empty; or the only page of a store if it is not full and has no
+    /// `pagination`, which has been observed in production.
     LastPage,
-    /// A page behind another that is neither full nor empty and has no `pagination`.
+    /// A later page that is neither full nor empty and has no `pagination`.
     ShortPage,
     /// A full or empty page without `pagination`, requested again with the same result.
     MissingPagination,
-    /// A 400 that says "no results found", requested again with the same result.
+    /// A 400 with "no results found", requested again with the same result.
     NoResults,
 }
 
 impl Position {
-    /// Number of the page that was fetched last, from 1; 0 before the first.
+    /// Number of the last fetched page, from 1; 0 before the first.
     pub fn page(&self) -> u64 {
         match *self {
             Self::Start => 0,
@@ -58,7 +58,7 @@ impl Position {
         }
     }
 
-    /// What said that there is no further page; `None` while there may be one.
+    /// What ended the data; `None` while there may be a next page.
     pub fn ended_by(&self) -> Option<EndedBy> {
         match *self {
             Self::Start | Self::After { .. } => None,
@@ -68,7 +68,7 @@ impl Position {
 }
 
 impl EndedBy {
-    /// Its name in the summary, as in the state file.
+    /// The name in the summary and the state file.
     pub const fn name(self) -> &'static str {
         match self {
             Self::LastPage => "last_page",
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_saved_and_read_back() {
+    fn positions_are_serialized_and_deserialized() {
         for (position, saved) in [
             (Position::Start, json!("start")),
             (after("a=", None), json!({"after": {"page": 3, "cursor": "a=", "query": null}})),
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_cursor_is_never_read() {
+    fn empty_cursor_is_rejected() {
         let saved = json!({"after": {"page": 3, "cursor": "", "query": null}});
         let error = serde_json::from_value::<Position>(saved).unwrap_err();
         assert_eq!(error.to_string(), "the cursor is empty");
     }
 
     #[test]
-    fn names_are_those_of_the_state_file() {
+    fn names_match_the_state_file() {
         for ended_by in
             [EndedBy::LastPage, EndedBy::ShortPage, EndedBy::MissingPagination, EndedBy::NoResults]
         {

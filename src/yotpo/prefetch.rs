@@ -1,9 +1,8 @@
-//! A page's request, in flight on its own.
+//! Prefetches pages: each page is fetched in its own task.
 //!
-//! Owns the task that gets one page. When the page's response is there and somebody waits for it, the task requests the
-//! page behind it, by the cursor that can be guessed from the response's end, and only then reads the response.
-//! Invariants: the guess is only that; nobody may take a page that was requested by it before the page with that cursor
-//! was read. No more than one page is requested ahead. A request that is dropped is cancelled.
+//! Owns the task that fetches one page. When the response arrives and the page is awaited, the task requests the next page, with
+//! the cursor guessed from the end of the response, and only then parses the response. Invariants: a prefetched page is used
+//! only if the parsed page contains the guessed cursor. At most one page is prefetched. Dropping a request cancels it.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,20 +23,20 @@ use crate::http::{BodyProblem, Response};
 use crate::row::IngestionTime;
 use crate::spans;
 
-/// A page that is wanted.
+/// The page to fetch.
 #[derive(Clone, Debug)]
 pub(super) struct NextPage {
     /// Its number, from 1.
     pub(super) number: u64,
-    /// What it is requested by; none for the first page.
+    /// Its cursor; `None` for the first page.
     pub(super) cursor: Option<PageCursor>,
-    /// What accompanies the cursor; `None` until a page behind a cursor was accepted.
+    /// The parameters sent with the cursor; `None` until Yotpo has accepted a request with a cursor.
     pub(super) query: Option<CursorQuery>,
-    /// How it is read.
+    /// How to parse it.
     pub(super) reader: PageReader,
 }
 
-/// How pages are requested and read.
+/// How to request and parse pages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageReader {
     /// Customers on a page, 1–100.
@@ -46,66 +45,66 @@ pub(super) struct PageReader {
     pub(super) time: IngestionTime,
 }
 
-/// A page, and what came with it.
+/// A fetched page.
 #[derive(Debug)]
-pub(super) struct Fetched {
+pub(super) struct FetchedPage {
     pub(super) page: Page,
-    /// What accompanied the cursor when it was accepted.
+    /// The parameters that were accepted with the cursor.
     pub(super) query: Option<CursorQuery>,
-    /// The request for the page that is likely to be next.
-    pub(super) ahead: Option<InFlightPage>,
+    /// The request for the next page, with a guessed cursor.
+    pub(super) prefetched: Option<InFlightPage>,
 }
 
-/// A request in flight.
+/// A page request in flight.
 #[derive(Debug)]
 pub(super) struct InFlightPage {
     cursor: Option<PageCursor>,
-    awaited: Arc<AtomicBool>,
-    task: AbortOnDropHandle<Result<Fetched, YotpoError>>,
+    is_awaited: Arc<AtomicBool>,
+    task: AbortOnDropHandle<Result<FetchedPage, YotpoError>>,
 }
 
-/// What a page's task needs to request the page behind it.
+/// The task of one page, which also requests the next one.
 #[derive(Debug)]
 struct Prefetcher {
     client: Arc<YotpoClient>,
-    wanted: NextPage,
-    /// What the pages are a part of.
-    around: Span,
-    /// Whether somebody waits for the page: else there are pages enough.
-    awaited: Arc<AtomicBool>,
+    next_page: NextPage,
+    /// The span that contains all pages.
+    parent: Span,
+    /// Whether a caller waits for the page. Otherwise no further page is prefetched.
+    is_awaited: Arc<AtomicBool>,
     started: Mutex<Option<InFlightPage>>,
 }
 
 impl InFlightPage {
-    /// Requests a page; `around` is the span that all pages are a part of.
-    pub(super) fn start(client: &Arc<YotpoClient>, wanted: NextPage, around: Span) -> Self {
-        let span = spans::page(&around, wanted.number);
-        let cursor = wanted.cursor.clone();
-        let awaited = Arc::new(AtomicBool::new(false));
+    /// Starts to fetch a page. `parent` is the span that contains all pages.
+    pub(super) fn start(client: &Arc<YotpoClient>, next_page: NextPage, parent: Span) -> Self {
+        let span = spans::page(&parent, next_page.number);
+        let cursor = next_page.cursor.clone();
+        let is_awaited = Arc::new(AtomicBool::new(false));
         let prefetcher = Prefetcher {
             client: Arc::clone(client),
-            wanted,
-            around,
-            awaited: Arc::clone(&awaited),
+            next_page,
+            parent,
+            is_awaited: Arc::clone(&is_awaited),
             started: Mutex::default(),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(prefetcher.fetch().instrument(span)));
-        Self { cursor, awaited, task }
+        Self { cursor, is_awaited, task }
     }
 
-    /// What the page is requested by; none for the first page.
+    /// The cursor of the page; `None` for the first page.
     pub(super) fn cursor(&self) -> Option<&PageCursor> {
         self.cursor.as_ref()
     }
 
     /// Waits for the page.
-    pub(super) async fn page(self) -> Result<Fetched, YotpoError> {
-        self.awaited.store(true, Ordering::Relaxed);
+    pub(super) async fn page(self) -> Result<FetchedPage, YotpoError> {
+        self.is_awaited.store(true, Ordering::Relaxed);
         match self.task.await {
             Ok(result) => result,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
-                // Only a runtime that shuts down cancels it while somebody waits.
+                // The task is cancelled only when the runtime shuts down.
                 Err(_cancelled) => std::future::pending().await,
             },
         }
@@ -115,67 +114,67 @@ impl InFlightPage {
 impl ReadPage for Prefetcher {
     async fn read(&self, response: &Response) -> Result<Page, BodyProblem> {
         if let Some(cursor) = guess_next_cursor(&response.body) {
-            self.request_ahead(cursor).await;
+            self.prefetch(cursor).await;
         }
-        Page::parse(response.text()?, self.wanted.reader.time)
+        Page::parse(response.text()?, self.next_page.reader.time)
     }
 }
 
 impl Prefetcher {
-    /// Requests the page that is likely to be next, and lets the request leave before this task continues. A page that was
-    /// requested by an earlier guess is dropped.
-    async fn request_ahead(&self, likely: PageCursor) {
-        // Not before it is settled which parameters accompany a cursor.
-        if self.wanted.query.is_none() || !self.awaited.load(Ordering::Relaxed) {
+    /// Requests the next page with a guessed cursor, and yields so that the request is sent before this task continues. A page
+    /// requested with an earlier guess is dropped.
+    async fn prefetch(&self, guess: PageCursor) {
+        // Not before Yotpo has accepted a request with a cursor.
+        if self.next_page.query.is_none() || !self.is_awaited.load(Ordering::Relaxed) {
             return;
         }
-        let NextPage { number, query, reader, .. } = self.wanted;
+        let NextPage { number, query, reader, .. } = self.next_page;
         {
             let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-            if started.as_ref().is_some_and(|started| started.cursor() == Some(&likely)) {
+            if started.as_ref().is_some_and(|started| started.cursor() == Some(&guess)) {
                 return;
             }
-            let wanted = NextPage { number: number + 1, cursor: Some(likely), query, reader };
-            *started = Some(InFlightPage::start(&self.client, wanted, self.around.clone()));
+            let next_page = NextPage { number: number + 1, cursor: Some(guess), query, reader };
+            *started = Some(InFlightPage::start(&self.client, next_page, self.parent.clone()));
         }
         tokio::task::yield_now().await;
     }
 
-    async fn fetch(self) -> Result<Fetched, YotpoError> {
+    async fn fetch(self) -> Result<FetchedPage, YotpoError> {
         let (page, query) = self.page().await?;
-        let ahead = self.started.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Fetched { page, query, ahead })
+        let prefetched = self.started.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(FetchedPage { page, query, prefetched })
     }
 
-    /// Sends filters and `limit` beside the cursor; where the first such request is refused, the other forms after it.
+    /// Sends filters and `limit` with the cursor. If Yotpo rejects the first such request, tries the other parameters.
     async fn page(&self) -> Result<(Page, Option<CursorQuery>), YotpoError> {
-        let NextPage { number, ref cursor, query: settled, reader: PageReader { page_size, .. } } =
-            self.wanted;
+        let NextPage { number, ref cursor, query: accepted_query, reader: PageReader { page_size, .. } } =
+            self.next_page;
         let Some(cursor) = cursor else {
             let request = PageRequest { number, cursor: None, page_size };
-            return Ok((self.client.page(request, self).await?, settled));
+            return Ok((self.client.page(request, self).await?, accepted_query));
         };
-        let mut query = settled.unwrap_or(CursorQuery::FIRST);
+        let mut query = accepted_query.unwrap_or(CursorQuery::INITIAL);
         loop {
             let request = PageRequest { number, cursor: Some((cursor, query)), page_size };
             let result = self.client.page(request, self).await;
-            let further = query.further().filter(|_| settled.is_none() && is_refused(&result));
-            let Some(further) = further else { return Ok((result?, Some(query))) };
+            let fallback = query.fallback().filter(|_| accepted_query.is_none() && may_reject_query(&result));
+            let Some(fallback) = fallback else { return Ok((result?, Some(query))) };
             tracing::warn!(
                 page = number,
                 refused = query.name(),
-                trying = further.name(),
-                "what accompanies the cursor is refused"
+                trying = fallback.name(),
+                "Yotpo rejected the parameters sent with the cursor, trying others"
             );
-            query = further;
+            query = fallback;
         }
     }
 }
 
-/// Whether the form of a request behind a cursor may be what is refused.
-fn is_refused(result: &Result<Page, YotpoError>) -> bool {
+/// Whether Yotpo may have rejected the parameters sent with the cursor.
+fn may_reject_query(result: &Result<Page, YotpoError>) -> bool {
     match result {
-        // It may be the form of the request that has no results.
+        // The reason for the missing results may be the parameters.
         Ok(page) => page.ended_by() == Some(EndedBy::NoResults),
         Err(YotpoError::Page { source, .. }) => {
             matches!(source.status_code(), Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY))

@@ -1,17 +1,17 @@
-//! What accompanies a page cursor in a request.
+//! The query parameters of page requests.
 //!
-//! Owns the forms of a page request's query. It does not decide which form a store accepts.
+//! Owns the parameters that are sent with and without a cursor. It does not decide which of them a store accepts.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::cursor::PageCursor;
 
-/// The parameters that fill custom properties and loyalty data.
+/// The parameters that request custom properties and loyalty data.
 const FILTERS: [(&str, &str); 2] = [("include_custom_properties", "true"), ("expand", "loyalty")];
 
-/// Which parameters accompany the cursor. The documentation of Yotpo allows only `limit`; the connector being replaced
-/// sends only the filters, and works.
+/// The parameters that are sent with a cursor. Yotpo's documentation allows only `limit`; the connector that this program
+/// replaces sends only the filters, and works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CursorQuery {
@@ -24,11 +24,11 @@ pub enum CursorQuery {
 }
 
 impl CursorQuery {
-    /// What is tried first.
-    pub(super) const FIRST: Self = Self::FiltersAndLimit;
+    /// The parameters to try first.
+    pub(super) const INITIAL: Self = Self::FiltersAndLimit;
 
-    /// What is tried where this is refused.
-    pub(super) const fn further(self) -> Option<Self> {
+    /// The parameters to try if these are rejected.
+    pub(super) const fn fallback(self) -> Option<Self> {
         match self {
             Self::FiltersAndLimit => Some(Self::Filters),
             Self::Filters => Some(Self::Limit),
@@ -36,7 +36,7 @@ impl CursorQuery {
         }
     }
 
-    /// Its name in logs, as in the state file.
+    /// The name in logs and the state file.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::FiltersAndLimit => "filters_and_limit",
@@ -54,7 +54,7 @@ impl CursorQuery {
     }
 }
 
-/// Adds the query of a page request to `url`: that of the first page, or that of the page behind a cursor.
+/// Adds the query of a page request to `url`, for the first page or for the page at a cursor.
 pub(super) fn add_query(url: &mut Url, page_size: u8, cursor: Option<(&PageCursor, CursorQuery)>) {
     let mut pairs = url.query_pairs_mut();
     let (has_filters, has_limit) = cursor.map_or((true, true), |(cursor, query)| {
@@ -80,14 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn first_page_is_requested_with_everything() {
+    fn first_page_is_requested_with_all_parameters() {
         assert_eq!(query(None), "limit=50&include_custom_properties=true&expand=loyalty");
     }
 
     #[test]
-    fn cursor_is_encoded_once_and_accompanied_by_what_the_form_names() {
-        let cursor = PageCursor::from_answer("a%3D").unwrap();
-        for (form, name, expected) in [
+    fn cursor_is_encoded_once_and_sent_with_the_selected_parameters() {
+        let cursor = PageCursor::from_response("a%3D").unwrap();
+        for (parameters, name, expected) in [
             (
                 CursorQuery::FiltersAndLimit,
                 "filters_and_limit",
@@ -96,9 +96,9 @@ mod tests {
             (CursorQuery::Filters, "filters", "page_info=a%3D&include_custom_properties=true&expand=loyalty"),
             (CursorQuery::Limit, "limit", "page_info=a%3D&limit=50"),
         ] {
-            assert_eq!(query(Some((&cursor, form))), expected);
-            assert_eq!(serde_json::to_value(form).unwrap(), name);
-            assert_eq!(form.name(), name);
+            assert_eq!(query(Some((&cursor, parameters))), expected);
+            assert_eq!(serde_json::to_value(parameters).unwrap(), name);
+            assert_eq!(parameters.name(), name);
         }
     }
 }

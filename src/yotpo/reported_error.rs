@@ -1,12 +1,12 @@
-//! Whether a successful response reports an error all the same.
+//! Detects errors that a successful response reports.
 //!
-//! Owns which keys and values of a page mean that Yotpo failed. Invariant: nothing of what they hold is kept, because it
-//! may quote a customer.
+//! Owns which keys and values of a page mean that Yotpo failed. Invariant: the values are not kept, because they may quote a
+//! customer.
 
 use serde_json::Value;
 
-/// Whether the value at a key of a page reports an error: an `error`, `errors` or `error_type` that is not empty, or a
-/// `status` that is a failure. `value` is JSON text.
+/// Whether a key of a page reports an error: a non-empty `error`, `errors` or `error_type`, or a `status` that means failure.
+/// `value` is JSON text.
 pub(super) fn reports_error(key: &str, value: &str) -> bool {
     match key {
         "error" | "errors" | "error_type" => !is_empty(value),
@@ -15,9 +15,9 @@ pub(super) fn reports_error(key: &str, value: &str) -> bool {
     }
 }
 
-/// Null, false, 0, a blank text, an empty list or object.
+/// Whether a value is null, false, 0, a blank string, or an empty array or object.
 fn is_empty(value: &str) -> bool {
-    // Not as a `Value`: it may nest deeper than that can.
+    // Not parsed as a `Value`, because it may be nested more deeply than that allows.
     let mut compact = value.chars().filter(|character| !character.is_ascii_whitespace());
     match compact.next() {
         Some('"') => serde_json::from_str::<String>(value).is_ok_and(|text| text.trim().is_empty()),
@@ -28,7 +28,7 @@ fn is_empty(value: &str) -> bool {
     }
 }
 
-/// A status code of 400 or more, alone or as the `code` of an object; or a word for failure.
+/// Whether a status is a code of 400 or more, alone or as the `code` of an object, or a word for failure.
 fn is_failure(value: &str) -> bool {
     let Ok(status) = serde_json::from_str::<Value>(value) else { return false };
     let code = if status.is_object() { status.get("code") } else { Some(&status) };
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_whatever_is_not_empty() {
+    fn any_non_empty_value_is_an_error() {
         for key in ["error", "errors", "error_type"] {
             for empty in ["null", "false", "0", "-0.0", r#""""#, r#"" \n""#, "[]", "{}", "[ \n ]", " { }"] {
                 assert!(!reports_error(key, empty), "{key} {empty}");
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_an_error_only_when_it_says_so() {
+    fn status_is_an_error_only_if_it_means_failure() {
         for fine in [
             "null",
             "200",

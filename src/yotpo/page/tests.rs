@@ -17,7 +17,7 @@ fn read_bytes(body: &[u8]) -> Result<Page, BodyProblem> {
     Page::parse(response.text()?, IngestionTime::MAX)
 }
 
-/// The rows of customers that are on their own.
+/// The rows of customers, each encoded separately.
 fn rows(customers: &[&str]) -> Rows {
     let row = |customer: &&str| {
         let mut row = Vec::new();
@@ -32,7 +32,7 @@ fn next(body: &str) -> Option<String> {
 }
 
 #[test]
-fn each_customer_is_a_row_or_rejected_at_its_place() {
+fn each_customer_is_a_row_or_rejected_with_its_position() {
     let body = r#" {"x" :[{"customers":1}], "customers" : [ {"a" : 1.10} , null,{"b":"\u00e9"},[{}] , {} ] , "y":2} "#;
     let page = read(body).unwrap();
     assert_eq!(page.customers(), 5);
@@ -45,7 +45,7 @@ fn each_customer_is_a_row_or_rejected_at_its_place() {
 }
 
 #[test]
-fn keys_are_known_however_they_are_spelled_and_never_twice() {
+fn escaped_keys_are_recognised_and_duplicate_keys_rejected() {
     let page = read(r#"{"\u0063ustomers":[{}],"paginatio\u006e":{"next_page_info":"a"}}"#).unwrap();
     assert_eq!((page.customers(), page.next().map(PageCursor::as_str)), (1, Some("a")));
     for twice in [
@@ -58,7 +58,7 @@ fn keys_are_known_however_they_are_spelled_and_never_twice() {
 }
 
 #[test]
-fn every_form_of_no_cursor_is_the_last_page() {
+fn every_missing_cursor_means_the_last_page() {
     for tail in [
         "",
         r#","pagination":null"#,
@@ -71,7 +71,7 @@ fn every_form_of_no_cursor_is_the_last_page() {
 }
 
 #[test]
-fn an_end_with_pagination_is_told_from_one_without() {
+fn end_with_pagination_is_distinguished_from_end_without() {
     for (tail, expected) in [
         ("", Some(EndedBy::ShortPage)),
         (r#","pagination":null"#, Some(EndedBy::ShortPage)),
@@ -85,7 +85,7 @@ fn an_end_with_pagination_is_told_from_one_without() {
 }
 
 #[test]
-fn a_page_that_reports_an_error_is_none_and_its_words_are_not_kept() {
+fn page_that_reports_an_error_is_rejected_without_its_message() {
     for body in [
         r#"{"customers":[],"errors":[{"message":"ann@example.com"}]}"#,
         r#"{"error":"ann@example.com","customers":[{}],"pagination":{"next_page_info":"a"}}"#,
@@ -102,19 +102,19 @@ fn a_page_that_reports_an_error_is_none_and_its_words_are_not_kept() {
 }
 
 #[test]
-fn a_cursor_is_found_wherever_the_pagination_stands() {
+fn cursor_is_found_wherever_pagination_is() {
     assert_eq!(next(r#"{"pagination":{"next_page_info":"a%3D"},"customers":[]}"#).as_deref(), Some("a="));
     assert_eq!(next(r#"{"customers":[{}],"pagination":{"next_page_info":"a\/b"}}"#).as_deref(), Some("a/b"));
     assert_eq!(next(r#"{"customers":[],"pagination":{"next_page_info":12}}"#).as_deref(), Some("12"));
 }
 
 #[test]
-fn room_for_rows_is_an_eighth_more_and_never_wasteful() {
-    for answer in [0, 1, 7, 100, 1_000, 97_800, 116_508, 116_509, 1_000_000, 64 << 20] {
-        let (room, least) = (room_for_rows(answer), answer + answer / 8);
-        assert!((least..=least + least / 2 + 1).contains(&room), "{room} for {answer}");
+fn row_capacity_is_an_eighth_more_and_never_excessive() {
+    for length in [0, 1, 7, 100, 1_000, 97_800, 116_508, 116_509, 1_000_000, 64 << 20] {
+        let (capacity, min) = (row_capacity(length), length + length / 8);
+        assert!((min..=min + min / 2 + 1).contains(&capacity), "{capacity} for {length}");
     }
-    assert_eq!((room_for_rows(90_000), room_for_rows(116_000)), (128 << 10, 128 << 10));
+    assert_eq!((row_capacity(90_000), row_capacity(116_000)), (128 << 10, 128 << 10));
 }
 
 #[test]
@@ -124,13 +124,13 @@ fn debug_output_hides_the_customers() {
 }
 
 #[test]
-fn text_that_is_no_utf8_is_refused_without_being_quoted() {
+fn invalid_utf8_is_rejected_without_quoting_it() {
     let problem = read_bytes(b"{\"customers\":[{\"a\":\"\xff\"}]}").unwrap_err().to_string();
     assert!(problem.contains("not UTF-8") && problem.contains("index 20"), "{problem}");
 }
 
 #[test]
-fn bodies_that_are_not_a_page_are_refused_without_being_quoted() {
+fn bodies_that_are_not_a_page_are_rejected_without_quoting_them() {
     for body in [
         "",
         "<html>",
@@ -158,31 +158,31 @@ fn bodies_that_are_not_a_page_are_refused_without_being_quoted() {
     ] {
         let problem = read(body).unwrap_err().to_string();
         assert!(!problem.contains("ann@"), "{problem}");
-        assert!(!problem.contains("nested too deeply"), "serde takes {body}");
+        assert!(!problem.contains("nested too deeply"), "serde accepts {body}");
     }
 }
 
 #[test]
-fn nesting_without_end_is_no_danger() {
+fn deep_nesting_is_harmless() {
     let deep = 1_000_000;
     let body = format!(r#"{{"customers":[{}{}]}}"#, "[".repeat(deep), "]".repeat(deep));
     let page = read(&body).unwrap();
     assert_eq!(page.customers_with_loyalty_data(), 0);
-    let (rows, refused) = page.into_rows();
+    let (rows, rejected) = page.into_rows();
     assert!(rows.is_empty());
-    assert_eq!(refused.iter().map(|refused| refused.customer.len()).collect::<Vec<_>>(), [2 * deep]);
+    assert_eq!(rejected.iter().map(|rejected| rejected.customer.len()).collect::<Vec<_>>(), [2 * deep]);
     assert!(read(&format!(r#"{{"customers":[{}"#, "[".repeat(deep))).is_err());
     let deep = 2 * deep;
     let problem =
         read(&format!(r#"{{"customers":[{}{}]}}"#, "[".repeat(deep), "]".repeat(deep))).unwrap_err();
     assert!(problem.to_string().contains("nested too deeply"), "{problem}");
-    // What nobody looks at may be as deep as it likes.
+    // Ignored values may be nested to any depth.
     let page = read(&format!(r#"{{"x":{}{},"customers":[]}}"#, "[".repeat(deep), "]".repeat(deep)));
     assert_eq!(page.unwrap().customers(), 0);
 }
 
 #[test]
-fn customers_without_end_are_no_page() {
+fn too_many_customers_are_not_a_page() {
     let body = |count: usize| format!(r#"{{"customers":[{}]}}"#, vec!["1"; count].join(","));
     assert_eq!(read(&body(MAX_CUSTOMERS)).unwrap().customers(), MAX_CUSTOMERS);
     let problem = read(&body(MAX_CUSTOMERS + 1)).unwrap_err().to_string();

@@ -197,7 +197,7 @@ fn the_words_are_recognised_although_a_secret_is_part_of_them() {
 
 #[test]
 fn the_summary_and_a_warning_say_how_the_data_ended() {
-    let warning = "the data ended without a last page that says so";
+    let warning = "the data ended without an explicit last page";
     for (last_page, name, is_warning) in
         [(LastPage::NullCursor, "last_page", false), (LastPage::NoResultsFound, "no_results", true)]
     {

@@ -181,7 +181,7 @@ fn too_few_customers_to_decide_are_a_warning() {
         ..YotpoBehaviour::default()
     };
     let settings = SandboxSettings { customers: 4, yotpo, ..SandboxSettings::default() };
-    let warning = "no customer after the first page has loyalty data; they are too few";
+    let warning = "no customer after the first page has loyalty data; there are too few of them";
     // With 2 of 2 it takes 13 customers without.
     let surroundings = Surroundings::new(settings);
     let end = surroundings.run(&["--page-size", "2", "--loyalty-check", "off"]);

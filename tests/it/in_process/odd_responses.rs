@@ -182,7 +182,8 @@ fn loyalty_data_that_is_lost_with_the_filters_is_said_to_be() {
             if is_refused { ((400, String::new()), "") } else { ((200, page), "") }
         });
         let words = paged.await.words();
-        let expected = "Yotpo refuses expand=loyalty behind the cursor, and its cursor does not remember it";
+        let expected =
+            "Yotpo rejects expand=loyalty in requests with a cursor, and the cursor does not preserve it";
         assert!(words.contains(expected), "{words}");
     });
 }
@@ -238,7 +239,7 @@ fn a_token_response_with_an_error_is_a_refusal_with_its_reason() {
     on_virtual_time(async || {
         let token = (200, r#"{"error":"invalid_client","error_description":"x"}"#.to_owned());
         let paged = paged_with(&[], LoyaltyCheck::Off, token, |_| unreachable!("there is no token")).await;
-        assert!(matches!(paged.error, Some(YotpoError::Refused(_))), "{:?}", paged.error);
+        assert!(matches!(paged.error, Some(YotpoError::CredentialsDenied(_))), "{:?}", paged.error);
         assert!(paged.words().contains("invalid_client"), "{}", paged.words());
         assert_eq!(paged.requests.len(), 1);
     });
