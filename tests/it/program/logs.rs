@@ -137,6 +137,7 @@ fn a_signal_is_logged_with_the_run_it_stops() {
     running.signal(rustix::process::Signal::TERM);
     let end = running.finish();
     end.assert_code(143);
-    let line = &with_message(&json_lines(&end), "asked to stop")[0];
+    let stopping = "stopping after the requests in flight (press Ctrl-C again to exit now)";
+    let line = &with_message(&json_lines(&end), stopping)[0];
     assert_eq!((&line["signal"], &line["run_id"]), (&"SIGTERM".into(), &"nightly".into()), "{line}");
 }
