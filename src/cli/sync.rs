@@ -126,15 +126,16 @@ impl SyncCommand<'_> {
         self.bar.show(Arc::clone(&progress));
         let result = tokio::select! {
             biased;
-            result = run(&services, &settings.load, &store, generated, &progress, &stop) => result,
-            signal = stop.forced() => {
-                self.bar.finish();
-                return Err(self.ended_abruptly(ForcedExit, Diagnosis::interrupted(signal)));
-            }
+            // Before the run, which would repeat the upload that found the disk full.
             () = disk_full(sandbox) => {
                 self.bar.finish();
                 let diagnosis = Diagnosis::new(Code::DiskFull, Some(NO_SPACE_HINT.to_owned()));
                 return Err(self.ended_abruptly(SandboxDiskFull, diagnosis));
+            }
+            result = run(&services, &settings.load, &store, generated, &progress, &stop) => result,
+            signal = stop.forced() => {
+                self.bar.finish();
+                return Err(self.ended_abruptly(ForcedExit, Diagnosis::interrupted(signal)));
             }
         };
         self.bar.finish();
