@@ -81,7 +81,7 @@ fn hint_of_ending(ending: Ending, session: Option<&SessionName>, job_id: Option<
             "run it again; if it persists, ask Treasure Data's support".to_owned()
         }
         (Ending::Superseded, _) => {
-            "to load the customers of now, start another run: with another --run-id, where one was given"
+            "to load the current customers, start another run, with a new --run-id if one was given"
                 .to_owned()
         }
         (Ending::AbandonedByOthers, _) => {
