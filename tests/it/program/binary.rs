@@ -375,10 +375,11 @@ impl Finished {
         self.stderr.lines().last().expect("stderr says something")
     }
 
-    /// The closing words: everything from the line on that begins with "error:".
+    /// The closing words: everything from the line on that begins with "error:", which a sandbox run marks.
     #[track_caller]
     pub(crate) fn closing(&self) -> String {
-        let lines: Vec<&str> = self.stderr.lines().skip_while(|line| !line.starts_with("error:")).collect();
+        let is_error = |line: &str| line.strip_prefix("SANDBOX ").unwrap_or(line).starts_with("error:");
+        let lines: Vec<&str> = self.stderr.lines().skip_while(|line| !is_error(line)).collect();
         assert!(!lines.is_empty(), "no closing words in:\n{}", self.stderr);
         lines.join("\n")
     }
