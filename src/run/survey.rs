@@ -5,13 +5,13 @@
 use super::context::RunNames;
 use crate::identity::{Mode, OwnSessionName, OwnTable, PartTotals, Proposal, RunSession, TableSuffix};
 use crate::run::decide::{BallotSeen, BallotTable, CountsSeen, Survey, TargetSeen, Winner};
-use crate::treasure_data::{SessionState, SessionStatus, TableLook};
+use crate::treasure_data::{SessionState, SessionStatus, TableLookup};
 
-pub(super) const fn target_seen(look: TableLook) -> TargetSeen {
+pub(super) const fn target_seen(look: TableLookup) -> TargetSeen {
     match look {
-        TableLook::Missing => TargetSeen::Missing,
-        TableLook::Denied => TargetSeen::Denied,
-        TableLook::Is(id) => TargetSeen::Is(id),
+        TableLookup::Missing => TargetSeen::Missing,
+        TableLookup::Denied => TargetSeen::Denied,
+        TableLookup::Is(id) => TargetSeen::Is(id),
     }
 }
 

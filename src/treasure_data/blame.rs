@@ -1,8 +1,8 @@
-//! What an error response of Treasure Data blames.
+//! Which object an error response of Treasure Data is about.
 
 use serde_json::Value;
 
-/// Whether a 404 says that there is nothing at the path itself, or comes from something that is not the service at all.
+/// Whether a 404 is about the path itself, or does not come from the service at all.
 pub(super) fn blames_path(body: &[u8]) -> bool {
     match message(body) {
         Some(text) => text.contains("any api endpoint"),
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_404_that_blames_the_path_says_nothing_of_a_session_or_a_table() {
+    fn not_found_path_is_distinguished_from_a_missing_session_or_table() {
         let json = |message: &str| serde_json::json!({"error": message}).to_string();
         assert!(blames_path(json("path and method do not match any API endpoint").as_bytes()));
         assert!(blames_path(b"\n<!DOCTYPE html><html>"));

@@ -1,4 +1,4 @@
-//! One call: address, key, effect.
+//! Sends calls: URL, API key and effect of each.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,22 +17,22 @@ use crate::http::{BodyProblem, BodySink, CallError, Effect, HttpClient, Request,
 use crate::retry::{RequestCounts, Retrier, Series};
 use crate::secret::Secret;
 
-/// Largest JSON answer that is accepted.
-const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+/// Maximum size of a JSON response.
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
-/// No time that two clocks can be apart.
-const NO_DATE: i64 = i64::MIN;
+/// Stands for an offset that is not known yet; two clocks cannot be this far apart.
+const UNKNOWN_OFFSET: i64 = i64::MIN;
 
-/// Which account is loaded into.
+/// Which account to load into, and how to access it.
 #[derive(Clone, Debug)]
 pub struct TreasureDataSettings {
-    /// Base address, such as `https://api.treasuredata.com`.
+    /// Base URL, such as `https://api.treasuredata.com`.
     pub endpoint: Url,
-    /// The API key; a write-only key is enough.
+    /// The API key. A write-only key is sufficient to append.
     pub api_key: Secret,
 }
 
-/// Talks to one Treasure Data account.
+/// A client for one Treasure Data account.
 #[derive(Debug)]
 pub struct TreasureDataClient {
     endpoint: Url,
@@ -40,20 +40,20 @@ pub struct TreasureDataClient {
     authorization: RwLock<HeaderValue>,
     http: HttpClient,
     retrier: Arc<Retrier>,
-    /// How far Treasure Data's clock is ahead of this machine's, in seconds; [`NO_DATE`] before any response told.
+    /// How far Treasure Data's clock is ahead of this machine's, in seconds; [`UNKNOWN_OFFSET`] before the first response.
     clock_offset: AtomicI64,
 }
 
-/// How load jobs and commits are waited for.
+/// How to wait for load jobs and commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Polling {
-    /// How often to look.
+    /// How often to poll.
     pub interval: Duration,
-    /// How long to wait for the load job, and for the commit, at most.
+    /// Maximum wait for the load job, and for the commit.
     pub timeout: Duration,
 }
 
-/// What a call sends.
+/// The body of a call.
 #[derive(Clone, Debug)]
 pub(super) enum Payload {
     None,
@@ -62,7 +62,7 @@ pub(super) enum Payload {
     Part(Bytes),
 }
 
-/// A call, before it is sent.
+/// A call to the API.
 #[derive(Clone, Debug)]
 pub(super) struct Call<'a> {
     pub(super) operation: &'static str,
@@ -88,10 +88,10 @@ fn authorization(api_key: &SecretString) -> Result<HeaderValue, InvalidHeaderVal
 }
 
 impl TreasureDataClient {
-    /// A client that has sent nothing yet.
+    /// Creates a client without sending anything.
     ///
     /// # Errors
-    /// When the key has characters that no header may carry.
+    /// When the key contains characters that are invalid in a header.
     pub fn new(
         settings: TreasureDataSettings,
         http: HttpClient,
@@ -100,33 +100,34 @@ impl TreasureDataClient {
         let TreasureDataSettings { endpoint, api_key } = settings;
         http.redactor().add_secret(&api_key.current());
         let authorization = RwLock::new(authorization(&api_key.current())?);
-        let clock_offset = AtomicI64::new(NO_DATE);
+        let clock_offset = AtomicI64::new(UNKNOWN_OFFSET);
         Ok(Self { endpoint, api_key, authorization, http, retrier, clock_offset })
     }
 
-    /// What was sent so far.
+    /// The requests sent so far.
     pub fn counts(&self) -> RequestCounts {
         self.retrier.counts()
     }
 
-    /// Time.
+    /// The clock of this client.
     pub fn clock(&self) -> &Clock {
         self.http.clock()
     }
 
-    /// The series of attempts of one call.
+    /// Starts the series of attempts of one call.
     pub fn series(&self) -> Series {
         self.retrier.series()
     }
 
-    /// Seconds since the Unix epoch by Treasure Data's clock, from the `Date` of its last response; `None` when no
-    /// response had one.
+    /// Seconds since the Unix epoch by Treasure Data's clock, from the `Date` of its last response; `None` if no response had
+    /// one.
     pub fn server_time(&self) -> Option<u64> {
-        let offset = Some(self.clock_offset.load(Ordering::Relaxed)).filter(|offset| *offset != NO_DATE)?;
+        let offset =
+            Some(self.clock_offset.load(Ordering::Relaxed)).filter(|offset| *offset != UNKNOWN_OFFSET)?;
         self.clock().unix_time().as_secs().checked_add_signed(offset)
     }
 
-    fn note_date(&self, headers: &HeaderMap) {
+    fn record_date(&self, headers: &HeaderMap) {
         let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok()) else { return };
         let Some(date) =
             httpdate::parse_http_date(date).ok().and_then(|date| date.duration_since(UNIX_EPOCH).ok())
@@ -139,34 +140,33 @@ impl TreasureDataClient {
         }
     }
 
-    /// Sends a call once and takes whatever comes back.
+    /// Sends a call once and returns the response, whatever its status.
     pub(super) async fn exchange(&self, call: &(Method, Call<'_>)) -> Result<(Request, Response), CallError> {
         let mut request = self.request(call);
         let mut response = self.http.send(&request).await?;
-        // It did nothing, so that it can be sent once more.
-        // On the heap, because it is rare and every call's future would carry it.
+        // The call had no effect, so it can be repeated. Boxed, because this is rare and would enlarge the future of every call.
         if response.status == StatusCode::UNAUTHORIZED && Box::pin(self.has_new_key()).await {
             request = self.request(call);
             response = Box::pin(self.http.send(&request)).await?;
         }
-        self.note_date(&response.headers);
+        self.record_date(&response.headers);
         Ok((request, response))
     }
 
-    /// Whether the file of the API key holds another one by now.
+    /// Whether the file of the API key contains another one now.
     async fn has_new_key(&self) -> bool {
         let api_key = self.api_key.clone();
         let Some(new) = self.clock().blocking(move || api_key.reload()).await.ok().flatten() else {
             return false;
         };
         let Ok(header) = authorization(&new) else { return false };
-        tracing::warn!("Treasure Data refuses the API key, trying the one that its file holds now");
+        tracing::warn!("Treasure Data denied the API key, retrying with the one that its file contains now");
         self.http.redactor().add_secret(&new);
         *self.authorization.write().unwrap_or_else(PoisonError::into_inner) = header;
         true
     }
 
-    /// Sends a call once; the body of a success goes to `sink`.
+    /// Sends a call once and streams the body of a success to `sink`.
     pub(super) async fn download<S: BodySink>(
         &self,
         call: &(Method, Call<'_>),
@@ -175,12 +175,12 @@ impl TreasureDataClient {
         let request = self.request(call);
         let downloaded = self.http.download(&request, sink).await?;
         if let Ok(response) = &downloaded {
-            self.note_date(&response.headers);
+            self.record_date(&response.headers);
         }
         Ok((request, downloaded))
     }
 
-    /// The error that a refusal means.
+    /// The error for a failed response.
     pub(super) fn failure(&self, request: &Request, response: &Response) -> CallError {
         let failure = self.http.failure(request, response);
         if response.status == StatusCode::NOT_FOUND && blames_path(&response.body) {
@@ -190,8 +190,8 @@ impl TreasureDataClient {
         failure
     }
 
-    /// The error of a body that is not what the call needs.
-    pub(super) fn unusable(&self, call: &Call<'_>, problem: BodyProblem) -> CallError {
+    /// The error for an unexpected body.
+    pub(super) fn body_error(&self, call: &Call<'_>, problem: BodyProblem) -> CallError {
         self.http.with_server(CallError::body(call.operation, call.effect, problem))
     }
 
@@ -199,35 +199,35 @@ impl TreasureDataClient {
         &self.retrier
     }
 
-    /// Makes a call whose repetition is harmless, again and again if need be, and gives its whole answer.
+    /// Repeats a call, which must be safe to repeat, until it succeeds, and returns its response.
     pub(super) async fn send(&self, call: (Method, Call<'_>)) -> Result<Response, CallError> {
         self.retrier.call(|| self.attempt(&call)).await
     }
 
-    /// As [`Self::send`], for an answer of type `T`.
+    /// As [`Self::send`], with a response of type `T`.
     pub(super) async fn fetch<T: DeserializeOwned>(&self, call: (Method, Call<'_>)) -> Result<T, CallError> {
         self.retrier.call(|| self.attempt_json(&call)).await
     }
 
-    /// One attempt.
+    /// Makes one attempt.
     pub(super) async fn attempt(&self, call: &(Method, Call<'_>)) -> Result<Response, CallError> {
         let (request, response) = self.exchange(call).await?;
         if !response.status.is_success() {
             return Err(self.failure(&request, &response));
         }
-        // A proxy's page says nothing about what Treasure Data did, whatever its status.
-        response.reject_html().map_err(|problem| self.unusable(&call.1, problem))?;
+        // A web page comes from a proxy and says nothing about what Treasure Data did, whatever its status.
+        response.reject_html().map_err(|problem| self.body_error(&call.1, problem))?;
         self.retrier.apply_delay_hint(response.delay);
         Ok(response)
     }
 
-    /// One attempt, read as JSON.
+    /// Makes one attempt and parses the response as JSON.
     pub(super) async fn attempt_json<T: DeserializeOwned>(
         &self,
         call: &(Method, Call<'_>),
     ) -> Result<T, CallError> {
         let response = self.attempt(call).await?;
-        response.json().map_err(|problem| self.unusable(&call.1, problem))
+        response.json().map_err(|problem| self.body_error(&call.1, problem))
     }
 
     fn request(&self, (method, call): &(Method, Call<'_>)) -> Request {
@@ -256,7 +256,7 @@ impl TreasureDataClient {
             url: self.url(call.path),
             headers,
             body,
-            max_response_bytes: LARGEST_ANSWER,
+            max_response_bytes: MAX_RESPONSE_BYTES,
         }
     }
 
@@ -268,9 +268,9 @@ impl TreasureDataClient {
         url
     }
 
-    /// The time, as Treasure Data's clients always send it.
+    /// The time for the `Date` header, which Treasure Data's clients always send.
     fn date(&self) -> Option<HeaderValue> {
-        // Dates beyond the year 9999 cannot be written.
+        // HTTP dates end with the year 9999.
         let now = self.http.clock().unix_time().min(Duration::from_secs(253_402_300_799));
         HeaderValue::from_str(&httpdate::fmt_http_date(UNIX_EPOCH + now)).ok()
     }

@@ -5,22 +5,22 @@ use http::StatusCode;
 use crate::http::{BodyProblem, CallError, Cause};
 use crate::identity::DatabaseName;
 
-/// A call failed.
+/// Why a request to Treasure Data failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TreasureDataError {
-    /// The key is wrong or may not do this.
-    #[error("Treasure Data denied the API key, or the key may not do this")]
+    /// The API key is wrong or lacks a permission.
+    #[error("Treasure Data denied the API key, or the key lacks a permission")]
     Denied(#[source] CallError),
-    /// A call failed.
-    #[error("a call to Treasure Data failed")]
+    /// A request failed.
+    #[error("a request to Treasure Data failed")]
     Call(#[source] CallError),
-    /// The address leads to something that is not Treasure Data's API.
+    /// The endpoint is not the Treasure Data API.
     #[error("there is no Treasure Data API at this address")]
     WrongEndpoint(#[source] CallError),
     /// The database does not exist.
     #[error("{} was not found", database.as_ref().map_or_else(|| "the database".to_owned(), |name| format!("database {name}")))]
     NoDatabase {
-        /// The database, when the call names it.
+        /// The database, if the call names it.
         database: Option<DatabaseName>,
         /// The response.
         source: CallError,
@@ -28,7 +28,7 @@ pub enum TreasureDataError {
 }
 
 impl TreasureDataError {
-    /// What the user can do next.
+    /// What the user can do.
     pub fn hint(&self) -> String {
         match self {
             Self::Denied(_) => {
@@ -48,7 +48,7 @@ impl TreasureDataError {
         }
     }
 
-    /// Names the database that the call was about.
+    /// Adds the name of the database.
     pub(super) fn in_database(self, name: &DatabaseName) -> Self {
         match self {
             Self::NoDatabase { source, .. } => Self::NoDatabase { database: Some(name.clone()), source },
@@ -56,13 +56,12 @@ impl TreasureDataError {
         }
     }
 
-    /// Whether the response was larger than any that is read.
+    /// Whether the response was too large.
     pub fn is_too_large(&self) -> bool {
         matches!(self, Self::Call(source) if is_too_large(source))
     }
 
-    /// Whether the same command would only fail again until somebody changes something. One that was denied may succeed with
-    /// another key.
+    /// Whether the same command fails until something is changed. A denied request may succeed with another key.
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Denied(_) => false,
@@ -81,30 +80,31 @@ fn call_hint(source: &CallError) -> &'static str {
         return "check --site or --td-endpoint (TD_API_SERVER), the network and its name servers";
     }
     if is_too_large(source) {
-        return "the list is longer than this program reads, and running it again will not help: delete sessions that \
-                nobody needs in the console; for a list of parts use --fresh with a larger --batch-size and --part-size";
+        return "the list is too long for this program, and running it again will not help: delete unneeded sessions in the \
+                console; for a list of parts, use --fresh with a larger --batch-size and --part-size";
     }
     match source.status_code() {
         Some(StatusCode::PAYLOAD_TOO_LARGE) => {
-            "Treasure Data takes no parts of this size; use a smaller --part-size (and --batch-size, when it is larger \
-             still)"
+            "Treasure Data does not accept parts of this size; use a smaller --part-size (and --batch-size, if a batch is \
+             even larger)"
         }
         Some(StatusCode::PAYMENT_REQUIRED) => {
-            "the account's plan does not allow it; running it again will not help before that is settled with Treasure \
-             Data"
+            "the account's plan does not allow this request; running it again will not help until this is resolved with \
+             Treasure Data"
         }
         Some(_) if is_about_number_of_sessions(source) => {
-            "the account holds as many bulk import sessions as it may; remove what nobody needs: yotpo-td runs clean"
+            "the account has reached its maximum number of bulk import sessions; remove unneeded ones with: yotpo-td runs \
+             clean"
         }
         Some(_) if source.is_permanent() => {
-            "Treasure Data refuses this request, and running it again will not help; check the settings that it names, or \
+            "Treasure Data rejected this request, and running it again will not help; check the settings in the message, or \
              report it with the log at --log-level debug"
         }
         _ => "Treasure Data returned an error or could not be reached; run it again",
     }
 }
 
-/// Only for the hint: no decision depends on these words.
+/// Only for the hint: no decision depends on these texts.
 fn is_about_number_of_sessions(source: &CallError) -> bool {
     let text = source.message().unwrap_or_default().to_ascii_lowercase();
     let is_about_sessions =
@@ -129,14 +129,14 @@ mod tests {
     use super::*;
     use crate::http::Effect;
 
-    fn refused(status: u16, message: &str) -> TreasureDataError {
+    fn rejected(status: u16, message: &str) -> TreasureDataError {
         let status = StatusCode::from_u16(status).unwrap();
         let message = Some(message.to_owned());
         CallError::status("try", Effect::Repeatable, status, message, None).into()
     }
 
     #[test]
-    fn hint_helps_with_what_was_refused() {
+    fn hint_matches_the_rejected_request() {
         for (status, message, hint) in [
             (413, "Request Entity Too Large", "--part-size"),
             (402, "upgrade", "the account's plan"),
@@ -146,27 +146,27 @@ mod tests {
             (418, "bad", "running it again will not help"),
             (422, "the name of a session is too short", "running it again will not help"),
         ] {
-            let error = refused(status, message);
+            let error = rejected(status, message);
             assert!(error.hint().contains(hint), "{status} {message}: {}", error.hint());
             assert!(error.is_permanent(), "{status} {message}");
         }
         for status in [406, 408, 429, 500, 503] {
-            let error = refused(status, "try later");
+            let error = rejected(status, "try later");
             assert!(error.hint().ends_with("; run it again"), "{status}: {}", error.hint());
             assert!(!error.is_permanent(), "{status}");
         }
     }
 
     #[test]
-    fn list_that_is_too_long_is_said_to_be() {
+    fn list_that_is_too_long_has_a_hint() {
         let problem = BodyProblem::TooLarge { limit: 1 };
         let error = TreasureDataError::from(CallError::body("list", Effect::Repeatable, problem));
         assert!(error.is_too_large() && error.is_permanent());
-        assert!(error.hint().starts_with("the list is longer than this program reads"), "{}", error.hint());
+        assert!(error.hint().starts_with("the list is too long for this program"), "{}", error.hint());
     }
 
     #[test]
-    fn path_that_is_unknown_blames_the_endpoint() {
+    fn unknown_path_means_a_wrong_endpoint() {
         let error = TreasureDataError::from(CallError::unknown_path("try", None));
         let TreasureDataError::WrongEndpoint(_) = error else { panic!("{error:?}") };
         assert!(error.hint().contains("--td-endpoint") && error.is_permanent(), "{}", error.hint());

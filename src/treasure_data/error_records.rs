@@ -1,4 +1,4 @@
-//! The records that a load job could not read. They may be more than memory holds, so they are passed on as they come.
+//! The error records of a load job. They may not fit in memory, so they are streamed.
 
 use http::Method;
 
@@ -8,8 +8,8 @@ use crate::http::{CallError, RestartableSink};
 use crate::identity::SessionName;
 
 impl TreasureDataClient {
-    /// Passes on the records that could not be read, as Treasure Data gives them: a gzip file of `MessagePack` values,
-    /// which is customer data. The inner error is the sink's.
+    /// Streams the error records of a session to `sink` as Treasure Data sends them: a gzip file of `MessagePack` values, which
+    /// is customer data. The inner error is the sink's.
     ///
     /// # Errors
     /// When the call fails after all retries.
@@ -45,8 +45,8 @@ impl TreasureDataClient {
         if !response.status.is_success() {
             return Err(self.failure(&request, &response));
         }
-        // A proxy's page is not what Treasure Data could not read, whatever its status.
-        response.reject_html().map_err(|problem| self.unusable(&call.1, problem))?;
+        // A web page comes from a proxy and is not an error record, whatever its status.
+        response.reject_html().map_err(|problem| self.body_error(&call.1, problem))?;
         self.retrier().apply_delay_hint(response.delay);
         Ok(Ok(()))
     }

@@ -1,8 +1,7 @@
-//! Treasure Data's side: tables, bulk import sessions and their jobs.
+//! Treasure Data client: tables, bulk import sessions and jobs.
 //!
-//! Owns the REST calls and the rule of each for a lost response: what changes nothing, or overwrites itself, is repeated;
-//! everything else is reported as [`Change::Unclear`]. It decides nothing about a run, and knows nothing of Yotpo, rows or
-//! files.
+//! Owns the REST calls and how each handles a lost response: calls that change nothing or overwrite by name are repeated;
+//! all others return [`Change::Unclear`]. It makes no decisions about a run, and knows nothing of Yotpo, rows or files.
 
 mod blame;
 mod change;
@@ -18,4 +17,4 @@ pub use client::{Polling, TreasureDataClient, TreasureDataSettings};
 pub use error::TreasureDataError;
 pub use response::{SessionState, SessionStatus, TableState};
 pub use session::JobOutcome;
-pub use table::{Declared, Overwrite, TableLook};
+pub use table::{ColumnDeclaration, Overwrite, TableLookup};

@@ -1,4 +1,4 @@
-//! What the API answers, read leniently: numbers may come as texts, keys may be missing.
+//! The API's responses, parsed leniently: numbers may be strings, keys may be missing.
 
 use std::fmt;
 
@@ -10,22 +10,22 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionStatus {
-    /// Parts can be uploaded, or were; a failed load job falls back to this.
+    /// Parts can be or were uploaded. The status returns to this when a load job fails.
     Uploading,
-    /// The load job is at work.
+    /// The load job is running.
     Performing,
-    /// Loaded, nothing visible yet; a failed commit falls back to this.
+    /// Loaded but not visible yet. The status returns to this when a commit fails.
     Ready,
-    /// The commit is at work.
+    /// The commit is running.
     Committing,
     /// The rows are in the table.
     Committed,
-    /// A status that is none of the documented ones, such as that of a session whose table is gone.
+    /// An undocumented status, such as that of a session whose table was deleted.
     #[serde(other)]
     Unknown,
 }
 
-/// A bulk import session as `show` describes it.
+/// A bulk import session, as returned by `show`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SessionState {
     /// Its name.
@@ -37,15 +37,15 @@ pub struct SessionState {
     /// The table that it loads into.
     #[serde(default)]
     pub table: String,
-    /// Where it stands.
+    /// Its status.
     pub status: SessionStatus,
     /// Whether uploads are closed.
     #[serde(default, deserialize_with = "lenient_bool")]
     pub upload_frozen: bool,
-    /// The load job; none before perform.
+    /// The load job; `None` before perform.
     #[serde(default, deserialize_with = "job_id")]
     pub job_id: Option<String>,
-    /// Rows that will be committed; none before perform.
+    /// Rows that will be committed; `None` before perform.
     #[serde(default, deserialize_with = "count")]
     pub valid_records: Option<u64>,
     /// Rows that could not be read.
@@ -59,7 +59,7 @@ pub struct SessionState {
     pub error_parts: Option<u64>,
 }
 
-/// A table as the list describes it.
+/// A table, as returned by the list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TableState {
     /// Its name.
@@ -68,25 +68,25 @@ pub struct TableState {
     /// The id of the table object.
     #[serde(default, deserialize_with = "table_id")]
     pub id: Option<String>,
-    /// Rows in it; lags behind a commit by up to minutes.
+    /// Number of rows; may be minutes behind a commit.
     #[serde(default, deserialize_with = "count")]
     pub count: Option<u64>,
 }
 
-/// Answer of `table/list`.
+/// Response of `table/list`.
 #[derive(Debug, Deserialize)]
 pub(super) struct TableList {
     pub(super) tables: Vec<TableState>,
 }
 
-/// Answer of `bulk_import/list`, of which only the sessions are kept that can be read: one odd entry must not spoil it.
+/// Response of `bulk_import/list`, without the sessions that cannot be parsed: one unexpected entry must not invalidate the list.
 #[derive(Debug, Deserialize)]
 pub(super) struct SessionList {
     #[serde(deserialize_with = "readable_sessions")]
     pub(super) bulk_imports: Vec<SessionState>,
 }
 
-/// Reads entry by entry, so that a long list is never held as a tree.
+/// Parses one entry at a time, so that a long list is never in memory as a tree.
 fn readable_sessions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SessionState>, D::Error> {
     struct Readable;
 
@@ -94,7 +94,7 @@ fn readable_sessions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<S
         type Value = Vec<SessionState>;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("a list of sessions")
+            formatter.write_str("an array of sessions")
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
@@ -109,13 +109,13 @@ fn readable_sessions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<S
     deserializer.deserialize_seq(Readable)
 }
 
-/// Answer of `bulk_import/list_parts`.
+/// Response of `bulk_import/list_parts`.
 #[derive(Debug, Deserialize)]
 pub(super) struct PartList {
     pub(super) parts: Vec<String>,
 }
 
-/// Answer of `job/show`, of which only the times are read.
+/// Response of `job/show`, of which only the times are used.
 #[derive(Debug, Deserialize)]
 pub(super) struct JobTimes {
     #[serde(default)]
@@ -124,14 +124,14 @@ pub(super) struct JobTimes {
     pub(super) start_at: Option<String>,
 }
 
-/// Answer of `perform`.
+/// Response of `perform`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Performed {
     #[serde(default, deserialize_with = "job_id")]
     pub(super) job_id: Option<String>,
 }
 
-/// Answer of `job/status`.
+/// Response of `job/status`.
 #[derive(Debug, Deserialize)]
 pub(super) struct JobState {
     pub(super) status: String,
@@ -144,7 +144,7 @@ fn lenient_bool<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::E
         Value::String(text) if text == "true" || text == "1" => Ok(true),
         Value::String(text) if text == "false" || text == "0" || text.is_empty() => Ok(false),
         Value::Number(number) => Ok(number.as_u64() != Some(0)),
-        _ => Err(D::Error::custom("not a truth value")),
+        _ => Err(D::Error::custom("not a boolean")),
     }
 }
 
@@ -155,7 +155,7 @@ fn job_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
         Value::String(text) => text,
         _ => return Err(D::Error::custom("not a job id")),
     };
-    // It reaches an address.
+    // The id becomes part of a URL.
     if id.bytes().all(|byte| byte.is_ascii_digit()) && id.len() <= 20 {
         Ok((!id.is_empty()).then_some(id))
     } else {
@@ -163,7 +163,7 @@ fn job_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
     }
 }
 
-/// An id may come as a number or as a text.
+/// An id may be a number or a string.
 fn table_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Number(number) => Some(number.to_string()),
@@ -182,7 +182,7 @@ fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::E
 }
 
 impl SessionStatus {
-    /// The API's word for it.
+    /// The name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Uploading => "uploading",
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_and_job_are_absent_before_perform() {
+    fn counters_and_job_are_null_before_perform() {
         let text = r#"{"name":"s","database":"d","table":"t","status":"uploading","upload_frozen":false,
             "job_id":null,"valid_records":null,"error_records":null,"valid_parts":null,"error_parts":null}"#;
         let state: SessionState = serde_json::from_str(text).unwrap();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_may_come_as_texts_and_keys_may_be_missing() {
+    fn numbers_may_be_strings_and_keys_may_be_missing() {
         let text = r#"{"status":"ready","upload_frozen":"true","job_id":"123","valid_records":"7","error_records":0}"#;
         let state: SessionState = serde_json::from_str(text).unwrap();
         assert_eq!(
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bent_job_id_or_count_is_refused() {
+    fn invalid_job_id_or_count_is_rejected() {
         for text in [r#"{"status":"ready","job_id":"1/../2"}"#, r#"{"status":"ready","valid_records":-1}"#] {
             assert!(serde_json::from_str::<SessionState>(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn an_unknown_status_is_read_and_an_odd_entry_is_left_out() {
+    fn unknown_status_is_accepted_and_invalid_entry_is_skipped() {
         let text = r#"{"bulk_imports":[{"name":"one","status":"invalid"},{"name":"two","status":7},"three",
             {"name":"four","status":"ready","valid_records":-1},{"name":"five","status":"ready"}]}"#;
         let list: SessionList = serde_json::from_str(text).unwrap();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_id_may_be_a_number_a_text_or_missing() {
+    fn table_id_may_be_a_number_a_string_or_missing() {
         for (text, id) in [
             (r#"{"id":284213,"name":"t"}"#, Some("284213")),
             (r#"{"id":"284213"}"#, Some("284213")),

@@ -1,11 +1,11 @@
-//! The calls of a bulk import session. What may be called when, and what must be looked at before, is decided elsewhere.
+//! The calls of a bulk import session. When to make them, and what to check before, is decided elsewhere.
 //!
 //! | call | on a lost response |
 //! |---|---|
 //! | list, show, list parts, job status, error records | repeated: they change nothing |
 //! | upload | repeated: the same part name overwrites |
 //! | delete part, delete session | repeated: 404 means gone |
-//! | create, freeze, perform, commit | reported as unclear; the caller looks first |
+//! | create, propose, freeze, perform, commit | reported as unclear; the caller checks the state first |
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -21,16 +21,16 @@ use crate::retry::Series;
 /// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// It waits or works, or its status is none that is known.
-    Working,
-    /// It ended well.
+    /// It is queued or running, or its status is unknown.
+    Running,
+    /// It succeeded.
     Succeeded,
     /// It failed or was killed.
     Failed,
 }
 
 impl TreasureDataClient {
-    /// All sessions of the account. An entry that cannot be read is left out.
+    /// Lists all sessions of the account. Entries that cannot be parsed are skipped.
     ///
     /// # Errors
     /// When the call fails after all retries.
@@ -40,23 +40,23 @@ impl TreasureDataClient {
         Ok(list.bulk_imports)
     }
 
-    /// A session as it is now; `None` when there is none of this name.
+    /// The current state of a session; `None` if it does not exist.
     ///
     /// # Errors
     /// When the call fails after all retries.
     pub async fn session(&self, session: &SessionName) -> Result<Option<SessionState>, TreasureDataError> {
         let path = ["bulk_import", "show", session.as_str()];
-        match self.fetch(Call::get("look at the bulk import session", &path)).await {
+        match self.fetch(Call::get("read the state of the bulk import session", &path)).await {
             Ok(state) => Ok(Some(state)),
             Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Creates a session that loads into a table: exactly one caller ever succeeds.
+    /// Creates a session that loads into a table. Of all callers, exactly one succeeds.
     ///
     /// # Errors
-    /// When the call fails in a way that looking at the state cannot mend.
+    /// When the call fails, and checking the state cannot help.
     pub async fn create_session(
         &self,
         series: &mut Series,
@@ -71,7 +71,7 @@ impl TreasureDataClient {
         result.map_err(|error| error.in_database(database))
     }
 
-    /// Names of the parts that a session holds. The inner error is [`Change::TableGone`] or [`Change::SessionGone`].
+    /// Lists the names of the parts of a session. The inner error is [`Change::TableGone`] or [`Change::SessionGone`].
     ///
     /// # Errors
     /// When the call fails after all retries.
@@ -80,11 +80,11 @@ impl TreasureDataClient {
         session: &SessionName,
     ) -> Result<Result<Vec<String>, Change>, TreasureDataError> {
         let path = ["bulk_import", "list_parts", session.as_str()];
-        let list = self.look::<PartList>(Call::get("list the parts", &path), &[session.as_str()]).await?;
+        let list = self.probe::<PartList>(Call::get("list the parts", &path), &[session.as_str()]).await?;
         Ok(list.map(|list| list.parts))
     }
 
-    /// Deletes a part of a session that takes parts; that it is gone already is fine.
+    /// Deletes a part of a session that accepts uploads. Succeeds if the part does not exist.
     ///
     /// # Errors
     /// When the call fails after all retries.
@@ -96,8 +96,8 @@ impl TreasureDataClient {
         }
     }
 
-    /// Uploads a part, again and again if need be; a part of the same name is overwritten. `false` when the session
-    /// takes no parts any more.
+    /// Uploads a part, with retries. A part of the same name is overwritten. Returns `false` if the session accepts no parts any
+    /// more.
     ///
     /// # Errors
     /// When the call fails after all retries.
@@ -117,7 +117,7 @@ impl TreasureDataClient {
         }
     }
 
-    /// Puts a proposal into a ballot: a part with a name that says all, and a body that cannot be loaded.
+    /// Adds a proposal to a ballot: a part whose name contains the proposal and whose body cannot be loaded.
     ///
     /// # Errors
     /// As [`Self::create_session`].
@@ -131,7 +131,7 @@ impl TreasureDataClient {
         let payload =
             Payload::Part(Bytes::from_static(b"a proposal of yotpo-td: not data, never to be performed\n"));
         let call = Call {
-            operation: "put a proposal into the ballot",
+            operation: "add a proposal to the ballot",
             effect: Effect::CheckFirst,
             path: &path,
             payload,
@@ -154,7 +154,7 @@ impl TreasureDataClient {
         self.change(series, call, &[session.as_str()]).await.map(|(change, _)| change)
     }
 
-    /// Starts the load job; its id when the response has it.
+    /// Starts the load job. Returns its id if the response contains it.
     ///
     /// # Errors
     /// As [`Self::create_session`].
@@ -170,7 +170,7 @@ impl TreasureDataClient {
         Ok((change, job))
     }
 
-    /// Asks for the commit; it goes on by itself.
+    /// Starts the commit, which runs in the background.
     ///
     /// # Errors
     /// As [`Self::create_session`].
@@ -184,7 +184,7 @@ impl TreasureDataClient {
         self.change(series, call, &[session.as_str()]).await.map(|(change, _)| change)
     }
 
-    /// Deletes a session, in whatever state it is; that it is gone already is fine.
+    /// Deletes a session, whatever its state. Succeeds if it does not exist.
     ///
     /// # Errors
     /// When the call fails after all retries.
@@ -196,36 +196,37 @@ impl TreasureDataClient {
         }
     }
 
-    /// The state of a job. A session can go on saying `performing` when its job was killed.
+    /// The state of a job. A session may remain `performing` after its job was killed.
     ///
     /// # Errors
     /// When the call fails after all retries.
     pub async fn job_outcome(&self, job: &str) -> Result<JobOutcome, TreasureDataError> {
         let path = ["job", "status", job];
-        let state: JobState = self.fetch(Call::get("look at the load job", &path)).await?;
+        let state: JobState = self.fetch(Call::get("read the state of the load job", &path)).await?;
         Ok(match state.status.as_str() {
             "error" | "killed" => JobOutcome::Failed,
             "success" => JobOutcome::Succeeded,
-            _ => JobOutcome::Working,
+            _ => JobOutcome::Running,
         })
     }
 
-    /// When a job ended, or else began: Unix seconds; `None` when its description does not say.
+    /// When a job ended, or else started, in Unix seconds; `None` if the response contains neither.
     ///
     /// # Errors
     /// When the call fails after all retries.
     pub async fn job_time(&self, job: &str) -> Result<Option<u64>, TreasureDataError> {
-        let times: JobTimes = self.fetch(Call::get("look at the load job", &["job", "show", job])).await?;
+        let times: JobTimes =
+            self.fetch(Call::get("read the state of the load job", &["job", "show", job])).await?;
         Ok(times.end_at.or(times.start_at).and_then(|text| unix_seconds(&text)))
     }
 }
 
-/// 404 or 422: the session is not there, or nothing can be done with it.
+/// 404 or 422: the session does not exist or is unusable.
 fn is_gone(error: &crate::http::CallError) -> bool {
     matches!(error.status_code(), Some(StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY))
 }
 
-/// A time such as `2026-11-23 04:00:00 UTC`, as job descriptions have it.
+/// Parses a time such as `2026-11-23 04:00:00 UTC`, the format of job descriptions.
 fn unix_seconds(text: &str) -> Option<u64> {
     let time =
         humantime::parse_rfc3339_weak(text.trim_end_matches("UTC").trim_end_matches('Z').trim()).ok()?;
@@ -237,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn job_times_are_read() {
+    fn job_times_are_parsed() {
         assert_eq!(unix_seconds("2026-11-23 04:00:00 UTC"), Some(1_795_406_400));
         assert_eq!(unix_seconds("2026-11-23T04:00:00Z"), Some(1_795_406_400));
         assert_eq!(unix_seconds("yesterday"), None);

@@ -1,11 +1,11 @@
-//! The calls about tables: creating, reading ids, naming columns, renaming, deleting.
+//! The table calls: create, read ids, declare columns, rename, delete.
 //!
 //! | call | on a lost response |
 //! |---|---|
 //! | show, list | repeated: they change nothing |
-//! | append-schema | repeated: the same columns again change nothing |
+//! | append-schema | repeated: declaring the same columns again changes nothing |
 //! | delete | repeated: 404 means gone |
-//! | create, rename | reported as unclear; the caller looks first. A 404 never means "done already" |
+//! | create, rename | reported as unclear; the caller checks the state first. A 404 never means that the call had succeeded |
 
 use http::{Method, StatusCode};
 
@@ -17,42 +17,42 @@ use crate::http::Effect;
 use crate::identity::{DatabaseName, TableId, TableName};
 use crate::retry::Series;
 
-/// What is known of a table.
+/// What is known about a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableLook {
-    /// There is none of this name.
+pub enum TableLookup {
+    /// No table has this name.
     Missing,
-    /// The API key may not look, or the response has no id.
+    /// The API key may not read it, or the response has no id.
     Denied,
-    /// The table object that has this name now.
+    /// The table object that currently has this name.
     Is(TableId),
 }
 
-/// What came of naming the type of the column.
+/// The result of declaring the type of the column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Declared {
-    /// It has the type.
+pub enum ColumnDeclaration {
+    /// The column has the type.
     Done,
-    /// It keeps another one, or the key may not name it; a warning says so.
-    Refused,
-    /// The table is gone, or not to be seen yet.
+    /// The column keeps another type, or the key may not declare it. A warning was logged.
+    Rejected,
+    /// The table does not exist or is not visible yet.
     TableMissing,
 }
 
 /// Whether a rename may replace another table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
-    /// It replaces the table of that name in one step.
+    /// Replace the table of that name in one step.
     Allowed,
-    /// It fails where there is one.
+    /// Fail if such a table exists.
     Forbidden,
 }
 
 impl TreasureDataClient {
-    /// Creates a table; [`Change::Conflict`] means that it exists.
+    /// Creates a table. [`Change::Conflict`] means that it exists.
     ///
     /// # Errors
-    /// When the database does not exist, or the call fails in a way that looking at the state cannot mend.
+    /// When the database does not exist, or the call fails and checking the state cannot help.
     pub async fn create_table(
         &self,
         series: &mut Series,
@@ -66,7 +66,7 @@ impl TreasureDataClient {
         result.map_err(|error| error.in_database(database))
     }
 
-    /// The table object that has a name now.
+    /// The table object that currently has a name.
     ///
     /// # Errors
     /// When the call fails after all retries.
@@ -74,20 +74,22 @@ impl TreasureDataClient {
         &self,
         database: &DatabaseName,
         table: &TableName,
-    ) -> Result<TableLook, TreasureDataError> {
+    ) -> Result<TableLookup, TreasureDataError> {
         let path = ["table", "show", database.as_str(), table.as_str()];
-        match self.fetch::<TableState>(Call::get("look at the table", &path)).await {
-            Ok(state) => Ok(state.id.map_or(TableLook::Denied, |id| TableLook::Is(TableId::from_api(&id)))),
+        match self.fetch::<TableState>(Call::get("read the state of the table", &path)).await {
+            Ok(state) => {
+                Ok(state.id.map_or(TableLookup::Denied, |id| TableLookup::Is(TableId::from_api(&id))))
+            }
             Err(error) => match error.status_code() {
-                Some(StatusCode::NOT_FOUND) => Ok(TableLook::Missing),
-                Some(StatusCode::FORBIDDEN) => Ok(TableLook::Denied),
+                Some(StatusCode::NOT_FOUND) => Ok(TableLookup::Missing),
+                Some(StatusCode::FORBIDDEN) => Ok(TableLookup::Denied),
                 _ => Err(error.into()),
             },
         }
     }
 
-    /// Names the type of the one column that is ours, so that it is not guessed from the data. A table that has
-    /// another type for it already, or a key that may not, keeps what there is.
+    /// Declares the type of the column that this program writes, so that it is not inferred from the data. The type stays as it
+    /// is if the table already has another one, or if the key may not declare it.
     ///
     /// # Errors
     /// When the call fails for another reason.
@@ -95,29 +97,29 @@ impl TreasureDataClient {
         &self,
         database: &DatabaseName,
         table: &TableName,
-    ) -> Result<Declared, TreasureDataError> {
+    ) -> Result<ColumnDeclaration, TreasureDataError> {
         let path = ["table", "append-schema", database.as_str(), table.as_str()];
         let payload = Payload::Json(r#"{"schema":[["json_response","string"]]}"#.to_owned());
-        let operation = "name the table's columns";
+        let operation = "declare the table's columns";
         let call = Call { operation, effect: Effect::Repeatable, path: &path, payload };
         match self.send((Method::POST, call)).await {
-            Ok(_) => Ok(Declared::Done),
+            Ok(_) => Ok(ColumnDeclaration::Done),
             Err(error) => match error.status_code() {
                 Some(StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT) => {
                     let cause = error.cause();
                     tracing::warn!(
                         %database, %table, %cause,
-                        "the column json_response is not a string in this table: rows are loaded as ever, but queries may \
-                         not read them; load another table, or delete that column"
+                        "the column json_response is not a string in this table: the rows are loaded, but queries may not be \
+                         able to read them; load another table, or delete that column"
                     );
-                    Ok(Declared::Refused)
+                    Ok(ColumnDeclaration::Rejected)
                 }
                 Some(StatusCode::FORBIDDEN) => {
                     let cause = error.cause();
-                    tracing::warn!(%database, %table, %cause, "the column's type could not be named, it stays as it is");
-                    Ok(Declared::Refused)
+                    tracing::warn!(%database, %table, %cause, "the type of the column could not be declared and is unchanged");
+                    Ok(ColumnDeclaration::Rejected)
                 }
-                Some(StatusCode::NOT_FOUND) => Ok(Declared::TableMissing),
+                Some(StatusCode::NOT_FOUND) => Ok(ColumnDeclaration::TableMissing),
                 _ => Err(error.into()),
             },
         }
@@ -126,7 +128,7 @@ impl TreasureDataClient {
     /// Renames a table within its database.
     ///
     /// # Errors
-    /// When the call fails in a way that looking at the state cannot mend.
+    /// When the call fails, and checking the state cannot help.
     pub async fn rename_table(
         &self,
         series: &mut Series,
@@ -145,7 +147,7 @@ impl TreasureDataClient {
         self.change(series, (Method::POST, call), &names).await.map(|(change, _)| change)
     }
 
-    /// Deletes a table; that it is gone already is fine.
+    /// Deletes a table. Succeeds if it does not exist.
     ///
     /// # Errors
     /// When the call fails after all retries.
@@ -161,7 +163,7 @@ impl TreasureDataClient {
         }
     }
 
-    /// All tables of a database. A write-only key may not ask (403).
+    /// Lists all tables of a database. A write-only key has no permission (403).
     ///
     /// # Errors
     /// When the call fails after all retries.

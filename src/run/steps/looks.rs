@@ -6,7 +6,7 @@ use crate::run::decide::{BallotSeen, CountsSeen, JobSeen, OwnSet, Seen, SetSeen,
 use crate::run::error::RunError;
 use crate::run::survey::{ballot_seen, counts_seen, smallest_proposal, survey, target_seen};
 use crate::telemetry::Phase;
-use crate::treasure_data::{JobOutcome, SessionState, SessionStatus, TableLook};
+use crate::treasure_data::{JobOutcome, SessionState, SessionStatus, TableLookup};
 
 /// Sessions that an account may hold, about: other clients have met the limit there.
 const MAX_SESSIONS: usize = 2_448;
@@ -15,13 +15,13 @@ const MANY_SESSIONS: usize = 1_500;
 
 impl Executor<'_> {
     /// The target. A key that could look at it once and is denied now says nothing about the table.
-    pub(super) async fn target(&mut self) -> Result<TableLook, RunError> {
+    pub(super) async fn target(&mut self) -> Result<TableLookup, RunError> {
         let target = &self.run.settings.target;
         let look = self.run.client().table(&target.database, &target.table).await?;
         match look {
-            TableLook::Denied if self.may_look => Err(RunError::Denied),
-            TableLook::Denied => Ok(look),
-            TableLook::Missing | TableLook::Is(_) => {
+            TableLookup::Denied if self.may_look => Err(RunError::Denied),
+            TableLookup::Denied => Ok(look),
+            TableLookup::Missing | TableLookup::Is(_) => {
                 self.may_look = true;
                 Ok(look)
             }
@@ -31,9 +31,9 @@ impl Executor<'_> {
     /// A table of our own; where ids cannot be read, its name alone stands for it.
     pub(super) async fn table(&self, name: &crate::identity::TableName) -> Result<Seen, RunError> {
         Ok(Seen::Table(match self.run.client().table(&self.run.settings.target.database, name).await? {
-            TableLook::Missing => None,
-            TableLook::Denied => Some(TableId::unknown()),
-            TableLook::Is(id) => Some(id),
+            TableLookup::Missing => None,
+            TableLookup::Denied => Some(TableId::unknown()),
+            TableLookup::Is(id) => Some(id),
         }))
     }
 
@@ -135,7 +135,7 @@ impl Executor<'_> {
         }
         Ok(match self.run.client().job_outcome(job).await? {
             JobOutcome::Failed => JobSeen::Failed,
-            JobOutcome::Working | JobOutcome::Succeeded => JobSeen::Working,
+            JobOutcome::Running | JobOutcome::Succeeded => JobSeen::Working,
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::transfer::{
     FetchedParts, PageEnd, PartSink as _, StoredPrefix, Transfer, TransferContext, TransferEnd,
     TransferSettings,
 };
-use crate::treasure_data::Declared;
+use crate::treasure_data::ColumnDeclaration;
 use crate::yotpo::{Pages, PagesSettings};
 
 /// How many parts are deleted one by one at most. An attempt that died leaves fewer: those that were in flight.
@@ -137,7 +137,7 @@ impl Executor<'_> {
             let table = self.run.names.loaded_table(&own.as_winner());
             let database = &self.run.settings.target.database;
             let declared = self.run.client().declare_columns(database, &table).await?;
-            self.columns_declared_for = (declared != Declared::TableMissing).then_some(own.nonce);
+            self.columns_declared_for = (declared != ColumnDeclaration::TableMissing).then_some(own.nonce);
         }
         Ok(())
     }
