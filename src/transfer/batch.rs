@@ -1,17 +1,17 @@
-//! What is compressed at one go: rows in the order of the pages, and the customers that could not become rows.
+//! A batch: rows that are compressed together, in the order of the pages, and the rejected customers of the same pages.
 
 use super::ledger::PageEnd;
 use crate::row::{RowError, Rows};
 use crate::yotpo;
 
-/// Rows in the order of the pages, to be compressed together.
+/// Rows to be compressed together, in the order of the pages.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Those of a page are together, unless they are more than a part may have.
+    /// One entry per page, or several if a page has more rows than a part may have.
     pub(super) rows: Vec<Rows>,
-    /// Of the same pages.
+    /// The rejected customers of these pages.
     pub(super) rejected: Vec<RejectedCustomer>,
-    /// None when more of the last page follows.
+    /// Where the last page ends; `None` if more rows of it follow.
     pub(super) end: Option<PageEnd>,
     pub(super) row_count: usize,
     pub(super) bytes: usize,
@@ -22,10 +22,10 @@ pub(super) struct Batch {
 pub(super) struct RejectedCustomer {
     /// Number of its page, from 1.
     pub(super) page: u64,
-    /// Its place on the page, from 1.
+    /// Its position on the page, from 1.
     pub(super) position: usize,
     pub(super) reason: RowError,
-    /// Its JSON text: customer data, only ever for the quarantine.
+    /// Its JSON text: customer data, only for the quarantine.
     pub(super) customer: Box<str>,
 }
 
@@ -41,7 +41,7 @@ impl Batch {
         self.end = None;
     }
 
-    /// All rows of a page are added.
+    /// Ends a page after all its rows were added.
     pub(super) fn end_page(&mut self, rejected: Vec<RejectedCustomer>, end: PageEnd) {
         self.bytes += rejected.iter().map(|rejected| rejected.customer.len()).sum::<usize>();
         self.rejected.extend(rejected);
@@ -51,7 +51,7 @@ impl Batch {
 }
 
 impl RejectedCustomer {
-    pub(super) fn on(page: u64, rejected: yotpo::RejectedCustomer) -> Self {
+    pub(super) fn from_page(page: u64, rejected: yotpo::RejectedCustomer) -> Self {
         let yotpo::RejectedCustomer { position, reason, customer } = rejected;
         Self { page, position, reason, customer }
     }

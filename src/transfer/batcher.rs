@@ -1,7 +1,7 @@
-//! Gathering pages into batches for the compression threads.
+//! Collects pages into batches for the compression threads.
 //!
-//! Owns when a batch is full. Batches never exceed the rows that a part may have; the channel's capacity bounds how many
-//! there are in memory.
+//! Owns when a batch is complete. A batch never exceeds the maximum rows of a part; the capacity of the channel bounds the
+//! number of batches in memory.
 
 use tokio::sync::mpsc;
 
@@ -11,46 +11,47 @@ use super::ledger::PageEnd;
 use super::settings::PartSettings;
 use crate::row::Rows;
 
-/// Bytes of rows at which a batch is full. Measured (docs/performance.md): more saves nothing, less costs a wake-up and
-/// a new start of deflate for each page.
-const FULL_BATCH: usize = 512 * 1024;
-/// Pages at which a batch is full, however small they are.
-const MAX_PAGES: usize = 64;
-/// A batch has at most this share of a part's size, before it is compressed, and of its rows: parts are only cut between
-/// batches, and must come close to what is set.
-const BATCHES_IN_A_PART: usize = 8;
-const BATCHES_IN_A_PARTS_ROWS: usize = 100;
+/// Bytes of rows that complete a batch. Measured (docs/performance.md): more saves nothing, less costs a wake-up and a restart
+/// of deflate for each page.
+const MAX_BATCH_BYTES: usize = 512 * 1024;
+/// Pages that complete a batch, however small they are.
+const MAX_BATCH_PAGES: usize = 64;
+/// Minimum number of batches in a part, by uncompressed size. Parts are closed only between batches and must come close to the
+/// configured size.
+const BATCHES_PER_PART_BY_SIZE: usize = 8;
+/// Minimum number of batches in a part, by rows.
+const BATCHES_PER_PART_BY_ROWS: usize = 100;
 
-/// When a batch is full.
-struct Full {
+/// Sizes that complete a batch.
+struct Thresholds {
     rows: usize,
     bytes: usize,
 }
 
-/// The receiving end is closed; it reports why.
+/// The receiver is closed and reports why.
 #[derive(Debug)]
 pub(super) struct ReceiverClosed;
 
-/// Gathers pages and passes them to the compression threads.
+/// Collects pages into batches and sends them to the compression threads.
 pub(super) struct Batcher {
     compression: CompressionPool,
-    /// Rows that are never exceeded.
+    /// Maximum rows of a batch.
     max_rows: usize,
-    full: Full,
-    gathered: Batch,
+    thresholds: Thresholds,
+    pending: Batch,
     chunks: mpsc::Sender<PendingChunk>,
 }
 
 impl Batcher {
-    /// Batches for such parts.
+    /// Creates a batcher for parts with these settings.
     pub(super) fn new(
         compression: CompressionPool,
         parts: &PartSettings,
         chunks: mpsc::Sender<PendingChunk>,
     ) -> Self {
         let max_rows = parts.max_rows.get();
-        let full = Full { rows: max_rows / BATCHES_IN_A_PARTS_ROWS, bytes: full_batch(parts) };
-        Self { compression, max_rows, full, gathered: Batch::default(), chunks }
+        let thresholds = Thresholds { rows: max_rows / BATCHES_PER_PART_BY_ROWS, bytes: batch_bytes(parts) };
+        Self { compression, max_rows, thresholds, pending: Batch::default(), chunks }
     }
 
     pub(super) async fn add(
@@ -64,41 +65,41 @@ impl Batcher {
         }
         let is_first = end.position.page() == 1;
         while !rows.is_empty() {
-            if self.gathered.row_count + rows.len().min(self.max_rows) > self.max_rows {
+            if self.pending.row_count + rows.len().min(self.max_rows) > self.max_rows {
                 self.flush().await?;
             }
-            self.gathered.add(rows.split_to(self.max_rows));
+            self.pending.add(rows.split_to(self.max_rows));
         }
-        self.gathered.end_page(rejected, end);
-        // The first page goes at once: it says that there is something to load, so that a session can be opened.
-        if is_first || self.full.holds_for(&self.gathered) { self.flush().await } else { Ok(()) }
+        self.pending.end_page(rejected, end);
+        // The first page is sent immediately: it shows that there are customers, so that a session can be opened.
+        if is_first || self.thresholds.are_reached(&self.pending) { self.flush().await } else { Ok(()) }
     }
 
-    /// Flushes what is left, however little.
+    /// Flushes the last batch.
     pub(super) async fn finish(mut self) {
-        // A closed receiver does not miss it.
+        // A closed receiver does not need it.
         let _ = self.flush().await;
     }
 
     async fn flush(&mut self) -> Result<(), ReceiverClosed> {
-        if self.gathered.is_empty() {
+        if self.pending.is_empty() {
             return Ok(());
         }
-        // A place first, so that no more batches are in work than fit.
-        let place = self.chunks.reserve().await.map_err(|_closed| ReceiverClosed)?;
-        place.send(self.compression.start(std::mem::take(&mut self.gathered)));
+        // Reserves capacity before compression starts, so that no more batches are in flight than the channel holds.
+        let permit = self.chunks.reserve().await.map_err(|_closed| ReceiverClosed)?;
+        permit.send(self.compression.start(std::mem::take(&mut self.pending)));
         Ok(())
     }
 }
 
-/// Bytes of rows at which a batch for such parts is full; it may exceed it by a page.
-pub(super) fn full_batch(parts: &PartSettings) -> usize {
-    FULL_BATCH.min(parts.closing_size / BATCHES_IN_A_PART)
+/// Bytes of rows that complete a batch for parts with these settings. A batch may exceed them by one page.
+pub(super) fn batch_bytes(parts: &PartSettings) -> usize {
+    MAX_BATCH_BYTES.min(parts.closing_size / BATCHES_PER_PART_BY_SIZE)
 }
 
-impl Full {
-    fn holds_for(&self, batch: &Batch) -> bool {
-        batch.row_count >= self.rows || batch.bytes >= self.bytes || batch.pages >= MAX_PAGES
+impl Thresholds {
+    fn are_reached(&self, batch: &Batch) -> bool {
+        batch.row_count >= self.rows || batch.bytes >= self.bytes || batch.pages >= MAX_BATCH_PAGES
     }
 }
 
@@ -111,7 +112,7 @@ mod tests {
     use crate::yotpo::{LoyaltyCounts, PageCursor, Position};
 
     fn end(page: u64) -> PageEnd {
-        let cursor = PageCursor::from_plain(&format!("behind {page}"));
+        let cursor = PageCursor::from_plain(&format!("after {page}"));
         PageEnd { position: Position::After { page, cursor, query: None }, loyalty: LoyaltyCounts::default() }
     }
 
@@ -126,12 +127,12 @@ mod tests {
     fn batcher(max_rows: usize) -> (Batcher, mpsc::Receiver<PendingChunk>) {
         let (sender, chunks) = mpsc::channel(100);
         let compression = CompressionPool::new(CompressionLevel::FASTEST, 1, Clock::machine());
-        let full = Full { rows: 1_000, bytes: 1_000 };
-        let gathered = Batch::default();
-        (Batcher { compression, max_rows, full, gathered, chunks: sender }, chunks)
+        let thresholds = Thresholds { rows: 1_000, bytes: 1_000 };
+        let pending = Batch::default();
+        (Batcher { compression, max_rows, thresholds, pending, chunks: sender }, chunks)
     }
 
-    /// Rows, rejected customers and the last page of each chunk.
+    /// The rows, rejected customers and last page of each chunk.
     async fn flushed(mut chunks: mpsc::Receiver<PendingChunk>) -> Vec<(u64, usize, Option<u64>)> {
         let mut found = Vec::new();
         while let Some(pending) = chunks.recv().await {
@@ -143,18 +144,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_page_goes_alone_and_the_others_together_until_there_are_enough_bytes() {
+    async fn first_page_is_a_batch_and_later_pages_are_collected() {
         let (mut batcher, chunks) = batcher(10_000);
         for page in 1..=5 {
             assert!(batcher.add(rows(120), Vec::new(), end(page)).await.is_ok());
         }
         batcher.finish().await;
-        // 360 bytes a page.
+        // A page has 360 bytes.
         assert_eq!(flushed(chunks).await, [(120, 0, Some(1)), (360, 0, Some(4)), (120, 0, Some(5))]);
     }
 
     #[tokio::test]
-    async fn a_page_with_more_rows_than_a_part_may_have_is_taken_apart() {
+    async fn page_with_more_rows_than_a_part_is_split() {
         let (mut batcher, chunks) = batcher(2);
         assert!(batcher.add(rows(1), Vec::new(), end(1)).await.is_ok());
         assert!(batcher.add(rows(1), vec![rejected(2)], end(2)).await.is_ok());
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_without_rows_are_flushed_for_what_was_rejected_and_never_too_many() {
+    async fn pages_with_only_rejected_customers_are_flushed_at_the_maximum_of_pages() {
         let (mut batcher, chunks) = batcher(2);
         assert!(batcher.add(rows(0), Vec::new(), end(1)).await.is_ok());
         for page in 2..=70 {

@@ -1,4 +1,4 @@
-//! Rows are compressed on threads of their own, as many batches of pages at once as there are threads.
+//! Compresses batches in parallel on dedicated threads.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,54 +11,54 @@ use super::ledger::PageEnd;
 use crate::clock::Clock;
 use crate::part::{Chunk, ChunkEncoder, CompressionLevel, DeflateError};
 
-/// Idle encoders, so that their buffers are reused. There are never more of them than batches in flight.
+/// A pool of encoders whose buffers are reused. There are never more encoders than batches in flight.
 #[derive(Clone, Debug)]
 pub(super) struct CompressionPool {
     clock: Clock,
     level: CompressionLevel,
     idle: Arc<Mutex<Vec<ChunkEncoder>>>,
-    /// A place for each batch that is compressed at the same time.
-    places: Arc<Semaphore>,
+    /// One permit for each batch that may be compressed concurrently.
+    permits: Arc<Semaphore>,
 }
 
-/// Rows on their way to become a chunk; chunks are awaited in the order of the pages.
+/// A chunk that is being compressed. Chunks are awaited in the order of the pages.
 #[derive(Debug)]
-pub(super) struct PendingChunk(AbortOnDropHandle<Result<CompressedChunk, CompressionFailed>>);
+pub(super) struct PendingChunk(AbortOnDropHandle<Result<CompressedChunk, CompressionError>>);
 
-/// A defect of this program, in words.
+/// A description of a bug in this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CompressionFailed(pub(super) &'static str);
+pub(super) struct CompressionError(pub(super) &'static str);
 
-/// Rows that became a chunk.
+/// A compressed batch.
 #[derive(Debug)]
 pub(super) struct CompressedChunk {
     pub(super) chunk: Chunk,
     pub(super) rejected: Vec<RejectedCustomer>,
-    /// None when more chunks of the same page follow.
+    /// Where the last page ends; `None` if more chunks of it follow.
     pub(super) end: Option<PageEnd>,
 }
 
 impl CompressionPool {
-    /// Compression on so many threads.
+    /// Creates a pool that compresses on `threads` threads.
     pub(super) fn new(level: CompressionLevel, threads: usize, clock: Clock) -> Self {
-        Self { clock, level, idle: Arc::default(), places: Arc::new(Semaphore::new(threads)) }
+        Self { clock, level, idle: Arc::default(), permits: Arc::new(Semaphore::new(threads)) }
     }
 
     /// Compresses a batch as soon as a thread is free, in the order of the calls.
     pub(super) fn start(&self, batch: Batch) -> PendingChunk {
         let pool = self.clone();
-        let compressing = async move {
-            let places = Arc::clone(&pool.places);
-            // Nobody closes it.
-            let _place = places.acquire().await;
+        let compression = async move {
+            let permits = Arc::clone(&pool.permits);
+            // The semaphore is never closed.
+            let _permit = permits.acquire().await;
             let clock = pool.clock.clone();
             match clock.blocking(move || pool.compress(batch)).await {
                 Ok(Ok(compressed)) => Ok(compressed),
-                Ok(Err(_deflate)) => Err(CompressionFailed("rows could not be compressed")),
-                Err(_panicked) => Err(CompressionFailed("compressing rows panicked")),
+                Ok(Err(_deflate)) => Err(CompressionError("could not compress rows")),
+                Err(_panicked) => Err(CompressionError("the compression of rows panicked")),
             }
         };
-        PendingChunk(AbortOnDropHandle::new(tokio::spawn(compressing.in_current_span())))
+        PendingChunk(AbortOnDropHandle::new(tokio::spawn(compression.in_current_span())))
     }
 
     fn compress(&self, batch: Batch) -> Result<CompressedChunk, DeflateError> {
@@ -73,7 +73,7 @@ impl CompressionPool {
 
 impl PendingChunk {
     /// Waits for the chunk.
-    pub(super) async fn finished(self) -> Result<CompressedChunk, CompressionFailed> {
-        self.0.await.unwrap_or(Err(CompressionFailed("compressing rows was cancelled")))
+    pub(super) async fn finished(self) -> Result<CompressedChunk, CompressionError> {
+        self.0.await.unwrap_or(Err(CompressionError("the compression of rows was cancelled")))
     }
 }

@@ -1,36 +1,36 @@
-//! How a transfer fails.
+//! Why a transfer fails.
 
 use std::fmt;
 
-use super::compression::CompressionFailed;
+use super::compression::CompressionError;
 use super::quarantine::QuarantineError;
 use crate::row::RowError;
 use crate::shutdown::{Interruptible, Signal};
 use crate::yotpo::YotpoError;
 
-/// Why a transfer failed; `E` is the sink's error.
+/// Why a transfer failed. `E` is the error of the sink.
 #[derive(Debug)]
 pub enum TransferError<E> {
-    /// The customers could not all be fetched.
+    /// Not all customers could be fetched.
     Yotpo(YotpoError),
     /// The sink failed.
     Sink(E),
-    /// Too many customers cannot become rows.
+    /// Too many customers were rejected.
     Customer {
         /// Number of the page, from 1.
         page: u64,
-        /// Place on the page, from 1.
+        /// Position on the page, from 1.
         position: usize,
-        /// How many may be left out.
+        /// Maximum number of rejected customers.
         allowed: u64,
-        /// What is wrong with it; nothing of its content.
+        /// The reason, without the content of the customer.
         source: RowError,
     },
     /// A rejected customer could not be written to the quarantine.
     Quarantine(QuarantineError),
-    /// A signal ended it.
+    /// It was interrupted by a signal.
     Interrupted(Signal),
-    /// A defect of this program.
+    /// A bug in this program.
     Bug(&'static str),
 }
 
@@ -59,8 +59,8 @@ impl<E: fmt::Display> Interruptible for TransferError<E> {
     }
 }
 
-impl<E> From<CompressionFailed> for TransferError<E> {
-    fn from(CompressionFailed(reason): CompressionFailed) -> Self {
+impl<E> From<CompressionError> for TransferError<E> {
+    fn from(CompressionError(reason): CompressionError) -> Self {
         Self::Bug(reason)
     }
 }

@@ -1,4 +1,4 @@
-//! Fetching: pages in order, passed to the batcher while the next page is already requested.
+//! Fetches the pages in order and passes them to the batcher while the next page is already requested.
 
 use super::batch::RejectedCustomer;
 use super::batcher::Batcher;
@@ -7,8 +7,8 @@ use super::seen_customers::SeenCustomers;
 use crate::telemetry::Progress;
 use crate::yotpo::{Pages, YotpoError};
 
-/// Fetches all pages and returns how many customers were on them, and where they ended. Whether it comes to its end or
-/// not, the last batch is still with `batcher`.
+/// Fetches all pages and returns the number of customers and the end of the pages. The last batch stays in `batcher`, even
+/// after an error.
 pub(super) async fn fetch(
     pages: &mut Pages,
     batcher: &mut Batcher,
@@ -20,20 +20,21 @@ pub(super) async fn fetch(
         let on_page = page.customers() as u64;
         customers += on_page;
         progress.page_fetched(on_page, page.customers_with_loyalty_data() as u64);
-        let end = PageEnd::reached_by(pages);
+        let end = PageEnd::of(pages);
         let number = end.position.page();
         let (rows, rejected) = page.into_rows();
         for row in rows.iter() {
-            seen.note(row);
+            seen.record(row);
         }
-        let rejected = rejected.into_iter().map(|rejected| RejectedCustomer::on(number, rejected)).collect();
+        let rejected =
+            rejected.into_iter().map(|rejected| RejectedCustomer::from_page(number, rejected)).collect();
         if batcher.add(rows, rejected, end).await.is_err() {
-            // The other side failed, and its error ends this too: what is not complete must never look so.
+            // The receiver failed and its error ends the transfer. Returning here would make the pages look complete.
             return std::future::pending().await;
         }
     }
-    let end = PageEnd::reached_by(pages);
+    let end = PageEnd::of(pages);
     progress.pages_ended(end.position.ended_by());
-    progress.customers_came_twice(seen.twice(), seen.is_estimate());
+    progress.customers_came_twice(seen.duplicates(), seen.is_estimate());
     Ok((customers, end))
 }

@@ -1,47 +1,47 @@
-//! The contiguous prefix of stored parts: uploads end in any order, the checkpoint only moves over parts that have
-//! all their predecessors.
+//! Tracks the contiguous prefix of stored parts. Uploads finish in any order, but the checkpoint covers a part only if all
+//! earlier parts are stored.
 
 use std::collections::BTreeMap;
 
 use crate::identity::PartsDigest;
 use crate::yotpo::{LoyaltyCounts, Pages, Position};
 
-/// Where the pages of a part end. Only after a whole page there is a position to resume from.
+/// The end of the last page in a part. A run can be resumed only after a complete page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageEnd {
-    /// After the last page in the part.
+    /// The position after this page.
     pub position: Position,
-    /// Customers of all pages up to there.
+    /// The loyalty counts of all pages up to this position.
     pub loyalty: LoyaltyCounts,
 }
 
-/// A part that was stored.
+/// A stored part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredPart {
     pub(super) rows: u64,
     pub(super) rejected: u64,
-    /// None when the part ends within a page.
+    /// `None` if the part ends within a page.
     pub(super) end: Option<PageEnd>,
-    /// Over the names of all parts up to this one.
+    /// Digest over the names of all parts up to this one.
     pub(super) digest: PartsDigest,
 }
 
-/// What is stored without a gap, from the first part on: where a later process can resume.
+/// The stored parts without a gap, from the first one. A later process can resume after them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPrefix {
-    /// Parts.
+    /// Number of parts.
     pub parts: u64,
-    /// Rows in them.
+    /// Rows in these parts.
     pub rows: u64,
-    /// Customers of the same pages that could not become rows.
+    /// Rejected customers of the same pages.
     pub rejected: u64,
-    /// Where the pages stand.
+    /// The end of the last page in these parts.
     pub end: PageEnd,
-    /// Over the names of the parts.
+    /// Digest over the names of these parts.
     pub digest: PartsDigest,
 }
 
-/// Notes stored parts and knows how far the prefix reaches.
+/// Records stored parts and determines the prefix.
 #[derive(Debug)]
 pub(super) struct Ledger {
     next: u64,
@@ -51,32 +51,32 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger that continues after a prefix.
+    /// Creates a ledger that continues after `prefix`.
     pub(super) fn after(prefix: &StoredPrefix) -> Self {
         let StoredPrefix { parts: next, rows, rejected, .. } = *prefix;
         Self { next, rows, rejected, waiting: BTreeMap::new() }
     }
 
-    /// Notes that the part at `position` is stored; returns the prefix when it grew to a new place to resume from.
-    pub(super) fn stored(&mut self, position: u64, part: StoredPart) -> Option<StoredPrefix> {
+    /// Records that the part at `position` is stored. Returns the prefix if it has a new end to resume from.
+    pub(super) fn record(&mut self, position: u64, part: StoredPart) -> Option<StoredPrefix> {
         self.waiting.insert(position, part);
-        let mut grown = None;
+        let mut prefix = None;
         while let Some(part) = self.waiting.remove(&self.next) {
             self.next += 1;
             self.rows += part.rows;
             self.rejected += part.rejected;
             if let Some(end) = part.end {
                 let Self { next: parts, rows, rejected, .. } = *self;
-                grown = Some(StoredPrefix { parts, rows, rejected, end, digest: part.digest });
+                prefix = Some(StoredPrefix { parts, rows, rejected, end, digest: part.digest });
             }
         }
-        grown
+        prefix
     }
 }
 
 impl PageEnd {
-    /// Where paging stands.
-    pub(super) fn reached_by(pages: &Pages) -> Self {
+    /// The end of the last fetched page.
+    pub(super) fn of(pages: &Pages) -> Self {
         Self { position: pages.position().clone(), loyalty: pages.loyalty() }
     }
 }
@@ -102,29 +102,29 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_waits_for_the_part_that_is_missing() {
+    fn prefix_waits_for_a_missing_part() {
         let mut ledger = Ledger::after(&prefix(0, 0));
-        assert_eq!(ledger.stored(1, part(10, Some(2))), None);
-        assert_eq!(ledger.stored(2, part(10, Some(3))), None);
-        let prefix = ledger.stored(0, part(10, Some(1))).unwrap();
+        assert_eq!(ledger.record(1, part(10, Some(2))), None);
+        assert_eq!(ledger.record(2, part(10, Some(3))), None);
+        let prefix = ledger.record(0, part(10, Some(1))).unwrap();
         assert_eq!((prefix.parts, prefix.rows, prefix.end.position), (3, 30, after(3)));
     }
 
     #[test]
-    fn a_part_that_ends_within_a_page_is_no_place_to_resume_from() {
+    fn part_that_ends_within_a_page_is_not_an_end_to_resume_from() {
         let mut ledger = Ledger::after(&prefix(5, 500));
-        assert_eq!(ledger.stored(5, part(10, None)), None);
-        let prefix = ledger.stored(6, part(10, Some(9))).unwrap();
+        assert_eq!(ledger.record(5, part(10, None)), None);
+        let prefix = ledger.record(6, part(10, Some(9))).unwrap();
         assert_eq!((prefix.parts, prefix.rows), (7, 520));
     }
 
     proptest! {
         #[test]
-        fn in_any_order_the_prefix_only_grows_and_ends_complete(order in Just((0..20u64).collect::<Vec<_>>()).prop_shuffle()) {
+        fn prefix_only_grows_and_is_complete_in_the_end_in_any_order(order in Just((0..20u64).collect::<Vec<_>>()).prop_shuffle()) {
             let mut ledger = Ledger::after(&prefix(0, 0));
             let mut last = 0;
             for position in order {
-                if let Some(prefix) = ledger.stored(position, part(1, Some(position))) {
+                if let Some(prefix) = ledger.record(position, part(1, Some(position))) {
                     prop_assert!(prefix.parts > last);
                     prop_assert_eq!(prefix.rows, prefix.parts);
                     last = prefix.parts;

@@ -1,14 +1,14 @@
-//! From the pages of a store to stored parts.
+//! Transfers the pages of a store into stored parts.
 //!
-//! Owns the order of the pages, back-pressure between the steps, and what is known to be stored after each. Fetching
-//! starts before there is a sink: whether there are customers at all decides whether one is needed. Invariants: parts
-//! hold every customer that Yotpo listed, once and in order, or the transfer fails; memory is bounded by the settings
-//! (see [`TransferSettings::memory_bound`]). It does not know what a sink does with parts, nor what becomes of them.
+//! Owns the order of the pages, backpressure between the steps, and which parts are known to be stored. Fetching starts before
+//! the sink exists: a sink is needed only if there are customers. Invariants: the parts contain every customer that Yotpo
+//! listed, once and in order, or the transfer fails; memory is bounded by the settings (see
+//! [`TransferSettings::memory_bound`]). It does not know how a sink stores parts, nor what they are used for.
 //!
 //! ```text
-//! pages, as rows ──► compression (own threads, in parallel) ──► parts (in order) ──► sink (N at once)
-//!             bounded channel                                 one part is built at a time    │
-//!                                                               contiguous stored parts ──► checkpoint
+//! pages, as rows ──► compression (parallel threads) ──► parts (in order) ──► sink (N concurrent)
+//!             bounded channel                    one part is built at a time    │
+//!                                                  contiguous stored parts ──► checkpoint
 //! ```
 
 mod batch;
@@ -48,34 +48,34 @@ use crate::shutdown::{Signal, StopRequests};
 use crate::telemetry::Progress;
 use crate::yotpo::{Pages, YotpoError};
 
-/// Pages that are being fetched.
+/// A transfer whose pages are being fetched.
 #[derive(Debug)]
 pub struct Transfer {
-    fetching: AbortOnDropHandle<FetchEnd>,
+    fetch_task: AbortOnDropHandle<FetchEnd>,
     chunks: mpsc::Receiver<PendingChunk>,
     first: Option<CompressedChunk>,
-    /// What was stored before.
-    before: StoredPrefix,
+    /// The parts stored by earlier processes.
+    stored_before: StoredPrefix,
 }
 
-/// How the fetching ended.
+/// How fetching ended.
 #[derive(Debug)]
 enum FetchEnd {
-    /// All pages are fetched, with so many customers in this process; they ended there.
+    /// All pages were fetched: the number of customers fetched by this process, and the end of the last page.
     Complete(u64, PageEnd),
     /// A stop was requested.
     Stopped(Signal),
-    /// Yotpo failed, or what it sent was rejected.
+    /// A page could not be fetched or was invalid.
     Failed(YotpoError),
 }
 
-/// All that is fetched: some parts may be in flight, and the last one is not complete.
+/// A transfer whose pages are all fetched. Parts may still be in flight, and the last one is incomplete.
 pub struct FetchedParts<'a, S: PartSink> {
     writer: PartWriter<'a, S>,
     end: PageEnd,
 }
 
-/// Parts that are all stored but the last.
+/// A transfer whose parts are all stored except the last.
 pub struct LastPart<'a, S: PartSink> {
     writer: PartWriter<'a, S>,
     end: PageEnd,
@@ -86,17 +86,17 @@ pub struct LastPart<'a, S: PartSink> {
 pub enum TransferEnd {
     /// Everything is stored.
     Complete(crate::identity::PartTotals),
-    /// Behind what was stored before came no row that a last part could hold.
-    NothingFurther,
-    /// The sink takes no more parts.
+    /// No row followed the stored parts, so there is no last part.
+    NoMoreRows,
+    /// The sink accepts no more parts.
     SinkClosed,
 }
 
 impl Transfer {
-    /// Starts to fetch `pages`, which stand where `before` ends.
+    /// Starts to fetch `pages`, whose position is the end of `stored_before`.
     pub fn start(
         mut pages: Pages,
-        before: StoredPrefix,
+        stored_before: StoredPrefix,
         settings: &TransferSettings,
         progress: &Arc<Progress>,
         clock: &Clock,
@@ -116,19 +116,19 @@ impl Transfer {
                     Err(error) => FetchEnd::Failed(error),
                 },
             };
-            // No more is requested.
+            // Cancels prefetched requests.
             drop(pages);
             batcher.finish().await;
             end
         };
-        let fetching = AbortOnDropHandle::new(tokio::spawn(fetching.in_current_span()));
-        Self { fetching, chunks, first: None, before }
+        let fetch_task = AbortOnDropHandle::new(tokio::spawn(fetching.in_current_span()));
+        Self { fetch_task, chunks, first: None, stored_before }
     }
 
-    /// Waits for the first customers; `false` when the store has none.
+    /// Waits for the first customers. Returns `false` if the store has none.
     ///
     /// # Errors
-    /// When fetching fails or is stopped before there are any.
+    /// When fetching fails or is stopped before.
     pub async fn has_customers<E>(&mut self) -> Result<bool, TransferError<E>> {
         if let Some(pending) = self.chunks.recv().await {
             self.first = Some(pending.finished().await?);
@@ -136,39 +136,41 @@ impl Transfer {
         }
         match self.end().await? {
             FetchEnd::Complete(0, _) => Ok(false),
-            FetchEnd::Complete(..) => Err(TransferError::Bug("customers were fetched and none arrived")),
+            FetchEnd::Complete(..) => Err(TransferError::Bug("customers were fetched but none arrived")),
             FetchEnd::Stopped(signal) => Err(TransferError::Interrupted(signal)),
             FetchEnd::Failed(error) => Err(error.into()),
         }
     }
 
     async fn end<E>(&mut self) -> Result<FetchEnd, TransferError<E>> {
-        (&mut self.fetching).await.map_err(|_panicked| TransferError::Bug("fetching the pages panicked"))
+        (&mut self.fetch_task).await.map_err(|_panicked| TransferError::Bug("fetching the pages panicked"))
     }
 
-    /// Fetches the rest and puts complete parts into `sink`; `None` when the sink takes no more. What is complete when a
-    /// stop is requested or Yotpo fails is stored, so that the run can be resumed from there.
+    /// Fetches the remaining pages and stores complete parts in `sink`. Returns `None` if the sink accepts no more parts. When a
+    /// stop is requested or Yotpo fails, complete pages are stored, so that the run can be resumed after them.
     ///
     /// # Errors
-    /// Why not everything could be fetched and stored.
+    /// When not everything could be fetched and stored.
     pub async fn store<'a, S: PartSink>(
         mut self,
         context: TransferContext<'a>,
         sink: &'a S,
     ) -> Result<Option<FetchedParts<'a, S>>, TransferError<S::Error>> {
-        let mut writer = PartWriter::after(&self.before, context, sink);
+        let mut writer = PartWriter::after(&self.stored_before, context, sink);
         if let Some(first) = self.first.take() {
             writer.add(first).await?;
         }
-        writer.take_all(&mut self.chunks).await?;
+        writer.add_all(&mut self.chunks).await?;
         if writer.is_sink_closed() {
             return Ok(None);
         }
         let error = match self.end().await? {
             FetchEnd::Complete(fetched, end) => {
                 let totals = writer.totals();
-                // Whatever lies between the pages and the parts: what was fetched must have come through.
-                if totals.rows + totals.rejected != self.before.rows + self.before.rejected + fetched {
+                // All fetched customers must have arrived, whatever is between the pages and the parts.
+                if totals.rows + totals.rejected
+                    != self.stored_before.rows + self.stored_before.rejected + fetched
+                {
                     return Err(TransferError::Bug("customers were lost between the pages and the parts"));
                 }
                 return Ok(Some(FetchedParts { writer, end }));
@@ -176,15 +178,15 @@ impl Transfer {
             FetchEnd::Stopped(signal) => TransferError::Interrupted(signal),
             FetchEnd::Failed(error) => error.into(),
         };
-        if let Err(error) = writer.store_rest().await {
-            tracing::warn!(%error, "what was fetched could not all be stored");
+        if let Err(error) = writer.store_incomplete().await {
+            tracing::warn!(%error, "not all fetched rows could be stored");
         }
         Err(error)
     }
 }
 
 impl<'a, S: PartSink> FetchedParts<'a, S> {
-    /// Waits for the parts in flight: nobody would look after them while the caller sends requests of its own.
+    /// Waits for the parts in flight, which would not be polled while the caller sends its own requests.
     ///
     /// # Errors
     /// When the sink fails.
@@ -195,12 +197,12 @@ impl<'a, S: PartSink> FetchedParts<'a, S> {
 }
 
 impl<S: PartSink> LastPart<'_, S> {
-    /// Rows of all parts, the last one included.
+    /// Number of rows in all parts, including the last.
     pub const fn rows(&self) -> u64 {
         self.writer.totals().rows
     }
 
-    /// Stores it, and tells the sink that everything is stored.
+    /// Stores the last part and completes the sink.
     ///
     /// # Errors
     /// When the sink fails.
@@ -211,7 +213,7 @@ impl<S: PartSink> LastPart<'_, S> {
                 sink.complete(complete).await.map_err(TransferError::Sink)?;
                 Ok(TransferEnd::Complete(totals))
             }
-            Written::NothingFurther => Ok(TransferEnd::NothingFurther),
+            Written::NoMoreRows => Ok(TransferEnd::NoMoreRows),
             Written::SinkClosed => Ok(TransferEnd::SinkClosed),
         }
     }

@@ -1,54 +1,54 @@
-//! Customers that came twice: the store changes while it is paged through, and a customer may move to a later page.
+//! Counts customers that are listed more than once: the store changes during paging, and a customer may move to a later page.
 //!
-//! Owns the count, in bounded memory: a hash of each row; where there are too many, of a share of them, chosen by their
-//! hashes, so that both rows of a customer are in it or neither.
+//! Owns the count, in bounded memory: a hash of each row, or of a sample of rows if there are too many. The sample is selected by
+//! hash, so it contains either both rows of a customer or neither.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 
-/// Hashes that are kept: 16 bytes each with their places.
+/// Maximum number of hashes: 16 bytes each, including the overhead of the set.
 const MAX_HASHES: usize = 16 * 1024;
 
-/// Rows that came so far.
+/// The rows so far.
 #[derive(Debug, Default)]
 pub(super) struct SeenCustomers {
     state: RandomState,
     hashes: HashSet<u64, RandomState>,
-    /// Only hashes with so many zeros at their end are kept.
-    zeros: u32,
-    twice: u64,
+    /// Only hashes with at least this many trailing zeros are kept.
+    min_zeros: u32,
+    duplicates: u64,
 }
 
 impl SeenCustomers {
-    /// Notes a row.
-    pub(super) fn note(&mut self, row: &[u8]) {
+    /// Records a row.
+    pub(super) fn record(&mut self, row: &[u8]) {
         let mut hasher = self.state.build_hasher();
         hasher.write(row);
         let hash = hasher.finish();
-        if hash.trailing_zeros() < self.zeros {
+        if hash.trailing_zeros() < self.min_zeros {
             return;
         }
         if !self.hashes.insert(hash) {
-            // It stands for those that are not looked at.
-            self.twice += 1 << self.zeros;
+            // Each sampled duplicate stands for the rows that are not sampled.
+            self.duplicates += 1 << self.min_zeros;
         }
         if self.hashes.len() > MAX_HASHES {
-            self.zeros += 1;
-            let zeros = self.zeros;
-            self.hashes.retain(|hash| hash.trailing_zeros() >= zeros);
+            self.min_zeros += 1;
+            let min_zeros = self.min_zeros;
+            self.hashes.retain(|hash| hash.trailing_zeros() >= min_zeros);
         }
     }
 
-    /// Rows that came before.
-    pub(super) fn twice(&self) -> u64 {
-        self.twice
+    /// Number of rows that occurred before.
+    pub(super) fn duplicates(&self) -> u64 {
+        self.duplicates
     }
 
     /// Whether the count is an estimate.
     pub(super) fn is_estimate(&self) -> bool {
-        self.zeros > 0
+        self.min_zeros > 0
     }
 }
 
@@ -59,17 +59,17 @@ mod tests {
     fn count(rows: impl Iterator<Item = u64>) -> (u64, bool, usize) {
         let mut seen = SeenCustomers::default();
         for row in rows {
-            seen.note(&row.to_le_bytes());
+            seen.record(&row.to_le_bytes());
         }
-        (seen.twice(), seen.is_estimate(), seen.hashes.len())
+        (seen.duplicates(), seen.is_estimate(), seen.hashes.len())
     }
 
     #[test]
-    fn few_customers_are_counted_and_many_estimated_in_bounded_memory() {
+    fn few_duplicates_are_counted_and_many_estimated_in_bounded_memory() {
         assert_eq!(count((0..1_000).chain(990..1_010)), (10, false, 1_010));
-        let (twice, is_estimate, kept) = count((0..1_000_000).chain(0..100_000));
+        let (duplicates, is_estimate, kept) = count((0..1_000_000).chain(0..100_000));
         assert!(is_estimate && kept <= MAX_HASHES);
-        assert!((90_000..=110_000).contains(&twice), "{twice}");
+        assert!((90_000..=110_000).contains(&duplicates), "{duplicates}");
         assert_eq!(count(0..1_000_000).0, 0);
     }
 }

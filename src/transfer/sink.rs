@@ -1,47 +1,46 @@
-//! Where parts go.
+//! The destination of parts.
 //!
-//! Owns the contract between whoever makes parts and whoever keeps them: a bulk import session, a folder, or nothing.
+//! Owns the contract between the producer of parts and their destination: a bulk import session, a directory, or nothing.
 
 use bytes::Bytes;
 
 use super::ledger::{PageEnd, StoredPrefix};
 use crate::identity::{PartName, PartTotals, PartsDigest};
 
-/// Keeps parts. Parts are put several at once and in any order; of the other calls there is one at a time.
+/// Stores parts. [`Self::put`] is called concurrently and in any order; the other methods are called one at a time.
 pub trait PartSink: Sync {
     /// Why a call failed.
     type Error: std::fmt::Display + Send;
 
-    /// Keeps a part; once this returns [`Put::Stored`], the part outlives the process. The same part may be put again by a later
-    /// process.
+    /// Stores a part durably. A later process may put the same part again.
     fn put(&self, name: &PartName, body: Bytes) -> impl Future<Output = Result<Put, Self::Error>> + Send;
 
-    /// Remembers that everything up to `prefix` is stored: a later process continues from there.
+    /// Records that everything up to `prefix` is stored, so that a later process can continue after it.
     fn checkpoint(&self, prefix: StoredPrefix) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Remembers that everything is stored, the last part included.
+    /// Records that everything is stored, including the last part.
     fn complete(&self, parts: CompleteParts) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Removes everything that was put: nobody can use it.
+    /// Deletes everything that was put, because nothing can use it.
     fn abort(&self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// What became of a part.
+/// The result of storing a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     /// It is stored.
     Stored,
-    /// The sink takes no more parts.
+    /// The sink accepts no more parts.
     SinkClosed,
 }
 
 /// All parts of a transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompleteParts {
-    /// How many there are, and what is in them.
+    /// Their number and contents.
     pub totals: PartTotals,
-    /// Over the names of all.
+    /// Digest over all names.
     pub digest: PartsDigest,
-    /// Where the pages ended.
+    /// The end of the last page.
     pub end: PageEnd,
 }

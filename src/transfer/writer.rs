@@ -1,7 +1,7 @@
-//! Parts: built in order, put into the sink several at once, noted in the ledger when they are stored.
+//! Builds parts in order, stores them concurrently in the sink, and records stored parts in the ledger.
 //!
-//! Owns when a part is closed and what it is called. A part is closed only when rows for the next one are there, so that
-//! the last is never empty and can carry the totals. It does not decide whether the last one may be stored.
+//! Owns when a part is closed, and its name. A part is closed only when there are rows for the next one, so the last part is
+//! never empty and can contain the totals in its name. It does not decide whether the last part may be stored.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -23,16 +23,16 @@ use crate::spans;
 use crate::telemetry::Progress;
 use crate::yotpo::Position;
 
-/// What a transfer works with beside its source and its sink.
+/// The context of a transfer, besides its source and its sink.
 #[derive(Clone, Copy, Debug)]
 pub struct TransferContext<'a> {
-    /// How customers are fetched and cut into parts.
+    /// The settings of the transfer.
     pub settings: &'a TransferSettings,
-    /// Counters.
+    /// The counters.
     pub progress: &'a Progress,
-    /// Where rejected customers go.
+    /// Receives rejected customers.
     pub quarantine: &'a Quarantine,
-    /// What quarantine files are named after.
+    /// The first part of the names of quarantine files.
     pub quarantine_label: &'a str,
 }
 
@@ -41,39 +41,40 @@ pub(super) struct PartWriter<'a, S: PartSink> {
     context: TransferContext<'a>,
     sink: &'a S,
     builder: PartBuilder,
-    /// What the part that is being built holds beside its rows.
+    /// Rejected customers in the part that is being built.
     rejected: u64,
+    /// Where its last page ends; `None` within a page.
     end: Option<PageEnd>,
-    /// Of the next part.
+    /// Position of the next part.
     position: u64,
-    /// Over the names of all parts before it.
+    /// Digest over the names of all parts before it.
     digest: PartsDigest,
     total: Totals,
     ledger: Ledger,
     in_flight: FuturesUnordered<BoxFuture<'a, Result<Option<Stored>, S::Error>>>,
     is_sink_closed: bool,
-    /// The last part was closed.
+    /// Whether the last part was closed.
     is_closed: bool,
 }
 
-/// What went through the writer, and what went before it.
+/// Totals of this process and of earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) rows: u64,
     pub(super) rejected: u64,
 }
 
-/// How the writing ended.
+/// How writing ended.
 pub(super) enum Written {
-    /// All parts are stored; the digest is over all their names.
+    /// All parts are stored. The digest is over all names.
     Complete(PartTotals, PartsDigest),
     /// There was no row for a last part.
-    NothingFurther,
-    /// The sink takes no more parts.
+    NoMoreRows,
+    /// The sink accepts no more parts.
     SinkClosed,
 }
 
-/// A part that the sink has.
+/// A part that the sink has stored.
 struct Stored {
     position: u64,
     part: StoredPart,
@@ -82,7 +83,7 @@ struct Stored {
 }
 
 impl<'a, S: PartSink> PartWriter<'a, S> {
-    /// A writer that continues after what is stored.
+    /// Creates a writer that continues after the stored parts.
     pub(super) fn after(stored: &StoredPrefix, context: TransferContext<'a>, sink: &'a S) -> Self {
         let TransferContext { settings, .. } = context;
         let StoredPrefix { parts, rows, rejected, digest, .. } = *stored;
@@ -102,18 +103,18 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         }
     }
 
-    /// What went through so far.
+    /// The totals so far.
     pub(super) const fn totals(&self) -> Totals {
         self.total
     }
 
-    /// Whether the sink takes no more parts.
+    /// Whether the sink accepts no more parts.
     pub(super) const fn is_sink_closed(&self) -> bool {
         self.is_sink_closed
     }
 
-    /// Takes chunks until there are no more, or the sink is closed. The last part is not closed: see [`Self::finish`].
-    pub(super) async fn take_all(
+    /// Adds chunks until there are no more or the sink is closed. Does not close the last part: see [`Self::finish`].
+    pub(super) async fn add_all(
         &mut self,
         chunks: &mut mpsc::Receiver<PendingChunk>,
     ) -> Result<(), TransferError<S::Error>> {
@@ -137,7 +138,7 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
             self.total.rejected += 1;
             quarantine.write_customer(quarantine_label, customer).await?;
             if self.total.rejected > settings.max_error_records {
-                // What is in flight is stored: with the flag that allows this customer, the run is resumed from there.
+                // Wait for the parts in flight, so that the run can be resumed after them with the flag that allows this customer.
                 self.drain().await?;
                 return Err(TransferError::Customer {
                     page: customer.page,
@@ -160,13 +161,13 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         self.builder.compressed_len() >= parts.closing_size || self.builder.rows() + rows > max_rows
     }
 
-    /// Stores the last part, which carries the totals. All others are stored by then.
+    /// Stores the last part, which contains the totals in its name. All other parts are already stored.
     pub(super) async fn finish(mut self) -> Result<Written, TransferError<S::Error>> {
         if self.is_sink_closed {
             return Ok(Written::SinkClosed);
         }
         if self.builder.rows() == 0 {
-            return Ok(Written::NothingFurther);
+            return Ok(Written::NoMoreRows);
         }
         let Totals { rows: valid, rejected } = self.total;
         self.is_closed = true;
@@ -178,8 +179,8 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         Ok(Written::Complete(PartTotals { parts: self.position, valid, rejected }, self.digest))
     }
 
-    /// Stores what was built so far, for a run that will be resumed.
-    pub(super) async fn store_rest(mut self) -> Result<(), TransferError<S::Error>> {
+    /// Stores the incomplete part of a run that will be resumed.
+    pub(super) async fn store_incomplete(mut self) -> Result<(), TransferError<S::Error>> {
         if is_resumable_end(self.end.as_ref()) {
             self.close_part(None).await?;
         }
@@ -189,12 +190,12 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
     /// Waits for the parts in flight, without starting another.
     pub(super) async fn drain(&mut self) -> Result<(), TransferError<S::Error>> {
         while let Some(stored) = self.in_flight.next().await {
-            self.note(stored).await?;
+            self.record(stored).await?;
         }
         Ok(())
     }
 
-    /// The next chunk; parts that are stored meanwhile are noted.
+    /// Waits for the next chunk and meanwhile records stored parts.
     async fn next(
         &mut self,
         chunks: &mut mpsc::Receiver<PendingChunk>,
@@ -202,20 +203,20 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         loop {
             tokio::select! {
                 biased;
-                Some(stored) = self.in_flight.next() => self.note(stored).await?,
+                Some(stored) = self.in_flight.next() => self.record(stored).await?,
                 pending = chunks.recv() => return Ok(pending),
             }
         }
     }
 
-    /// Starts to store the part that was built, once a worker is free. The last one carries the totals.
+    /// Starts to store the part that was built, as soon as a worker is free. `last` contains the totals if it is the last part.
     async fn close_part(&mut self, last: Option<Totals>) -> Result<(), TransferError<S::Error>> {
         if self.builder.is_empty() {
             return Ok(());
         }
         while self.in_flight.len() >= self.context.settings.upload_workers.get() {
             if let Some(stored) = self.in_flight.next().await {
-                self.note(stored).await?;
+                self.record(stored).await?;
             }
         }
         let part = self.builder.finish();
@@ -228,7 +229,7 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         let stored = StoredPart {
             rows: part.rows,
             rejected: std::mem::take(&mut self.rejected),
-            // Behind the last part there is nothing to resume from: it is saved together with the totals, or not at all.
+            // A run cannot be resumed after the last part: its end is saved together with the totals, or not at all.
             end: self.end.take().filter(|_| last.is_none()),
             digest: self.digest,
         };
@@ -239,7 +240,7 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         Ok(())
     }
 
-    async fn note(
+    async fn record(
         &mut self,
         stored: Result<Option<Stored>, S::Error>,
     ) -> Result<(), TransferError<S::Error>> {
@@ -253,8 +254,8 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         self.builder.reuse(body);
         tracing::debug!(part = position, bytes = compressed, rows = part.rows, "part stored");
         self.context.progress.part_stored(compressed, row_bytes);
-        // The last part is saved with its totals: without them a later process would take it for any other.
-        if let Some(prefix) = self.ledger.stored(position, part)
+        // The last part is saved with its totals. Without them, a later process would not recognise it as the last.
+        if let Some(prefix) = self.ledger.record(position, part)
             && !self.is_closed
         {
             self.sink.checkpoint(prefix).await.map_err(TransferError::Sink)?;
@@ -263,7 +264,7 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
     }
 }
 
-/// Puts a part into the sink; none when that takes no more parts.
+/// Stores a part in the sink. Returns `None` if the sink accepts no more parts.
 async fn store<S: PartSink>(
     sink: &S,
     name: PartName,
@@ -276,8 +277,8 @@ async fn store<S: PartSink>(
     Ok((put == Put::Stored).then_some(Stored { position, part: stored, body, row_bytes }))
 }
 
-/// Whether a part that ends there is worth storing when the run stops: behind the last page nothing would follow it, and
-/// the last part must carry the totals.
+/// Whether to store an incomplete part with this end when the run stops. Not after the last page: no rows would follow, and the
+/// last part must contain the totals.
 fn is_resumable_end(end: Option<&PageEnd>) -> bool {
     end.is_some_and(|end| !matches!(end.position, Position::End { .. }))
 }

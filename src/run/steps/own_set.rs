@@ -122,7 +122,7 @@ impl Executor<'_> {
         guard(run, last.rows()).await?;
         let end = match last.store(sink).await? {
             TransferEnd::Complete(totals) => UploadEnd::Complete(totals),
-            TransferEnd::NothingFurther => return Ok(UploadEnd::NothingFurther),
+            TransferEnd::NoMoreRows => return Ok(UploadEnd::NothingFurther),
             TransferEnd::SinkClosed => return Ok(UploadEnd::SessionLost),
         };
         let ProgressSnapshot { pages, customers, parts, .. } = run.progress.snapshot();

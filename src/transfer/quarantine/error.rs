@@ -1,4 +1,4 @@
-//! How writing to the quarantine fails.
+//! Errors of the quarantine.
 
 use std::path::PathBuf;
 

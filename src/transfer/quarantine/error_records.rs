@@ -1,4 +1,4 @@
-//! The file of a session's error records: written as they come, so that they may be more than memory holds.
+//! The file for the error records of a session. It is written while they are received, because they may not fit in memory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,24 +12,24 @@ use crate::clock::Clock;
 use crate::failpoint;
 use crate::http::{BodySink, RestartableSink};
 
-/// How much is gathered before it is written.
-const BUFFER: usize = 256 * 1024;
+/// Size of the buffer before it is written.
+const BUFFER_SIZE: usize = 256 * 1024;
 
-/// A file that takes error records.
+/// A file that receives error records.
 #[derive(Debug)]
 pub struct ErrorRecordsFile {
     clock: Clock,
     path: PathBuf,
     file: Option<File>,
-    gathered: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 impl ErrorRecordsFile {
     pub(super) fn new(path: PathBuf, clock: Clock) -> Self {
-        Self { clock, path, file: None, gathered: Vec::new() }
+        Self { clock, path, file: None, buffer: Vec::new() }
     }
 
-    /// Everything was taken: it is on the disk afterwards.
+    /// Writes all remaining records to the disk.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -38,11 +38,11 @@ impl ErrorRecordsFile {
     }
 
     async fn flush(&mut self, is_last: bool) -> Result<(), QuarantineError> {
-        let gathered = std::mem::take(&mut self.gathered);
+        let buffer = std::mem::take(&mut self.buffer);
         let Some(mut file) = self.file.take() else { return Ok(()) };
         let work = move || {
             failpoint::write("write quarantine")?;
-            file.write_all(&gathered)?;
+            file.write_all(&buffer)?;
             if is_last {
                 file.sync_all()?;
             }
@@ -66,14 +66,14 @@ impl BodySink for ErrorRecordsFile {
     type Error = QuarantineError;
 
     async fn write(&mut self, piece: Bytes) -> Result<(), QuarantineError> {
-        self.gathered.extend_from_slice(&piece);
-        if self.gathered.len() >= BUFFER { self.flush(false).await } else { Ok(()) }
+        self.buffer.extend_from_slice(&piece);
+        if self.buffer.len() >= BUFFER_SIZE { self.flush(false).await } else { Ok(()) }
     }
 }
 
 impl RestartableSink for ErrorRecordsFile {
     async fn restart(&mut self) -> Result<(), QuarantineError> {
-        self.gathered.clear();
+        self.buffer.clear();
         self.file = None;
         let path = self.path.clone();
         let open = move || {
