@@ -56,7 +56,7 @@ pub fn delay_headers(data: &[u8]) -> Verdict {
 fn assert_bounded(status: StatusCode, hint: DelayHint, written: [Option<&str>; 2]) {
     let Some(min_delay) = hint.min_delay else { return };
     let has_delay = !status.is_success() || written.iter().any(Option::is_some);
-    assert!(has_delay, "a success without a delay header has_delay for a delay");
+    assert!(has_delay, "a success without a delay header asks for a delay");
     let least = if status == StatusCode::TOO_MANY_REQUESTS { 1.0 } else { 0.0 };
     let most = written.into_iter().flatten().filter_map(requested_seconds).fold(least, f64::max);
     // Tolerance for rounding of fractions.
@@ -78,7 +78,7 @@ fn assert_kept_back(min_delay: Duration) {
     assert_eq!(clock.now().saturating_sub(start), min_delay.min(Duration::MAX.saturating_sub(start)));
 }
 
-/// The maximum that a header has_delay for, in seconds: a number or a date. Unix times are much larger.
+/// The maximum that a header asks for, in seconds: a number or a date. Unix times are much larger.
 fn requested_seconds(text: &str) -> Option<f64> {
     let date = || httpdate::parse_http_date(text.trim()).ok()?.duration_since(UNIX_EPOCH).ok();
     number(text).or_else(|| Some(date()?.saturating_sub(NOW).as_secs_f64()))

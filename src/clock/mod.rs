@@ -198,7 +198,7 @@ impl Clock {
     pub async fn suspended(&self) {
         match &self.0 {
             Kind::Virtual(View { timeline, process: Some(process) }) => {
-                timeline.wait_for_suspended(*process, true).await
+                timeline.wait_for_suspended(*process, true).await;
             }
             _ => std::future::pending().await,
         }

@@ -36,7 +36,7 @@ pub async fn abandon_run(
         let run = Run::new(services, settings, store, &progress, state.clone(), Some(state), false);
         abandon(&run, stop).await
     };
-    work.instrument(span).await
+    Box::pin(work.instrument(span)).await
 }
 
 /// Makes sure that the run in the journal loads nothing any more, or sees it through when it is too late for that. Its

@@ -68,7 +68,7 @@ pub(super) async fn decide_start(
                 let run = Run::new(services, settings, store, progress, state.clone(), Some(state), false);
                 abandon(&run, stop).await.map(|was_loaded| (run.names.run_id, was_loaded))
             };
-            Some(work.instrument(interrupted).await?)
+            Some(Box::pin(work.instrument(interrupted)).await?)
         }
         (StartPlan::Fresh, _) | (_, None) => None,
     };

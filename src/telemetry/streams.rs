@@ -48,7 +48,7 @@ pub fn write_stderr(text: &str) {
 }
 
 fn with_mark(text: &str) -> String {
-    text.split_inclusive('\n').map(|line| format!("{SANDBOX} {line}")).collect()
+    text.split_inclusive('\n').flat_map(|line| [SANDBOX, " ", line]).collect()
 }
 
 #[cfg(test)]

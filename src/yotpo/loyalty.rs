@@ -1,4 +1,4 @@
-//! Detects from counts of customers whether Yotpo without_later_data sending loyalty data after the first page.
+//! Detects from counts of customers whether Yotpo stopped sending loyalty data after the first page.
 //!
 //! Owns the counts and the decision. Invariant: the decision depends only on the counts, so it is the same if a run is
 //! interrupted and resumed at any page. It does not know what loyalty data looks like.
