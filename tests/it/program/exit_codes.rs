@@ -147,7 +147,7 @@ fn code_3_the_table_is_missing_and_the_key_may_not_create_it() {
 fn code_5_what_is_refused_permanently_is_not_run_again() {
     for (status, hint) in [
         (413, "use a smaller --part-size"),
-        (402, "the account's plan does not allow it"),
+        (402, "the account's plan does not allow this request"),
         (400, "running it again will not help"),
     ] {
         let surroundings = Surroundings::with_customers(60);

@@ -36,14 +36,14 @@ fn proxy_that_refuses_is_asked_once_and_the_hint_names_its_variable() {
             "HTTPS_PROXY",
             407,
             "because: the proxy requires authentication (407)",
-            "hint: correct user and password of the proxy in HTTPS_PROXY (or ALL_PROXY)",
+            "hint: correct the proxy's user and password in HTTPS_PROXY (or ALL_PROXY)",
             "code: treasure_data_request_refused (exit code 5)\n",
         ),
         (
             "ALL_PROXY",
             403,
             "because: the proxy refused to connect to the server",
-            "hint: allow the server on the proxy that HTTPS_PROXY (or ALL_PROXY) names",
+            "hint: allow the server on the proxy in HTTPS_PROXY (or ALL_PROXY)",
             "code: treasure_data_failed (exit code 5, the same command may succeed later)\n",
         ),
     ] {

@@ -81,7 +81,7 @@ fn code_7_loyalty_data_is_looked_for_from_the_first_page_on() {
     // Nobody has corrected anything.
     again.assert_code(7);
     assert!(surroundings.control().page_fetches()[&0] > first_page, "it starts over");
-    assert!(again.closing().contains("--loyalty-check off resumes"), "{}", again.closing());
+    assert!(again.closing().contains("use --loyalty-check off to resume"), "{}", again.closing());
     let resumed = surroundings.run(&["--page-size", "20", "--loyalty-check", "off"]);
     resumed.assert_code(0);
     assert!(resumed.stdout.contains("(resumed)"), "{}", resumed.stdout);
