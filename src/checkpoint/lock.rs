@@ -205,6 +205,8 @@ mod tests {
             .with_max_level(tracing::Level::INFO)
             .with_writer(std::sync::Mutex::new(file))
             .finish();
+        // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let _guard = tracing::subscriber::set_default(subscriber);
         let (_folder, store, _lock, clock) = taken();
         let limit = Duration::from_secs(90);

@@ -322,6 +322,8 @@ impl<S: tracing::Subscriber> Layer<S> for EnteredOn {
 async fn blocking_work_is_in_the_span_of_its_caller() {
     let entered = Arc::default();
     let subscriber = tracing_subscriber::registry().with(EnteredOn(Arc::clone(&entered)));
+    // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     for clock in [Clock::machine(), virtual_clock()] {
         let span = tracing::error_span!("caller");

@@ -162,6 +162,8 @@ async fn failures_of_one_kind_are_logged_once_a_minute_and_counted() {
         .with_max_level(tracing::Level::WARN)
         .with_writer(Mutex::new(log.reopen().unwrap()))
         .finish();
+    // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     let (retrier, clock) = retrier(RetryPolicy { max_retries: 2, base_delay: Duration::ZERO, ..POLICY });
     for _ in 0..2 {

@@ -443,6 +443,8 @@ async fn logged(work: impl Future<Output = ()>) -> String {
         .with_max_level(tracing::Level::WARN)
         .with_writer(std::sync::Mutex::new(log.reopen().unwrap()))
         .finish();
+    // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     work.await;
     std::fs::read_to_string(log.path()).unwrap()
