@@ -7,6 +7,7 @@
 mod digest;
 mod mode;
 mod name;
+mod name_rule;
 mod nonce;
 mod part_name;
 mod run_id;
@@ -18,7 +19,8 @@ mod target;
 
 pub use digest::{PartsDigest, ShortHash};
 pub use mode::Mode;
-pub use name::{DatabaseName, NameError, PartName, SessionName, TableName};
+pub use name::{DatabaseName, PartName, SessionName, TableName};
+pub use name_rule::{Characters, NameError, NameRule};
 pub use nonce::{Nonce, NonceError};
 pub use part_name::{OwnPart, PartTotals, ProofError, Proposal, prove_complete};
 pub use run_id::RunId;

@@ -5,21 +5,23 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that is not a valid name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{rule}")]
-pub struct NameError {
-    rule: &'static str,
-}
+use super::name_rule::{Characters, NameError, NameRule};
 
 macro_rules! name {
-    ($(#[$documentation:meta])* $name:ident, $lengths:expr, $allowed:expr, $rule:expr) => {
+    ($(#[$documentation:meta])* $name:ident, $min_length:literal to $max_length:literal, $characters:ident) => {
         $(#[$documentation])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
         impl $name {
+            /// The rule that it follows.
+            pub const RULE: NameRule = NameRule {
+                min_length: $min_length,
+                max_length: $max_length,
+                characters: Characters::$characters,
+            };
+
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -30,12 +32,8 @@ macro_rules! name {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                let allowed: fn(u8) -> bool = $allowed;
-                if $lengths.contains(&text.len()) && text.bytes().all(allowed) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(NameError { rule: $rule })
-                }
+                Self::RULE.check(text)?;
+                Ok(Self(text.to_owned()))
             }
         }
 
@@ -79,30 +77,26 @@ unchecked!(TableName, SessionName, PartName);
 name!(
     /// The name of a database.
     DatabaseName,
-    (3..=128),
-    |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'),
-    "3 to 128 lower-case letters, digits or _"
+    3 to 128,
+    LowerCase
 );
 name!(
     /// The name of a table.
     TableName,
-    (3..=128),
-    |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'),
-    "3 to 128 lower-case letters, digits or _"
+    3 to 128,
+    LowerCase
 );
 name!(
     /// The name of a bulk import session, unique in the account.
     SessionName,
-    (3..=200),
-    |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
-    "3 to 200 letters, digits, - or _"
+    3 to 200,
+    MixedCase
 );
 name!(
     /// The name of a part, unique in its session. Uploading a part again under its name overwrites it.
     PartName,
-    (1..=200),
-    |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
-    "1 to 200 letters, digits, - or _"
+    1 to 200,
+    MixedCase
 );
 
 #[cfg(test)]

@@ -6,12 +6,17 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::name_rule::{Characters, NameError, NameRule};
+
 /// The id of a run: up to 64 letters, digits, `-` and `_`. All attempts of a run share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
 impl RunId {
+    /// The rule that it follows.
+    pub const RULE: NameRule = NameRule { min_length: 1, max_length: 64, characters: Characters::MixedCase };
+
     /// Generates the id of a run that starts at `unix_time`; `random` distinguishes runs of the same second.
     pub fn generate(unix_time: Duration, random: u32) -> Self {
         // Times that are out of range for rows are rejected elsewhere; here they only need a name.
@@ -27,22 +32,18 @@ impl RunId {
 }
 
 impl FromStr for RunId {
-    type Err = &'static str;
+    type Err = NameError;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("1 to 64 letters, digits, - or _")
-        }
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::RULE.check(text)?;
+        Ok(Self(text.to_owned()))
     }
 }
 
 impl TryFrom<String> for RunId {
-    type Error = &'static str;
+    type Error = NameError;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
+    fn try_from(text: String) -> Result<Self, NameError> {
         text.parse()
     }
 }
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn ids_that_could_change_a_url_are_invalid() {
         for text in ["", "a/b", "a b", "..", "é", &"x".repeat(65)] {
-            assert_eq!(text.parse::<RunId>(), Err("1 to 64 letters, digits, - or _"), "{text}");
+            assert_eq!(text.parse::<RunId>(), Err(NameError { rule: RunId::RULE }), "{text}");
         }
     }
 }

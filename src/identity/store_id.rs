@@ -5,12 +5,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::name_rule::{Characters, NameError, NameRule};
+
 /// The id of a Yotpo store (its app key): up to 128 letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StoreId(String);
 
 impl StoreId {
+    /// The rule that it follows.
+    pub const RULE: NameRule = NameRule { min_length: 1, max_length: 128, characters: Characters::MixedCase };
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -18,22 +23,18 @@ impl StoreId {
 }
 
 impl FromStr for StoreId {
-    type Err = &'static str;
+    type Err = NameError;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("1 to 128 letters, digits, - or _")
-        }
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::RULE.check(text)?;
+        Ok(Self(text.to_owned()))
     }
 }
 
 impl TryFrom<String> for StoreId {
-    type Error = &'static str;
+    type Error = NameError;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
+    fn try_from(text: String) -> Result<Self, NameError> {
         text.parse()
     }
 }
