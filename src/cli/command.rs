@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command};
 
-use crate::config::{FlagForm, SECRETS, SETTINGS, Setting};
+use crate::config::keys::{
+    DATABASE, LOG_LEVEL, MAX_RETRIES, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, REQUEST_TIMEOUT,
+    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR, STORE_ID, TABLE, TD_ENDPOINT,
+    WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
+};
+use crate::config::{SECRETS, SETTINGS, Setting};
 use crate::exit_status::ExitStatus;
 
 const ABOUT: &str =
@@ -41,41 +46,47 @@ fn sync_command() -> Command {
 }
 
 fn setting_flag(setting: &Setting) -> Arg {
-    let default = setting.default.map_or_else(String::new, |default| format!(", default: {default}"));
-    let flag = Arg::new(setting.key)
-        .long(setting.key)
-        .help(format!("{} [env: {}{default}]", setting.help, setting.variable));
-    match setting.form {
-        FlagForm::Switch => flag
-            .value_name(setting.value_name)
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("on"),
-        // A value may start with a dash; whether it is right is told with all other settings.
-        FlagForm::Value => flag.value_name(setting.value_name).allow_hyphen_values(true),
+    let default = setting.default().map_or_else(String::new, |default| format!(", default: {default}"));
+    let flag = Arg::new(setting.key).long(setting.key).value_name(setting.kind.value_name()).help(format!(
+        "{} [env: {}{default}]",
+        setting.short_help(),
+        setting.variable
+    ));
+    if setting.is_bare_flag() {
+        flag.num_args(0..=1).require_equals(true).default_missing_value("on")
+    } else {
+        // A value may start with a dash; it is checked together with all other settings.
+        flag.allow_hyphen_values(true)
     }
 }
 
+/// Settings that every command of `runs` needs.
+const STATE_SETTINGS: [Setting; 2] = [STATE_DIR.setting, LOG_LEVEL.setting];
+
 /// Settings that `runs` needs to find the state and to talk to Treasure Data.
-const RUNS_SETTINGS: [&str; 13] = [
-    "state-dir",
-    "database",
-    "site",
-    "td-endpoint",
-    "max-retries",
-    "retry-base-delay",
-    "retry-timeout",
-    "request-timeout",
-    "poll-interval",
-    "perform-timeout",
-    "run-lifetime",
-    "without-table-ids",
-    "log-level",
+const ACCOUNT_SETTINGS: [Setting; 13] = [
+    STATE_DIR.setting,
+    LOG_LEVEL.setting,
+    DATABASE.setting,
+    SITE.setting,
+    TD_ENDPOINT.setting,
+    MAX_RETRIES.setting,
+    RETRY_BASE_DELAY.setting,
+    RETRY_TIMEOUT.setting,
+    REQUEST_TIMEOUT.setting,
+    POLL_INTERVAL.setting,
+    PERFORM_TIMEOUT.setting,
+    RUN_LIFETIME.setting,
+    WITHOUT_TABLE_IDS.setting,
 ];
 
+/// Settings that name a run of any machine.
+const RUN_SETTINGS: [Setting; 5] =
+    [STORE_ID.setting, TABLE.setting, MODE.setting, YOTPO_ENDPOINT.setting, RUN_ID.setting];
+
 fn runs_command() -> Command {
-    let state_only = |command: Command| settings_of(command, &["state-dir", "log-level"]).arg(config_flag());
-    let account = |command: Command| settings_of(command, &RUNS_SETTINGS).arg(config_flag());
+    let state_only = |command: Command| settings_of(command, &STATE_SETTINGS).arg(config_flag());
+    let account = |command: Command| settings_of(command, &ACCOUNT_SETTINGS).arg(config_flag());
     let run = || Arg::new("run").value_name("RUN").help("the run's id, as runs list shows it");
     let yes = || Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("do not ask");
     let older_than = Arg::new("older-than")
@@ -94,13 +105,13 @@ fn runs_command() -> Command {
         .subcommand(
             settings_of(
                 account(Command::new("abandon").about("Make sure that a run loads nothing any more")),
-                &["store-id", "table", "mode", "yotpo-endpoint", "run-id"],
+                &RUN_SETTINGS,
             )
             .after_help(
                 "RUN is an unfinished run of this machine. A run of any machine is named by --run-id with the settings of \
                  its sync: --store-id, --database, --table and --mode.",
             )
-            .arg(run().required_unless_present("run-id").conflicts_with("run-id"))
+            .arg(run().required_unless_present(RUN_ID.key).conflicts_with(RUN_ID.key))
             .arg(yes()),
         )
         .subcommand(
@@ -115,8 +126,9 @@ fn runs_command() -> Command {
         )
 }
 
-fn settings_of(mut command: Command, keys: &[&str]) -> Command {
-    for setting in SETTINGS.iter().filter(|setting| keys.contains(&setting.key)) {
+fn settings_of(mut command: Command, wanted: &[Setting]) -> Command {
+    let is_wanted = |setting: &&Setting| wanted.iter().any(|wanted| wanted.key == setting.key);
+    for setting in SETTINGS.iter().filter(is_wanted) {
         command = command.arg(setting_flag(setting));
     }
     command

@@ -6,6 +6,10 @@ use clap::ArgMatches;
 use tempfile::TempDir;
 
 use crate::clock::Clock;
+use crate::config::keys::{
+    API_KEY, CLIENT_SECRET, DATABASE, POLL_INTERVAL, QUARANTINE_DIR, REQUESTS_PER_SECOND, SITE, STATE_DIR,
+    STORE_ID, TABLE, TD_ENDPOINT, YOTPO_ENDPOINT,
+};
 use crate::config::{Layers, Settings, Source};
 use crate::sandbox::{Sandbox, SandboxError, SandboxSettings};
 use crate::telemetry::mark_sandbox;
@@ -54,8 +58,8 @@ impl EmbeddedSandbox {
             .prefix("yotpo-td-sandbox-state-")
             .tempdir()
             .map_err(EmbeddedSandboxError::TemporaryFolder)?;
-        if matches!(layers.get("requests-per-second"), Some((Source::Default, _)) | None) {
-            layers.set_flag("requests-per-second", UNLIMITED_RATE);
+        if matches!(layers.get(&REQUESTS_PER_SECOND), Some((Source::Default, _)) | None) {
+            layers.set_flag(&REQUESTS_PER_SECOND, UNLIMITED_RATE);
         }
         let mut settings = SandboxSettings {
             customers: *matches.get_one("sandbox-customers").unwrap_or(&10_000),
@@ -63,43 +67,42 @@ impl EmbeddedSandbox {
             clock,
             ..SandboxSettings::default()
         };
-        let rate = layers.get("requests-per-second").and_then(|(_, text)| text.parse::<f64>().ok());
+        let rate = layers.get(&REQUESTS_PER_SECOND).and_then(|(_, text)| text.parse::<f64>().ok());
         if rate.is_some_and(|rate| rate > YOTPO_LIMIT) {
             settings.requests_per_second = None;
         }
         mark_sandbox();
-        for key in ["database", "table"] {
-            let name = own_name(layers.get(key).map_or("yotpo", |(_, name)| name));
-            layers.set_flag(key, &name);
+        for setting in [&DATABASE.setting, &TABLE.setting] {
+            let name = own_name(layers.get(setting).map_or("yotpo", |(_, name)| name));
+            layers.set_flag(setting, &name);
         }
-        if let Some((_, database)) = layers.get("database") {
+        if let Some((_, database)) = layers.get(&DATABASE) {
             settings.databases = vec![database.to_owned()];
         }
         // Only what is asked for here and now is written to a folder that stays.
-        if matches!(layers.get("quarantine-dir"), Some((source, _)) if source != Source::Flag) {
-            layers.unset("quarantine-dir");
+        if matches!(layers.get(&QUARANTINE_DIR), Some((source, _)) if source != Source::Flag) {
+            layers.unset(&QUARANTINE_DIR);
         }
         let sandbox = Sandbox::start(settings).await?;
         let credentials = sandbox.credentials();
-        for (key, value) in [
-            ("yotpo-endpoint", sandbox.yotpo_endpoint().as_str()),
-            ("td-endpoint", sandbox.treasure_data_endpoint().as_str()),
-            ("store-id", &credentials.store_id),
-            ("database", &credentials.database),
+        for (setting, value) in [
+            (&YOTPO_ENDPOINT.setting, sandbox.yotpo_endpoint().as_str()),
+            (&TD_ENDPOINT.setting, sandbox.treasure_data_endpoint().as_str()),
+            (&STORE_ID.setting, &credentials.store_id),
+            (&DATABASE.setting, &credentials.database),
             // The sandbox lives in this process: there is nothing to wait for.
-            ("state-dir", &state_folder.path().to_string_lossy()),
+            (&STATE_DIR.setting, &state_folder.path().to_string_lossy()),
         ] {
-            layers.set_flag(key, value);
+            layers.set_flag(setting, value);
         }
-        layers.unset("site");
-        if matches!(layers.get("poll-interval"), Some((Source::Default, _))) {
-            layers.set_flag("poll-interval", "20ms");
+        layers.unset(&SITE);
+        if matches!(layers.get(&POLL_INTERVAL), Some((Source::Default, _))) {
+            layers.set_flag(&POLL_INTERVAL, "20ms");
         }
-        for (name, value) in
-            [("YOTPO_CLIENT_SECRET", &credentials.client_secret), ("TD_API_KEY", &credentials.api_key)]
+        for (secret, value) in [(CLIENT_SECRET, &credentials.client_secret), (API_KEY, &credentials.api_key)]
         {
-            layers.set_variable(name, value);
-            layers.set_variable(&format!("{name}_FILE"), "");
+            layers.set_variable(secret.variable, value);
+            layers.set_variable(&secret.file_variable(), "");
         }
         Ok(Self { sandbox, _state_folder: state_folder })
     }

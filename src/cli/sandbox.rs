@@ -11,6 +11,7 @@ use super::failure::{Failure, local_code};
 use super::invocation::Invocation;
 use super::runtime::serving_runtime;
 use crate::clock::Clock;
+use crate::config::keys::{API_KEY, CLIENT_SECRET, DATABASE, STORE_ID, TD_ENDPOINT, YOTPO_ENDPOINT};
 use crate::config::{Layers, log_settings};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::sandbox::{PageLayout, Sandbox, SandboxError, SandboxSettings, StoreSettings, YotpoBehaviour};
@@ -185,12 +186,12 @@ fn exports(sandbox: &Sandbox) -> String {
     let credentials = sandbox.credentials();
     let mut text = String::new();
     for (name, value) in [
-        ("YOTPO_TD_YOTPO_ENDPOINT", sandbox.yotpo_endpoint().as_str()),
-        ("TD_API_SERVER", sandbox.treasure_data_endpoint().as_str()),
-        ("YOTPO_CLIENT_SECRET", &credentials.client_secret),
-        ("YOTPO_STORE_ID", &credentials.store_id),
-        ("TD_API_KEY", &credentials.api_key),
-        ("TD_DATABASE", &credentials.database),
+        (YOTPO_ENDPOINT.variable, sandbox.yotpo_endpoint().as_str()),
+        (TD_ENDPOINT.variable, sandbox.treasure_data_endpoint().as_str()),
+        (CLIENT_SECRET.variable, &credentials.client_secret),
+        (STORE_ID.variable, &credentials.store_id),
+        (API_KEY.variable, &credentials.api_key),
+        (DATABASE.variable, &credentials.database),
     ] {
         // A String takes everything.
         let _ = writeln!(text, "export {name}={value}");

@@ -16,6 +16,7 @@ use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use super::summary::{self, counting_query};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
+use crate::config::keys::FRESH;
 use crate::config::{Layers, Settings, Source, SummaryFormat, log_settings};
 use crate::diagnosis::{Code, Diagnosis, next_step};
 use crate::free_space::{NO_SPACE_HINT, NoSpace};
@@ -39,8 +40,8 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
     let is_fresh = |(source, value): (Source, &str)| {
         source != Source::Flag && matches!(value.trim(), "on" | "true" | "1")
     };
-    let is_fresh_elsewhere = flags(matches).get("fresh").is_none_or(|value| value != "off")
-        && layers_without_flags(invocation, matches).get("fresh").is_some_and(is_fresh);
+    let is_fresh_elsewhere = flags(matches).get(FRESH.key).is_none_or(|value| value != "off")
+        && layers_without_flags(invocation, matches).get(&FRESH).is_some_and(is_fresh);
     let command = SyncCommand { invocation, matches, bar, is_fresh_elsewhere, loading: OnceLock::new() };
     let runtime = if embedded_sandbox::is_wanted(matches) { serving_runtime() } else { client_runtime() };
     let runtime = runtime.map_err(|error| {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use super::keys::{self, SECRETS, SETTINGS};
 use super::problem::Problem;
-use super::setting::{SECRETS, SETTINGS};
+use super::setting::SecretSetting;
 
 /// All variables with it are this program's own.
 const PREFIX: &str = "YOTPO_TD_";
@@ -30,7 +31,7 @@ pub(super) fn problems(environment: &BTreeMap<String, OsString>) -> Vec<Problem>
 
 fn known() -> Vec<String> {
     let secrets = SECRETS.iter().map(|secret| secret.variable);
-    let files = secrets.clone().map(|variable| format!("{variable}_FILE"));
+    let files = SECRETS.iter().map(SecretSetting::file_variable);
     let settings = SETTINGS.iter().map(|setting| setting.variable);
     settings.chain(secrets).chain(FURTHER).map(str::to_owned).chain(files).collect()
 }
@@ -49,7 +50,7 @@ fn unknown(name: &str, known: &[String]) -> Option<String> {
             .map(|known| format!("unknown variable; did you mean {known}?"));
     };
     let flag = rest.to_ascii_lowercase().replace('_', "-");
-    let of_flag = SETTINGS.iter().find(|setting| setting.key == flag).map(|setting| setting.variable);
+    let of_flag = keys::find(&flag).map(|setting| setting.variable);
     let of_end = || {
         let end = format!("_{rest}");
         known.iter().find(|known| {

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use config::{FileFormat, Format, ValueKind};
 
 use super::environment;
+use super::keys::{self, SECRETS, SETTINGS};
 use super::problem::Problem;
-use super::setting::{SECRETS, SETTINGS, Setting};
+use super::setting::Setting;
 
 /// Largest settings file that is read.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -55,7 +56,7 @@ impl Layers {
         let problems = environment::problems(&environment);
         let mut layers = Self { environment, problems, ..Self::default() };
         for setting in SETTINGS {
-            if let Some(default) = setting.default {
+            if let Some(default) = setting.default() {
                 layers.set(setting, Source::Default, default.to_owned());
             }
         }
@@ -74,8 +75,19 @@ impl Layers {
     }
 
     /// The value of a setting and where it comes from.
-    pub fn get(&self, key: &str) -> Option<(Source, &str)> {
-        self.values.get(key).map(|(source, value)| (*source, value.as_str()))
+    pub fn get(&self, setting: &Setting) -> Option<(Source, &str)> {
+        self.values.get(setting.key).map(|(source, value)| (*source, value.as_str()))
+    }
+
+    /// Where the value of a setting comes from, as a phrase such as `from TD_TABLE`.
+    pub fn origin(&self, setting: &Setting) -> String {
+        match self.get(setting) {
+            None => String::new(),
+            Some((Source::Default, _)) => format!("the default of --{}", setting.key),
+            Some((Source::File, _)) => format!("from {} in the settings file", setting.key),
+            Some((Source::Environment, _)) => format!("from {}", setting.variable),
+            Some((Source::Flag, _)) => format!("from --{}", setting.key),
+        }
     }
 
     /// A variable of the environment, unless it is empty.
@@ -94,15 +106,13 @@ impl Layers {
     }
 
     /// Sets a value as if it were a flag.
-    pub fn set_flag(&mut self, key: &str, value: &str) {
-        if let Some(setting) = Setting::of(key) {
-            self.set(setting, Source::Flag, value.to_owned());
-        }
+    pub fn set_flag(&mut self, setting: &Setting, value: &str) {
+        self.set(setting, Source::Flag, value.to_owned());
     }
 
     /// Makes a setting as if nobody had set it.
-    pub fn unset(&mut self, key: &str) {
-        self.values.remove(key);
+    pub fn unset(&mut self, setting: &Setting) {
+        self.values.remove(setting.key);
     }
 
     /// Sets a variable of the environment.
@@ -116,9 +126,7 @@ impl Layers {
     }
 
     fn set(&mut self, setting: &Setting, source: Source, value: String) {
-        if let Some(known) = SETTINGS.iter().find(|known| known.key == setting.key) {
-            self.values.insert(known.key, (source, value));
-        }
+        self.values.insert(setting.key, (source, value));
     }
 
     fn take_file(&mut self, path: &Path, text: Result<String, String>) {
@@ -129,10 +137,10 @@ impl Layers {
             Err(what) => return self.problems.push(Problem::new(label, what)),
         };
         for (key, value) in parsed {
-            match (Setting::of(&key), value) {
+            match (keys::find(&key), value) {
                 (Some(setting), Some(value)) => self.set(setting, Source::File, value),
                 (Some(setting), None) => {
-                    let what = format!("in {}: expected {}", path.display(), setting.expected);
+                    let what = format!("in {}: expected {}", path.display(), setting.kind.expected());
                     self.problems.push(Problem::new(setting.label(), what));
                 }
                 (None, _) => {
@@ -179,20 +187,21 @@ fn unknown(key: &str) -> String {
     let shown: String = key.chars().filter(|character| !character.is_control()).take(60).collect();
     let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
     if SECRETS.iter().any(|secret| plain(secret.variable).contains(&plain(key))) {
-        return format!("{shown} is a secret: it belongs into the environment, not into a file of settings");
+        return format!("{shown} is a secret: set it in the environment, not in the settings file");
     }
     let near = SETTINGS
         .iter()
         .find(|setting| plain(setting.key) == plain(key) || plain(setting.variable) == plain(key));
     match near {
         Some(setting) => format!("unknown key {shown}; did you mean {}?", setting.key),
-        None => format!("unknown key {shown}; the keys are the flags of --help without dashes in front"),
+        None => format!("unknown key {shown}; keys are the names of the flags without the leading dashes"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::keys::{DATABASE, MAX_RETRIES, PAGE_SIZE, REQUESTS_PER_SECOND, TABLE};
     use proptest::prelude::*;
 
     fn layers(flags: &[(&'static str, &str)], environment: &[(&str, &str)], file: &str) -> Layers {
@@ -211,11 +220,11 @@ mod tests {
         let environment =
             [("TD_TABLE", "from_environment"), ("YOTPO_TD_PAGE_SIZE", "8"), ("TD_DATABASE", "")];
         let layers = layers(&[("table", "from_flag")], &environment, file);
-        assert_eq!(layers.get("table"), Some((Source::Flag, "from_flag")));
-        assert_eq!(layers.get("page-size"), Some((Source::Environment, "8")));
-        assert_eq!(layers.get("requests-per-second"), Some((Source::File, "2.5")));
-        assert_eq!(layers.get("max-retries"), Some((Source::Default, "8")));
-        assert_eq!(layers.get("database"), None);
+        assert_eq!(layers.get(&TABLE), Some((Source::Flag, "from_flag")));
+        assert_eq!(layers.get(&PAGE_SIZE), Some((Source::Environment, "8")));
+        assert_eq!(layers.get(&REQUESTS_PER_SECOND), Some((Source::File, "2.5")));
+        assert_eq!(layers.get(&MAX_RETRIES), Some((Source::Default, "8")));
+        assert_eq!(layers.get(&DATABASE), None);
         assert!(layers.problems.is_empty());
     }
 
@@ -237,7 +246,7 @@ mod tests {
                 let mut layers = layers(&[], &[], &format!("table = 'customers'\n\"{key}\" = 1"));
                 let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
                 assert!(problems.len() == 1 && problems[0].contains("unknown key"), "{key}: {problems:?}");
-                assert_eq!(layers.get("table"), Some((Source::File, "customers")));
+                assert_eq!(layers.get(&TABLE), Some((Source::File, "customers")));
             }
         }
     }

@@ -2,13 +2,14 @@
 
 use std::io::{self, IsTerminal};
 
+use super::keys::{LOG_FORMAT, LOG_LEVEL};
 use super::layers::{Layers, Source};
 use crate::telemetry::{LogFormat, LogSettings, is_filter};
 
 /// From the layers; what is wrong falls back to the default and is reported with the other settings.
 pub fn log_settings(layers: &Layers) -> LogSettings {
-    let format = layers.get("log-format").and_then(|(_, text)| text.parse().ok()).unwrap_or(LogFormat::Text);
-    let chosen = match layers.get("log-level") {
+    let format = layers.get(&LOG_FORMAT).and_then(|(_, text)| text.parse().ok()).unwrap_or(LogFormat::Text);
+    let chosen = match layers.get(&LOG_LEVEL) {
         Some((Source::Default, default)) => {
             layers.variable("RUST_LOG").filter(|text| is_filter(text)).unwrap_or_else(|| default.to_owned())
         }

@@ -1,14 +1,16 @@
 //! Settings: from flags, environment, file and defaults to one immutable, checked [`Settings`].
 //!
-//! Owns the list of all settings ([`SETTINGS`]), their layers (flag > environment > file > default) and their checks.
+//! Owns the table of all settings ([`keys`]), their layers (flag > environment > file > default) and their checks.
 //! All problems are found before any is reported. Secrets come only from the environment or from files named there.
-//! It knows nothing of clap: `cli` makes its flags from the list.
+//! It knows nothing of clap: `cli` makes its flags from the table.
 
 mod endpoints;
 mod environment;
 /// For the fuzz targets only.
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod keys;
+mod kind;
 mod layers;
 mod log_settings;
 mod problem;
@@ -16,10 +18,17 @@ mod proxy;
 mod read;
 mod setting;
 mod settings;
+mod site;
+mod summary_format;
+mod value;
 
 pub use endpoints::EndpointOrigins;
+pub use keys::{SECRETS, SETTINGS};
+pub use kind::{ABOVE_ZERO, Kind};
 pub use layers::{Layers, Source};
 pub use log_settings::log_settings;
 pub use problem::{Problem, SettingsError};
-pub use setting::{FlagForm, SECRETS, SETTINGS, SecretSetting, Setting};
-pub use settings::{AccountSettings, NamedRun, Settings, SummaryFormat, state_folder_from_layers};
+pub use setting::{Group, Key, Presence, SecretSetting, Setting};
+pub use settings::{AccountSettings, NamedRun, Settings, state_folder_from_layers};
+pub use site::Site;
+pub use summary_format::SummaryFormat;

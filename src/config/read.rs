@@ -3,14 +3,13 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::Path;
-use std::str::FromStr;
-use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::layers::{Layers, Source};
+use super::layers::Layers;
 use super::problem::Problem;
-use super::setting::{SecretSetting, Setting};
+use super::setting::{Key, SecretSetting};
+use super::value::FromSetting;
 use crate::http::Reach;
 use crate::secret::Secret;
 
@@ -39,51 +38,45 @@ impl Reader {
         self.problems.push(Problem::new(label, what));
     }
 
-    /// The value of a setting that must be there and that `check` accepts.
-    pub(super) fn required<T>(&mut self, key: &str, check: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        let setting = Setting::of(key)?;
-        let Some((source, value)) = self.layers.get(key) else {
-            if self.layers.is_not_utf8(setting.variable) {
-                return None;
+    /// The value of a setting that must be there.
+    pub(super) fn read<T: FromSetting>(&mut self, key: &Key<T>) -> Option<T> {
+        let Some((_, text)) = self.layers.get(key) else {
+            // What is not UTF-8 was reported with the environment.
+            if !self.layers.is_not_utf8(key.variable) {
+                self.report(key.label(), format!("missing; expected {}", key.kind.expected()));
             }
-            self.report(setting.label(), format!("missing; expected {}", setting.expected));
             return None;
         };
-        let checked = check(value.trim());
-        if checked.is_none() {
-            let what = format!("{} is not {}{}", shown(value), setting.expected, origin(source));
-            self.report(setting.label(), what);
+        let value = T::from_setting(&key.kind, text.trim());
+        if value.is_none() {
+            let what = format!(
+                "invalid value {} {}; expected {}",
+                shown(text),
+                self.layers.origin(key),
+                key.kind.expected()
+            );
+            self.report(key.label(), what);
         }
-        checked
+        value
     }
 
-    pub(super) fn parsed<T: FromStr>(&mut self, key: &str) -> Option<T> {
-        self.required(key, |text| text.parse().ok())
+    /// The value of a setting that need not be there. The outer `None` means invalid, the inner unset.
+    #[expect(clippy::option_option, reason = "invalid, unset and valid are three things")]
+    pub(super) fn optional<T: FromSetting>(&mut self, key: &Key<T>) -> Option<Option<T>> {
+        match self.layers.get(key) {
+            None => Some(None),
+            Some(_) => self.read(key).map(Some),
+        }
     }
 
-    pub(super) fn whole<T>(&mut self, key: &str, range: std::ops::RangeInclusive<T>) -> Option<T>
-    where
-        T: FromStr + PartialOrd,
-    {
-        self.required(key, |text| text.parse().ok().filter(|number| range.contains(number)))
-    }
-
-    pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
-        self.required(key, |text| humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero()))
-    }
-
-    /// A duration that may be zero.
-    pub(super) fn wait(&mut self, key: &str) -> Option<Duration> {
-        self.required(key, |text| humantime::parse_duration(text).ok())
-    }
-
-    pub(super) fn endpoint(&mut self, key: &str) -> Option<Url> {
-        let setting = Setting::of(key)?;
-        let value = self.layers.get(key)?.1.trim().to_owned();
-        match endpoint(&value) {
+    /// An address. What is wrong with it is said in detail, and a password in it is not shown.
+    pub(super) fn endpoint(&mut self, key: &Key<Url>) -> Option<Url> {
+        let text = self.layers.get(key)?.1.trim();
+        match endpoint(text) {
             Ok(url) => Some(url),
             Err(what) => {
-                self.report(setting.label(), format!("{what}; expected {}", setting.expected));
+                let what = format!("{what} ({}); expected {}", self.layers.origin(key), key.kind.expected());
+                self.report(key.label(), what);
                 None
             }
         }
@@ -91,7 +84,7 @@ impl Reader {
 
     /// A secret from its variable or from the file that its `_FILE` variable names.
     pub(super) fn secret(&mut self, secret: &SecretSetting) -> Option<Secret> {
-        let file_variable = format!("{}_FILE", secret.variable);
+        let file_variable = secret.file_variable();
         let label = format!("{} or {file_variable}", secret.variable);
         if self.layers.is_not_utf8(secret.variable) || self.layers.is_not_utf8(&file_variable) {
             return None;
@@ -115,18 +108,18 @@ impl Reader {
 /// An address with a path to append to. A bare host, which some Treasure Data clients accept, means https.
 pub(super) fn endpoint(text: &str) -> Result<Url, String> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    let url = Url::parse(&with_scheme).map_err(|error| format!("not an address ({error})"))?;
+    let url = Url::parse(&with_scheme).map_err(|error| format!("not a URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("it carries a user name or password".to_owned());
+        return Err("the address contains a user name or password".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("{} carries a query or fragment", shown(text)));
+        return Err(format!("{} contains a query or fragment", shown(text)));
     }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
         "http" => {
-            Err(format!("{} is http on another machine, which would show the key to everybody", shown(text)))
+            Err(format!("{} is plain http to another machine, which would expose the key", shown(text)))
         }
         _ => Err(format!("{} is neither https nor http", shown(text))),
     }
@@ -146,7 +139,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// A wrong value, shortened and without control characters.
+/// An invalid value, shortened and without control characters.
 fn shown(value: impl Display) -> String {
     let text = value.to_string();
     let mut shown: String = text.chars().filter(|character| !character.is_control()).take(60).collect();
@@ -154,15 +147,6 @@ fn shown(value: impl Display) -> String {
         shown.push('…');
     }
     format!("\"{shown}\"")
-}
-
-fn origin(source: Source) -> &'static str {
-    match source {
-        Source::Default => "",
-        Source::File => " (in the settings file)",
-        Source::Environment => " (in the environment)",
-        Source::Flag => " (on the command line)",
-    }
 }
 
 #[cfg(test)]

@@ -2,41 +2,32 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use url::Url;
 
-use super::endpoints::{EndpointOrigins, origin_of, treasure_data_endpoint, treasure_data_origin};
+use super::endpoints::{EndpointOrigins, treasure_data_endpoint, treasure_data_origin};
+use super::keys::{
+    ALLOW_EMPTY, API_KEY, BATCH_SIZE, CLIENT_SECRET, COMPRESSION_LEVEL, DATABASE, FRESH, LOG_FORMAT,
+    LOG_LEVEL, LOYALTY_CHECK, MAX_ERROR_RECORDS, MAX_RETRIES, MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE,
+    PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR, REQUEST_TIMEOUT, REQUESTS_PER_SECOND, RESUME_WITHIN,
+    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, STATE_DIR, STORE_ID, SUMMARY, TABLE,
+    UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
+};
 use super::layers::Layers;
 use super::problem::SettingsError;
 use super::proxy;
 use super::read::{Reader, reach};
-use super::setting::{API_KEY, CLIENT_SECRET};
+use super::summary_format::SummaryFormat;
 use crate::http::ClientSettings;
-use crate::identity::{DatabaseName, Mode, RunId, StoreId, TableName, Target};
+use crate::identity::{DatabaseName, Mode, RunId, Target};
 use crate::part::CompressionLevel;
 use crate::rate_limit::RequestRate;
 use crate::retry::RetryPolicy;
 use crate::run::{LoadSettings, ReplaceGuards, ResumePolicy, ResumeSettings};
-use crate::telemetry::{LogFormat, is_filter};
 use crate::transfer::{PartSettings, TransferSettings};
 use crate::treasure_data::{Polling, TreasureDataSettings};
 use crate::yotpo::{LoyaltyCheck, YotpoSettings};
-
-const MEBIBYTE: u64 = 1024 * 1024;
-
-/// How the summary on stdout looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SummaryFormat {
-    /// For people.
-    Text,
-    /// One JSON object on one line.
-    Json,
-    /// No summary.
-    None,
-}
 
 /// All settings of `sync`, checked.
 #[derive(Clone, Debug)]
@@ -153,14 +144,11 @@ fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
     let api_key = reader.secret(&API_KEY);
     let endpoint = treasure_data_endpoint(reader);
     let retry = retry_policy(reader);
-    let request_timeout = reader.duration("request-timeout");
+    let request_timeout = reader.read(&REQUEST_TIMEOUT);
     let polling = polling(reader);
-    let database = match reader.layers().get("database") {
-        None => Some(None),
-        Some(_) => reader.parsed("database").map(Some),
-    };
-    let run_lifetime = run_lifetime(reader);
-    let without_table_ids = switch(reader, "without-table-ids");
+    let database = reader.optional(&DATABASE);
+    let run_lifetime = reader.read(&RUN_LIFETIME);
+    let without_table_ids = reader.read(&WITHOUT_TABLE_IDS);
     proxy::check(reader, &[endpoint.as_ref()]);
     let endpoint = endpoint?;
     Some(AccountSettings {
@@ -176,13 +164,13 @@ fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
 }
 
 fn read_named_run(reader: &mut Reader) -> Option<NamedRun> {
-    let store = reader.parsed("store-id");
-    let database = reader.parsed("database");
-    let table = reader.parsed("table");
-    let mode = reader.parsed("mode");
-    let run_id = reader.parsed("run-id");
+    let store = reader.read(&STORE_ID);
+    let database = reader.read(&DATABASE);
+    let table = reader.read(&TABLE);
+    let mode = reader.read(&MODE);
+    let run_id = reader.read(&RUN_ID);
     let treasure_data_endpoint = treasure_data_endpoint(reader);
-    let yotpo_endpoint = reader.endpoint("yotpo-endpoint");
+    let yotpo_endpoint = reader.endpoint(&YOTPO_ENDPOINT);
     let target = Target {
         store: store?,
         yotpo_endpoint: yotpo_endpoint?.to_string(),
@@ -196,36 +184,35 @@ fn read_named_run(reader: &mut Reader) -> Option<NamedRun> {
 /// Reads everything before it gives up, so that every problem is found.
 fn read(reader: &mut Reader) -> Option<Settings> {
     let (client_secret, api_key) = (reader.secret(&CLIENT_SECRET), reader.secret(&API_KEY));
-    let store = reader.parsed("store-id");
-    let database = reader.parsed("database");
-    let table = reader.parsed("table");
-    let mode = reader.parsed("mode");
+    let store = reader.read(&STORE_ID);
+    let database = reader.read(&DATABASE);
+    let table = reader.read(&TABLE);
+    let mode = reader.read(&MODE);
     let td_endpoint = treasure_data_endpoint(reader);
-    let yotpo_endpoint = reader.endpoint("yotpo-endpoint");
-    let request_rate = reader.required("requests-per-second", |text| RequestRate::new(text.parse().ok()?));
-    let page_size = reader.whole("page-size", 1..=100);
+    let yotpo_endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let request_rate = reader.read(&REQUESTS_PER_SECOND).and_then(RequestRate::new);
+    let page_size = reader.read(&PAGE_SIZE);
     let parts = part_settings(reader);
-    let upload_workers = reader.whole("upload-workers", 1..=8_usize).and_then(NonZeroUsize::new);
+    let upload_workers = reader.read(&UPLOAD_WORKERS).and_then(NonZeroUsize::new);
     let retry = retry_policy(reader);
-    let request_timeout = reader.duration("request-timeout");
+    let request_timeout = reader.read(&REQUEST_TIMEOUT);
     let polling = polling(reader);
-    let loyalty_check = switch(reader, "loyalty-check");
+    let loyalty_check = reader.read(&LOYALTY_CHECK);
     let guards = guards(reader);
-    let max_error_records = reader.whole("max-error-records", 0..=u64::MAX);
-    let quarantine_folder = quarantine_folder(reader);
+    let max_error_records = reader.read(&MAX_ERROR_RECORDS);
+    let quarantine_folder = reader.optional(&QUARANTINE_DIR);
     let resume = resume(reader);
-    let run_lifetime = run_lifetime(reader);
-    let without_table_ids = switch(reader, "without-table-ids");
-    let wait_for_active = reader.wait("wait-for-active");
-    let summary = reader.parsed("summary");
+    let run_lifetime = reader.read(&RUN_LIFETIME);
+    let without_table_ids = reader.read(&WITHOUT_TABLE_IDS);
+    let wait_for_active = reader.read(&WAIT_FOR_ACTIVE);
+    let summary = reader.read(&SUMMARY);
     // Read by `telemetry` before everything else; checked here with the others.
-    let _: Option<LogFormat> = reader.parsed("log-format");
-    let _ = reader.required("log-level", |text| is_filter(text).then_some(()));
+    let _ = reader.read(&LOG_FORMAT);
+    let _ = reader.read(&LOG_LEVEL);
 
     proxy::check(reader, &[yotpo_endpoint.as_ref(), td_endpoint.as_ref()]);
     let (yotpo_endpoint, td_endpoint, request_timeout) = (yotpo_endpoint?, td_endpoint?, request_timeout?);
-    let (store, database, table, page_size): (StoreId, DatabaseName, TableName, u8) =
-        (store?, database?, table?, page_size?);
+    let (store, database, table, page_size) = (store?, database?, table?, page_size?);
     let connections = |endpoint: &Url| ClientSettings { request_timeout, reach: reach(endpoint) };
     let target = Target {
         store: store.clone(),
@@ -238,7 +225,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         yotpo_connections: connections(&yotpo_endpoint),
         treasure_data_connections: connections(&td_endpoint),
         origins: EndpointOrigins {
-            yotpo: origin_of("yotpo-endpoint", reader.layers()),
+            yotpo: reader.layers().origin(&YOTPO_ENDPOINT),
             treasure_data: treasure_data_origin(reader.layers()),
         },
         yotpo: YotpoSettings { endpoint: yotpo_endpoint, store, client_secret: client_secret? },
@@ -268,69 +255,38 @@ fn read(reader: &mut Reader) -> Option<Settings> {
 }
 
 fn part_settings(reader: &mut Reader) -> Option<PartSettings> {
-    let max_rows = reader.whole("batch-size", 1..=100_000_usize).and_then(NonZeroUsize::new);
-    let closing_size = reader.required("part-size", |text| {
-        let size = text.parse::<ByteSize>().ok()?.as_u64();
-        usize::try_from(size).ok().filter(|_| (MEBIBYTE..=64 * MEBIBYTE).contains(&size))
-    });
-    let level = reader.required("compression-level", |text| CompressionLevel::new(text.parse().ok()?).ok());
+    let max_rows = reader.read(&BATCH_SIZE).and_then(NonZeroUsize::new);
+    let closing_size = reader.read(&PART_SIZE);
+    let level = reader.read(&COMPRESSION_LEVEL).and_then(|level| CompressionLevel::new(level).ok());
     Some(PartSettings { max_rows: max_rows?, closing_size: closing_size?, level: level? })
 }
 
 fn retry_policy(reader: &mut Reader) -> Option<RetryPolicy> {
-    let max_retries = reader.whole("max-retries", 0..=1_000);
-    let base_delay = reader.duration("retry-base-delay");
-    let timeout = reader.duration("retry-timeout");
+    let max_retries = reader.read(&MAX_RETRIES);
+    let base_delay = reader.read(&RETRY_BASE_DELAY);
+    let timeout = reader.read(&RETRY_TIMEOUT);
     Some(RetryPolicy { max_retries: max_retries?, base_delay: base_delay?, timeout: timeout? })
 }
 
 fn polling(reader: &mut Reader) -> Option<Polling> {
-    let interval = reader.duration("poll-interval");
-    let timeout = reader.duration("perform-timeout");
+    let interval = reader.read(&POLL_INTERVAL);
+    let timeout = reader.read(&PERFORM_TIMEOUT);
     Some(Polling { interval: interval?, timeout: timeout? })
 }
 
 fn guards(reader: &mut Reader) -> Option<ReplaceGuards> {
-    let allow_empty = switch(reader, "allow-empty");
-    let min_rows_ratio = reader.required("min-rows-ratio", |text| {
-        text.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
-    });
+    let allow_empty = reader.read(&ALLOW_EMPTY);
+    let min_rows_ratio = reader.read(&MIN_ROWS_RATIO);
     Some(ReplaceGuards { allow_empty: allow_empty?, min_rows_ratio: min_rows_ratio? })
-}
-
-/// The outer `None` means wrong, the inner that none is wanted.
-#[expect(
-    clippy::option_option,
-    reason = "wrong, absent and right are three things, as for every other setting"
-)]
-fn quarantine_folder(reader: &mut Reader) -> Option<Option<PathBuf>> {
-    match reader.layers().get("quarantine-dir") {
-        None => Some(None),
-        Some(_) => reader
-            .required("quarantine-dir", |text| Some(PathBuf::from(text)).filter(|folder| folder.is_dir()))
-            .map(Some),
-    }
 }
 
 fn resume(reader: &mut Reader) -> Option<ResumeSettings> {
     let state_folder = state_folder(reader);
-    let within = reader.duration("resume-within");
-    let fresh = switch(reader, "fresh");
-    // `Some(None)` when none is given.
-    let run_id = match reader.layers().get("run-id") {
-        None => Some(None),
-        Some(_) => reader.parsed("run-id").map(Some),
-    };
+    let within = reader.read(&RESUME_WITHIN);
+    let fresh = reader.read(&FRESH);
+    let run_id = reader.optional(&RUN_ID);
     let policy = if fresh? { ResumePolicy::Never } else { ResumePolicy::Within(within?) };
     Some(ResumeSettings { state_folder: state_folder?, policy, run_id: run_id? })
-}
-
-/// At least an hour: attempts that are retried must still know the run. At most what Treasure Data keeps.
-fn run_lifetime(reader: &mut Reader) -> Option<Duration> {
-    reader.required("run-lifetime", |text| {
-        let lifetime = humantime::parse_duration(text).ok()?;
-        (Duration::from_secs(3_600)..=Duration::from_secs(5 * 86_400)).contains(&lifetime).then_some(lifetime)
-    })
 }
 
 /// The folder that is set, or the platform's (XDG Base Directory Specification, "state").
@@ -341,34 +297,12 @@ fn state_folder(reader: &mut Reader) -> Option<PathBuf> {
         let home = || layers.path_variable("HOME").map(|home| home.join(".local/state"));
         state.or_else(home).map(|folder| folder.join("yotpo-td"))
     };
-    match layers.get("state-dir") {
-        Some(_) => {
-            reader.required("state-dir", |text| Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
-        }
-        None => match platform() {
-            Some(folder) => Some(folder),
-            None => reader.required("state-dir", |_| None),
-        },
-    }
-}
-
-fn switch(reader: &mut Reader, key: &str) -> Option<bool> {
-    reader.required(key, |text| match text {
-        "on" | "true" | "1" => Some(true),
-        "off" | "false" | "0" => Some(false),
-        _ => None,
-    })
-}
-
-impl FromStr for SummaryFormat {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            "none" => Ok(Self::None),
-            _ => Err(()),
+    let platform = platform();
+    match (reader.optional(&STATE_DIR)?, platform) {
+        (Some(folder), _) | (None, Some(folder)) => Some(folder),
+        (None, None) => {
+            reader.report(STATE_DIR.label(), "missing, and neither XDG_STATE_HOME nor HOME is set");
+            None
         }
     }
 }

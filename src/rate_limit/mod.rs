@@ -27,6 +27,8 @@ use crate::warnings::Warnings;
 use other_clients::OtherClients;
 use sent_requests::{SentRequests, Slot};
 
+/// Minimum rate that can be set, in requests per second.
+pub const MIN_RATE: f64 = 0.000_01;
 /// Maximum rate that can be set, in requests per second.
 pub const MAX_RATE: f64 = 1_000_000.0;
 
@@ -41,14 +43,14 @@ const OWN_WINDOW: Duration = Duration::from_millis(1_050);
 /// Minimum rate of other clients that causes a warning, in requests per second.
 const MIN_WARNING_RATE: f64 = 0.5;
 
-/// Requests per second: above zero and at most [`MAX_RATE`].
+/// Requests per second, from [`MIN_RATE`] to [`MAX_RATE`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RequestRate(f64);
 
 impl RequestRate {
-    /// Validates a rate. Returns `None` unless it is above zero and at most [`MAX_RATE`].
+    /// Validates a rate. Returns `None` unless it is from [`MIN_RATE`] to [`MAX_RATE`].
     pub fn new(per_second: f64) -> Option<Self> {
-        (per_second > 0.000_01 && per_second <= MAX_RATE).then_some(Self(per_second))
+        (MIN_RATE..=MAX_RATE).contains(&per_second).then_some(Self(per_second))
     }
 
     /// Requests per second.

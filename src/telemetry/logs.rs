@@ -15,15 +15,21 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// The word that users write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 impl FromStr for LogFormat {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(()),
-        }
+        [Self::Text, Self::Json].into_iter().find(|format| format.as_str() == text).ok_or(())
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use yotpo_td::checkpoint::{RunState, StateStore};
 use yotpo_td::clock::Clock;
+use yotpo_td::config::keys::find;
 use yotpo_td::config::{Layers, Settings};
 use yotpo_td::identity::{Mode, RunId};
 use yotpo_td::row::IngestionTime;
@@ -187,23 +188,22 @@ impl World {
         ]);
         let mut layers = Layers::new(&BTreeMap::new(), environment, None);
         let mode = if self.scenario.mode == Mode::Append { "append" } else { "replace" };
-        for (key, value) in [
-            ("yotpo-endpoint", self.sandbox.yotpo_endpoint().as_str()),
-            ("td-endpoint", self.sandbox.treasure_data_endpoint().as_str()),
+        let page_size = self.scenario.page_size.to_string();
+        let (yotpo, treasure_data) =
+            (self.sandbox.yotpo_endpoint().to_string(), self.sandbox.treasure_data_endpoint().to_string());
+        let own = [
+            ("yotpo-endpoint", yotpo.as_str()),
+            ("td-endpoint", &treasure_data),
             ("store-id", &credentials.store_id),
             ("database", &credentials.database),
             ("state-dir", &state_folder.to_string_lossy()),
             ("mode", mode),
-            ("page-size", &self.scenario.page_size.to_string()),
+            ("page-size", &page_size),
             ("requests-per-second", "1000000"),
-        ] {
-            layers.set_flag(key, value);
-        }
-        for (key, value) in &self.scenario.flags {
-            layers.set_flag(key, value);
-        }
-        for (key, value) in flags {
-            layers.set_flag(key, value);
+        ];
+        let scenario = self.scenario.flags.iter().map(|(key, value)| (*key, value.as_str()));
+        for (key, value) in own.into_iter().chain(scenario).chain(flags.iter().copied()) {
+            layers.set_flag(find(key).expect(key), value);
         }
         let mut settings = Settings::from_layers(layers).unwrap();
         settings.load.transfer.parts.max_rows = NonZeroUsize::new(self.scenario.batch).unwrap();

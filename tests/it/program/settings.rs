@@ -3,7 +3,7 @@
 use std::fs;
 
 use tempfile::TempDir;
-use yotpo_td::config::{FlagForm, SETTINGS, Setting};
+use yotpo_td::config::{SETTINGS, Setting};
 
 use crate::program::binary::{Finished, Running, program};
 use crate::program::closing_words::{assert_words, told};
@@ -62,7 +62,7 @@ fn settings_file(text: &str) -> (TempDir, String) {
 fn a_wrong_flag_is_told() {
     let told: Vec<String> = SETTINGS
         .iter()
-        .filter(|setting| setting.form == FlagForm::Value && setting.key != "state-dir")
+        .filter(|setting| !setting.is_bare_flag() && setting.key != "state-dir")
         .map(|setting| problem(&sync(&[&format!("--{}", setting.key), wrong(setting)], &[]), setting))
         .collect();
     assert_words!("wrong_flags", told.join("\n"));
@@ -101,7 +101,7 @@ fn a_value_of_another_kind_in_the_file_is_told() {
             let (_folder, path) = settings_file(&format!("{} = [1, 2]", setting.key));
             let end = sync(&["--config", &path], &[(setting.variable, "")]);
             end.assert_code(2);
-            let expected = format!("{}: in {path}: expected {}", setting.label(), setting.expected);
+            let expected = format!("{}: in {path}: expected {}", setting.label(), setting.kind.expected());
             assert!(end.stderr.contains(&expected), "{expected} in:\n{}", end.stderr);
             expected
         })
@@ -222,7 +222,7 @@ fn a_variable_that_nothing_reads_and_a_level_that_is_none_are_refused() {
         (
             &["--log-level", "verbose"],
             &[],
-            "--log-level (YOTPO_TD_LOG_LEVEL): \"verbose\" is not off, error, warn, info, debug, trace",
+            "--log-level (YOTPO_TD_LOG_LEVEL): invalid value \"verbose\" from --log-level; expected off, error, warn, info,",
         ),
     ] {
         let end = sync(arguments, variables);

@@ -22,7 +22,7 @@ fn every_setting_has_one_row_with_flag_variable_and_default() {
         let [line] = lines[..] else { panic!("{flag} is in {} table rows", lines.len()) };
         assert_eq!(line[1], setting.variable, "{flag}");
         let default = &line[2];
-        match setting.default {
+        match setting.default() {
             Some(expected) => assert_eq!(default, expected, "{flag}"),
             None => {
                 assert!(

@@ -1,0 +1,237 @@
+//! What values a setting takes: its kind with its bounds. The only place that checks them and puts them into words.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use crate::identity::NameRule;
+use crate::telemetry::is_filter;
+
+/// The shortest duration above zero.
+pub const ABOVE_ZERO: Duration = Duration::from_nanos(1);
+
+/// The kind of a setting's value, with its bounds, which are inclusive.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A whole number.
+    Integer {
+        /// Minimum.
+        min: u64,
+        /// Maximum; `u64::MAX` is none.
+        max: u64,
+    },
+    /// A number that may have a fraction.
+    Number {
+        /// Minimum.
+        min: f64,
+        /// Maximum.
+        max: f64,
+    },
+    /// A duration with a unit.
+    Duration {
+        /// Minimum; [`ABOVE_ZERO`] excludes zero only.
+        min: Duration,
+        /// Maximum; `Duration::MAX` is none.
+        max: Duration,
+    },
+    /// A number of bytes with a unit.
+    Size {
+        /// Minimum.
+        min: u64,
+        /// Maximum.
+        max: u64,
+    },
+    /// One of several words.
+    Choice {
+        /// Placeholder in `--help`.
+        value_name: &'static str,
+        /// The words.
+        words: &'static [&'static str],
+    },
+    /// On or off.
+    Switch,
+    /// A name or an id.
+    Name {
+        /// Placeholder in `--help`.
+        value_name: &'static str,
+        /// Its length and characters.
+        rule: NameRule,
+    },
+    /// The address of a service.
+    Url,
+    /// A directory.
+    Directory {
+        /// Whether it must exist before the start.
+        must_exist: bool,
+    },
+    /// A log level, or a filter of levels by module.
+    LogFilter,
+}
+
+impl Kind {
+    /// What a valid value looks like, to follow "expected" in a message.
+    pub fn expected(&self) -> String {
+        match *self {
+            Self::Integer { min: 0, max: u64::MAX } => "a whole number".to_owned(),
+            Self::Integer { min, max: u64::MAX } => format!("a whole number of at least {min}"),
+            Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Number { min, max } => format!("a number from {min} to {max}"),
+            Self::Duration { min, max } => expected_duration(min, max),
+            Self::Size { min, max } => format!("a size from {} to {}", size(min), size(max)),
+            Self::Choice { words, .. } => any_of(words),
+            Self::Switch => "on or off (true, false, 1, 0)".to_owned(),
+            Self::Name { rule, .. } => rule.to_string(),
+            Self::Url => {
+                "an https address (http only on loopback) without user, query or fragment".to_owned()
+            }
+            Self::Directory { must_exist: true } => "an existing directory".to_owned(),
+            Self::Directory { must_exist: false } => "a directory".to_owned(),
+            Self::LogFilter => {
+                "off, error, warn, info, debug, trace or a filter such as yotpo_td::retry=debug".to_owned()
+            }
+        }
+    }
+
+    /// Placeholder of the value in `--help`.
+    pub fn value_name(&self) -> &'static str {
+        match self {
+            Self::Integer { .. } | Self::Number { .. } => "NUMBER",
+            Self::Duration { .. } => "DURATION",
+            Self::Size { .. } => "SIZE",
+            Self::Choice { value_name, .. } | Self::Name { value_name, .. } => value_name,
+            Self::Switch => "on|off",
+            Self::Url => "URL",
+            Self::Directory { .. } => "DIR",
+            Self::LogFilter => "FILTER",
+        }
+    }
+
+    /// The values, if there are only a few.
+    pub fn possible_values(&self) -> &'static [&'static str] {
+        match self {
+            Self::Choice { words, .. } => words,
+            Self::Switch => &["on", "off"],
+            _ => &[],
+        }
+    }
+
+    pub(super) fn integer(&self, text: &str) -> Option<u64> {
+        let Self::Integer { min, max } = self else { return None };
+        text.parse().ok().filter(|number| (min..=max).contains(&number))
+    }
+
+    pub(super) fn number(&self, text: &str) -> Option<f64> {
+        let Self::Number { min, max } = self else { return None };
+        text.parse().ok().filter(|number| (min..=max).contains(&number))
+    }
+
+    pub(super) fn duration(&self, text: &str) -> Option<Duration> {
+        let Self::Duration { min, max } = self else { return None };
+        humantime::parse_duration(text).ok().filter(|duration| (min..=max).contains(&duration))
+    }
+
+    pub(super) fn size(&self, text: &str) -> Option<u64> {
+        let Self::Size { min, max } = self else { return None };
+        text.parse::<ByteSize>().ok().map(|size| size.as_u64()).filter(|size| (min..=max).contains(&size))
+    }
+
+    pub(super) fn switch(&self, text: &str) -> Option<bool> {
+        match text {
+            "on" | "true" | "1" => Some(true),
+            "off" | "false" | "0" => Some(false),
+            _ => None,
+        }
+    }
+
+    pub(super) fn directory(&self, text: &str) -> Option<PathBuf> {
+        let Self::Directory { must_exist } = self else { return None };
+        let path = PathBuf::from(text);
+        (!text.is_empty() && (!must_exist || path.is_dir())).then_some(path)
+    }
+
+    pub(super) fn log_filter(&self, text: &str) -> Option<String> {
+        (*self == Self::LogFilter && is_filter(text)).then(|| text.to_owned())
+    }
+
+    /// Whether a word or name is one of this kind.
+    pub(super) fn is_text(&self, text: &str) -> bool {
+        match self {
+            Self::Choice { words, .. } => words.contains(&text),
+            Self::Name { rule, .. } => rule.accepts(text),
+            _ => false,
+        }
+    }
+}
+
+fn expected_duration(min: Duration, max: Duration) -> String {
+    match (min, max) {
+        (Duration::ZERO, Duration::MAX) => "a duration such as 0s, 30s or 10m".to_owned(),
+        (ABOVE_ZERO, Duration::MAX) => "a duration above zero such as 500ms, 30s or 10m".to_owned(),
+        (_, Duration::MAX) => format!("a duration of at least {}", duration(min)),
+        _ => format!("a duration from {} to {}", duration(min), duration(max)),
+    }
+}
+
+/// A duration in its largest whole unit.
+fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")]
+        .into_iter()
+        .find(|(unit, _)| duration.subsec_nanos() == 0 && seconds > 0 && seconds.is_multiple_of(*unit))
+    {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None => humantime::format_duration(duration).to_string(),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const MEBIBYTE: u64 = 1024 * 1024;
+    if bytes.is_multiple_of(MEBIBYTE) { format!("{}MiB", bytes / MEBIBYTE) } else { format!("{bytes} bytes") }
+}
+
+fn any_of(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => (*word).to_owned(),
+        [words @ .., last] => format!("{} or {last}", words.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_inclusive_and_put_into_words() {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        for (kind, expected) in [
+            (Kind::Integer { min: 0, max: u64::MAX }, "a whole number"),
+            (Kind::Integer { min: 2, max: u64::MAX }, "a whole number of at least 2"),
+            (Kind::Integer { min: 1, max: 9 }, "a whole number from 1 to 9"),
+            (Kind::Number { min: 0.000_01, max: 1_000_000.0 }, "a number from 0.00001 to 1000000"),
+            (Kind::Size { min: 1 << 20, max: 64 << 20 }, "a size from 1MiB to 64MiB"),
+            (Kind::Size { min: 1, max: 64 << 20 }, "a size from 1 bytes to 64MiB"),
+            (Kind::Duration { min: Duration::ZERO, max: Duration::MAX }, "a duration such as 0s, 30s or 10m"),
+            (
+                Kind::Duration { min: ABOVE_ZERO, max: Duration::MAX },
+                "a duration above zero such as 500ms, 30s or 10m",
+            ),
+            (
+                Kind::Duration { min: Duration::from_millis(5), max: Duration::MAX },
+                "a duration of at least 5ms",
+            ),
+            (Kind::Duration { min: Duration::from_secs(3_600), max: days(5) }, "a duration from 1h to 5d"),
+            (Kind::Choice { value_name: "X", words: &["a", "b", "c"] }, "a, b or c"),
+        ] {
+            assert_eq!(kind.expected(), expected);
+        }
+        let hour = Duration::from_secs(3_600);
+        let lifetime = Kind::Duration { min: hour, max: days(5) };
+        for (text, value) in
+            [("1h", Some(hour)), ("59m", None), ("5d", Some(days(5))), ("5d 1ns", None), ("5", None)]
+        {
+            assert_eq!(lifetime.duration(text), value, "{text}");
+        }
+    }
+}
