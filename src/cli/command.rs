@@ -1,9 +1,10 @@
-//! Flags and help.
+//! The command line and its help.
 
 use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::setting_flags::with_settings;
 use crate::config::keys::{
     DATABASE, LOG_LEVEL, MAX_RETRIES, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, REQUEST_TIMEOUT,
     RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR, STORE_ID, TABLE, TD_ENDPOINT,
@@ -15,12 +16,36 @@ use crate::exit_status::ExitStatus;
 const ABOUT: &str =
     "Load every Yotpo loyalty customer into a Treasure Data table, exactly once or not at all";
 
+const SANDBOX_EXAMPLE: &str = if cfg!(feature = "sandbox") {
+    "  Try it without an account, with generated customers:\n    yotpo-td sync --sandbox\n"
+} else {
+    ""
+};
+
+const SYNC_EXAMPLES: &str = "  Append all customers to the table yotpo_customers:
+    yotpo-td sync --database my_database --site us01
+  Replace the table once a day; a retry on any machine never loads twice:
+    yotpo-td sync --database my_database --mode replace --run-id 20260131 --wait-for-active 1h";
+
+const RUNS_EXAMPLES: &str = "\
+Examples:
+  Show what is saved of the interrupted runs on this machine:
+    yotpo-td runs list
+  Make sure that a run of any machine loads nothing from now on:
+    yotpo-td runs abandon --run-id 20260131 --database my_database --mode replace
+  List the sessions and temporary tables that no run can still need:
+    yotpo-td runs clean --database my_database --dry-run";
+
+/// Flags that belong to no group of settings.
+const OTHER_OPTIONS: &str = "Other options";
+
 /// The whole command line.
 pub(super) fn command() -> Command {
     let command = Command::new("yotpo-td")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
-        .after_help(exit_codes())
+        .after_help("Exit codes are in --help.")
+        .after_long_help(exit_codes())
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
@@ -33,31 +58,36 @@ pub(super) fn command() -> Command {
 }
 
 fn sync_command() -> Command {
-    let mut command = Command::new("sync")
+    let command = Command::new("sync")
         .about("Load all customers of a store into a table")
-        .after_help(format!("{}\n\n{}", secrets(), exit_codes()));
-    for setting in SETTINGS {
-        command = command.arg(setting_flag(setting));
-    }
-    let command = command.arg(config_flag());
+        .after_help(format!("{}\n\nVariables, examples and exit codes are in --help.", secrets()))
+        .after_long_help(format!(
+            "{}\n\nExamples:\n{SANDBOX_EXAMPLE}{SYNC_EXAMPLES}\n\n{}",
+            secrets(),
+            exit_codes()
+        ));
+    let command = with_settings(command, SETTINGS);
     #[cfg(feature = "sandbox")]
-    let command = command.args(super::sandbox::flags());
-    command
+    let command = command.next_help_heading("Sandbox").args(super::sandbox::flags());
+    with_other_options(command)
 }
 
-fn setting_flag(setting: &Setting) -> Arg {
-    let default = setting.default().map_or_else(String::new, |default| format!(", default: {default}"));
-    let flag = Arg::new(setting.key).long(setting.key).value_name(setting.kind.value_name()).help(format!(
-        "{} [env: {}{default}]",
-        setting.short_help(),
-        setting.variable
-    ));
-    if setting.is_bare_flag() {
-        flag.num_args(0..=1).require_equals(true).default_missing_value("on")
-    } else {
-        // A value may start with a dash; it is checked together with all other settings.
-        flag.allow_hyphen_values(true)
-    }
+/// `--config` and help, after the groups of settings.
+fn with_other_options(command: Command) -> Command {
+    command
+        .next_help_heading(OTHER_OPTIONS)
+        .arg(Arg::new("config").long("config").value_name("FILE").help("Settings file (TOML)").long_help(
+            "Settings file (TOML)\n\nIts keys are the names of the flags.\n\n[env: YOTPO_TD_CONFIG]",
+        ))
+        .disable_help_flag(true)
+        .arg(
+            Arg::new("help")
+                .short('h')
+                .long("help")
+                .action(ArgAction::Help)
+                .help("Print help (see more with '--help')")
+                .long_help("Print help (see a summary with '-h')"),
+        )
 }
 
 /// Settings that every command of `runs` needs.
@@ -80,72 +110,61 @@ const ACCOUNT_SETTINGS: [Setting; 13] = [
     WITHOUT_TABLE_IDS.setting,
 ];
 
-/// Settings that name a run of any machine.
+/// Settings that name a run of any machine, beyond those of the account.
 const RUN_SETTINGS: [Setting; 5] =
     [STORE_ID.setting, TABLE.setting, MODE.setting, YOTPO_ENDPOINT.setting, RUN_ID.setting];
 
 fn runs_command() -> Command {
-    let state_only = |command: Command| settings_of(command, &STATE_SETTINGS).arg(config_flag());
-    let account = |command: Command| settings_of(command, &ACCOUNT_SETTINGS).arg(config_flag());
-    let run = || Arg::new("run").value_name("RUN").help("the run's id, as runs list shows it");
-    let yes = || Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("do not ask");
+    let run = || Arg::new("run").value_name("RUN").help("Id of the run, as shown by 'runs list'");
+    let yes = || Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do not ask for confirmation");
     let older_than = Arg::new("older-than")
         .long("older-than")
         .value_name("DURATION")
         .default_value("8d")
-        .help("leave alone what is younger; what the attempts of a run may still need stays for 8 days in any case");
-    let dry_run =
-        Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("only say what would be removed");
+        .help("Keep what is younger than this")
+        .long_help(
+            "Keep what is younger than this\n\n\
+             What the attempts of a run may still need is kept for 8 days in any case.",
+        );
+    let dry_run = Arg::new("dry-run")
+        .long("dry-run")
+        .action(ArgAction::SetTrue)
+        .help("Print what would be removed, and remove nothing");
+    let list = Command::new("list").about("List unfinished runs and the last finished run of each target");
+    let show = Command::new("show").about("Show the saved state of one run").arg(run().required(true));
+    let abandon = Command::new("abandon")
+        .about("Make sure that a run loads nothing from now on")
+        .after_help(
+            "RUN is an unfinished run on this machine. To name a run of any machine, pass --run-id and the settings of \
+             its sync: --store-id, --database, --table and --mode.",
+        )
+        .arg(run().required_unless_present(RUN_ID.key).conflicts_with(RUN_ID.key))
+        .arg(yes());
+    let clean = Command::new("clean")
+        .about("Remove orphaned sessions and temporary tables from Treasure Data")
+        .after_help(
+            "Only what this program created is removed. Temporary tables are looked up in --database.",
+        )
+        .arg(older_than)
+        .arg(yes())
+        .arg(dry_run);
+    let of_run = [&ACCOUNT_SETTINGS[..], &RUN_SETTINGS].concat();
     Command::new("runs")
-        .about("Look at runs that were interrupted, and remove what dead runs left")
+        .about("List, show and abandon runs, and remove what interrupted runs left")
+        .after_long_help(RUNS_EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(state_only(Command::new("list").about("List unfinished runs and the last finished of each target")))
-        .subcommand(state_only(Command::new("show").about("Show one run, as JSON")).arg(run().required(true)))
-        .subcommand(
-            settings_of(
-                account(Command::new("abandon").about("Make sure that a run loads nothing any more")),
-                &RUN_SETTINGS,
-            )
-            .after_help(
-                "RUN is an unfinished run of this machine. A run of any machine is named by --run-id with the settings of \
-                 its sync: --store-id, --database, --table and --mode.",
-            )
-            .arg(run().required_unless_present(RUN_ID.key).conflicts_with(RUN_ID.key))
-            .arg(yes()),
-        )
-        .subcommand(
-            account(
-                Command::new("clean")
-                    .about("Remove sessions and temporary tables in Treasure Data that dead runs left")
-                    .after_help("Only what this program made is ever touched; temporary tables are looked for in --database."),
-            )
-            .arg(older_than)
-            .arg(yes())
-            .arg(dry_run),
-        )
-}
-
-fn settings_of(mut command: Command, wanted: &[Setting]) -> Command {
-    let is_wanted = |setting: &&Setting| wanted.iter().any(|wanted| wanted.key == setting.key);
-    for setting in SETTINGS.iter().filter(is_wanted) {
-        command = command.arg(setting_flag(setting));
-    }
-    command
-}
-
-fn config_flag() -> Arg {
-    Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .help("TOML file with the flags' names as keys [env: YOTPO_TD_CONFIG]")
+        .subcommand(with_other_options(with_settings(list, &STATE_SETTINGS)))
+        .subcommand(with_other_options(with_settings(show, &STATE_SETTINGS)))
+        .subcommand(with_other_options(with_settings(abandon, &of_run)))
+        .subcommand(with_other_options(with_settings(clean, &ACCOUNT_SETTINGS)))
 }
 
 fn secrets() -> String {
-    let mut text = "Secrets, only from the environment or from files that it names:\n".to_owned();
+    let mut text = "Secrets, only from the environment or from files named there:\n".to_owned();
     for secret in SECRETS {
         // A String takes everything.
-        let _ = writeln!(text, "  {0} or {0}_FILE: {1}", secret.variable, secret.help);
+        let _ = writeln!(text, "  {} or {}: {}", secret.variable, secret.file_variable(), secret.help);
     }
     text.trim_end().to_owned()
 }
@@ -165,5 +184,32 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn examples_in_help_are_accepted() {
+        #[cfg(feature = "sandbox")]
+        let (of_sandbox, count) = (super::super::sandbox::EXAMPLES, 8);
+        #[cfg(not(feature = "sandbox"))]
+        let (of_sandbox, count) = ("", 5);
+        let examples = [SANDBOX_EXAMPLE, SYNC_EXAMPLES, RUNS_EXAMPLES, of_sandbox].join("\n");
+        let commands: Vec<_> =
+            examples.lines().filter_map(|line| line.strip_prefix("    ").and_then(shlex::split)).collect();
+        assert_eq!(commands.len(), count);
+        for words in commands {
+            command().try_get_matches_from(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        }
+    }
+
+    #[test]
+    fn short_help_has_one_line_for_each_flag() {
+        let mut command = command().term_width(100);
+        command.build();
+        for command in command.get_subcommands_mut().filter(|command| command.get_name() != "runs") {
+            let help = command.render_help().to_string();
+            let is_continued = |line: &&str| line.starts_with("            ");
+            assert_eq!(help.lines().find(is_continued), None, "{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        }
     }
 }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use crate::config::{Layers, SETTINGS, Setting};
+use super::setting_flags::flags;
+use crate::config::Layers;
 
 /// What the program was started with.
 #[derive(Debug)]
@@ -72,13 +73,6 @@ fn without_user_information(word: &str) -> String {
         Some((user, _)) => format!("{scheme}://[redacted]{}", rest.get(user.len()..).unwrap_or_default()),
         None => word.to_owned(),
     }
-}
-
-/// The settings that were given as flags.
-pub(super) fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
-    // A command that has not this flag has not its value either.
-    let given = |setting: &Setting| matches.try_get_one::<String>(setting.key).ok()?.cloned();
-    SETTINGS.iter().filter_map(|setting| Some((setting.key, given(setting)?))).collect()
 }
 
 /// Flags, environment and the settings file that one of them names.

@@ -12,6 +12,7 @@ mod runs;
 mod runtime;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod setting_flags;
 mod summary;
 mod sync;
 

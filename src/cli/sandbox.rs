@@ -21,74 +21,67 @@ use crate::telemetry::{self, LogFormat, ProgressBar, write_stdout};
 /// Every store of the sandbox costs memory.
 const MAX_SANDBOX_STORES: u64 = 1_000;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Start both mock servers and print the variables to export:
+    yotpo-td sandbox
+  Listen on fixed ports, with three stores:
+    yotpo-td sandbox --yotpo-listen 127.0.0.1:8080 --td-listen 127.0.0.1:8081 --stores 3";
+
 /// The flags of `sync` that start a sandbox inside it.
 pub(super) fn flags() -> Vec<Arg> {
     let sandbox = Arg::new("sandbox")
         .long("sandbox")
         .action(ArgAction::SetTrue)
-        .help("run against embedded mock servers of both services; needs no setting, reads no secret");
+        .help("Run against embedded mock servers; no account needed")
+        .long_help(
+            "Run against embedded mock servers\n\n\
+             Needs no settings, and uses none of your secrets or endpoints. Nothing of it is kept.",
+        );
     vec![
         sandbox,
-        number("sandbox-customers", "COUNT", "customers of the sandbox's store", "10000").requires("sandbox"),
-        number("sandbox-seed", "SEED", "seed of the sandbox's customers", "1").requires("sandbox"),
+        number("sandbox-customers", "Customers of the sandbox's store", "10000").requires("sandbox"),
+        number("sandbox-seed", "Seed of the sandbox's customers", "1").requires("sandbox"),
     ]
 }
 
 /// The command `sandbox`.
 pub(super) fn command() -> Command {
     Command::new("sandbox")
-        .about("Run mock servers of both services for other programs, until stopped")
-        .arg(number("customers", "COUNT", "customers of each store", "10000"))
-        .arg(number("seed", "SEED", "seed of the customers; each further store has the next one", "1"))
+        .about("Start the mock servers for other programs, until stopped")
+        .after_long_help(EXAMPLES)
+        .arg(number("customers", "Customers per store", "10000"))
         .arg(
-            number("stores", "COUNT", "stores at the Yotpo address, each with its own rate limit", "1")
+            number("seed", "Seed of the customers", "1")
+                .long_help("Seed of the customers\n\nStores use consecutive seeds."),
+        )
+        .arg(
+            number("stores", "Stores at the Yotpo address", "1")
+                .long_help("Stores at the Yotpo address\n\nEach has its own customers and rate limit.")
                 .value_parser(value_parser!(u64).range(1..=MAX_SANDBOX_STORES)),
         )
+        .arg(listen("yotpo-listen", "Address of Yotpo's mock server"))
+        .arg(listen("td-listen", "Address of Treasure Data's mock server"))
+        .arg(text("requests-per-second", "NUMBER", "Yotpo's rate limit per store, or off", "5"))
         .arg(
-            Arg::new("yotpo-listen")
-                .long("yotpo-listen")
-                .value_name("ADDRESS")
-                .default_value("127.0.0.1:0")
-                .help("loopback address of the Yotpo mock server; port 0 picks a free one"),
-        )
-        .arg(
-            Arg::new("td-listen")
-                .long("td-listen")
-                .value_name("ADDRESS")
-                .default_value("127.0.0.1:0")
-                .help("loopback address of the Treasure Data mock server; port 0 picks a free one"),
-        )
-        .arg(
-            Arg::new("requests-per-second")
-                .long("requests-per-second")
-                .value_name("RATE")
-                .default_value("5")
-                .help("Yotpo's limit for each store, or off"),
-        )
-        .arg(
-            Arg::new("page-layout")
-                .long("page-layout")
-                .value_name("LAYOUT")
+            text("page-layout", "LAYOUT", "Page layout: mixed, compact, spaced or pretty", "mixed")
                 .value_parser(["mixed", "compact", "spaced", "pretty"])
-                .default_value("mixed")
-                .help("white space of the pages of customers"),
+                .hide_possible_values(true),
         )
-        .arg(
-            Arg::new("import-time")
-                .long("import-time")
-                .value_name("TIME")
-                .default_value("0s")
-                .help("how long a load job takes at least"),
-        )
+        .arg(text("import-time", "DURATION", "Minimum duration of a load job", "0s"))
 }
 
-fn number(name: &'static str, value_name: &'static str, help: &'static str, default: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(value_name)
-        .value_parser(value_parser!(u64))
-        .default_value(default)
-        .help(help)
+fn listen(name: &'static str, help: &'static str) -> Arg {
+    let long_help = format!("{help}\n\nA loopback address; port 0 picks a free port.");
+    text(name, "ADDRESS", help, "127.0.0.1:0").long_help(long_help)
+}
+
+fn number(name: &'static str, help: &'static str, default: &'static str) -> Arg {
+    text(name, "NUMBER", help, default).value_parser(value_parser!(u64))
+}
+
+fn text(name: &'static str, value_name: &'static str, help: &'static str, default: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value_name).default_value(default).help(help)
 }
 
 /// Runs `yotpo-td sandbox`.

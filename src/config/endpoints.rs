@@ -36,7 +36,7 @@ pub(super) fn treasure_data_endpoint(reader: &mut Reader) -> Option<Url> {
 /// Which setting [`treasure_data_endpoint`] took the address from.
 pub(super) fn treasure_data_origin(layers: &Layers) -> String {
     let source = |setting| layers.get(setting).map(|(source, _)| source);
-    layers.origin(if source(&SITE) > source(&TD_ENDPOINT) { &SITE } else { &TD_ENDPOINT })
+    layers.origin_phrase(if source(&SITE) > source(&TD_ENDPOINT) { &SITE } else { &TD_ENDPOINT })
 }
 
 /// Without the version that some clients' addresses end with: paths begin with it.

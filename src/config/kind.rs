@@ -137,6 +137,7 @@ impl Kind {
     }
 
     pub(super) fn switch(&self, text: &str) -> Option<bool> {
+        let Self::Switch = self else { return None };
         match text {
             "on" | "true" | "1" => Some(true),
             "off" | "false" | "0" => Some(false),

@@ -4,15 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use config::{FileFormat, Format, ValueKind};
-
 use super::environment;
+use super::file::{Entry, FileLine, parse, read_text};
 use super::keys::{self, SECRETS, SETTINGS};
 use super::problem::Problem;
 use super::setting::Setting;
-
-/// Largest settings file that is read.
-const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// Where a value comes from, from the weakest to the strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,10 +23,23 @@ pub enum Source {
     Flag,
 }
 
+/// Where a value comes from, exactly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// The settings file.
+    File(FileLine),
+    /// The setting's variable.
+    Environment,
+    /// The setting's flag.
+    Flag,
+}
+
 /// All values, before they are checked.
 #[derive(Debug, Default)]
 pub struct Layers {
-    values: HashMap<&'static str, (Source, String)>,
+    values: HashMap<&'static str, (Origin, String)>,
     environment: BTreeMap<String, OsString>,
     problems: Vec<Problem>,
 }
@@ -57,7 +66,7 @@ impl Layers {
         let mut layers = Self { environment, problems, ..Self::default() };
         for setting in SETTINGS {
             if let Some(default) = setting.default() {
-                layers.set(setting, Source::Default, default.to_owned());
+                layers.set(setting, Origin::Default, default.to_owned());
             }
         }
         if let Some((path, text)) = file {
@@ -65,10 +74,10 @@ impl Layers {
         }
         for setting in SETTINGS {
             if let Some(value) = layers.variable(setting.variable) {
-                layers.set(setting, Source::Environment, value);
+                layers.set(setting, Origin::Environment, value);
             }
             if let Some(value) = flags.get(setting.key) {
-                layers.set(setting, Source::Flag, value.clone());
+                layers.set(setting, Origin::Flag, value.clone());
             }
         }
         layers
@@ -76,18 +85,17 @@ impl Layers {
 
     /// The value of a setting and where it comes from.
     pub fn get(&self, setting: &Setting) -> Option<(Source, &str)> {
-        self.values.get(setting.key).map(|(source, value)| (*source, value.as_str()))
+        self.values.get(setting.key).map(|(origin, value)| (origin.source(), value.as_str()))
+    }
+
+    /// Where the value of a setting comes from, exactly.
+    pub fn origin(&self, setting: &Setting) -> Option<&Origin> {
+        self.values.get(setting.key).map(|(origin, _)| origin)
     }
 
     /// Where the value of a setting comes from, as a phrase such as `from TD_TABLE`.
-    pub fn origin(&self, setting: &Setting) -> String {
-        match self.get(setting) {
-            None => String::new(),
-            Some((Source::Default, _)) => format!("the default of --{}", setting.key),
-            Some((Source::File, _)) => format!("from {} in the settings file", setting.key),
-            Some((Source::Environment, _)) => format!("from {}", setting.variable),
-            Some((Source::Flag, _)) => format!("from --{}", setting.key),
-        }
+    pub fn origin_phrase(&self, setting: &Setting) -> String {
+        self.origin(setting).map(|origin| origin.phrase(setting)).unwrap_or_default()
     }
 
     /// A variable of the environment, unless it is empty.
@@ -107,7 +115,7 @@ impl Layers {
 
     /// Sets a value as if it were a flag.
     pub fn set_flag(&mut self, setting: &Setting, value: &str) {
-        self.set(setting, Source::Flag, value.to_owned());
+        self.set(setting, Origin::Flag, value.to_owned());
     }
 
     /// Makes a setting as if nobody had set it.
@@ -125,69 +133,60 @@ impl Layers {
         std::mem::take(&mut self.problems)
     }
 
-    fn set(&mut self, setting: &Setting, source: Source, value: String) {
-        self.values.insert(setting.key, (source, value));
+    fn set(&mut self, setting: &Setting, origin: Origin, value: String) {
+        self.values.insert(setting.key, (origin, value));
     }
 
     fn take_file(&mut self, path: &Path, text: Result<String, String>) {
         let label = "--config (YOTPO_TD_CONFIG)";
-        let parsed = text.and_then(|text| parse(&text).map_err(|what| format!("{}: {what}", path.display())));
-        let parsed = match parsed {
-            Ok(parsed) => parsed,
+        let entries = text.and_then(|text| parse(&text).map_err(|error| error.in_file(path)));
+        let entries = match entries {
+            Ok(entries) => entries,
             Err(what) => return self.problems.push(Problem::new(label, what)),
         };
-        for (key, value) in parsed {
+        for Entry { key, value, line } in entries {
+            let place = FileLine { path: path.to_owned(), line };
             match (keys::find(&key), value) {
-                (Some(setting), Some(value)) => self.set(setting, Source::File, value),
+                (Some(setting), Some(value)) => self.set(setting, Origin::File(place), value),
                 (Some(setting), None) => {
-                    let what = format!("in {}: expected {}", path.display(), setting.kind.expected());
+                    let what = format!("a list or table from {place}; expected {}", setting.kind.expected());
                     self.problems.push(Problem::new(setting.label(), what));
                 }
                 (None, _) => {
-                    let what = format!("{}: {}", path.display(), unknown(&key));
-                    self.problems.push(Problem::new(label, what));
+                    self.problems.push(Problem::new(label, format!("{place}: {}", unknown(&key))));
                 }
             }
         }
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
-    let read = match std::fs::metadata(path).map(|metadata| metadata.len()) {
-        Ok(size) if size > LARGEST_FILE => {
-            return Err(format!("{} is larger than a settings file can be", path.display()));
+impl Origin {
+    /// The layer.
+    pub fn source(&self) -> Source {
+        match self {
+            Self::Default => Source::Default,
+            Self::File(_) => Source::File,
+            Self::Environment => Source::Environment,
+            Self::Flag => Source::Flag,
         }
-        Ok(_) => std::fs::read_to_string(path),
-        Err(error) => Err(error),
-    };
-    read.map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
+    }
 
-/// Keys and plain values of a TOML text; a value that is a table or a list is `None`.
-///
-/// The keys are taken as they stand. `Config` would read a key such as `"table.x"` as a path into `table`, and which of
-/// the two wins would change from one start to the next.
-fn parse(text: &str) -> Result<BTreeMap<String, Option<String>>, String> {
-    let parsed = Format::parse(&FileFormat::Toml, None, text)
-        // The parser's message quotes lines, and somebody may have put a secret there.
-        .map_err(|_quoting| "it is not valid TOML".to_owned())?;
-    let plain = |kind: ValueKind| match kind {
-        ValueKind::Boolean(true) => Some("on".to_owned()),
-        ValueKind::Boolean(false) => Some("off".to_owned()),
-        ValueKind::I64(number) => Some(number.to_string()),
-        ValueKind::U64(number) => Some(number.to_string()),
-        ValueKind::Float(number) => Some(number.to_string()),
-        ValueKind::String(text) => Some(text),
-        _ => None,
-    };
-    Ok(parsed.into_iter().map(|(key, value)| (key, plain(value.kind))).collect())
+    /// As a phrase such as `from TD_TABLE`, for a value of `setting`.
+    pub fn phrase(&self, setting: &Setting) -> String {
+        match self {
+            Self::Default => format!("the default of --{}", setting.key),
+            Self::File(place) => format!("from {place}"),
+            Self::Environment => format!("from {}", setting.variable),
+            Self::Flag => format!("from --{}", setting.key),
+        }
+    }
 }
 
 fn unknown(key: &str) -> String {
     let shown: String = key.chars().filter(|character| !character.is_control()).take(60).collect();
     let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
     if SECRETS.iter().any(|secret| plain(secret.variable).contains(&plain(key))) {
-        return format!("{shown} is a secret: set it in the environment, not in the settings file");
+        return format!("{shown} is a secret; set it in the environment, not in the settings file");
     }
     let near = SETTINGS
         .iter()
@@ -201,8 +200,7 @@ fn unknown(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::{DATABASE, MAX_RETRIES, PAGE_SIZE, REQUESTS_PER_SECOND, TABLE};
-    use proptest::prelude::*;
+    use crate::config::keys::{DATABASE, MAX_RETRIES, MODE, PAGE_SIZE, REQUESTS_PER_SECOND, TABLE};
 
     fn layers(flags: &[(&'static str, &str)], environment: &[(&str, &str)], file: &str) -> Layers {
         let folder = tempfile::tempdir().unwrap();
@@ -233,6 +231,8 @@ mod tests {
         let mut layers = layers(&[], &[], "page_size = 7\nTD_API_KEY = 'k'\ncolour = 1\n[table]\nx = 1");
         let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
         assert_eq!(problems.len(), 4, "{problems:?}");
+        let lines = ["settings.toml:1: ", "settings.toml:2: ", "settings.toml:3: ", "settings.toml:4; "];
+        assert!(problems.iter().zip(lines).all(|(problem, line)| problem.contains(line)), "{problems:?}");
         assert!(problems.iter().any(|problem| problem.contains("did you mean page-size?")), "{problems:?}");
         assert!(problems.iter().any(|problem| problem.contains("is a secret")), "{problems:?}");
         assert!(problems.iter().any(|problem| problem.contains("unknown key colour")), "{problems:?}");
@@ -252,17 +252,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_toml_is_reported_without_being_quoted() {
-        let mut layers = layers(&[], &[], "YOTPO_CLIENT_SECRET: hunter2");
-        let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
-        assert_eq!(problems.len(), 1);
-        assert!(!problems[0].contains("hunter2") && problems[0].contains("not valid TOML"), "{problems:?}");
+    fn every_value_remembers_where_it_comes_from() {
+        let file = "# comment\ntable = 'x'\npage-size = 7";
+        let layers = layers(&[("mode", "append")], &[("YOTPO_TD_PAGE_SIZE", "8")], file);
+        let phrases = [&TABLE.setting, &PAGE_SIZE, &MODE, &MAX_RETRIES, &DATABASE]
+            .map(|setting| layers.origin_phrase(setting));
+        let [table, rest @ ..] = phrases;
+        assert!(table.starts_with("from ") && table.ends_with("settings.toml:2"), "{table}");
+        assert_eq!(rest, ["from YOTPO_TD_PAGE_SIZE", "from --mode", "the default of --max-retries", ""]);
+        assert_eq!(layers.origin(&MODE), Some(&Origin::Flag));
+        assert_eq!(layers.origin(&DATABASE), None);
     }
 
-    proptest! {
-        #[test]
-        fn no_settings_file_panics(text in "\\PC{0,200}") {
-            let _ = parse(&text);
-        }
+    #[test]
+    fn a_file_that_is_no_toml_is_one_problem() {
+        let mut layers = layers(&[], &[], "a = 1\nYOTPO_CLIENT_SECRET: hunter2");
+        let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].ends_with("settings.toml:2:22: not valid TOML"), "{problems:?}");
     }
 }

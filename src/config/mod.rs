@@ -6,6 +6,7 @@
 
 mod endpoints;
 mod environment;
+mod file;
 /// For the fuzz targets only.
 #[doc(hidden)]
 pub mod fuzzing;
@@ -23,9 +24,10 @@ mod summary_format;
 mod value;
 
 pub use endpoints::EndpointOrigins;
+pub use file::FileLine;
 pub use keys::{SECRETS, SETTINGS};
 pub use kind::{ABOVE_ZERO, Kind};
-pub use layers::{Layers, Source};
+pub use layers::{Layers, Origin, Source};
 pub use log_settings::log_settings;
 pub use problem::{Problem, SettingsError};
 pub use setting::{Group, Key, Presence, SecretSetting, Setting};

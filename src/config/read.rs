@@ -52,7 +52,7 @@ impl Reader {
             let what = format!(
                 "invalid value {} {}; expected {}",
                 shown(text),
-                self.layers.origin(key),
+                self.layers.origin_phrase(key),
                 key.kind.expected()
             );
             self.report(key.label(), what);
@@ -75,7 +75,8 @@ impl Reader {
         match endpoint(text) {
             Ok(url) => Some(url),
             Err(what) => {
-                let what = format!("{what} ({}); expected {}", self.layers.origin(key), key.kind.expected());
+                let what =
+                    format!("{what} ({}); expected {}", self.layers.origin_phrase(key), key.kind.expected());
                 self.report(key.label(), what);
                 None
             }

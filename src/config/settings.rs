@@ -225,7 +225,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         yotpo_connections: connections(&yotpo_endpoint),
         treasure_data_connections: connections(&td_endpoint),
         origins: EndpointOrigins {
-            yotpo: reader.layers().origin(&YOTPO_ENDPOINT),
+            yotpo: reader.layers().origin_phrase(&YOTPO_ENDPOINT),
             treasure_data: treasure_data_origin(reader.layers()),
         },
         yotpo: YotpoSettings { endpoint: yotpo_endpoint, store, client_secret: client_secret? },

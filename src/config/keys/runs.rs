@@ -165,7 +165,7 @@ pub const RESUME_WITHIN: Key<Duration> = Key::new(Setting {
     presence: Presence::Default("6h"),
     kind: Kind::Duration { min: ABOVE_ZERO, max: Duration::MAX },
     group: Group::StateAndResume,
-    help: "Resume an interrupted run that is younger than this",
+    help: "Resume an interrupted run younger than this",
     details: "",
 });
 /// Whether nothing is resumed.

@@ -190,7 +190,7 @@ impl World {
         let mode = if self.scenario.mode == Mode::Append { "append" } else { "replace" };
         let page_size = self.scenario.page_size.to_string();
         let (yotpo, treasure_data) =
-            (self.sandbox.yotpo_endpoint().to_string(), self.sandbox.treasure_data_endpoint().to_string());
+            (self.sandbox.yotpo_endpoint().clone(), self.sandbox.treasure_data_endpoint().clone());
         let own = [
             ("yotpo-endpoint", yotpo.as_str()),
             ("td-endpoint", &treasure_data),

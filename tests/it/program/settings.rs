@@ -101,7 +101,11 @@ fn a_value_of_another_kind_in_the_file_is_told() {
             let (_folder, path) = settings_file(&format!("{} = [1, 2]", setting.key));
             let end = sync(&["--config", &path], &[(setting.variable, "")]);
             end.assert_code(2);
-            let expected = format!("{}: in {path}: expected {}", setting.label(), setting.kind.expected());
+            let expected = format!(
+                "{}: a list or table from {path}:1; expected {}",
+                setting.label(),
+                setting.kind.expected()
+            );
             assert!(end.stderr.contains(&expected), "{expected} in:\n{}", end.stderr);
             expected
         })

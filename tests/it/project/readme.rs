@@ -1,10 +1,18 @@
 //! The README documents every setting and every exit code of the program.
 
-use yotpo_td::config::{SECRETS, SETTINGS};
+use std::fmt::Write as _;
+
+use yotpo_td::config::{Group, Presence, SECRETS, SETTINGS, Setting};
 use yotpo_td::exit_status::ExitStatus;
 
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+/// What is before and after the tables of settings.
+const SETTINGS_BEGIN: &str =
+    "<!-- From src/config/keys; UPDATE_README=1 cargo test --test it readme writes it. -->\n";
+const SETTINGS_END: &str = "<!-- End of the settings. -->\n";
+
 fn readme() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+    std::fs::read_to_string(README).unwrap()
 }
 
 /// The cells of a table row, without code marks.
@@ -12,25 +20,45 @@ fn cells(line: &str) -> Vec<String> {
     line.trim().trim_matches('|').split('|').map(|cell| cell.replace('`', "").trim().to_owned()).collect()
 }
 
-#[test]
-fn every_setting_has_one_row_with_flag_variable_and_default() {
-    let readme = readme();
+/// One table for each group of settings.
+fn settings_tables() -> String {
+    let mut text = String::new();
+    let mut group: Option<Group> = None;
     for setting in SETTINGS {
-        let flag = format!("--{}", setting.key);
-        let lines: Vec<_> = readme.lines().filter(|line| line.starts_with('|')).map(cells).collect();
-        let lines: Vec<_> = lines.iter().filter(|cells| cells.first() == Some(&flag)).collect();
-        let [line] = lines[..] else { panic!("{flag} is in {} table rows", lines.len()) };
-        assert_eq!(line[1], setting.variable, "{flag}");
-        let default = &line[2];
-        match setting.default() {
-            Some(expected) => assert_eq!(default, expected, "{flag}"),
-            None => {
-                assert!(
-                    ["required", "–"].contains(&default.as_str()),
-                    "{flag} has no default, not {default}"
-                );
-            }
+        if group.replace(setting.group) != Some(setting.group) {
+            write!(text, "\n| {} | environment | default | |\n|---|---|---|---|\n", setting.group.heading())
+                .unwrap();
         }
+        writeln!(text, "{}", settings_line(setting)).unwrap();
+    }
+    text + "\n"
+}
+
+fn settings_line(setting: &Setting) -> String {
+    let default = match setting.presence {
+        Presence::Required => "required".to_owned(),
+        Presence::Optional => "–".to_owned(),
+        Presence::Default(default) => format!("`{default}`"),
+    };
+    let mut help = setting.short_help();
+    if !setting.details.is_empty() {
+        write!(help, ". {}", setting.details).unwrap();
+    }
+    format!("| `--{}` | `{}` | {default} | {help} |", setting.key, setting.variable)
+}
+
+#[test]
+fn tables_of_settings_are_those_of_the_program() {
+    let readme = readme();
+    let (before, rest) = readme.split_once(SETTINGS_BEGIN).expect("the tables begin");
+    let (found, after) = rest.split_once(SETTINGS_END).expect("the tables end");
+    let expected = settings_tables();
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(README, [before, SETTINGS_BEGIN, &expected, SETTINGS_END, after].concat()).unwrap();
+    } else {
+        let different = expected.lines().zip(found.lines()).find(|(expected, found)| expected != found);
+        assert_eq!(different, None, "the program's line and the README's");
+        assert_eq!(expected, found);
     }
 }
 

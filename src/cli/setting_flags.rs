@@ -1,0 +1,94 @@
+//! Flags of settings: from the table of settings to clap, and back.
+//!
+//! Owns how a setting looks in `-h` (one line) and in `--help` (what it is, what it expects, variable and default).
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, ArgMatches, Command};
+
+use crate::config::{Kind, SETTINGS, Setting};
+
+/// The settings that were given as flags.
+pub(super) fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
+    // A command without this flag has no value for it either.
+    let given = |setting: &Setting| matches.try_get_one::<String>(setting.key).ok()?.cloned();
+    SETTINGS.iter().filter_map(|setting| Some((setting.key, given(setting)?))).collect()
+}
+
+/// The command with a flag for each of these settings, in the order of the table.
+pub(super) fn with_settings(command: Command, wanted: &[Setting]) -> Command {
+    let is_wanted = |setting: &&Setting| wanted.iter().any(|wanted| wanted.key == setting.key);
+    command.args(SETTINGS.iter().filter(is_wanted).map(flag))
+}
+
+fn flag(setting: &Setting) -> Arg {
+    let flag = Arg::new(setting.key)
+        .long(setting.key)
+        .help_heading(setting.group.heading())
+        .value_name(setting.kind.value_name())
+        .value_parser(Unchecked(setting.kind.possible_values()))
+        .hide_possible_values(true)
+        .help(short_help(setting))
+        .long_help(long_help(setting));
+    if setting.is_bare_flag() {
+        flag.num_args(0..=1).require_equals(true).default_missing_value("on")
+    } else {
+        // A value may start with a dash; it is checked together with all other settings.
+        flag.allow_hyphen_values(true)
+    }
+}
+
+fn short_help(setting: &Setting) -> String {
+    let help = without_backticks(&setting.short_help());
+    match setting.default().filter(|_| !setting.is_bare_flag()) {
+        Some(default) => format!("{help} [default: {default}]"),
+        None => help,
+    }
+}
+
+fn long_help(setting: &Setting) -> String {
+    let kind = &setting.kind;
+    let mut notes: Vec<String> = Vec::new();
+    if !setting.details.is_empty() {
+        notes.push(without_backticks(setting.details));
+    }
+    let says_nothing_more = matches!(kind, Kind::Directory { must_exist: false });
+    if kind.possible_values().is_empty() && !says_nothing_more {
+        notes.push(format!("Expects {}.", kind.expected()));
+    }
+    let mut paragraphs = vec![without_backticks(setting.help)];
+    if !notes.is_empty() {
+        paragraphs.push(notes.join(" "));
+    }
+    let mut facts = vec![format!("[env: {}]", setting.variable)];
+    facts.extend(setting.default().map(|default| format!("[default: {default}]")));
+    if !kind.possible_values().is_empty() {
+        facts.push(format!("[possible values: {}]", kind.possible_values().join(", ")));
+    }
+    paragraphs.push(facts.join("\n"));
+    paragraphs.join("\n\n")
+}
+
+fn without_backticks(text: &str) -> String {
+    text.replace('`', "")
+}
+
+/// Takes every value: it is checked together with all other settings, so that all problems are reported at once. The
+/// possible values are for completions and for clap's own messages.
+#[derive(Clone, Debug)]
+struct Unchecked(&'static [&'static str]);
+
+impl TypedValueParser for Unchecked {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, flag: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, flag, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = self.0.iter().copied().map(PossibleValue::new);
+        (!self.0.is_empty()).then(|| Box::new(values) as Box<dyn Iterator<Item = PossibleValue>>)
+    }
+}
