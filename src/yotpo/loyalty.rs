@@ -14,8 +14,13 @@ pub enum LoyaltyCheck {
     Off,
 }
 
-/// The run fails if the probability of the counts is below this. One false alarm in a million runs is rare enough for a daily
-/// job over a thousand stores. If half of the customers are members, 21 customers are enough to decide.
+/// The run fails if the probability of the counts is below this. If half of the customers are members, 21 customers are enough to
+/// decide.
+///
+/// The probability takes the share of members on the first page as the share of the store. False alarms are therefore as rare as
+/// this number only if the first page is typical. Calculated for first pages of 100 customers: less than 10⁻⁹ if a fifth of the
+/// customers or more are members, 10⁻⁵ for 5 %, 10⁻³ for 1 %, and one run in 40 for 0.1 %. A false alarm loads nothing and can be
+/// switched off for the store; a check that waited for certainty would load such a store without loyalty data.
 const MIN_PROBABILITY: f64 = 1e-6;
 
 /// A number of customers, and how many of them have loyalty data.
@@ -160,21 +165,25 @@ mod tests {
             prop_assert!(chance(members / customers, later) < MIN_PROBABILITY, "never earlier than with the plain share");
         }
 
+        /// The members are spread evenly: a store with random members may fail by chance, see `MIN_PROBABILITY`.
         #[test]
         fn healthy_stores_pass_and_stores_without_later_data_fail(
-            seed: u64, share in 0.05..=1.0_f64, page_size in 1..=100_u64,
+            phase in 0.0..1.0_f64, share in 0.05..=1.0_f64, page_size in 1..=100_u32,
         ) {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let mut page = |share: f64| {
-                count(page_size, (0..page_size).filter(|_| random.f64() < share).count() as u64)
+            let mut position = phase;
+            let mut is_member = || {
+                let before = position.floor();
+                position += share;
+                position.floor() > before
             };
+            let mut page = || count(page_size.into(), (0..page_size).filter(|_| is_member()).count() as u64);
             let mut healthy = LoyaltyCounts::default();
-            healthy.add_page(page(share));
+            healthy.add_page(page());
             let mut without_later_data = healthy;
             for _ in 0..2_000 {
-                healthy.add_page(page(share));
+                healthy.add_page(page());
                 prop_assert_ne!(healthy.verdict(), LoyaltyVerdict::Lost);
-                without_later_data.add_page(page(0.0));
+                without_later_data.add_page(count(page_size.into(), 0));
             }
             let is_expected = without_later_data.first_page.with_loyalty_data > 0;
             prop_assert_eq!(without_later_data.verdict() == LoyaltyVerdict::Lost, is_expected);
