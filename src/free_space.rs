@@ -1,7 +1,7 @@
-//! Room on the disks that a run writes to: looked at before it starts, and recognised when it is used up.
+//! Free space on the disks that a run writes to: checked before it starts, and recognised in errors when it is used up.
 //!
-//! Owns the decision how little is too little, and which errors mean that there is none. A file system that does not say
-//! what it has is never a reason not to start.
+//! Owns the decision how much is too little, and which errors mean that a disk is full. A file system that does not
+//! report its free space never prevents a start.
 
 use std::error::Error;
 use std::io;
@@ -9,37 +9,37 @@ use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 
-/// What must be free in a directory.
+/// The free space that a directory must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// Bytes.
     pub bytes: u64,
-    /// Files that may have to be made.
+    /// Number of files that may be created.
     pub files: u64,
 }
 
-/// What a file system says of itself.
+/// What a file system reports about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem {
-    /// Bytes in a block.
+    /// Bytes per block.
     pub block_size: u64,
     /// Blocks in total; 0 on file systems that do not count them.
     pub blocks: u64,
-    /// Blocks that this user may still use.
+    /// Blocks available to this user.
     pub free_blocks: u64,
-    /// Files that there can be; 0 on file systems without such a limit.
+    /// Maximum number of files; 0 on file systems without such a limit.
     pub files: u64,
-    /// Files that this user may still make.
+    /// Number of files that this user may still create.
     pub free_files: u64,
 }
 
-/// A directory has less room than is needed.
+/// A directory has less free space than needed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {} has no room: {lack}", folder.display())]
+#[error("{what} {} has too little free space: {lack}", directory.display())]
 pub struct NoSpace {
     /// What the directory is for.
     what: &'static str,
-    folder: PathBuf,
+    directory: PathBuf,
     lack: Lack,
 }
 
@@ -54,29 +54,29 @@ pub enum Lack {
         /// How many are needed.
         needed: u64,
     },
-    /// Entries for files (inodes).
+    /// Inodes.
     #[error("inodes: {free} free, {needed} needed")]
     Files {
-        /// How many can be made.
+        /// How many are free.
         free: u64,
         /// How many are needed.
         needed: u64,
     },
 }
 
-/// What to do about a disk that is full.
-pub const NO_SPACE_HINT: &str = "free space on that disk (df -h shows bytes, df -i files)";
+/// What to do about a full disk.
+pub const NO_SPACE_HINT: &str = "free space on that disk (df -h shows bytes, df -i inodes)";
 
-/// Makes sure that `folder`, which is `what`, has room. What cannot be found out is no reason to refuse it.
+/// Makes sure that `directory` has enough free space; `what` names it in the error. An unknown amount is accepted.
 ///
 /// # Errors
 /// When it has too little.
-pub fn check(what: &'static str, folder: &Path, need: Need) -> Result<(), NoSpace> {
-    let lack = look_at(folder).and_then(|found| lack_of(found, need));
-    lack.map_or(Ok(()), |lack| Err(NoSpace { what, folder: folder.into(), lack }))
+pub fn check(what: &'static str, directory: &Path, need: Need) -> Result<(), NoSpace> {
+    let lack = statistics(directory).and_then(|found| lack_of(found, need));
+    lack.map_or(Ok(()), |lack| Err(NoSpace { what, directory: directory.into(), lack }))
 }
 
-/// What is missing for `need`; `None` when nothing is, or the numbers make no sense.
+/// What is missing for `need`; `None` if nothing is or the numbers are implausible.
 pub fn lack_of(found: FileSystem, need: Need) -> Option<Lack> {
     let FileSystem { block_size, blocks, free_blocks, files, free_files } = found;
     let free = free_blocks.saturating_mul(block_size);
@@ -91,8 +91,8 @@ pub fn lack_of(found: FileSystem, need: Need) -> Option<Lack> {
     None
 }
 
-fn look_at(folder: &Path) -> Option<FileSystem> {
-    let found = rustix::fs::statvfs(folder).ok()?;
+fn statistics(directory: &Path) -> Option<FileSystem> {
+    let found = rustix::fs::statvfs(directory).ok()?;
     let is_root = rustix::process::geteuid().is_root();
     Some(FileSystem {
         block_size: if found.f_frsize > 0 { found.f_frsize } else { found.f_bsize },
@@ -118,7 +118,7 @@ pub fn is_lack_of_space(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Whether there is no room for what was written.
+/// Whether a write failed because the disk is full.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -128,55 +128,55 @@ mod tests {
     use super::*;
 
     const NEED: Need = Need { bytes: 64 * 1024, files: 3 };
-    const ROOMY: FileSystem =
+    const ENOUGH: FileSystem =
         FileSystem { block_size: 4096, blocks: 1_000, free_blocks: 16, files: 100, free_files: 3 };
 
     #[test]
-    fn exactly_what_is_needed_is_enough_and_less_is_not() {
-        assert_eq!(lack_of(ROOMY, NEED), None);
-        let little = FileSystem { free_blocks: 15, ..ROOMY };
+    fn less_than_needed_is_a_lack_and_exactly_that_is_not() {
+        assert_eq!(lack_of(ENOUGH, NEED), None);
+        let little = FileSystem { free_blocks: 15, ..ENOUGH };
         assert_eq!(lack_of(little, NEED), Some(Lack::Bytes { free: 61_440, needed: 65_536 }));
-        let crowded = FileSystem { free_files: 2, ..ROOMY };
+        let crowded = FileSystem { free_files: 2, ..ENOUGH };
         assert_eq!(lack_of(crowded, NEED), Some(Lack::Files { free: 2, needed: 3 }));
     }
 
     #[test]
-    fn numbers_that_make_no_sense_refuse_nothing() {
+    fn implausible_numbers_are_accepted() {
         for found in [
-            // Network file systems and those in user space that count nothing.
-            FileSystem { blocks: 0, free_blocks: 0, files: 0, free_files: 0, ..ROOMY },
-            FileSystem { block_size: 0, free_blocks: 0, ..ROOMY },
-            // -1 as a number without a sign.
-            FileSystem { free_blocks: u64::MAX, free_files: u64::MAX, ..ROOMY },
+            // Network and FUSE file systems that count nothing.
+            FileSystem { blocks: 0, free_blocks: 0, files: 0, free_files: 0, ..ENOUGH },
+            FileSystem { block_size: 0, free_blocks: 0, ..ENOUGH },
+            // -1 as an unsigned number.
+            FileSystem { free_blocks: u64::MAX, free_files: u64::MAX, ..ENOUGH },
             // btrfs has no limit on files.
-            FileSystem { files: 0, free_files: 0, ..ROOMY },
+            FileSystem { files: 0, free_files: 0, ..ENOUGH },
         ] {
             assert_eq!(lack_of(found, NEED), None, "{found:?}");
         }
     }
 
     #[test]
-    fn the_message_names_the_folder_and_both_numbers() {
+    fn the_message_names_the_directory_and_both_numbers() {
         let lack = Lack::Bytes { free: 4_096, needed: 65_536 };
-        let error = NoSpace { what: "the state directory", folder: "/state".into(), lack };
+        let error = NoSpace { what: "the state directory", directory: "/state".into(), lack };
         assert_eq!(
             error.to_string(),
-            "the state directory /state has no room: 4.0 KiB free, 64.0 KiB needed"
+            "the state directory /state has too little free space: 4.0 KiB free, 64.0 KiB needed"
         );
         assert_eq!(Lack::Files { free: 0, needed: 3 }.to_string(), "inodes: 0 free, 3 needed");
     }
 
     #[test]
-    fn a_missing_folder_is_left_to_its_user() {
+    fn a_missing_directory_is_not_reported_here() {
         assert_eq!(check("the state directory", Path::new("/nowhere/at/all"), NEED), Ok(()));
     }
 
     #[test]
-    fn what_a_real_file_system_lacks_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(check("the state directory", folder.path(), NEED), Ok(()));
+    fn the_lack_of_a_real_file_system_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(check("the state directory", directory.path(), NEED), Ok(()));
         let error =
-            check("the state directory", folder.path(), Need { bytes: u64::MAX, files: 0 }).unwrap_err();
+            check("the state directory", directory.path(), Need { bytes: u64::MAX, files: 0 }).unwrap_err();
         assert!(matches!(error.lack, Lack::Bytes { free: 1.., needed: u64::MAX }), "{error}");
     }
 

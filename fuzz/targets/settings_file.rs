@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use yotpo_td::config::fuzzing::layers_with_file;
-use yotpo_td::config::{AccountSettings, SECRETS, SETTINGS, Settings, state_folder_from_layers};
+use yotpo_td::config::{AccountSettings, SECRETS, SETTINGS, Settings, state_directory_from_layers};
 
 use super::Verdict;
 
@@ -37,7 +37,7 @@ fn read(text: &str) -> Result<String, String> {
     let settings = Settings::from_layers(layers());
     if settings.is_ok() {
         assert!(AccountSettings::from_layers(layers()).is_ok(), "valid for a run, but not for its account");
-        assert!(state_folder_from_layers(layers()).is_ok(), "valid for a run, but not for its state");
+        assert!(state_directory_from_layers(layers()).is_ok(), "valid for a run, but not for its state");
     }
     let result = settings.map(|settings| format!("{settings:?}")).map_err(|error| {
         assert!(!error.problems().is_empty(), "rejected without a reason");

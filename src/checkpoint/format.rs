@@ -5,9 +5,9 @@
 //! {"run":{"run_id":"20261123T040000Z-9f1c02ab", …},"history":[…]}
 //! ```
 //!
-//! The last word of the header is the CRC-32 of everything else, so that any truncation or flipped bit is noticed.
-//! Versions 1 and 2 were written before attempts agreed by ballots: their run is read as a [`LegacyRun`], of which nothing
-//! is resumed. Version 1 was the run alone; version 2 had the last success beside it.
+//! The last word of the header is the CRC-32 of everything else, so any truncation or flipped bit is detected. Versions
+//! 1 and 2 are from releases without ballots: their run is read as a [`LegacyRun`], which is never resumed. Version 1
+//! contained only the run; version 2 also contained the last success.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,12 +22,12 @@ const MAGIC: &str = "yotpo-td state";
 /// What a state file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Saved {
-    /// The run that is unfinished.
+    /// The unfinished run.
     pub(super) run: Option<RunState>,
     /// The unfinished run of an earlier release; never written.
     #[serde(skip)]
     pub(super) legacy: Option<LegacyRun>,
-    /// Runs that ended well, the newest first.
+    /// Successful runs, the newest first.
     pub(super) history: Vec<FinishedRun>,
 }
 
@@ -46,23 +46,23 @@ struct LastSuccess {
     finished_at: u64,
 }
 
-/// A state file that cannot be followed.
+/// Why a state file cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// It does not begin as a state file does.
-    #[error("it is no state file, or its beginning is damaged")]
+    /// It does not begin like a state file.
+    #[error("it is not a state file, or its beginning is damaged")]
     NotAState,
-    /// Its checksum does not fit its content.
-    #[error("it is damaged: its checksum does not fit")]
+    /// Its checksum does not match its content.
+    #[error("it is damaged: its checksum does not match")]
     Checksum,
-    /// It was written by a later version of this program.
+    /// It was written by a newer version of this program.
     #[error("it has format version {found}; this program knows versions up to {VERSION}")]
     TooNew {
         /// The version in the file.
         found: u32,
     },
-    /// It is intact, but not what the version should hold.
-    #[error("it does not hold what version {version} should")]
+    /// It is intact, but its content does not match its version.
+    #[error("its content does not match format version {version}")]
     Content {
         /// The version in the file.
         version: u32,
@@ -97,7 +97,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Saved, FormatError> {
     }
 }
 
-/// A version as it is written: a sign or a leading zero would be a change that the checksum does not cover.
+/// Parses a version in its canonical form, because the checksum does not cover a sign or a leading zero.
 fn version_in(word: &str) -> Option<u32> {
     word.parse().ok().filter(|version: &u32| *version > 0 && version.to_string() == word)
 }
@@ -209,7 +209,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn a_written_state_is_read_back() {
         assert_eq!(decode(&encode(&saved()).unwrap()).unwrap(), saved());
         assert_eq!(decode(&encode(&Saved::default()).unwrap()).unwrap(), Saved::default());
     }
@@ -241,13 +241,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_later_version_is_named() {
+    fn a_newer_version_is_reported() {
         let file = format!("{MAGIC} 9 {:08x}\n{{}}\n", checksum(9, "{}"));
         assert_eq!(decode(file.as_bytes()), Err(FormatError::TooNew { found: 9 }));
     }
 
     #[test]
-    fn a_version_in_another_spelling_is_damage() {
+    fn a_version_that_is_not_canonical_is_damage() {
         let whole = String::from_utf8(encode(&saved()).unwrap()).unwrap();
         for spelling in ["+3", "03", "3.0", ""] {
             let changed = whole.replacen(" 3 ", &format!(" {spelling} "), 1);
@@ -257,7 +257,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn every_truncation_is_noticed() {
+    fn every_truncation_is_detected() {
         let whole = encode(&saved()).unwrap();
         for length in 0..whole.len() {
             assert!(decode(&whole[..length]).is_err(), "{length}");
@@ -265,7 +265,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_is_noticed() {
+    fn every_flipped_bit_is_detected() {
         let whole = encode(&saved()).unwrap();
         for bit in 0..whole.len() * 8 {
             let mut flipped = whole.clone();

@@ -1,19 +1,19 @@
-//! The state file's format for the fuzz targets, which are a crate of their own (`fuzz/targets`).
+//! The state file's format for the fuzz targets, which are in a separate crate (`fuzz/targets`).
 //!
-//! Owns nothing: it hands through what is private otherwise. No fuzzer guesses a checksum, so it must be able to seal
-//! content of its own, and thousands of inputs a second cannot each be a file. Nothing of the program uses this.
+//! Owns nothing: it exposes private functions. A fuzzer cannot guess a checksum, so it must be able to seal its content,
+//! and writing a file for each input would be too slow. The program does not use this module.
 
 use super::format::{self, FormatError, Saved};
 
-/// What a state file holds, to be compared and written again.
+/// The content of a state file, which can be compared and written again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedState(Saved);
 
 impl SavedState {
-    /// Reads the bytes of a state file, as a resuming run does.
+    /// Decodes a state file like a resuming run does.
     ///
     /// # Errors
-    /// When they cannot be followed.
+    /// When the file cannot be used.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         format::decode(bytes).map(Self)
     }
@@ -27,7 +27,7 @@ impl SavedState {
     }
 }
 
-/// A file of this version with this content and the checksum that fits.
+/// A file with this version and content and the matching checksum.
 pub fn seal(version: u32, body: &str) -> Vec<u8> {
     format::seal(version, body)
 }

@@ -11,56 +11,56 @@ use super::permissions::{PrivateFileError, UntrustedPath, open_private};
 use super::store::StateStore;
 use crate::clock::Clock;
 
-/// How often a lock that another process has is tried again.
+/// How often to try again to take a lock that another process holds.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Largest lock file that is read.
-const LARGEST_LOCK: u64 = 64 * 1024;
+/// Maximum size of a lock file in bytes.
+const MAX_LOCK_SIZE: u64 = 64 * 1024;
 
-/// The lock of a target; the kernel releases it when the process ends, however it ends.
+/// The lock of a target. The kernel releases it when the process ends for any reason.
 #[derive(Debug)]
 pub struct TargetLock {
     _file: File,
 }
 
-/// Who holds a lock.
+/// The process that holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
     /// The run's id.
     pub run_id: String,
-    /// When it took the lock, Unix seconds.
+    /// When it acquired the lock, Unix seconds.
     pub started_at: u64,
 }
 
-/// The lock could not be had.
+/// The lock could not be acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process has it.
+    /// Another process holds it.
     #[error("another run for this target is active")]
     Held {
-        /// Who, when it can be told.
+        /// The holder, if the lock file could be read.
         holder: Option<Holder>,
     },
-    /// Somebody else could have written the lock file.
+    /// Another user could have written the lock file.
     #[error(transparent)]
     Untrusted(#[from] UntrustedPath),
-    /// The disk.
+    /// The lock file could not be opened or written.
     #[error("could not lock {}", path.display())]
     Io {
         /// The lock file.
         path: PathBuf,
-        /// What happened.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl TargetLock {
-    /// Takes the lock of the store's target for `holder`, or says who has it.
+    /// Acquires the lock of the store's target for `holder`, or reports who holds it.
     ///
     /// # Errors
-    /// When another process has it, or the lock file cannot be used.
+    /// When another process holds it, or the lock file cannot be used.
     pub fn take(store: &StateStore, holder: &Holder) -> Result<Self, LockError> {
         let path = store.lock_path();
         let failed = |source| LockError::Io { path: path.clone(), source };
@@ -83,11 +83,11 @@ impl TargetLock {
         Ok(Self { _file: file })
     }
 
-    /// Takes the lock as [`Self::take`] does, and tries again until `limit` has passed while another process has it. The
-    /// first refusal is logged. `holder.started_at` is set to the time at which the lock is taken.
+    /// Acquires the lock like [`Self::take`], but waits up to `limit` while another process holds it. The start of the
+    /// wait is logged. `holder.started_at` is set to the time at which the lock is acquired.
     ///
     /// # Errors
-    /// As [`Self::take`]: when another process still has it at the end, or at once when the lock file cannot be used.
+    /// When another process still holds it at the end, or immediately if the lock file cannot be used.
     pub async fn take_within(
         store: &StateStore,
         holder: &Holder,
@@ -123,7 +123,7 @@ fn report_wait(active: Option<&Holder>, limit: Duration) {
 
 fn read_holder(file: &File) -> Option<Holder> {
     let mut text = String::new();
-    file.take(LARGEST_LOCK).read_to_string(&mut text).ok()?;
+    file.take(MAX_LOCK_SIZE).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }
 
@@ -133,9 +133,9 @@ mod tests {
     use crate::checkpoint::format::tests::example;
 
     #[test]
-    fn a_second_run_is_told_who_holds_the_lock() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = StateStore::open(folder.path(), &example().target).unwrap();
+    fn a_second_run_gets_the_holder_of_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = StateStore::open(directory.path(), &example().target).unwrap();
         let first = Holder { pid: 4711, run_id: "first".to_owned(), started_at: 12 };
         let second = Holder { pid: 4712, run_id: "a longer id than the first".to_owned(), started_at: 13 };
         let lock = TargetLock::take(&store, &first).unwrap();
@@ -156,18 +156,18 @@ mod tests {
         Holder { pid: 4711, run_id: run_id.to_owned(), started_at: 12 }
     }
 
-    /// A store whose lock is taken, and virtual time.
+    /// A store whose lock is held, and virtual time.
     fn taken() -> (tempfile::TempDir, StateStore, TargetLock, Clock) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = StateStore::open(folder.path(), &example().target).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let store = StateStore::open(directory.path(), &example().target).unwrap();
         let lock = TargetLock::take(&store, &holder("first")).unwrap();
-        (folder, store, lock, Clock::virtual_at(Duration::from_secs(1_000)))
+        (directory, store, lock, Clock::virtual_at(Duration::from_secs(1_000)))
     }
 
     #[tokio::test]
-    async fn a_lock_is_waited_for_until_the_limit_and_no_longer() {
+    async fn waiting_for_a_lock_ends_at_the_limit() {
         for limit in [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(90_500)] {
-            let (_folder, store, _lock, clock) = taken();
+            let (_directory, store, _lock, clock) = taken();
             let result = TargetLock::take_within(&store, &holder("second"), &clock, limit).await;
             let Err(LockError::Held { holder: Some(active) }) = result else { panic!("{result:?}") };
             assert_eq!(active, holder("first"));
@@ -176,8 +176,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lock_that_becomes_free_is_taken_within_a_second() {
-        let (_folder, store, lock, clock) = taken();
+    async fn a_released_lock_is_acquired_within_a_second() {
+        let (_directory, store, lock, clock) = taken();
         let end_of_the_first = Duration::from_millis(20_500);
         let first = async {
             while clock.now() < end_of_the_first {
@@ -193,11 +193,11 @@ mod tests {
         let third = TargetLock::take(&store, &holder("third"));
         let Err(LockError::Held { holder: Some(active) }) = third else { panic!("{third:?}") };
         assert_eq!(active.run_id, "second");
-        assert_eq!(active.started_at, 1_000 + clock.now().as_secs(), "when it took the lock");
+        assert_eq!(active.started_at, 1_000 + clock.now().as_secs(), "when it acquired the lock");
     }
 
     #[tokio::test]
-    async fn a_wait_is_logged_once_with_who_and_how_long() {
+    async fn a_wait_is_logged_once_with_the_holder_and_the_limit() {
         let log = tempfile::NamedTempFile::new().unwrap();
         let file = log.reopen().unwrap();
         let subscriber = tracing_subscriber::fmt()
@@ -208,13 +208,13 @@ mod tests {
         // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let _guard = tracing::subscriber::set_default(subscriber);
-        let (_folder, store, _lock, clock) = taken();
+        let (_directory, store, _lock, clock) = taken();
         let limit = Duration::from_secs(90);
         TargetLock::take_within(&store, &holder("second"), &clock, limit).await.unwrap_err();
         let log = std::fs::read_to_string(log.path()).unwrap();
         assert_eq!(log.lines().count(), 1, "{log}");
-        let told =
+        let expected =
             "waiting for another run of this target to end pid=4711 active_run_id=\"first\" limit=\"1m 30s\"";
-        assert!(log.contains("INFO") && log.contains(told), "{log}");
+        assert!(log.contains("INFO") && log.contains(expected), "{log}");
     }
 }

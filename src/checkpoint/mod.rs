@@ -1,9 +1,9 @@
-//! What survives a crash: the state of the last run of each target, and the lock that keeps runs apart.
+//! What survives a crash: the state of the last run of each target, and the lock that prevents concurrent runs.
 //!
 //! Owns the state file (versioned, checksummed, 0600, replaced in one step) and the lock file (held by the process,
 //! released by the kernel when it dies). Invariants: a state that was saved is never half-written; a damaged state is
-//! reported and never followed, nor is a file that another user could have written; no customer data and no secret is in
-//! either file. It does not talk to a service.
+//! reported and never used, nor is a file that another user could have written; neither file contains customer data or
+//! secrets. It does not call any service.
 
 mod format;
 /// For the fuzz targets only.

@@ -1,9 +1,10 @@
-//! Who else could have written a file: whether a state, lock or quarantine file and the state folder can be trusted.
+//! Whether state, lock and quarantine files and the state directory can be trusted, because no other user could have
+//! written them.
 //!
-//! Owns how these files are opened and made, and the one decision about owner, mode and kind. Invariant: what is decided
-//! on is the file that was opened, never a name that could lead elsewhere a moment later, and no open ever waits (for
-//! the other end of a FIFO, say). Files are 0600 and never reached through a symbolic link. What they hold is not its
-//! business, and access control lists are not looked at.
+//! Owns how these files are opened and created, and the decision by owner, mode and kind. Invariants: the decision is
+//! about the file that was opened, never about a path that could lead elsewhere a moment later; no open blocks, for
+//! example on a FIFO. Files are 0600 and never opened through a symbolic link. This module does not know their content
+//! and does not check access control lists.
 
 use std::fmt;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
@@ -20,13 +21,13 @@ const ROOT: u32 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     File,
-    Folder,
+    Directory,
 }
 
-/// What is there.
+/// What was found there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Found {
-    /// `None` for anything but a regular file or a folder.
+    /// `None` for anything except a regular file or a directory.
     kind: Option<Kind>,
     /// User ID of the owner.
     owner: u32,
@@ -34,7 +35,7 @@ struct Found {
     mode: u32,
 }
 
-/// What has to be done before a trusted file or folder is used.
+/// What must be changed before a trusted file or directory is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Repair {
     Nothing,
@@ -42,7 +43,7 @@ enum Repair {
     Restrict(u32),
 }
 
-/// Why a file or folder cannot be trusted.
+/// Why a file or directory cannot be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     SymbolicLink,
@@ -51,7 +52,7 @@ enum Reason {
     WritableByAll { mode: u32 },
 }
 
-/// A file or folder that somebody else could have written. Its message says what is wrong and how to repair it.
+/// A file or directory that another user could have written. Its message says what is wrong and how to correct it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UntrustedPath {
     path: PathBuf,
@@ -62,20 +63,20 @@ pub struct UntrustedPath {
 /// A private file could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateFileError {
-    /// Somebody else could have written it.
+    /// Another user could have written it.
     #[error(transparent)]
     Untrusted(#[from] UntrustedPath),
-    /// The disk.
+    /// The file could not be opened.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// Opens a file of this user alone, or makes it (0600), as `options` say. They must not truncate: that would happen
-/// before anything is known of the file. One that others could read or the group could write is set back to 0600.
+/// Opens or creates a private file (0600) with `options`. They must not truncate, because that would happen before the
+/// file is checked. A file that others can read or the group can write is set back to 0600.
 ///
 /// # Errors
-/// When it belongs to another user than this one or root, when every user may write to it, when it is a symbolic link or
-/// no regular file, and when it cannot be opened.
+/// When it belongs to a user other than this one or root, when every user can write to it, when it is a symbolic link or
+/// not a regular file, or when it cannot be opened.
 pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> Result<File, PrivateFileError> {
     let file = open_without_waiting(path, options).map_err(|error| match reason_for(&error) {
         Some(reason) => UntrustedPath { path: path.into(), expected: Kind::File, reason }.into(),
@@ -93,34 +94,36 @@ pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> Result<Fil
     }
 }
 
-/// Makes a folder that only this user may enter, unless it is there already.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+/// Creates a directory that only this user may enter, unless it exists.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+    builder.create(directory)
 }
 
-/// Makes sure that nobody else can replace the files of a folder. One that its group may write to is closed to the group.
-/// Unlike a file it may be a symbolic link, and it may be open to a group if it belongs to root, as a volume of
-/// Kubernetes with an `fsGroup` does.
+/// Makes sure that no other user can replace the files in a directory. Write access of its group is removed. Unlike a
+/// file, it may be a symbolic link, and it may be writable by a group if it belongs to root, like a Kubernetes volume
+/// with an `fsGroup`.
 ///
 /// # Errors
-/// When it belongs to another user than this one or root, when every user may write to it, and when it cannot be read.
-pub(super) fn check_folder(folder: &Path) -> Result<(), PrivateFileError> {
-    let found = Found::of(&std::fs::metadata(folder)?);
-    match decide(Kind::Folder, found, current_user()) {
-        Err(reason) => Err(UntrustedPath { path: folder.into(), expected: Kind::Folder, reason }.into()),
+/// When it belongs to a user other than this one or root, when every user can write to it, or when it cannot be read.
+pub(super) fn check_directory(directory: &Path) -> Result<(), PrivateFileError> {
+    let found = Found::of(&std::fs::metadata(directory)?);
+    match decide(Kind::Directory, found, current_user()) {
+        Err(reason) => {
+            Err(UntrustedPath { path: directory.into(), expected: Kind::Directory, reason }.into())
+        }
         Ok(Repair::Nothing) => Ok(()),
         Ok(Repair::Restrict(mode)) => {
-            set_mode(mode, |permissions| std::fs::set_permissions(folder, permissions))?;
-            report_repair(folder, found.mode, mode);
+            set_mode(mode, |permissions| std::fs::set_permissions(directory, permissions))?;
+            report_repair(directory, found.mode, mode);
             Ok(())
         }
     }
 }
 
-/// The decision. `user` is who this process acts as.
+/// The decision. `user` is the effective user of this process.
 fn decide(expected: Kind, found: Found, user: u32) -> Result<Repair, Reason> {
     let Found { kind, owner, mode } = found;
     if kind != Some(expected) {
@@ -134,7 +137,7 @@ fn decide(expected: Kind, found: Found, user: u32) -> Result<Repair, Reason> {
     }
     Ok(match expected {
         Kind::File if mode & NOT_THE_OWNER != 0 => Repair::Restrict(0o600),
-        Kind::Folder if mode & WRITABLE_BY_GROUP != 0 && owner == user => {
+        Kind::Directory if mode & WRITABLE_BY_GROUP != 0 && owner == user => {
             Repair::Restrict(mode & !WRITABLE_BY_GROUP)
         }
         _ => Repair::Nothing,
@@ -143,7 +146,7 @@ fn decide(expected: Kind, found: Found, user: u32) -> Result<Repair, Reason> {
 
 fn report_repair(path: &Path, before: u32, after: u32) {
     let (before, after) = (format!("{before:04o}"), format!("{after:04o}"));
-    tracing::warn!(path = %path.display(), before, after, "permissions were too wide and are restricted");
+    tracing::warn!(path = %path.display(), before, after, "permissions were too open and have been restricted");
 }
 
 impl Found {
@@ -151,7 +154,7 @@ impl Found {
         let kind = if metadata.is_file() {
             Some(Kind::File)
         } else {
-            Some(Kind::Folder).filter(|_| metadata.is_dir())
+            Some(Kind::Directory).filter(|_| metadata.is_dir())
         };
         let (owner, mode) = {
             use std::os::unix::fs::MetadataExt;
@@ -173,13 +176,13 @@ fn open_without_waiting(path: &Path, options: &mut OpenOptions) -> io::Result<Fi
     options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-/// What a refusal to open says about the file: a symbolic link (open(2), `O_NOFOLLOW`), a folder, or a FIFO or socket
-/// that nobody reads from (`O_NONBLOCK`).
+/// What an error of open(2) says about the file: a symbolic link (`O_NOFOLLOW`), a directory, or a FIFO or socket
+/// without a reader (`O_NONBLOCK`).
 fn reason_for(error: &io::Error) -> Option<Reason> {
     use rustix::io::Errno;
 
     match Errno::from_io_error(error)? {
-        // BSD says MLINK.
+        // BSD returns EMLINK.
         Errno::LOOP | Errno::MLINK => Some(Reason::SymbolicLink),
         Errno::ISDIR | Errno::NXIO => Some(Reason::WrongKind),
         _ => None,
@@ -197,11 +200,11 @@ impl fmt::Display for UntrustedPath {
         let Self { path, expected, reason } = self;
         let shown = path.display();
         let text = path.to_string_lossy();
-        // What cannot be quoted holds a NUL, and then it is no path.
+        // Only a NUL cannot be quoted, and a path contains none.
         let quoted = shlex::try_quote(&text).unwrap_or_default();
         let (otherwise, mode) = match expected {
             Kind::File => ("if you trust its content, otherwise delete it", "600"),
-            Kind::Folder => ("or choose another folder", "700"),
+            Kind::Directory => ("or choose another directory", "700"),
         };
         match reason {
             Reason::SymbolicLink => {
@@ -212,7 +215,7 @@ impl fmt::Display for UntrustedPath {
             }
             Reason::WrongKind => match expected {
                 Kind::File => write!(formatter, "{shown} is not a regular file: delete it"),
-                Kind::Folder => write!(formatter, "{shown} is not a folder: choose another folder"),
+                Kind::Directory => write!(formatter, "{shown} is not a directory: choose another directory"),
             },
             Reason::OtherOwner { owner, user } => write!(
                 formatter,

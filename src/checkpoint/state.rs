@@ -1,4 +1,4 @@
-//! What is known of a run, and of those that ended before it.
+//! What is saved about a run, and about runs that finished before it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,20 +7,20 @@ use crate::identity::{
 };
 use crate::yotpo::{EndedBy, LoyaltyCounts, Position};
 
-/// Finished runs that are remembered for each target.
+/// Number of finished runs in the history of each target.
 const MAX_HISTORY: usize = 10;
 
-/// How far a run is. Each phase can be entered again after a crash.
+/// The phase of a run. Each phase can be repeated after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunPhase {
     /// Pages are fetched and parts uploaded.
     Uploading,
-    /// All pages are fetched and all parts stored; they are loaded, proven and guarded.
+    /// All pages are fetched and all parts stored. They are being loaded, proven and guarded.
     Loading,
-    /// The set may have been proposed: from here on it may be committed by any attempt.
+    /// The set may have been proposed: from now on, any attempt may commit it.
     Proposed,
-    /// The winner's rows are in the target; what is left is removed.
+    /// The winner's rows are in the target. The cleanup remains.
     Finished,
 }
 
@@ -36,7 +36,7 @@ impl RunPhase {
     }
 }
 
-/// The set of rows that an attempt makes: every name follows from this, the target and the run's id.
+/// The set of rows that an attempt makes. All names are derived from this, the target and the run id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSet {
     /// The attempt; its time is the `time` of every row.
@@ -53,38 +53,38 @@ pub struct SavedSet {
     pub totals: Option<PartTotals>,
 }
 
-/// A run, as it is saved after every durable step.
+/// A run, saved after every durable step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunState {
     /// The run's id.
     pub run_id: RunId,
-    /// Whether the user gave the id: then ballot and winner stay as the run's marker.
+    /// Whether the user set the id: then ballot and winner stay as the run's marker.
     pub keeps_marker: bool,
-    /// Where it leads.
+    /// Its target.
     pub target: Target,
     /// How rows reach the table.
     pub mode: Mode,
-    /// Customers on a page.
+    /// Maximum customers per page.
     pub page_size: u8,
     /// When the run began, Unix seconds.
     pub started_at: u64,
     /// When this state was saved, Unix seconds.
     pub updated_at: u64,
-    /// How far it is.
+    /// Its phase.
     pub phase: RunPhase,
-    /// The set that this machine's attempt makes; none before it has begun one.
+    /// The set of this machine's attempt; `None` before it has started one.
     pub set: Option<SavedSet>,
-    /// Where paging stands behind the contiguous durable parts.
+    /// The position after the contiguous stored parts.
     pub position: Position,
-    /// What the loyalty check counted in the contiguous durable parts.
+    /// What the loyalty check counted in the contiguous stored parts.
     pub loyalty: LoyaltyCounts,
-    /// Contiguous durable parts.
+    /// Number of contiguous stored parts.
     pub parts: u64,
-    /// A digest over their names, in order.
+    /// A digest over their names in order.
     pub parts_digest: PartsDigest,
     /// Rows in them.
     pub rows: u64,
-    /// Customers up to there that no row can be made of.
+    /// Rejected customers up to this position.
     pub rejected_customers: u64,
     /// Records that Treasure Data could not read.
     pub error_records: u64,
@@ -92,7 +92,7 @@ pub struct RunState {
     pub job_id: Option<String>,
 }
 
-/// How a run ended well.
+/// How a run succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishedAs {
@@ -100,16 +100,16 @@ pub enum FinishedAs {
     Committed,
     /// The table was replaced by an empty one.
     Emptied,
-    /// The store has no customers; nothing was made.
+    /// The store has no customers, and nothing was created.
     NothingToLoad,
 }
 
-/// A run that ended well.
+/// A run that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedRun {
     /// The run's id.
     pub run_id: RunId,
-    /// How rows reached the table; unknown of a run of an earlier release.
+    /// How rows reached the table; unknown for runs of earlier releases.
     pub mode: Option<Mode>,
     /// How it ended.
     pub outcome: FinishedAs,
@@ -117,7 +117,7 @@ pub struct FinishedRun {
     pub joined: bool,
     /// The `time` of its rows, Unix seconds.
     pub ingestion_time: Option<u64>,
-    /// Rows that it loaded; unknown of a run that another machine loaded.
+    /// Rows that it loaded; unknown if another machine loaded them.
     pub rows: Option<u64>,
     /// Customers that Yotpo listed, as far as this machine saw them.
     pub customers: u64,
@@ -127,7 +127,7 @@ pub struct FinishedRun {
     pub pages: u64,
     /// Records that were left out.
     pub error_records: u64,
-    /// What said that there is no further page.
+    /// What showed that there are no further pages.
     pub ended_by: Option<EndedBy>,
     /// The load job.
     pub job_id: Option<String>,
@@ -137,12 +137,12 @@ pub struct FinishedRun {
     pub finished_at: u64,
 }
 
-/// A run that was saved by a release before attempts agreed by ballots: one session a run.
+/// A run that was saved by a release without ballots, in which each run had one session.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct LegacyRun {
     /// The run's id.
     pub run_id: RunId,
-    /// Where it leads.
+    /// Its target.
     pub target: Target,
     /// How rows reach the table.
     pub mode: Mode,
@@ -154,12 +154,12 @@ pub struct LegacyRun {
     pub temporary_table: Option<TableName>,
     /// How far it was.
     pub phase: LegacyPhase,
-    /// Rows that the session was found to hold before its commit.
+    /// Rows in the session before its commit, as verified.
     #[serde(default)]
     pub loaded_rows: Option<u64>,
 }
 
-/// How far a run of an earlier release was.
+/// The phase of a run of an earlier release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LegacyPhase {
@@ -167,13 +167,13 @@ pub enum LegacyPhase {
     Uploading,
     /// All parts were stored.
     Frozen,
-    /// The load job was asked for.
+    /// The load job was requested.
     Performing,
     /// The rows were loaded and verified.
     Ready,
-    /// The commit was asked for.
+    /// The commit was requested.
     Committing,
-    /// Treasure Data said "committed".
+    /// Treasure Data reported "committed".
     Committed,
     /// The new rows replaced the old.
     Renamed,
@@ -181,7 +181,7 @@ pub enum LegacyPhase {
     Cleaned,
 }
 
-/// Adds a finished run to those that are remembered, the newest first.
+/// Adds a finished run to the history, the newest first.
 pub(super) fn remember(history: &mut Vec<FinishedRun>, finished: FinishedRun) {
     history.retain(|run| run.run_id != finished.run_id);
     history.insert(0, finished);
@@ -189,7 +189,7 @@ pub(super) fn remember(history: &mut Vec<FinishedRun>, finished: FinishedRun) {
 }
 
 impl RunState {
-    /// A run that begins now, Unix seconds.
+    /// A run that starts now, in Unix seconds.
     pub fn new(
         run_id: RunId,
         keeps_marker: bool,
@@ -219,7 +219,7 @@ impl RunState {
         }
     }
 
-    /// Forgets what was stored: another set is begun.
+    /// Resets what was stored, because a new set is started.
     pub fn begin_set(&mut self) {
         self.phase = RunPhase::Uploading;
         self.set = None;
@@ -233,7 +233,7 @@ impl RunState {
         self.job_id = None;
     }
 
-    /// Whether something was stored that need not be fetched again.
+    /// Whether parts are stored that need not be fetched again.
     pub fn has_stored_parts(&self) -> bool {
         self.set.is_some_and(|set| self.parts > 0 || set.totals.is_some())
     }

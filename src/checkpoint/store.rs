@@ -1,21 +1,22 @@
-//! The state folder and the state file of each target.
+//! The state directory and the state file of each target.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::format::{FormatError, Saved, decode, encode};
-use super::permissions::{PrivateFileError, UntrustedPath, check_folder, make_folder, open_private};
+use super::permissions::{PrivateFileError, UntrustedPath, check_directory, make_directory, open_private};
 use super::state::{FinishedRun, LegacyRun, RunState, remember};
 use crate::failpoint;
 use crate::free_space::{self, Need, NoSpace};
 use crate::identity::Target;
 
-/// Largest state file in bytes that is read, and so the largest that is written.
-const LARGEST_STATE: u64 = 1024 * 1024;
+/// Maximum size of a state file in bytes, for reading and thus also for writing.
+const MAX_STATE_SIZE: u64 = 1024 * 1024;
 
-/// Bytes that must be free in the state directory before a run starts. A state is a few KiB, with a page cursor and the last
-/// ten runs in it; a save writes the new one beside the old one; file systems give whole blocks. 64 KiB hold this ten times.
+/// Bytes that must be free in the state directory before a run starts. A state is a few KiB, with a page cursor and the
+/// last ten runs; a save writes the new one next to the old one; file systems allocate whole blocks. 64 KiB is about ten
+/// times as much.
 const MIN_FREE: u64 = 64 * 1024;
 
 const READ: &str = "read the state";
@@ -23,42 +24,42 @@ const READ: &str = "read the state";
 /// The state file of one target.
 #[derive(Clone, Debug)]
 pub struct StateStore {
-    folder: PathBuf,
+    directory: PathBuf,
     path: PathBuf,
 }
 
 /// The state could not be read or saved.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The disk.
+    /// A file or directory could not be read or written.
     #[error("could not {action} {}", path.display())]
     Io {
         /// What was being done.
         action: &'static str,
-        /// With which file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// What happened.
+        /// The cause.
         source: io::Error,
     },
-    /// The content.
-    #[error("the state file {} cannot be followed", path.display())]
+    /// The content is invalid.
+    #[error("the state file {} cannot be used", path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: FormatError,
     },
-    /// Somebody else could have written the state.
+    /// Another user could have written the state.
     #[error(transparent)]
     Untrusted(#[from] UntrustedPath),
-    /// It would not be read again.
-    #[error("the state needs {size} bytes, more than the {LARGEST_STATE} that are read again")]
+    /// It is larger than what is read back.
+    #[error("the state has {size} bytes, more than the maximum of {MAX_STATE_SIZE}")]
     TooLarge {
         /// Size in bytes.
         size: usize,
     },
     /// The state could not be written as JSON.
-    #[error("the state could not be written down")]
+    #[error("could not encode the state")]
     Encode(#[source] serde_json::Error),
 }
 
@@ -72,36 +73,37 @@ impl StateError {
 }
 
 impl StateStore {
-    /// The store of `target` in `folder`; the folder is made when it is missing.
+    /// The store of `target` in `directory`, which is created if it is missing.
     ///
     /// # Errors
-    /// When the folder cannot be made, or somebody else could change what is in it.
-    pub fn open(folder: &Path, target: &Target) -> Result<Self, StateError> {
-        let failed = |action| move |source| StateError::Io { action, path: folder.into(), source };
-        make_folder(folder).map_err(failed("make the state folder"))?;
-        check_folder(folder)
-            .map_err(|error| StateError::from_private(error, failed("check the state folder")))?;
+    /// When the directory cannot be created, or another user could change what is in it.
+    pub fn open(directory: &Path, target: &Target) -> Result<Self, StateError> {
+        let failed = |action| move |source| StateError::Io { action, path: directory.into(), source };
+        make_directory(directory).map_err(failed("create the state directory"))?;
+        check_directory(directory)
+            .map_err(|error| StateError::from_private(error, failed("check the state directory")))?;
         let name = format!("{}.state", target.file_stem());
-        Ok(Self { folder: folder.into(), path: folder.join(name) })
+        Ok(Self { directory: directory.into(), path: directory.join(name) })
     }
 
-    /// A store for a file that was found in a state folder.
+    /// A store for a file that was found in a state directory.
     pub fn at(path: &Path) -> Self {
-        Self { folder: path.parent().unwrap_or(Path::new(".")).into(), path: path.into() }
+        Self { directory: path.parent().unwrap_or(Path::new(".")).into(), path: path.into() }
     }
 
-    /// All state files in a folder; none when the folder is missing.
+    /// All state files in a directory; none if the directory is missing.
     ///
     /// # Errors
-    /// When the folder cannot be read, or somebody else could change what is in it.
-    pub fn all(folder: &Path) -> Result<Vec<Self>, StateError> {
-        let failed = |source| StateError::Io { action: "read the state folder", path: folder.into(), source };
-        let entries = match std::fs::read_dir(folder) {
+    /// When the directory cannot be read, or another user could change what is in it.
+    pub fn all(directory: &Path) -> Result<Vec<Self>, StateError> {
+        let failed =
+            |source| StateError::Io { action: "read the state directory", path: directory.into(), source };
+        let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed(error)),
         };
-        check_folder(folder).map_err(|error| StateError::from_private(error, failed))?;
+        check_directory(directory).map_err(|error| StateError::from_private(error, failed))?;
         let mut stores = Vec::new();
         for entry in entries {
             let path = entry.map_err(failed)?.path();
@@ -113,15 +115,15 @@ impl StateStore {
         Ok(stores)
     }
 
-    /// Makes sure that the folder has room for what a run saves.
+    /// Makes sure that the directory has enough free space for what a run saves.
     ///
     /// # Errors
-    /// When it has not.
+    /// When it has too little.
     pub fn check_space(&self) -> Result<(), NoSpace> {
         let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        // The new state is written beside the old one; the lock, and both.
+        // The lock, the state, and the new state, which is written next to the old one.
         let need = Need { bytes: MIN_FREE.max(size.saturating_mul(2)), files: 3 };
-        free_space::check("the state directory", &self.folder, need)
+        free_space::check("the state directory", &self.directory, need)
     }
 
     /// The file.
@@ -134,15 +136,15 @@ impl StateStore {
         self.path.with_extension("lock")
     }
 
-    /// The unfinished run; `None` when there is none.
+    /// The unfinished run, if there is one.
     ///
     /// # Errors
-    /// When the file cannot be read, could have been written by somebody else, or is damaged.
+    /// When the file cannot be read, is damaged, or could have been written by another user.
     pub fn run(&self) -> Result<Option<RunState>, StateError> {
         Ok(self.load()?.run)
     }
 
-    /// The unfinished run of an earlier release, when that is what the file holds.
+    /// The unfinished run of an earlier release, if there is one.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -150,7 +152,7 @@ impl StateStore {
         Ok(self.load()?.legacy)
     }
 
-    /// Runs that ended well, the newest first.
+    /// Successful runs, the newest first.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -158,16 +160,16 @@ impl StateStore {
         Ok(self.load()?.history)
     }
 
-    /// Saves a run; what ended before stays.
+    /// Saves a run and keeps the history.
     ///
     /// # Errors
-    /// When it cannot be made durable; the file then holds what it held before.
+    /// When it cannot be made durable; the file is then unchanged.
     pub fn save_run(&self, run: &RunState) -> Result<(), StateError> {
         let history = self.load()?.history;
         self.save(&Saved { run: Some(run.clone()), legacy: None, history })
     }
 
-    /// Saves that a run ended well: nothing of it is left to resume.
+    /// Saves that a run succeeded: there is nothing to resume.
     ///
     /// # Errors
     /// As [`Self::save_run`].
@@ -177,7 +179,7 @@ impl StateStore {
         self.save(&Saved { run: None, legacy: None, history })
     }
 
-    /// Forgets the run; what ended before stays.
+    /// Deletes the run and keeps the history.
     ///
     /// # Errors
     /// As [`Self::save_run`].
@@ -186,7 +188,7 @@ impl StateStore {
         self.save(&Saved { run: None, legacy: None, history })
     }
 
-    /// Moves a state that cannot be followed out of the way, beside itself.
+    /// Renames a state file that cannot be used, in the same directory.
     ///
     /// # Errors
     /// When it cannot be moved.
@@ -201,7 +203,7 @@ impl StateStore {
     fn load(&self) -> Result<Saved, StateError> {
         let Some(file) = self.open_file()? else { return Ok(Saved::default()) };
         let mut bytes = Vec::new();
-        file.take(LARGEST_STATE + 1).read_to_end(&mut bytes).map_err(|error| self.failed(READ, error))?;
+        file.take(MAX_STATE_SIZE + 1).read_to_end(&mut bytes).map_err(|error| self.failed(READ, error))?;
         decode(&bytes).map_err(|source| StateError::Format { path: self.path.clone(), source })
     }
 
@@ -214,10 +216,10 @@ impl StateStore {
         }
     }
 
-    /// Temporary file, fsync, rename, fsync of the folder: there is always one whole state.
+    /// Temporary file, fsync, rename, fsync of the directory: there is always one complete state.
     fn save(&self, saved: &Saved) -> Result<(), StateError> {
         let bytes = encode(saved).map_err(StateError::Encode)?;
-        if !u64::try_from(bytes.len()).is_ok_and(|size| size <= LARGEST_STATE) {
+        if !u64::try_from(bytes.len()).is_ok_and(|size| size <= MAX_STATE_SIZE) {
             return Err(StateError::TooLarge { size: bytes.len() });
         }
         let temporary = self.path.with_extension("state.new");
@@ -228,7 +230,7 @@ impl StateStore {
     fn write(&self, temporary: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
         match std::fs::remove_file(temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            // Gone, or left by a run that was killed while it saved.
+            // Removed or absent: a run that was killed during a save leaves one.
             _ => {}
         }
         let mut file = open_private(temporary, OpenOptions::new().write(true).create_new(true))?;
@@ -236,13 +238,13 @@ impl StateStore {
             .and_then(|()| file.write_all(bytes))
             .and_then(|()| file.sync_all());
         if let Err(error) = written {
-            // On a disk that is full, half a state is of use to nobody; that it cannot be removed changes nothing.
+            // An incomplete state is useless on a full disk. It does not matter if it cannot be removed.
             let _ = std::fs::remove_file(temporary);
             return Err(error.into());
         }
         failpoint::hit("before rename");
         std::fs::rename(temporary, &self.path)?;
-        Ok(sync_folder(&self.folder)?)
+        Ok(sync_directory(&self.directory)?)
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> StateError {
@@ -250,18 +252,18 @@ impl StateStore {
     }
 }
 
-/// Makes a rename durable, where the filesystem offers that for folders: some answer EINVAL or ENOTSUP, and a rename is
-/// then as durable as it gets there.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder)?.sync_all() {
-        Err(error) if is_not_offered(&error) => Ok(()),
+/// Makes a rename durable if the file system can sync directories. Some return EINVAL or ENOTSUP, and offer no better
+/// durability.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    match File::open(directory)?.sync_all() {
+        Err(error) if is_unsupported(&error) => Ok(()),
         result => result,
     }
 }
 
-fn is_not_offered(error: &io::Error) -> bool {
+fn is_unsupported(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    // The last two are one on Linux.
+    // The last two are equal on Linux.
     let refusals = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP];
     Errno::from_io_error(error).is_some_and(|error| refusals.contains(&error))
 }
@@ -273,14 +275,14 @@ mod tests {
     use crate::yotpo::{PageCursor, Position};
 
     fn store() -> (tempfile::TempDir, StateStore) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = StateStore::open(&folder.path().join("state"), &example().target).unwrap();
-        (folder, store)
+        let directory = tempfile::tempdir().unwrap();
+        let store = StateStore::open(&directory.path().join("state"), &example().target).unwrap();
+        (directory, store)
     }
 
     #[test]
-    fn what_was_saved_is_there_and_what_ended_before_stays() {
-        let (_folder, store) = store();
+    fn a_saved_run_is_read_back_and_the_history_is_kept() {
+        let (_directory, store) = store();
         assert_eq!(store.run().unwrap(), None);
         store.save_finished(finished("earlier")).unwrap();
         store.save_run(&example()).unwrap();
@@ -293,8 +295,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ten_runs_are_remembered_the_newest_first() {
-        let (_folder, store) = store();
+    fn the_history_holds_the_last_ten_runs_newest_first() {
+        let (_directory, store) = store();
         for number in 0..12 {
             store.save_finished(finished(&format!("run{number}"))).unwrap();
         }
@@ -304,25 +306,25 @@ mod tests {
 
     #[test]
     fn a_temporary_file_left_by_a_killed_run_is_replaced() {
-        let (_folder, store) = store();
+        let (_directory, store) = store();
         std::fs::write(store.path.with_extension("state.new"), "half").unwrap();
         store.save_run(&example()).unwrap();
         assert_eq!(store.run().unwrap(), Some(example()));
     }
 
     #[test]
-    fn damage_is_reported_and_can_be_set_aside() {
-        let (_folder, store) = store();
+    fn a_damaged_state_is_reported_and_can_be_set_aside() {
+        let (_directory, store) = store();
         std::fs::write(&store.path, "yotpo-td state 3 00000000\n{}\n").unwrap();
         assert!(matches!(store.run(), Err(StateError::Format { source: FormatError::Checksum, .. })));
-        assert!(store.save_run(&example()).is_err(), "a damaged state is not overwritten unseen");
+        assert!(store.save_run(&example()).is_err(), "a damaged state is not silently overwritten");
         assert!(store.set_aside().unwrap().exists());
         store.save_run(&example()).unwrap();
     }
 
     #[test]
-    fn a_state_that_would_not_be_read_again_is_not_written() {
-        let (_folder, store) = store();
+    fn a_state_that_is_too_large_to_read_back_is_not_written() {
+        let (_directory, store) = store();
         store.save_run(&example()).unwrap();
         let before = std::fs::read(&store.path).unwrap();
         let of_cursor = |length| {
@@ -333,7 +335,7 @@ mod tests {
         let StateError::TooLarge { size } = error else { panic!("{error:?}") };
         assert_eq!(
             error.to_string(),
-            format!("the state needs {size} bytes, more than the 1048576 that are read again")
+            format!("the state has {size} bytes, more than the maximum of 1048576")
         );
         assert_eq!(std::fs::read(&store.path).unwrap(), before);
         // The limit is the same on both sides.
@@ -347,33 +349,36 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_from_or_written_to_a_folder_of_everybody() {
-        let (_folder, store) = store();
+    fn a_world_writable_directory_is_not_used() {
+        let (_directory, store) = store();
         store.save_run(&example()).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-        std::fs::set_permissions(&store.folder, mode).unwrap();
-        assert!(matches!(StateStore::open(&store.folder, &example().target), Err(StateError::Untrusted(_))));
-        assert!(matches!(StateStore::all(&store.folder), Err(StateError::Untrusted(_))));
+        std::fs::set_permissions(&store.directory, mode).unwrap();
+        assert!(matches!(
+            StateStore::open(&store.directory, &example().target),
+            Err(StateError::Untrusted(_))
+        ));
+        assert!(matches!(StateStore::all(&store.directory), Err(StateError::Untrusted(_))));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_filesystem_that_cannot_sync_folders_is_no_obstacle() {
-        let folder = Path::new("/proc/self");
-        let error = File::open(folder).unwrap().sync_all().unwrap_err();
+    fn a_file_system_that_cannot_sync_directories_is_supported() {
+        let directory = Path::new("/proc/self");
+        let error = File::open(directory).unwrap().sync_all().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "this kernel cannot sync /proc: {error}");
-        sync_folder(folder).unwrap();
+        sync_directory(directory).unwrap();
     }
 
     #[test]
     fn files_are_private_and_links_are_refused() {
         use std::os::unix::fs::PermissionsExt;
-        let (folder, store) = store();
+        let (directory, store) = store();
         store.save_run(&example()).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&store.path), 0o600);
         assert_eq!(mode(store.path.parent().unwrap()), 0o700);
-        let elsewhere = folder.path().join("elsewhere");
+        let elsewhere = directory.path().join("elsewhere");
         std::fs::rename(&store.path, &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &store.path).unwrap();
         assert!(matches!(store.run(), Err(StateError::Untrusted(_))));

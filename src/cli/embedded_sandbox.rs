@@ -25,11 +25,11 @@ const UNLIMITED_RATE: &str = "1000000";
 /// Yotpo's limit; a faster client is only right with a sandbox that has none.
 const YOTPO_LIMIT: f64 = 5.0;
 
-/// The sandbox of `sync --sandbox`, with a state folder of its own.
+/// The sandbox of `sync --sandbox`, with its own state directory.
 #[derive(Debug)]
 pub(super) struct EmbeddedSandbox {
     sandbox: Sandbox,
-    _state_folder: TempDir,
+    _state_directory: TempDir,
 }
 
 /// The embedded sandbox could not be started.
@@ -37,8 +37,8 @@ pub(super) struct EmbeddedSandbox {
 pub(super) enum EmbeddedSandboxError {
     #[error("the embedded sandbox could not be started")]
     Start(#[from] SandboxError),
-    #[error("the embedded sandbox needs a temporary folder")]
-    TemporaryFolder(#[source] std::io::Error),
+    #[error("the embedded sandbox needs a temporary directory")]
+    TemporaryDirectory(#[source] std::io::Error),
 }
 
 /// Whether `--sandbox` is given.
@@ -54,10 +54,10 @@ impl EmbeddedSandbox {
         layers: &mut Layers,
         clock: Clock,
     ) -> Result<Self, EmbeddedSandboxError> {
-        let state_folder = tempfile::Builder::new()
+        let state_directory = tempfile::Builder::new()
             .prefix("yotpo-td-sandbox-state-")
             .tempdir()
-            .map_err(EmbeddedSandboxError::TemporaryFolder)?;
+            .map_err(EmbeddedSandboxError::TemporaryDirectory)?;
         if matches!(layers.get(&REQUESTS_PER_SECOND), Some((Source::Default, _)) | None) {
             layers.set_flag(&REQUESTS_PER_SECOND, UNLIMITED_RATE);
         }
@@ -79,7 +79,7 @@ impl EmbeddedSandbox {
         if let Some((_, database)) = layers.get(&DATABASE) {
             settings.databases = vec![database.to_owned()];
         }
-        // Only what is asked for here and now is written to a folder that stays.
+        // Only what is asked for here and now is written to a directory that stays.
         if matches!(layers.get(&QUARANTINE_DIR), Some((source, _)) if source != Source::Flag) {
             layers.unset(&QUARANTINE_DIR);
         }
@@ -91,7 +91,7 @@ impl EmbeddedSandbox {
             (&STORE_ID.setting, &credentials.store_id),
             (&DATABASE.setting, &credentials.database),
             // The sandbox lives in this process: there is nothing to wait for.
-            (&STATE_DIR.setting, &state_folder.path().to_string_lossy()),
+            (&STATE_DIR.setting, &state_directory.path().to_string_lossy()),
         ] {
             layers.set_flag(setting, value);
         }
@@ -104,7 +104,7 @@ impl EmbeddedSandbox {
             layers.set_variable(secret.variable, value);
             layers.set_variable(&secret.file_variable(), "");
         }
-        Ok(Self { sandbox, _state_folder: state_folder })
+        Ok(Self { sandbox, _state_directory: state_directory })
     }
 
     /// The first rows of the loaded table, for people.

@@ -207,5 +207,5 @@ fn rate(customers: u64, duration: Duration) -> String {
     if duration.is_zero() {
         return "no time at all".to_owned();
     }
-    format!("{:.0} customers a second", customers as f64 / duration.as_secs_f64())
+    format!("{:.0} customers/s", customers as f64 / duration.as_secs_f64())
 }

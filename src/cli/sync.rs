@@ -23,7 +23,7 @@ use crate::diagnosis::{Code, Diagnosis, next_step};
 use crate::free_space::{NO_SPACE_HINT, NoSpace};
 use crate::identity::{RunId, Target};
 use crate::run::{
-    LoadSettings, Outcome, RecoveryState, RowsInQuestion, RunFailure, RunReport, STATE_FOLDER_HINT, run,
+    LoadSettings, Outcome, RecoveryState, RowsInQuestion, RunFailure, RunReport, STATE_DIRECTORY_HINT, run,
 };
 use crate::services::assemble;
 use crate::shutdown::{self, Signal};
@@ -102,7 +102,7 @@ impl SyncCommand<'_> {
     ) -> Result<(), Failure> {
         let mut random = fastrand::Rng::new();
         let generated = RunId::generate(clock.unix_time(), random.u32(..));
-        let store = StateStore::open(&settings.load.resume.state_folder, &settings.load.target)
+        let store = StateStore::open(&settings.load.resume.state_directory, &settings.load.target)
             .map_err(|error| self.failed_before_start(error, Code::StateFailed))?;
         let store = Arc::new(store);
         Self::check_space(&store, &settings.load)
@@ -251,16 +251,16 @@ impl SyncCommand<'_> {
         let (code, hint) = local_code(error.as_ref(), code);
         let otherwise = match code {
             Code::SettingsInvalid => Some("yotpo-td sync --help lists all settings"),
-            Code::StateFailed => Some(STATE_FOLDER_HINT),
+            Code::StateFailed => Some(STATE_DIRECTORY_HINT),
             _ => None,
         };
         self.not_started(error, Diagnosis::new(code, hint.or(otherwise.map(str::to_owned))))
     }
 
-    /// Every folder that the run writes to has room.
+    /// Every directory that the run writes to has room.
     fn check_space(store: &StateStore, settings: &LoadSettings) -> Result<(), NoSpace> {
         store.check_space()?;
-        settings.quarantine_folder.as_deref().map_or(Ok(()), check_quarantine_space)
+        settings.quarantine_directory.as_deref().map_or(Ok(()), check_quarantine_space)
     }
 
     fn not_started(&self, error: impl Into<Box<dyn Error + Send + Sync>>, diagnosis: Diagnosis) -> Failure {

@@ -68,7 +68,7 @@ fn unknown(name: &str, known: &[String]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn told(name: &str, value: impl Into<OsString>) -> Vec<String> {
+    fn problems_with(name: &str, value: impl Into<OsString>) -> Vec<String> {
         problems(&BTreeMap::from([(name.to_owned(), value.into())])).iter().map(ToString::to_string).collect()
     }
 
@@ -86,10 +86,13 @@ mod tests {
             ("TD_APIKEY", "TD_API_KEY"),
             ("YOTPO_STOREID", "YOTPO_STORE_ID"),
         ] {
-            assert_eq!(told(name, "x"), [format!("{name}: unknown variable; did you mean {meant}?")]);
+            assert_eq!(
+                problems_with(name, "x"),
+                [format!("{name}: unknown variable; did you mean {meant}?")]
+            );
         }
         let none = "YOTPO_TD_QWERTYUIOP: unknown variable YOTPO_TD_QWERTYUIOP; yotpo-td sync --help lists all variables";
-        assert_eq!(told("YOTPO_TD_QWERTYUIOP", "x"), [none]);
+        assert_eq!(problems_with("YOTPO_TD_QWERTYUIOP", "x"), [none]);
     }
 
     #[test]
@@ -97,16 +100,16 @@ mod tests {
         for name in
             ["TD_LOGGER", "TD_CLIENT_KEY", "td_table", "YOTPO_SITE", "TABLE", "TD_TABLE", "TD_API_KEY_FILE"]
         {
-            assert_eq!(told(name, "x"), [] as [String; 0]);
+            assert_eq!(problems_with(name, "x"), [] as [String; 0]);
         }
-        assert_eq!(told("YOTPO_TD_TABLE", ""), [] as [String; 0]);
+        assert_eq!(problems_with("YOTPO_TD_TABLE", ""), [] as [String; 0]);
     }
 
     #[test]
     fn what_is_not_utf8_is_said_to_be() {
         let value = std::os::unix::ffi::OsStringExt::from_vec(vec![b'k', 0xff]);
         let value: OsString = value;
-        assert_eq!(told("TD_API_KEY", value.clone()), ["TD_API_KEY: is not UTF-8"]);
-        assert_eq!(told("LESS", value), [] as [String; 0]);
+        assert_eq!(problems_with("TD_API_KEY", value.clone()), ["TD_API_KEY: is not UTF-8"]);
+        assert_eq!(problems_with("LESS", value), [] as [String; 0]);
     }
 }

@@ -1,7 +1,7 @@
-//! Settings from the text of a file, for the fuzz targets, which are a crate of their own (`fuzz/targets`).
+//! Settings from the text of a file, for the fuzz targets, which are in a separate crate (`fuzz/targets`).
 //!
-//! Owns nothing: it hands through what is private otherwise, because writing a file for every input makes a fuzzer a
-//! hundred times slower. Nothing of the program uses this.
+//! Owns nothing: it exposes private functions, because writing a file for every input makes a fuzzer a hundred times
+//! slower. The program does not use this module.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -108,7 +108,7 @@ impl Layers {
         self.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }
 
-    /// Whether a variable is set to what is not UTF-8, which is a problem of its own already.
+    /// Whether the value of a variable is not UTF-8, which is reported separately.
     pub(super) fn is_not_utf8(&self, name: &str) -> bool {
         self.environment.get(name).is_some_and(|value| value.to_str().is_none())
     }
@@ -203,8 +203,8 @@ mod tests {
     use crate::config::keys::{DATABASE, MAX_RETRIES, MODE, PAGE_SIZE, REQUESTS_PER_SECOND, TABLE};
 
     fn layers(flags: &[(&'static str, &str)], environment: &[(&str, &str)], file: &str) -> Layers {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("settings.toml");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.toml");
         std::fs::write(&path, file).unwrap();
         let flags = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         let environment =

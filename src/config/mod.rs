@@ -31,6 +31,6 @@ pub use layers::{Layers, Origin, Source};
 pub use log_settings::log_settings;
 pub use problem::{Problem, SettingsError};
 pub use setting::{Group, Key, Presence, SecretSetting, Setting};
-pub use settings::{AccountSettings, NamedRun, Settings, state_folder_from_layers};
+pub use settings::{AccountSettings, NamedRun, Settings, state_directory_from_layers};
 pub use site::Site;
 pub use summary_format::SummaryFormat;

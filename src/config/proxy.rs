@@ -6,7 +6,7 @@ use url::Url;
 use super::read::{Reader, reach};
 use crate::http::Reach;
 
-/// In the order in which they are looked at; the first that is set counts.
+/// In order of precedence: the first one that is set applies.
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Reports a proxy that requests would pass by without a word, because it cannot be understood. Its value may hold a

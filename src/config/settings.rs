@@ -48,7 +48,7 @@ pub struct Settings {
     pub treasure_data_connections: ClientSettings,
     /// Which settings both addresses are from.
     pub origins: EndpointOrigins,
-    /// How long another run of the same target on this machine is waited for.
+    /// How long to wait for another run of the same target on this machine.
     pub wait_for_active: Duration,
     /// The summary on stdout.
     pub summary: SummaryFormat,
@@ -65,9 +65,9 @@ pub struct AccountSettings {
     pub endpoint_origin: String,
     /// How often and how long one request is tried.
     pub retry: RetryPolicy,
-    /// How a commit that is under way is waited for.
+    /// How to wait for a commit in progress.
     pub polling: Polling,
-    /// The database whose temporary tables are looked at, when one is set.
+    /// The database whose temporary tables are listed, if set.
     pub database: Option<DatabaseName>,
     /// For how long a run may be attempted, counted from its first attempt.
     pub run_lifetime: Duration,
@@ -110,14 +110,14 @@ impl AccountSettings {
     }
 }
 
-/// The folder of state and lock.
+/// The directory of state and lock.
 ///
 /// # Errors
 /// When none is set and the platform has none.
-pub fn state_folder_from_layers(layers: Layers) -> Result<PathBuf, SettingsError> {
+pub fn state_directory_from_layers(layers: Layers) -> Result<PathBuf, SettingsError> {
     let mut reader = Reader::new(layers);
-    let folder = state_folder(&mut reader);
-    checked(folder, reader)
+    let directory = state_directory(&mut reader);
+    checked(directory, reader)
 }
 
 impl Settings {
@@ -200,7 +200,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let loyalty_check = reader.read(&LOYALTY_CHECK);
     let guards = guards(reader);
     let max_error_records = reader.read(&MAX_ERROR_RECORDS);
-    let quarantine_folder = reader.optional(&QUARANTINE_DIR);
+    let quarantine_directory = reader.optional(&QUARANTINE_DIR);
     let resume = resume(reader);
     let run_lifetime = reader.read(&RUN_LIFETIME);
     let without_table_ids = reader.read(&WITHOUT_TABLE_IDS);
@@ -243,7 +243,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
             },
             polling: polling?,
             guards: guards?,
-            quarantine_folder: quarantine_folder?,
+            quarantine_directory: quarantine_directory?,
             resume: resume?,
             run_lifetime: run_lifetime?,
             without_table_ids: without_table_ids?,
@@ -281,25 +281,25 @@ fn guards(reader: &mut Reader) -> Option<ReplaceGuards> {
 }
 
 fn resume(reader: &mut Reader) -> Option<ResumeSettings> {
-    let state_folder = state_folder(reader);
+    let state_directory = state_directory(reader);
     let within = reader.read(&RESUME_WITHIN);
     let fresh = reader.read(&FRESH);
     let run_id = reader.optional(&RUN_ID);
     let policy = if fresh? { ResumePolicy::Never } else { ResumePolicy::Within(within?) };
-    Some(ResumeSettings { state_folder: state_folder?, policy, run_id: run_id? })
+    Some(ResumeSettings { state_directory: state_directory?, policy, run_id: run_id? })
 }
 
-/// The folder that is set, or the platform's (XDG Base Directory Specification, "state").
-fn state_folder(reader: &mut Reader) -> Option<PathBuf> {
+/// The directory that is set, or the platform's (XDG Base Directory Specification, "state").
+fn state_directory(reader: &mut Reader) -> Option<PathBuf> {
     let layers = reader.layers();
     let platform = || {
-        let state = layers.path_variable("XDG_STATE_HOME").filter(|folder| folder.is_absolute());
+        let state = layers.path_variable("XDG_STATE_HOME").filter(|directory| directory.is_absolute());
         let home = || layers.path_variable("HOME").map(|home| home.join(".local/state"));
-        state.or_else(home).map(|folder| folder.join("yotpo-td"))
+        state.or_else(home).map(|directory| directory.join("yotpo-td"))
     };
     let platform = platform();
     match (reader.optional(&STATE_DIR)?, platform) {
-        (Some(folder), _) | (None, Some(folder)) => Some(folder),
+        (Some(directory), _) | (None, Some(directory)) => Some(directory),
         (None, None) => {
             reader.report(STATE_DIR.label(), "missing, and neither XDG_STATE_HOME nor HOME is set");
             None

@@ -1,34 +1,34 @@
-//! Codes: the names of errors for programs.
+//! Codes: stable names of errors for programs.
 
 use crate::exit_status::ExitStatus;
 
-/// What makes the command that failed succeed when it is given again.
+/// What makes the failed command succeed when it is run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Time: nothing need be changed.
+    /// Time: nothing needs to be changed.
     Time,
-    /// What the hint says, done outside of the command: a key, a permission, a disk, a customer.
+    /// The correction in the hint, outside the command: a key, a permission, a disk, a customer.
     Correction,
-    /// Nothing: another command is needed, or a decision.
+    /// Nothing: it needs a different command or a decision.
     OtherCommand,
 }
 
-/// An error's name for programs. A name is never given another meaning.
+/// The name of an error for programs. The meaning of a name never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     /// A defect of this program.
     Bug,
     /// The command line or a setting is wrong.
     SettingsInvalid,
-    /// Yotpo gives no token for the secret and the store.
+    /// Yotpo denied a token for the secret and the store.
     YotpoCredentialsRefused,
-    /// Tokens are given and not accepted.
+    /// Yotpo issues tokens but does not accept them.
     YotpoTokenNotAccepted,
-    /// No token could be had.
+    /// No token could be obtained.
     YotpoTokenFailed,
-    /// A page could not be had.
+    /// A page could not be fetched.
     YotpoPageFailed,
-    /// Yotpo refuses a request, or cannot be reached as it is set up.
+    /// Yotpo refuses a request, or cannot be reached as configured.
     YotpoRequestRefused,
     /// The paging would never end.
     YotpoPagingEndless,
@@ -36,15 +36,15 @@ pub enum Code {
     LoyaltyDataLost,
     /// The API key may not do what the run needs.
     TreasureDataPermissionDenied,
-    /// What answers is not Treasure Data's API.
+    /// The endpoint is not Treasure Data's API.
     TreasureDataWrongEndpoint,
     /// The database is missing.
     TreasureDataNoDatabase,
     /// The table is missing, and the API key may not create it.
     TreasureDataNoTable,
-    /// Treasure Data refuses a request, or cannot be reached as it is set up.
+    /// Treasure Data refuses a request, or cannot be reached as configured.
     TreasureDataRequestRefused,
-    /// Treasure Data, or the way to it, failed.
+    /// Treasure Data or the connection to it failed.
     TreasureDataFailed,
     /// Too many customers cannot become rows.
     CustomerUnreadable,
@@ -56,35 +56,35 @@ pub enum Code {
     LoadJobFailed,
     /// A load or a commit took too long.
     LoadTimedOut,
-    /// The commit failed again and again.
+    /// The commit failed repeatedly.
     CommitFailed,
-    /// The new table could not take the old one's place.
+    /// The new table could not replace the old one.
     PublishFailed,
     /// Something else kept changing what the run needs.
     NoProgress,
-    /// The run id is done.
+    /// The run id is already loaded.
     RunAlreadyLoaded,
-    /// Another run of the target is at work on this machine.
+    /// Another run of the target is active on this machine.
     RunActive,
     /// The run was abandoned.
     RunAbandoned,
-    /// The table was replaced or made anew since the run began.
+    /// The table was replaced or recreated since the run began.
     RunSuperseded,
     /// The attempts of the run can no longer be distinguished.
     RunTooOld,
-    /// What came of a commit cannot be known.
+    /// The result of a commit is unknown.
     CommitUnknown,
-    /// Another version of this program is at work on the run.
+    /// Another version of this program is working on the run.
     OtherProtocol,
     /// The state could not be read or saved.
     StateFailed,
-    /// Records could not be put aside.
+    /// Records could not be quarantined.
     QuarantineFailed,
-    /// A disk has no room for what a run writes.
+    /// A disk has too little free space for a run.
     DiskFull,
-    /// The machine has no root certificates, threads or file descriptors for the run.
+    /// The machine lacks root certificates, threads or file descriptors for the run.
     MachineDenied,
-    /// The machine's clock cannot be right.
+    /// The machine's clock is wrong.
     ClockWrong,
     /// A signal ended the run.
     Interrupted,
@@ -131,8 +131,7 @@ impl Code {
         Self::Interrupted,
     ];
 
-    /// The code as it is written; the exit status of one that a signal caused is the signal's; and what makes the command
-    /// succeed.
+    /// The code as written, its exit status (for `interrupted`, that of the signal), and what makes the command succeed.
     const fn row(self) -> (&'static str, ExitStatus, Remedy) {
         use ExitStatus as Status;
         use Remedy::{Correction, OtherCommand, Time};
@@ -182,17 +181,17 @@ impl Code {
         }
     }
 
-    /// The code as it is written.
+    /// The code as written.
     pub const fn name(self) -> &'static str {
         self.row().0
     }
 
-    /// The exit status that it goes with.
+    /// Its exit status.
     pub const fn status(self) -> ExitStatus {
         self.row().1
     }
 
-    /// Whether a service refuses what this program asks for: the same command would only fail again.
+    /// Whether a service refuses the request: the same command would fail again.
     pub const fn refuses_request(self) -> bool {
         matches!(
             self,
@@ -203,12 +202,12 @@ impl Code {
         )
     }
 
-    /// Whether the same command may succeed later without anything being changed.
+    /// Whether the same command may succeed later without any change.
     pub const fn is_retryable(self) -> bool {
         matches!(self.remedy(), Remedy::Time)
     }
 
-    /// What makes the command that failed succeed.
+    /// What makes the failed command succeed.
     pub const fn remedy(self) -> Remedy {
         self.row().2
     }
@@ -221,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_the_published_contract_and_each_stands_for_one_error() {
+    fn names_match_the_published_contract_and_are_unique() {
         let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), Code::ALL.len());
         let is_word = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_lists_every_code_as_it_is() {
+    fn the_documentation_lists_every_code() {
         let documented: Vec<_> = include_str!("../../docs/errors.md")
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_must_change_is_not_tried_again() {
+    fn errors_that_a_person_must_correct_are_not_retryable() {
         let retryable: Vec<_> =
             Code::ALL.iter().filter(|code| code.is_retryable()).map(|code| code.name()).collect();
         assert_eq!(

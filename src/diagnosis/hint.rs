@@ -1,9 +1,9 @@
-//! What to do about an error of a run, in words.
+//! Hints: what to do about an error of a run.
 
 use crate::free_space::{NO_SPACE_HINT, is_lack_of_space};
 use crate::identity::{SessionName, Target};
 use crate::run::decide::Ending;
-use crate::run::{GuardError, RunError, STATE_FOLDER_HINT};
+use crate::run::{GuardError, RunError, STATE_DIRECTORY_HINT};
 
 /// What the user can do next.
 pub(super) fn hint(error: &RunError) -> Option<String> {
@@ -26,9 +26,9 @@ pub(super) fn hint(error: &RunError) -> Option<String> {
             )
         }
         RunError::Guard(GuardError::Empty | GuardError::EmptySince { .. }) => {
-            Some("look at the store in Yotpo; when it is right, add --allow-empty to override".to_owned())
+            Some("check the store in Yotpo; if it is really empty, add --allow-empty to override".to_owned())
         }
-        RunError::Guard(GuardError::NoRows) => Some("look at the customers of the store in Yotpo".to_owned()),
+        RunError::Guard(GuardError::NoRows) => Some("check the customers of the store in Yotpo".to_owned()),
         RunError::CountsDiffer { .. } if error.condemns_set() => Some(
             "look for what changes the parts on their way to Treasure Data, such as a proxy; if it persists, ask Treasure \
              Data's support with the session's name"
@@ -40,56 +40,56 @@ pub(super) fn hint(error: &RunError) -> Option<String> {
         )),
         RunError::Ended { ending: Ending::NoTarget, target, .. } => {
             let Target { database, table, .. } = &**target;
-            Some(format!("create it with a key that may: td table:create {database} {table}"))
+            Some(format!("create it with a key that has the permission: td table:create {database} {table}"))
         }
         RunError::Ended { ending, session, job_id, .. } => {
             Some(hint_of_ending(*ending, session.as_ref(), job_id.as_deref()))
         }
         RunError::TookTooLong { session, .. } => {
-            Some(format!("look at it with: td import:show {session}; --perform-timeout allows more time"))
+            Some(format!("inspect it with: td import:show {session}; use --perform-timeout to allow more time"))
         }
-        RunError::AlreadyLoaded { .. } => Some("use another --run-id to load the customers once more".to_owned()),
+        RunError::AlreadyLoaded { .. } => Some("use a new --run-id to load the customers again".to_owned()),
         RunError::LegacyCommit { session, run_id, ingestion_time } => Some(format!(
             "look at it with: td import:show {session}, and whether the table has rows with time {ingestion_time}; then give \
              the run up with: yotpo-td runs abandon --run-id {run_id}, with the same settings; where the rows are missing, \
              sync again"
         )),
         RunError::State(_) | RunError::Quarantine(_) if is_lack_of_space(error) => Some(NO_SPACE_HINT.to_owned()),
-        RunError::State(_) => Some(STATE_FOLDER_HINT.to_owned()),
+        RunError::State(_) => Some(STATE_DIRECTORY_HINT.to_owned()),
         RunError::Quarantine(_) => {
-            Some("check the folder --quarantine-dir (YOTPO_TD_QUARANTINE_DIR), its disk and permissions".to_owned())
+            Some("check the directory --quarantine-dir (YOTPO_TD_QUARANTINE_DIR), its disk and permissions".to_owned())
         }
         RunError::Clock(_) | RunError::ClockOutOfRange => Some("correct the machine's clock".to_owned()),
         RunError::Interrupted(_) => None,
         RunError::Bug(_) => {
-            Some("please report it, with the log at --log-level debug".to_owned())
+            Some("please report this with the log at --log-level debug".to_owned())
         }
     }
 }
 
 fn hint_of_ending(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>) -> String {
     let look =
-        session.map_or_else(String::new, |session| format!("look at it with: td import:show {session}"));
+        session.map_or_else(String::new, |session| format!("inspect it with: td import:show {session}"));
     match (ending, job_id) {
         (Ending::LoadFailed, Some(job)) => {
-            format!("the job's output in the console says why: td job:show {job}; then run again")
+            format!("find the reason in the job's output: td job:show {job}; then run again")
         }
         (Ending::LoadFailed | Ending::LoadStuck | Ending::CommitFailed, _) => {
-            "run it again; if it persists, ask Treasure Data's support with the session's name".to_owned()
+            "run it again; if it persists, contact Treasure Data support with the session name".to_owned()
         }
         (Ending::PublishFailed | Ending::NoProgress, _) => {
-            "run it again; if it persists, ask Treasure Data's support".to_owned()
+            "run it again; if it persists, contact Treasure Data support".to_owned()
         }
         (Ending::Superseded, _) => {
-            "to load the current customers, start another run, with a new --run-id if one was given"
+            "to load the current customers, start a new run, with a new --run-id if you set one"
                 .to_owned()
         }
         (Ending::AbandonedByOthers, _) => {
-            "to load the customers after all, give the same command again".to_owned()
+            "to load the customers after all, run the same command again".to_owned()
         }
         (Ending::RunTooOld, _) => "use a new --run-id".to_owned(),
         (Ending::NoTableIds, _) => {
-            "use a key with full access; --without-table-ids accepts that a recreated table is not noticed"
+            "use a key with full access, or --without-table-ids to accept that a recreated table is not detected"
                 .to_owned()
         }
         (Ending::OtherProtocol(_), _) => {
@@ -98,6 +98,6 @@ fn hint_of_ending(ending: Ending, session: Option<&SessionName>, job_id: Option<
         (Ending::WinnerGone | Ending::WinnerChanged | Ending::ForeignBallot | Ending::CountsDiffer, _) => {
             look
         }
-        _ => "please report it, with the log at --log-level debug".to_owned(),
+        _ => "please report this with the log at --log-level debug".to_owned(),
     }
 }

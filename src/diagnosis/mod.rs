@@ -1,8 +1,8 @@
-//! What an error means to the user: a stable code, the exit status, whether the same command may
-//! succeed later, and what to do.
+//! What an error means to the user: a stable code, the exit status, whether the same command may succeed later, and a
+//! hint.
 //!
-//! Owns these for every error of a run, in one match, and the decision which command helps. It does not know how any of it
-//! is printed. Codes are public: logs, alerts and retry rules are written for them.
+//! Owns these for every error of a run, in one match, and the decision which command helps. It does not print anything.
+//! Codes are public: alerts and retry rules depend on them.
 
 mod code;
 mod hint;
@@ -24,21 +24,21 @@ use crate::yotpo::YotpoError;
 /// What an error means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Its name for programs.
+    /// Its code.
     pub code: Code,
     /// The exit status.
     pub status: ExitStatus,
-    /// What to do; none where nothing is wrong.
+    /// What to do; `None` if nothing is wrong.
     pub hint: Option<String>,
 }
 
 impl Diagnosis {
-    /// What an error means that came before a run was begun, or outside of one.
+    /// What an error outside a run means.
     pub fn new(code: Code, hint: Option<String>) -> Self {
         Self { code, status: code.status(), hint }
     }
 
-    /// Adds something to do.
+    /// Adds to the hint.
     #[must_use]
     pub fn with_hint(mut self, further: &str) -> Self {
         self.hint = Some(match self.hint {
@@ -55,7 +55,7 @@ impl Diagnosis {
 }
 
 impl ServicesError {
-    /// What it means: the machine lacks something, and nothing was sent.
+    /// The diagnosis: the machine lacks something, and nothing was sent.
     pub fn diagnosis(&self) -> Diagnosis {
         let hint = match self {
             Self::Tls(TlsError::NoRootCertificates(_)) => Some(TlsError::HINT.to_owned()),
@@ -66,7 +66,7 @@ impl ServicesError {
 }
 
 impl RunError {
-    /// What it means.
+    /// The diagnosis of this error.
     pub fn diagnosis(&self) -> Diagnosis {
         let code = code(self);
         let status = match self {
@@ -117,7 +117,9 @@ fn code(error: &RunError) -> Code {
 
 fn code_of_ending(ending: Ending) -> Code {
     match ending {
-        Ending::Loaded { .. } | Ending::NothingToLoad | Ending::Abandoned | Ending::Unanswerable => Code::Bug,
+        Ending::Loaded { .. } | Ending::NothingToLoad | Ending::Abandoned | Ending::UnexpectedResult => {
+            Code::Bug
+        }
         Ending::NoTableIds => Code::TreasureDataPermissionDenied,
         Ending::NoTarget => Code::TreasureDataNoTable,
         Ending::LoadFailed => Code::LoadJobFailed,
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_page_is_permanent_unless_its_cursor_may_be_what_is_refused() {
+    fn a_refused_page_is_permanent_unless_the_cursor_may_be_refused() {
         for (number, status, code, words) in [
             (1, 400, Code::YotpoRequestRefused, "running it again will not help"),
             (1, 404, Code::YotpoRequestRefused, "running it again will not help"),

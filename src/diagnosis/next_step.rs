@@ -1,21 +1,21 @@
-//! Which command helps after a failure: one decision, from the error's code and from what the run left.
+//! Which command helps after a failure, decided from the error's code and from what the run left.
 
 use super::code::{Code, Remedy};
 use crate::run::RecoveryState;
 
-/// How the command that failed helps when it is given again.
+/// What running the failed command again does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextStep {
-    /// Whether it uses what is saved; otherwise it starts over.
+    /// Whether it resumes the run; otherwise it starts over.
     pub resumes: bool,
-    /// Whether what the hint says must be corrected before.
+    /// Whether a correction in the hint is necessary first.
     pub after_correction: bool,
 }
 
-/// Whether and how the same command helps; `None` when it would fail the same way, or what it would do is unknown.
+/// Whether and how the same command helps; `None` if it would fail in the same way, or if its effect is unknown.
 pub const fn next_step(code: Code, recovery: &RecoveryState) -> Option<NextStep> {
     let after_correction = match (code.remedy(), recovery) {
-        // Only the same command sees through what may be committed, whatever else is wrong.
+        // Only the same command completes what may be committed, whatever else is wrong.
         (Remedy::OtherCommand, RecoveryState::MaybeCommitted { .. }) if code.refuses_request() => true,
         (Remedy::OtherCommand, _) | (_, RecoveryState::Unknown) => return None,
         (Remedy::Time, _) => false,
@@ -23,9 +23,9 @@ pub const fn next_step(code: Code, recovery: &RecoveryState) -> Option<NextStep>
     };
     let resumes = match recovery {
         RecoveryState::Resumable { .. } => match code {
-            // What is stored is what is refused: only another flag accepts or replaces it.
+            // The stored rows are refused: only a different flag accepts or replaces them.
             Code::GuardTripped | Code::LoadedCountsDiffer => return None,
-            // Rows without loyalty data are not used again.
+            // Rows without loyalty data are not reused.
             Code::LoyaltyDataLost => false,
             _ => true,
         },
@@ -40,7 +40,7 @@ pub const fn next_step(code: Code, recovery: &RecoveryState) -> Option<NextStep>
 }
 
 impl NextStep {
-    /// What stands before the command.
+    /// The words before the command.
     pub const fn words(self) -> &'static str {
         match (self.resumes, self.after_correction) {
             (true, false) => "resume with",
@@ -81,7 +81,8 @@ mod tests {
         all
     }
 
-    /// One letter a state, in the order of [`states`]: `R`esume or re`t`ry, `c`orrect and `r`esume or retr`y`, `-` none.
+    /// One letter per state, in the order of [`states`]: `R` resume, `t` retry, `r` and `y` the same after a correction,
+    /// `-` none.
     fn letters(code: Code) -> String {
         let letter = |state: &RecoveryState| match next_step(code, state).map(NextStep::words) {
             Some("resume with") => 'R',
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_with_every_state_is_as_decided() {
+    fn every_code_and_state_has_the_expected_next_step() {
         let expected = [
             (Code::Bug, "yyyrry-"),
             (Code::SettingsInvalid, "-------"),
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_retried_by_a_program_needs_no_correction() {
+    fn retryable_errors_need_no_correction() {
         for code in Code::ALL {
             for state in states() {
                 let step = next_step(code, &state);

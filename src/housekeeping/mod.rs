@@ -1,7 +1,7 @@
-//! What runs leave in Treasure Data, and how long it must stay.
+//! What runs leave in Treasure Data, and how long it must be kept.
 //!
-//! Owns the ages of sessions and tables and the rule when they may go. Invariant: only names that read back completely are
-//! ever touched, and nothing that an attempt may still need: a ballot, a winner or a marker stays for
+//! Owns the ages of sessions and tables and the rule when they may be removed. Invariant: nothing is removed unless its
+//! whole name can be parsed, and nothing that an attempt may still need: a ballot, a winner or a marker is kept for
 //! [`marker_age`].
 
 use std::time::Duration;
@@ -10,21 +10,21 @@ use crate::checkpoint::RunState;
 use crate::identity::{DatabaseName, Fingerprint, OwnTable, Proposal, RunSession, SessionName, TableName};
 use crate::treasure_data::{SessionState, TreasureDataClient, TreasureDataError};
 
-/// How many sessions of old runs are removed in passing at most.
+/// Maximum number of sessions of old runs that one run removes.
 const MAX_SWEPT: usize = 100;
 
-/// What a run left.
+/// A session or table that a run left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
     /// The session or the table.
     pub object: OrphanObject,
-    /// What it was for.
+    /// Its kind.
     pub kind: OrphanKind,
-    /// Where it belongs: `database.table` of a session, the database of a table.
+    /// Its place: `database.table` for a session, the database for a table.
     pub place: String,
-    /// What is known of it.
+    /// Its status.
     pub status: String,
-    /// When its attempt began, or its load job ended, Unix seconds; unknown when neither can be told.
+    /// When its attempt began or its load job ended, Unix seconds; `None` if both are unknown.
     pub since: Option<u64>,
 }
 
@@ -33,44 +33,45 @@ pub struct Orphan {
 pub enum OrphanObject {
     /// A bulk import session.
     Session(SessionName),
-    /// A table of a database.
+    /// A table in a database.
     Table(DatabaseName, TableName),
 }
 
-/// What an orphan is.
+/// The kind of an orphan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanKind {
-    /// A ballot: it goes with nobody's consent, and Treasure Data removes it by itself after a week.
+    /// A ballot. Treasure Data removes it without being asked after a week.
     Ballot,
     /// The session of an attempt, which may be the marker of its run.
     Session,
     /// A table of `replace`.
     TemporaryTable,
-    /// The session or table of a release before attempts agreed by ballots.
+    /// A session or table of a release without ballots.
     Legacy,
 }
 
-/// What may become of an orphan.
+/// Whether an orphan may be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nobody can need it.
+    /// It is no longer needed.
     Remove,
     /// An attempt may still need it.
     Young,
-    /// Its age cannot be told.
+    /// Its age is unknown.
     UnknownAge,
-    /// It belongs to an unfinished run of this machine.
+    /// It belongs to an unfinished run on this machine.
     Unfinished,
 }
 
-/// How long what a run of this lifetime left stays: eight days at the default lifetime, a day longer than Treasure Data
-/// keeps a session that was never imported.
+/// How long the orphans of a run with this lifetime are kept: eight days by default, a day longer than Treasure Data
+/// keeps a session that was never loaded.
 pub fn marker_age(run_lifetime: Duration) -> Duration {
     run_lifetime * 8 / 5
 }
 
 impl Orphan {
-    /// What may become of it. `limit` is for what earlier releases left; everything else stays for `marker_age` at least.
+    /// Whether it may be removed. `limit` applies to what earlier releases left; everything else is kept for at least
+    /// `marker_age`.
     pub fn verdict(
         &self,
         unfinished: &[RunState],
@@ -96,7 +97,7 @@ impl Orphan {
     }
 }
 
-/// Everything in the account that this program made.
+/// Everything in the account that this program created.
 ///
 /// # Errors
 /// When sessions or tables cannot be listed.
@@ -117,7 +118,7 @@ pub async fn find_orphans(
             if own.is_none() && !OwnTable::is_legacy(&table.name) {
                 continue;
             }
-            // A name that is not valid cannot be one of ours.
+            // This program creates no invalid names.
             let Ok(name) = table.name.parse() else { continue };
             orphans.push(Orphan {
                 since: own.map(|own| own.nonce().time()).or_else(|| time_in_legacy_name(&table.name)),
@@ -136,7 +137,7 @@ async fn session_orphan(
     session: SessionState,
 ) -> Result<Option<Orphan>, TreasureDataError> {
     let (kind, since) = match RunSession::parse(&session.name) {
-        // Of another version nothing is known, and nothing is touched.
+        // Sessions of other protocol versions are unknown and left alone.
         None | Some(RunSession::OtherProtocol { .. }) => return Ok(None),
         Some(RunSession::Own(own)) => (OrphanKind::Session, Some(own.nonce.time())),
         Some(RunSession::Ballot(_)) => (OrphanKind::Ballot, ballot_time(client, &session).await?),
@@ -152,7 +153,7 @@ async fn session_orphan(
     }))
 }
 
-/// A ballot is as old as what it decides on.
+/// A ballot is as old as its newest proposal.
 async fn ballot_time(
     client: &TreasureDataClient,
     ballot: &SessionState,
@@ -185,7 +186,7 @@ impl OrphanObject {
     }
 }
 
-/// Removes an orphan. A name that is none of ours is never sent.
+/// Removes an orphan. Names that this program did not create are never sent.
 ///
 /// # Errors
 /// When the call fails after all retries.
@@ -204,7 +205,7 @@ pub async fn remove_orphan(client: &TreasureDataClient, orphan: &Orphan) -> Resu
     Ok(())
 }
 
-/// Removes what runs of the same target left long ago. Nothing depends on it.
+/// Removes what old runs of the same target left. Nothing depends on its success.
 pub async fn sweep_stale_runs(
     client: &TreasureDataClient,
     fingerprint: Fingerprint,
@@ -217,7 +218,7 @@ pub async fn sweep_stale_runs(
         for session in client.sessions().await? {
             if swept == MAX_SWEPT {
                 tracing::warn!(
-                    "old runs left more sessions than one run removes: yotpo-td runs clean removes the rest"
+                    "old runs left more sessions than one run removes; remove the rest with: yotpo-td runs clean"
                 );
                 break;
             }
@@ -227,17 +228,17 @@ pub async fn sweep_stale_runs(
             {
                 client.delete_session(&own.render()).await?;
                 swept += 1;
-                tracing::info!(session = session.name, "removed what an old run left");
+                tracing::info!(session = session.name, "removed a session of an old run");
             }
         }
         Ok::<(), TreasureDataError>(())
     };
     if let Err(error) = sweep.await {
-        tracing::debug!(%error, "what old runs left could not be removed");
+        tracing::debug!(%error, "could not remove what old runs left");
     }
 }
 
-/// When a run of an earlier release began, from the time in an id that the program made; unknown of an id that a user gave.
+/// When a run of an earlier release began, from the time in a generated id; unknown for an id that the user set.
 fn time_in_legacy_name(name: &str) -> Option<u64> {
     let words = name.split(['_', '-']);
     let stamp = words.into_iter().find(|word| word.len() == 16 && word.ends_with(['Z', 'z']))?;
@@ -256,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_come_from_names_of_our_own_making() {
+    fn ages_come_from_generated_names() {
         assert_eq!(time_in_legacy_name("yotpo_td_00c0ffee_20261123T040000Z-9f1c02ab"), Some(1_795_406_400));
         assert_eq!(
             time_in_legacy_name("yotpo_td_tmp_00c0ffee_20261123t040000z_9f1c02ab_12345678"),
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_attempt_may_need_stays_whatever_the_limit() {
+    fn what_an_attempt_may_need_is_kept_with_any_limit() {
         let day = 86_400;
         let orphan = |kind, since| Orphan {
             object: OrphanObject::Session("yotpo_td_v1_0123456789abcdef_a00_nightly".parse().unwrap()),

@@ -1,4 +1,4 @@
-//! Abandoning a run: making sure that it loads nothing any more, or seeing it through when it is too late for that.
+//! Abandoning a run: making sure that it loads nothing, or completing it when it is too late for that.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::shutdown::StopRequests;
 use crate::spans;
 use crate::telemetry::Progress;
 
-/// Makes sure that a run loads nothing any more; `true` when it was too late, and its rows are in the table. Its state is
-/// forgotten.
+/// Makes sure that a run loads nothing. Returns `true` if it was too late and its rows are in the table. Deletes its
+/// state.
 ///
 /// # Errors
-/// When that cannot be decided now.
+/// When this cannot be decided now.
 pub async fn abandon_run(
     services: &Services,
     settings: &LoadSettings,
@@ -39,8 +39,8 @@ pub async fn abandon_run(
     Box::pin(work.instrument(span)).await
 }
 
-/// Makes sure that the run in the journal loads nothing any more, or sees it through when it is too late for that. Its
-/// state is forgotten. `true`: it was too late, its rows are in the table.
+/// Makes sure that the run in the journal loads nothing, or completes it when it is too late for that. Returns `true` if
+/// it was too late and its rows are in the table. Deletes its state.
 pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, RunError> {
     let state = run.journal.state();
     if let Some(winner) = finished_before(&state) {
@@ -59,7 +59,7 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
             if let Some(set) = state.set {
                 remove_set(run, &restored(&set)).await?;
             }
-            tracing::info!("the run was abandoned: it loads nothing any more");
+            tracing::info!("the run was abandoned and will not load anything");
             None
         }
         Ending::Loaded { winner, .. } => {
@@ -69,12 +69,12 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
             );
             Some(winner)
         }
-        // No attempt can load anything any more; an error only for whoever goes on using the run's id.
+        // No attempt can load anything any more. This is an error only for a run whose id is used again.
         Ending::Superseded | Ending::RunTooOld | Ending::WinnerGone | Ending::WinnerChanged
             if !is_named(&state, run.settings) =>
         {
             let ending = executor.unsuccessful(ending);
-            tracing::warn!(reason = %ending, "the run is abandoned: it loads nothing any more");
+            tracing::warn!(reason = %ending, "the run is abandoned and will not load anything");
             None
         }
         ending => return Err(executor.unsuccessful(ending)),
@@ -89,7 +89,7 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
     Ok(winner.is_some())
 }
 
-/// `--fresh` with a run id: what other attempts of it did is abandoned, if there is anything. `true`: it is
+/// `--fresh` with a run id: abandons what other attempts of the run did, if anything. Returns `true` if the run is
 /// loaded.
 pub(super) async fn abandon_earlier_attempts(
     services: &Services,
@@ -109,7 +109,7 @@ pub(super) async fn abandon_earlier_attempts(
     abandon(&run, stop).await
 }
 
-/// A commit may come a fifth of the lifetime after the last proposal.
+/// Commits are allowed for another fifth of the lifetime after the last proposal.
 pub(super) fn lifetime(settings: &LoadSettings) -> Lifetime {
     let propose = settings.run_lifetime.as_secs();
     Lifetime { propose, commit: propose.saturating_add(propose / 5) }

@@ -1,4 +1,4 @@
-//! Removing what attempts of a run created: one set, or all that is left of the run.
+//! Removing what attempts of a run created: one set, or everything that is left of the run.
 
 use super::context::{Run, restored};
 use super::error::RunError;
@@ -7,7 +7,7 @@ use crate::checkpoint::{RunPhase, RunState};
 use crate::identity::{Mode, RunSession};
 use crate::run::decide::{OwnSet, Winner};
 
-/// Removes the session and the tables of a set of our own.
+/// Removes the session and the tables of a set that this attempt made.
 pub(super) async fn remove_set(run: &Run<'_>, own: &OwnSet) -> Result<(), RunError> {
     let set = own.as_winner();
     run.client().delete_session(&run.names.session(&set)).await?;
@@ -21,7 +21,8 @@ pub(super) async fn remove_set(run: &Run<'_>, own: &OwnSet) -> Result<(), RunErr
     Ok(())
 }
 
-/// Removes the ballots of a run that nobody else knows, then all sets of it. `winner` has no temporary table any more.
+/// Removes the ballots, then all sets, of a run that no other machine knows. The temporary table of `winner` no longer
+/// exists.
 pub(super) async fn remove_run(run: &Run<'_>, winner: Option<&Winner>) -> Result<(), RunError> {
     let mut sets = Vec::new();
     for session in run.client().sessions().await? {
@@ -40,8 +41,8 @@ pub(super) async fn remove_run(run: &Run<'_>, winner: Option<&Winner>) -> Result
     Ok(())
 }
 
-/// The winner of a run that an earlier process finished but for the cleanup: what it has removed tells nothing any more.
-/// A run with an id of the user's keeps what tells of it.
+/// The winner of a run that an earlier process finished except for the cleanup, so parts of its evidence may be removed.
+/// A run with `--run-id` keeps its marker.
 pub(super) fn finished_before(state: &RunState) -> Option<Winner> {
     let is_over = state.phase == RunPhase::Finished && !state.keeps_marker;
     state.set.filter(|_| is_over).map(|set| restored(&set).as_winner())

@@ -1,4 +1,4 @@
-//! What every step of a run works with, and the names that follow from it.
+//! The context of every step of a run, and the names derived from it.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::transfer::Quarantine;
 use crate::treasure_data::TreasureDataClient;
 use crate::yotpo::YotpoClient;
 
-/// The services that a run works with. A clone, in another thread, reads what they were used for: see [`Self::usage`].
+/// The services that a run uses. A clone in another thread can read how much they were used: see [`Self::usage`].
 #[derive(Clone, Debug)]
 pub struct Services {
-    /// The store; none where only Treasure Data is used.
+    /// The store; `None` if only Treasure Data is used.
     pub yotpo: Option<Arc<YotpoClient>>,
     /// The account.
     pub treasure_data: Arc<TreasureDataClient>,
@@ -41,7 +41,7 @@ pub struct ServiceUse {
 }
 
 impl Services {
-    /// What was sent so far. Needs neither the network thread nor anything that it holds while it works.
+    /// What was sent so far. Does not wait for the network thread or for anything that it locks.
     pub fn usage(&self) -> ServiceUse {
         let yotpo = self.yotpo.as_ref();
         ServiceUse {
@@ -52,7 +52,7 @@ impl Services {
     }
 }
 
-/// A run at work on this machine.
+/// A run that is active on this machine.
 pub(super) struct Run<'a> {
     pub(super) services: &'a Services,
     pub(super) settings: &'a LoadSettings,
@@ -62,11 +62,11 @@ pub(super) struct Run<'a> {
     pub(super) journal: Journal,
     pub(super) quarantine: Quarantine,
     pub(super) names: RunNames,
-    /// The set of an interrupted run that this one was started with.
+    /// The set of the interrupted run that this process resumed.
     pub(super) resumed: Option<Nonce>,
 }
 
-/// The names of everything that the attempts of one run make.
+/// The names of everything that the attempts of one run create.
 #[derive(Clone, Debug)]
 pub(super) struct RunNames {
     pub(super) run_id: RunId,
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let names = RunNames::of(&state);
         let resumed = state.set.filter(|_| resumed).map(|set| set.nonce);
-        let quarantine = Quarantine::new(settings.quarantine_folder.as_deref(), services.clock.clone());
+        let quarantine = Quarantine::new(settings.quarantine_directory.as_deref(), services.clock.clone());
         let journal = Journal::new(Arc::clone(store), services.clock.clone(), state, saved);
         let phases = Phases::new(progress, &services.clock);
         Self { services, settings, store, progress, phases, journal, quarantine, names, resumed }
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
         &self.services.treasure_data
     }
 
-    /// Unix seconds by Treasure Data's clock, or the machine's where no response has a `Date`.
+    /// Unix seconds by Treasure Data's clock, or by the machine's clock if no response had a `Date`.
     pub(super) fn now(&self) -> u64 {
         self.client().server_time().unwrap_or_else(|| self.services.clock.unix_time().as_secs())
     }
@@ -123,7 +123,7 @@ impl RunNames {
         BallotName { fingerprint, mode, generation, run_id }.render()
     }
 
-    /// Whether a session was made by an attempt of this run.
+    /// Whether a session was created by an attempt of this run.
     pub(super) fn is_of_run(&self, session: &RunSession) -> bool {
         match session {
             RunSession::Own(own) => {
@@ -159,18 +159,18 @@ impl RunNames {
     }
 }
 
-/// The session of the set that a saved run has made, if it has begun one.
+/// The session of a saved run's set, if it has one.
 pub fn session_of(state: &RunState) -> Option<SessionName> {
     state.set.map(|set| RunNames::of(state).session(&restored(&set).as_winner()))
 }
 
-/// The set as it is saved.
+/// The set in the form in which it is saved.
 pub(super) fn saved(set: &OwnSet) -> SavedSet {
     let OwnSet { nonce, target, table, suffix, totals, proposed, .. } = *set;
     SavedSet { nonce, target_id: target, table_id: table, content: suffix, proposed, totals }
 }
 
-/// A saved set, of which it must be looked at how far it is.
+/// A saved set, whose progress must be read from Treasure Data.
 pub(super) fn restored(set: &SavedSet) -> OwnSet {
     let SavedSet { nonce, target_id, table_id, content, proposed, totals } = *set;
     let progress = SetProgress::Created;

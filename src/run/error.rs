@@ -1,4 +1,4 @@
-//! How a run fails: what happened, what that means for whoever started it, and what to do.
+//! The errors of a run: what happened, and whether this makes the fetched rows unusable.
 
 use std::time::Duration;
 
@@ -12,31 +12,31 @@ use crate::treasure_data::TreasureDataError;
 use crate::yotpo::YotpoError;
 
 /// What to do about a state that cannot be read or saved.
-pub const STATE_FOLDER_HINT: &str =
-    "check the state folder: --state-dir (YOTPO_TD_STATE_DIR), its disk and permissions";
+pub const STATE_DIRECTORY_HINT: &str =
+    "check the state directory: --state-dir (YOTPO_TD_STATE_DIR), its disk and permissions";
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Yotpo's side.
-    #[error("the customers could not all be fetched from Yotpo")]
+    /// Yotpo failed or refused a request.
+    #[error("could not fetch all customers from Yotpo")]
     Yotpo(#[from] YotpoError),
-    /// Treasure Data's side.
-    #[error("the rows could not be loaded into Treasure Data")]
+    /// Treasure Data failed or refused a request.
+    #[error("could not load the rows into Treasure Data")]
     TreasureData(#[from] TreasureDataError),
     /// The API key may not do what the run needs.
     #[error("the API key may not do this in Treasure Data")]
     Denied,
-    /// Too many customers are nothing that a row can be made of.
+    /// Too many customers cannot become rows.
     #[error("customer {position} of page {page} cannot become a row, and only {allowed} may be left out")]
     Customer {
         /// Number of the page, from 1.
         page: u64,
         /// Place on the page, from 1.
         position: usize,
-        /// How many may be left out.
+        /// How many customers may be left out.
         allowed: u64,
-        /// What is wrong with it; nothing of its content.
+        /// What is wrong with it, without its content.
         source: RowError,
     },
     /// The result looks broken.
@@ -62,12 +62,12 @@ pub enum RunError {
         /// How many rows may be left out.
         max_error_records: u64,
     },
-    /// The protocol between attempts came to an end that is no success.
+    /// The attempt ended without success.
     #[error("{}", describe(*ending, session.as_ref(), job_id.as_deref(), target))]
     Ended {
-        /// The end.
+        /// How it ended.
         ending: Ending,
-        /// The session that it is about.
+        /// The session concerned.
         session: Option<SessionName>,
         /// Its load job, when it is known.
         job_id: Option<String>,
@@ -82,14 +82,16 @@ pub enum RunError {
         /// How long we waited.
         waited: Duration,
     },
-    /// `--fresh` with a run id that is done.
-    #[error("run {run_id} is done: its rows are in the table, and --fresh does not load them again")]
+    /// `--fresh` with a run id that is already loaded.
+    #[error(
+        "run {run_id} is already loaded: its rows are in the table, and --fresh does not load them again"
+    )]
     AlreadyLoaded {
         /// The run.
         run_id: RunId,
     },
-    /// A run of an earlier release asked for its commit, and what came of it cannot be known.
-    #[error("session {session} of an earlier release was being committed, and what came of it is unknown")]
+    /// A run of an earlier release requested its commit, and the result is unknown.
+    #[error("session {session} of an earlier release was being committed, and the result is unknown")]
     LegacyCommit {
         /// The session.
         session: SessionName,
@@ -98,20 +100,20 @@ pub enum RunError {
         /// The `time` of its rows.
         ingestion_time: u64,
     },
-    /// The state.
-    #[error("the run's state could not be kept")]
+    /// The state could not be read or saved.
+    #[error("could not read or save the state of the run")]
     State(#[from] StateError),
-    /// The quarantine.
-    #[error("records that cannot be read could not be quarantined")]
+    /// Records could not be quarantined.
+    #[error("could not quarantine unreadable records")]
     Quarantine(#[from] QuarantineError),
     /// A signal ended the run.
     #[error("stopped by {}", .0.name())]
     Interrupted(Signal),
-    /// The clock stands where no row's time can be.
-    #[error("the clock cannot be right")]
+    /// The clock is outside the range of ingestion times.
+    #[error("the clock is wrong")]
     Clock(#[from] crate::row::IngestionTimeOutOfRange),
-    /// The clock stands where no attempt's time can be.
-    #[error("the clock cannot be right: no run starts after the year 2286")]
+    /// The clock is outside the range of nonces.
+    #[error("the clock is wrong: it is after the year 2286")]
     ClockOutOfRange,
     /// A defect of this program.
     #[error("a bug in yotpo-td: {0}")]
@@ -124,7 +126,7 @@ pub enum GuardError {
     /// The store has no customers.
     #[error("the store has no customers, which would empty the table; use --allow-empty to override")]
     Empty,
-    /// The store has no customers and had some before.
+    /// The store has no customers, but had some before.
     #[error(
         "the store has no customers, and the last run loaded {}; use --allow-empty to override",
         thousands(*before)
@@ -133,7 +135,7 @@ pub enum GuardError {
         /// Rows that the last run loaded.
         before: u64,
     },
-    /// No row could be made of any customer.
+    /// No customer could become a row.
     #[error("no customer of the store could become a row")]
     NoRows,
     /// The store has far fewer customers than before.
@@ -148,9 +150,9 @@ pub enum GuardError {
         found: u64,
         /// Rows before.
         before: u64,
-        /// Whether `before` is what the last successful run loaded, or what the table holds.
+        /// Whether `before` is the number of rows that the last successful run loaded, or that the table holds.
         from_last_run: bool,
-        /// The least share.
+        /// The minimum share.
         ratio: f64,
     },
 }
@@ -184,13 +186,13 @@ impl Interruptible for RunError {
 }
 
 impl RunError {
-    /// Whether the set that it is about is of no use, whatever the settings are: its rows are not those that were sent.
+    /// Whether the set is unusable with any settings, because its rows are not the ones that were sent.
     pub(crate) fn condemns_set(&self) -> bool {
         match self {
             Self::CountsDiffer { expected, valid_records, error_records, error_parts, .. } => {
                 *error_parts > 0 || *expected != valid_records.checked_add(*error_records)
             }
-            // The same again, or rows that cannot be trusted.
+            // It would fail again in the same way, or its rows cannot be trusted.
             Self::Yotpo(YotpoError::RepeatedCursor { .. })
             | Self::Bug(_)
             | Self::Clock(_)
@@ -204,30 +206,32 @@ fn describe(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>,
     let session = session.map_or_else(|| "the session".to_owned(), |session| format!("session {session}"));
     match ending {
         Ending::LoadFailed => format!("the load job {} of {session} failed", job_id.unwrap_or("(unknown)")),
-        Ending::LoadStuck => format!("{session} does not show what came of its load job"),
+        Ending::LoadStuck => format!("{session} does not show the result of its load job"),
         Ending::CountsDiffer => format!("{session} does not hold what was sent"),
         Ending::CommitFailed => format!("the commit of {session} failed 3 times"),
-        Ending::PublishFailed => "the new table could not be renamed over the old".to_owned(),
+        Ending::PublishFailed => "could not rename the new table over the old one".to_owned(),
         Ending::NoProgress => "something else kept changing what this run needs".to_owned(),
-        Ending::AbandonedByOthers => "the run was abandoned while this attempt was at work".to_owned(),
+        Ending::AbandonedByOthers => "the run was abandoned while this attempt was running".to_owned(),
         Ending::Superseded => "the table was replaced or recreated since this run began".to_owned(),
         Ending::RunTooOld => "the run is too old: its attempts can no longer be told apart".to_owned(),
-        Ending::WinnerGone => format!("{session}, which this run was to commit, was deleted"),
-        Ending::WinnerChanged => format!("{session}, which this run was to commit, was changed"),
-        Ending::ForeignBallot => "the session by which attempts of this run agree is not ours".to_owned(),
-        Ending::OtherProtocol(version) => {
-            format!("another version of yotpo-td (protocol {version}) is at work on this run")
+        Ending::WinnerGone => format!("{session}, which this run had to commit, was deleted"),
+        Ending::WinnerChanged => format!("{session}, which this run had to commit, was changed"),
+        Ending::ForeignBallot => {
+            "the ballot of this run is bound to a table that yotpo-td did not create".to_owned()
         }
-        Ending::NoTableIds => "the API key may not read the ids of tables, which replace needs".to_owned(),
+        Ending::OtherProtocol(version) => {
+            format!("another version of yotpo-td (protocol {version}) is working on this run")
+        }
+        Ending::NoTableIds => "the API key may not read table ids, which replace needs".to_owned(),
         Ending::NoTarget => format!("table {} is missing, and the API key may not create it", target.label()),
-        Ending::Loaded { .. } | Ending::NothingToLoad | Ending::Abandoned | Ending::Unanswerable => {
-            "a bug in yotpo-td: a step was answered with something that is no answer".to_owned()
+        Ending::Loaded { .. } | Ending::NothingToLoad | Ending::Abandoned | Ending::UnexpectedResult => {
+            "a bug in yotpo-td: a step returned the result of another step".to_owned()
         }
     }
 }
 
-/// Percent of `whole`, rounded, unless that would look like the minimum that was missed.
-#[expect(clippy::cast_precision_loss, reason = "a share to show")]
+/// `part` as a rounded percentage of `whole`, with decimals if it would otherwise look like the minimum.
+#[expect(clippy::cast_precision_loss, reason = "a percentage for display")]
 fn share(part: u64, whole: u64, minimum: f64) -> String {
     let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
     if percent.round() < (minimum * 100.0).round() {

@@ -1,18 +1,18 @@
-//! What keeps a run from publishing a broken result: counts against those of before.
+//! Guards against publishing a broken result: they compare row counts with earlier ones.
 
 use super::context::Run;
 use super::error::{GuardError, RunError};
 use crate::checkpoint::FinishedAs;
 use crate::identity::Mode;
 
-/// Refuses a store without customers, unless that is expected.
+/// Refuses a store without customers unless that is allowed.
 pub(super) fn guard_empty(run: &Run<'_>) -> Result<(), RunError> {
     if run.settings.guards.allow_empty {
         return Ok(());
     }
     match run.settings.mode {
         Mode::Replace => Err(GuardError::Empty.into()),
-        // A store that never had customers has nothing to lose.
+        // A store that never had customers loses nothing.
         Mode::Append => match rows_of_last_run(run)? {
             Some(before) if before > 0 => Err(GuardError::EmptySince { before }.into()),
             _ => Ok(()),
@@ -20,7 +20,7 @@ pub(super) fn guard_empty(run: &Run<'_>) -> Result<(), RunError> {
     }
 }
 
-/// Refuses to go on with `rows` rows when they are none, or, in `replace` mode, far fewer than before.
+/// Refuses a result without rows or, in `replace` mode, with far fewer rows than before.
 pub(super) async fn guard(run: &Run<'_>, rows: u64) -> Result<(), RunError> {
     if rows == 0 {
         return Err(GuardError::NoRows.into());
@@ -43,14 +43,14 @@ pub(super) async fn guard(run: &Run<'_>, rows: u64) -> Result<(), RunError> {
     }
 }
 
-/// Says so when this attempt's own limits would have refused what another one loaded: the winner's decided.
+/// Warns if this attempt's limits would have refused what another one loaded: the winner's limits decided.
 pub(super) fn warn_of_stricter_limits(run: &Run<'_>, rows: Option<u64>, error_records: u64) {
     let max_error_records = run.settings.transfer.max_error_records;
     if error_records > max_error_records {
         tracing::warn!(
             error_records,
             max_error_records,
-            "the attempt that loaded the rows left out more records than this one allows"
+            "another attempt loaded the rows and left out more records than this one allows"
         );
     }
     let before = rows_of_last_run(run).ok().flatten();
@@ -59,16 +59,11 @@ pub(super) fn warn_of_stricter_limits(run: &Run<'_>, rows: Option<u64>, error_re
         && let (Some(rows), Some(before)) = (rows, before)
         && is_shrunk(rows, before, ratio)
     {
-        tracing::warn!(
-            rows,
-            before,
-            ratio,
-            "the attempt that loaded the rows loaded fewer than this one allows"
-        );
+        tracing::warn!(rows, before, ratio, "another attempt loaded fewer rows than this one allows");
     }
 }
 
-/// Rows that the last run of this target loaded, as far as this machine knows.
+/// Rows that the last run of this target on this machine loaded.
 fn rows_of_last_run(run: &Run<'_>) -> Result<Option<u64>, RunError> {
     let history = run.store.history()?;
     let loaded = history
@@ -77,13 +72,13 @@ fn rows_of_last_run(run: &Run<'_>) -> Result<Option<u64>, RunError> {
     Ok(loaded.and_then(|finished| finished.rows))
 }
 
-/// Rows of the target as Treasure Data counts them; unknown to a write-only key.
+/// Rows of the target as reported by Treasure Data; a write-only key cannot read this.
 async fn rows_in_target(run: &Run<'_>) -> Option<u64> {
     let target = run.settings.target.table.as_str();
     match run.client().tables(&run.settings.target.database).await {
         Ok(tables) => tables.into_iter().find(|table| table.name == target).and_then(|table| table.count),
         Err(error) => {
-            tracing::warn!(%error, "the rows of the target cannot be counted, so they are not compared");
+            tracing::warn!(%error, "could not count the rows of the target, so they are not compared");
             None
         }
     }

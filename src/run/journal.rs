@@ -1,4 +1,4 @@
-//! The run's state on disk, moved forward step by step.
+//! The run's state on disk, saved step by step.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,7 +23,7 @@ struct Pages {
 }
 
 impl Journal {
-    /// The journal of a run, of which `saved` is on disk.
+    /// The journal of a run; `saved` is the state on disk.
     pub(super) fn new(
         store: Arc<StateStore>,
         clock: Clock,
@@ -33,18 +33,18 @@ impl Journal {
         Self { store, clock, pages: Mutex::new(Pages { state, saved }) }
     }
 
-    /// The state as it is known.
+    /// The current state.
     pub(super) fn state(&self) -> RunState {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).state.clone()
     }
 
-    /// The state as it was saved last; none when nothing was.
+    /// The state that was saved last, if any.
     pub(super) fn saved(&self) -> Option<RunState> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).saved.clone()
     }
 
-    /// Changes the state and saves it, unless that is on disk already. Only one task does this at a time, so the steps
-    /// keep their order.
+    /// Changes the state and saves it, unless it is on disk already. Only one task does this at a time, so steps are
+    /// saved in order.
     pub(super) async fn update(&self, change: impl FnOnce(&mut RunState)) -> Result<(), RunError> {
         let state = {
             let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,24 +61,24 @@ impl Journal {
         Ok(())
     }
 
-    /// Changes what is known and not worth a save of its own.
+    /// Changes the state without saving it; the next save includes the change.
     pub(super) fn note(&self, change: impl FnOnce(&mut RunState)) {
         change(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner).state);
     }
 
-    /// Notes that the run ended well and nothing of it is left to do.
+    /// Saves that the run succeeded and is complete.
     pub(super) async fn finish(&self, finished: FinishedRun) -> Result<(), RunError> {
         let store = Arc::clone(&self.store);
         self.blocking(move || store.save_finished(finished)).await
     }
 
-    /// Forgets the run: there is nothing to resume.
+    /// Deletes the run from the state: there is nothing to resume.
     pub(super) async fn forget(&self) -> Result<(), RunError> {
         let store = Arc::clone(&self.store);
         self.blocking(move || store.forget_run()).await
     }
 
-    /// Disk work off the network threads.
+    /// Runs disk work outside the network thread.
     async fn blocking(
         &self,
         work: impl FnOnce() -> Result<(), StateError> + Send + 'static,

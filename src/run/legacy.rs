@@ -1,4 +1,4 @@
-//! Runs of releases before attempts agreed by ballots: nothing of them is resumed.
+//! Runs of releases that had no ballots. They are never resumed.
 
 use super::context::Services;
 use super::error::RunError;
@@ -9,20 +9,20 @@ use crate::treasure_data::SessionStatus;
 
 pub(super) fn legacy_run(store: &StateStore) -> Result<Option<LegacyRun>, RunError> {
     match store.legacy_run() {
-        // What is damaged is dealt with where the run is read.
+        // A damaged state is handled where the run is read.
         Err(StateError::Format { .. }) => Ok(None),
         result => Ok(result?),
     }
 }
 
-/// Whether the rows of an earlier release's run are what the settings ask for.
+/// Whether the settings ask for the rows of an earlier release's run.
 pub(super) fn is_wanted(legacy: &LegacyRun, settings: &LoadSettings) -> bool {
     let is_named = settings.resume.run_id.as_ref().is_none_or(|id| *id == legacy.run_id);
     is_named && legacy.mode == settings.mode && settings.resume.policy != ResumePolicy::Never
 }
 
-/// A run of a release before attempts agreed by ballots: nothing of it is resumed. Before its commit it is removed; from
-/// the commit on it is only looked at. `true` when its rows are in the table.
+/// Removes a run of an earlier release if its commit was not requested yet; otherwise only reads its status. Returns
+/// `true` if its rows are in the table.
 pub(super) async fn leave_legacy_run(
     services: &Services,
     store: &StateStore,
@@ -46,7 +46,7 @@ pub(super) async fn leave_legacy_run(
         _ => false,
     };
     if is_done {
-        tracing::info!("the run of an earlier release had loaded its rows");
+        tracing::info!("the run of an earlier release has loaded its rows");
     } else {
         tracing::warn!("a run of an earlier release cannot be resumed, starting over");
         client.delete_session(session).await?;

@@ -1,4 +1,4 @@
-//! One run on this machine: how it starts, its attempt, and what it ends with.
+//! One run on this machine: its start, its attempt and its result.
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ use crate::run::decide::{Attempt, Ending, OwnSet, Winner};
 use crate::shutdown::{StopRequests, cancel_on_stop, with_shutdown_grace};
 use crate::telemetry::{Phase, Progress, ProgressSnapshot};
 
-const NOT_ALL_REMOVED: &str = "everything is loaded, but not all that is left of the run could be removed";
+const NOT_ALL_REMOVED: &str = "all rows are loaded, but the cleanup of the run failed";
 
 /// Loads every customer of the store, or nothing. The caller holds the target's lock.
 ///
-/// `generated` is the run's id unless an interrupted run is resumed or the settings give one.
+/// `generated` is the run's id unless an interrupted run is resumed or the settings contain an id.
 ///
 /// # Errors
-/// Why it failed, and what is left behind.
+/// Why it failed, and what it left behind.
 pub async fn run(
     services: &Services,
     settings: &LoadSettings,
@@ -55,7 +55,7 @@ pub async fn run(
     let mut run = Run::new(services, settings, store, progress, state, saved, resumed);
     let mut may_start_over = resumed;
     loop {
-        // Most of a run's state is in this future: it lives on the heap, as each caller's would not be small either.
+        // This future holds most of a run's state. It is on the heap to keep the futures of all callers small.
         match Box::pin(complete(&run, stop)).await {
             Ok(ended) => return Ok(report(&run, ended, services.clock.now().saturating_sub(started))),
             Err(error) if may_start_over && lost_its_cursor(&run, &error) => {
@@ -82,7 +82,7 @@ fn counted_before(state: &RunState) -> ProgressSnapshot {
     }
 }
 
-/// Cleans up behind a run that failed, or keeps what the next one can use.
+/// Cleans up after a failed run, or keeps what the next one can use.
 async fn failed(run: &Run<'_>, error: RunError, is_shared: bool) -> RunFailure {
     let history = run.store.history().unwrap_or_default();
     let rows_in_question = RowsInQuestion::of(&run.journal.state(), &history);
@@ -91,7 +91,7 @@ async fn failed(run: &Run<'_>, error: RunError, is_shared: bool) -> RunFailure {
     RunFailure { run_id: run.names.run_id.clone(), error, phase, recovery, rows_in_question, is_shared }
 }
 
-/// Makes the attempt, and what follows from its end.
+/// Runs the attempt and handles its ending.
 async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError> {
     let state = run.journal.state();
     tracing::info!("started");
@@ -114,7 +114,7 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
                 run.journal
                     .update(|state| {
                         state.phase = RunPhase::Finished;
-                        // A ballot tells less of a set than the machine that made it knows.
+                        // The machine that made a set knows more about it than the ballot.
                         if state.set.is_none_or(|own| own.nonce != winner.nonce) {
                             state.set = Some(saved(&set));
                         }
@@ -136,7 +136,7 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
     }
 }
 
-/// Removes what nobody needs any more. A failure costs nothing but what is left.
+/// Removes what is no longer needed. A failure only leaves orphans.
 async fn clean_up(run: &Run<'_>, attempt: &Attempt, winner: &Winner) {
     let cleanup = attempt.cleanup(run.journal.state().keeps_marker);
     let removal = async {
@@ -156,7 +156,7 @@ async fn clean_up(run: &Run<'_>, attempt: &Attempt, winner: &Winner) {
     }
 }
 
-/// Ends a run that an earlier process finished but for the cleanup.
+/// Ends a run that an earlier process finished except for the cleanup.
 async fn end_finished(run: &Run<'_>, winner: Winner) -> Result<Ended, RunError> {
     let RunState { error_records, job_id, .. } = run.journal.state();
     let rows = winner.totals.map(|totals| totals.valid.saturating_sub(error_records));
@@ -174,7 +174,7 @@ fn lost_its_cursor(run: &Run<'_>, error: &RunError) -> bool {
     matches!(error, RunError::Yotpo(error) if is_uploading && error.is_cursor_rejected())
 }
 
-/// The set of an earlier process cannot be completed: it is removed, and another begun.
+/// Removes the set of an earlier process, which cannot be completed, and starts another one.
 async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
     if let Some(set) = run.journal.state().set {
         remove_set(run, &restored(&set)).await?;
@@ -184,7 +184,7 @@ async fn start_over(run: &mut Run<'_>) -> Result<(), RunError> {
     Ok(())
 }
 
-/// A run that failed before it began: what an earlier run left is as it was.
+/// The failure of a run that did not start: what an earlier run left is unchanged.
 fn failed_to_start(
     run_id: RunId,
     error: RunError,

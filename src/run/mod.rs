@@ -1,8 +1,8 @@
-//! A run: from the first page to the committed session, and from wherever an interrupted run stopped.
+//! A run: from the first page, or from the point where an interrupted run stopped, to the committed session.
 //!
-//! Owns what an attempt does next ([`decide`]), doing it, what is saved after each step, and what is left behind when one
-//! fails. Invariants: nothing is committed unless every customer that Yotpo listed is in the session and nothing else;
-//! every step can be entered again. How customers become parts is [`crate::transfer`]'s.
+//! Owns what an attempt does next ([`decide`]), its execution, what is saved after each step, and what is left after a
+//! failure. Invariants: nothing is committed unless every customer that Yotpo listed is in the session and nothing else;
+//! every step can be repeated. [`crate::transfer`] turns customers into parts.
 
 mod abandon;
 mod cleanup;
@@ -25,7 +25,7 @@ mod survey;
 
 pub use abandon::abandon_run;
 pub use context::{ServiceUse, Services, session_of};
-pub use error::{GuardError, RunError, STATE_FOLDER_HINT};
+pub use error::{GuardError, RunError, STATE_DIRECTORY_HINT};
 pub use load::run;
 pub use recovery::{RecoveryState, RowsInQuestion, RunFailure};
 pub use report::{Outcome, RunReport};

@@ -1,6 +1,6 @@
-//! Which phase a run is in: for people, as [`Progress`], and as a span around the work.
+//! The phase of a run, for the progress display ([`Progress`]) and as a span around the work.
 //!
-//! Owns that a phase begins for both at once, and that the one before it ends then.
+//! Invariant: a phase begins for both at the same time, which ends the previous phase.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::spans;
 use crate::telemetry::{Phase, Progress};
 
-/// The phases of a run, which is the span that this was made in.
+/// The phases of a run, whose span is the one in which this value was created.
 #[derive(Debug)]
 pub(super) struct Phases {
     progress: Arc<Progress>,
@@ -20,13 +20,13 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    /// In none yet.
+    /// No phase yet.
     pub(super) fn new(progress: &Arc<Progress>, clock: &Clock) -> Self {
         let (progress, clock) = (Arc::clone(progress), clock.clone());
         Self { progress, clock, run: Span::current(), current: Mutex::default() }
     }
 
-    /// Begins a phase, unless the run is in it; gives the span for the work of that phase.
+    /// Begins a phase unless the run is in it already. Returns the span for the work of that phase.
     pub(super) fn enter(&self, phase: Phase) -> Span {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, span)) = current.as_ref().filter(|(current, _)| *current == phase) {
@@ -38,7 +38,7 @@ impl Phases {
         span
     }
 
-    /// The span of the phase that the run is in.
+    /// The span of the current phase.
     pub(super) fn span(&self) -> Span {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.as_ref().map_or_else(|| self.run.clone(), |(_, span)| span.clone())

@@ -1,6 +1,6 @@
-//! What a failed run leaves behind, and what may be said of it.
+//! What a failed run leaves behind, and what may be reported about it.
 //!
-//! Owns the last words' facts. Invariant: a table is called untouched only when nobody but this process can have loaded
+//! Owns the facts in the closing line. Invariant: a table is called untouched only if no other process can have loaded
 //! rows of this run into it.
 
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::run::decide::Ending;
 use crate::telemetry::Phase;
 use crate::transfer::PartSink as _;
 
-/// Longest time for cleaning up behind a failed run.
+/// Maximum time for cleaning up after a failed run.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(60);
-/// Longest time for cleaning up when somebody waits for the program to stop.
+/// Maximum time for cleaning up after a signal, when a person or a scheduler waits for the program to stop.
 const INTERRUPTED_CLEANUP_LIMIT: Duration = Duration::from_secs(3);
 
 /// What a failed run leaves behind.
@@ -27,7 +27,7 @@ pub enum RecoveryState {
     NothingCreated,
     /// What was created was deleted.
     Deleted,
-    /// What was created was not, or not all, deleted.
+    /// Not everything that was created could be deleted.
     CleanupFailed(SessionName),
     /// A run with the same settings resumes from here.
     Resumable {
@@ -38,14 +38,14 @@ pub enum RecoveryState {
         /// Stored parts.
         parts: u64,
     },
-    /// A set of this run may be committed, by this or another attempt: its rows may be in the table now or soon.
+    /// This or another attempt may commit a set of this run: its rows may be in the table now or soon.
     MaybeCommitted {
         /// The `time` of the rows.
         ingestion_time: u64,
     },
-    /// What an earlier attempt left behind is in a state file that cannot be read.
+    /// The state file, which describes what an earlier attempt left, cannot be read.
     StateUnreadable,
-    /// Nothing can be said about what is left.
+    /// What is left is unknown.
     Unknown,
 }
 
@@ -54,15 +54,15 @@ pub enum RecoveryState {
 pub struct RunFailure {
     /// The run's id.
     pub run_id: RunId,
-    /// Why.
+    /// Why it failed.
     pub error: RunError,
     /// What it was doing.
     pub phase: Phase,
     /// What is left.
     pub recovery: RecoveryState,
-    /// The rows of which it may have to be found out whether they are in the table.
+    /// Rows that may or may not be in the table.
     pub rows_in_question: Option<RowsInQuestion>,
-    /// Whether other attempts of the run may be at work, or have loaded it: then nothing can be said of the table.
+    /// Whether other attempts of the run may be active or may have loaded it: then the state of the table is unknown.
     pub is_shared: bool,
 }
 
@@ -71,12 +71,12 @@ pub struct RunFailure {
 pub struct RowsInQuestion {
     /// Their `time`.
     pub ingestion_time: u64,
-    /// How many there should be, where that is known.
+    /// How many there should be, if known.
     pub expected: Option<u64>,
 }
 
 impl RowsInQuestion {
-    /// Those of a run's set, when it has one; else those that an earlier process finished the run with.
+    /// The rows of the run's set, if it has one; otherwise the rows that an earlier process loaded.
     pub(super) fn of(state: &RunState, history: &[FinishedRun]) -> Option<Self> {
         let Some(set) = state.set else {
             let finished = history.iter().find(|finished| finished.run_id == state.run_id)?;
@@ -88,8 +88,7 @@ impl RowsInQuestion {
 }
 
 impl RecoveryState {
-    /// What a process leaves behind that ends without looking: what its state file says, because nothing is begun before it
-    /// is saved.
+    /// What a process leaves behind that exits immediately, from its state file: every step is saved before it begins.
     pub fn at_last_checkpoint(store: &StateStore) -> Self {
         match store.run() {
             Ok(saved) => of_saved(saved.as_ref(), None),
@@ -97,7 +96,7 @@ impl RecoveryState {
         }
     }
 
-    /// What is true of the table and what is saved, as a sentence for the closing line; `target` is `database.table`.
+    /// The state of the table and what is saved, as a sentence for the closing line; `target` is `database.table`.
     pub fn describe(&self, target: &str, is_shared: bool) -> String {
         let untouched = if is_shared {
             format!("this attempt loaded nothing into {target}")
@@ -119,25 +118,25 @@ impl RecoveryState {
                 "the rows with time {ingestion_time} may be in {target} now or soon, and are never loaded twice"
             ),
             Self::StateUnreadable => format!(
-                "this attempt loaded nothing into {target}; what an earlier one saved or loaded could not be read"
+                "this attempt loaded nothing into {target}; could not read what an earlier one saved or loaded"
             ),
-            Self::Unknown => format!("what is in {target} cannot be known from here"),
+            Self::Unknown => format!("it is unknown what {target} contains"),
         }
     }
 }
 
-/// What is to be done about what a failed run left.
+/// What to do with what a failed run left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Leftover {
-    /// Nothing: it stays as it is.
+    /// Nothing: it is kept.
     Stays(RecoveryState),
-    /// Another run's rows are in the table: this one is forgotten.
+    /// Another run's rows are in the table: this run is deleted from the state.
     Superseded,
-    /// Nobody can use the set.
+    /// No run can use the set.
     Unusable(SavedSet),
 }
 
-/// Decides from the state and the error, if one is known, what is kept for a later run.
+/// Decides what is kept for a later run, from the state and from the error, if it is known.
 fn leftover(state: &RunState, error: Option<&RunError>) -> Leftover {
     match error {
         Some(
@@ -163,10 +162,10 @@ fn leftover(state: &RunState, error: Option<&RunError>) -> Leftover {
     Leftover::Unusable(set)
 }
 
-/// What is left behind by a run that failed with `error`: kept when a later run can use it, otherwise removed.
+/// Keeps what a later run can use after a failure with `error`, and removes everything else.
 pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
     let state_failed = matches!(error, RunError::State(_));
-    // Nothing is begun before it is saved: after a save that failed, what was saved before is what there is.
+    // Every step is saved before it begins, so after a failed save the last saved state is what exists.
     let Some(state) = (if state_failed { run.journal.saved() } else { Some(run.journal.state()) }) else {
         return RecoveryState::NothingCreated;
     };
@@ -174,7 +173,7 @@ pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
         Leftover::Stays(recovery) => return recovery,
         Leftover::Superseded => {
             if let Err(error) = forget_superseded(run, &state).await {
-                tracing::warn!(%error, "what the run created could not all be removed");
+                tracing::warn!(%error, "could not remove everything that the run created");
             }
             return RecoveryState::Unknown;
         }
@@ -195,23 +194,24 @@ pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
         }
     };
     match run.services.clock.deadline(limit, removal).await {
-        // The session was refused with the table.
+        // Without the table, no session was created.
         Ok(Ok(())) if matches!(error, RunError::Ended { ending: Ending::NoTarget, .. }) => {
             RecoveryState::NothingCreated
         }
         Ok(Ok(())) => RecoveryState::Deleted,
         Ok(Err(error)) => {
-            tracing::warn!(%session, %error, "what the run created could not all be removed");
+            tracing::warn!(%session, %error, "could not remove everything that the run created");
             RecoveryState::CleanupFailed(session)
         }
         Err(elapsed) => {
-            tracing::warn!(%session, %elapsed, "what the run created could not all be removed");
+            tracing::warn!(%session, %elapsed, "could not remove everything that the run created");
             RecoveryState::CleanupFailed(session)
         }
     }
 }
 
-/// Another run's rows are in the table: there is nothing to resume. Who shares the run's id still finds what was decided.
+/// Another run's rows are in the table, so there is nothing to resume. Other attempts with this run id still find the
+/// decision.
 async fn forget_superseded(run: &Run<'_>, state: &RunState) -> Result<(), RunError> {
     if !state.keeps_marker {
         remove_run(run, None).await?;
@@ -219,7 +219,7 @@ async fn forget_superseded(run: &Run<'_>, state: &RunState) -> Result<(), RunErr
     run.journal.forget().await
 }
 
-/// What is left by the saved run when a run failed before it began, or ended without looking: nothing of it was removed.
+/// What a saved run left, if the process failed before it began or exited immediately: nothing was removed.
 pub(super) fn of_saved(saved: Option<&RunState>, error: Option<&RunError>) -> RecoveryState {
     let Some(state) = saved else {
         return match error {

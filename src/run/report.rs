@@ -1,4 +1,4 @@
-//! What a successful run reports about itself, and what is remembered of it.
+//! The report of a successful run, and its entry in the history.
 
 use std::time::Duration;
 
@@ -18,30 +18,30 @@ pub enum Outcome {
     AlreadyCommitted,
     /// The store has no customers, and the table was replaced by an empty one.
     Emptied,
-    /// The store has no customers; nothing was made.
+    /// The store has no customers, and nothing was created.
     NothingToLoad,
 }
 
-/// Everything that a summary tells. What concerns the rows is that of the set that was committed, whoever made it.
+/// Everything in a summary. Facts about rows are those of the set that was committed, even if another attempt made it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunReport {
     /// How it ended.
     pub outcome: Outcome,
     /// Whether another attempt of this run made the rows that were committed.
     pub joined: bool,
-    /// Rows that the table got; unknown only where Treasure Data does not say.
+    /// Rows that were added to the table; `None` if Treasure Data does not report them.
     pub rows: Option<u64>,
     /// The run's id.
     pub run_id: String,
-    /// The bulk import session; none when nothing was loaded.
+    /// The bulk import session; `None` if nothing was loaded.
     pub session: Option<String>,
-    /// The load job, when it is known.
+    /// The load job, if known.
     pub job_id: Option<String>,
-    /// The `time` of every row, Unix seconds; none when nothing was loaded.
+    /// The `time` of every row, Unix seconds; `None` if nothing was loaded.
     pub ingestion_time: Option<u64>,
-    /// Whether the rows are those of an interrupted run that was resumed.
+    /// Whether the rows are from an interrupted run that was resumed.
     pub resumed: bool,
-    /// Records that were left out because they cannot be read.
+    /// Records that were left out because they could not be read.
     pub error_records: u64,
     /// What this process fetched and loaded.
     pub progress: ProgressSnapshot,
@@ -51,17 +51,17 @@ pub struct RunReport {
     pub rate: RateUsage,
     /// Requests to Treasure Data.
     pub treasure_data: RequestCounts,
-    /// Time of the whole run.
+    /// Duration of the whole run.
     pub duration: Duration,
 }
 
-/// What was seen of the winner's session.
+/// What is known about the winner's session.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WinnerFacts {
     pub(super) rows: Option<u64>,
     pub(super) error_records: u64,
     pub(super) job_id: Option<String>,
-    /// It was committed, and in the target, when this process looked for the first time.
+    /// Whether it was committed and in the target when this process first read its status.
     pub(super) was_done_before: bool,
 }
 
@@ -136,7 +136,7 @@ pub(super) fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunRepo
         run_id: run.names.run_id.to_string(),
         session: session.map(|session| session.to_string()),
         ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
-        // It may have come to nothing, and another set been begun, or another attempt's be joined.
+        // The resumed set may have been replaced by a new one, or by another attempt's.
         resumed: run.resumed.is_some_and(|nonce| ended.winner.is_some_and(|winner| winner.nonce == nonce)),
         error_records: error_records(run, &ended),
         job_id: ended.facts.job_id,

@@ -1,4 +1,4 @@
-//! Whether a run resumes a saved one: decided from the saved state, the settings and the time alone.
+//! Whether a run resumes a saved one: decided only from the saved state, the settings and the time.
 
 use super::settings::{LoadSettings, ResumePolicy};
 use crate::checkpoint::RunState;
@@ -9,9 +9,9 @@ use crate::yotpo::{LoyaltyCheck, LoyaltyVerdict};
 pub(super) enum StartPlan {
     /// There is nothing to resume.
     Fresh,
-    /// The saved run goes on.
+    /// The saved run is resumed.
     Resume {
-        /// Whether its set is used; otherwise the run starts over with another one.
+        /// Whether its set is used; otherwise the run starts over with a new set.
         uses_set: bool,
     },
     /// The saved run is abandoned, and another one starts.
@@ -30,43 +30,43 @@ pub(super) fn plan_start(saved: Option<&RunState>, settings: &LoadSettings, now:
     }
 }
 
-/// Whether anything of the saved set can be used.
+/// Whether the saved set can be used.
 pub(super) fn is_usable(state: &RunState, settings: &LoadSettings) -> bool {
     let is_complete = state.set.is_some_and(|set| set.totals.is_some() || set.proposed);
-    // Had Yotpo been corrected since, the rows that are stored would still be without.
+    // The stored rows would still lack loyalty data, even if Yotpo returns it again.
     let is_lost = state.loyalty.verdict() == LoyaltyVerdict::Lost
         && settings.transfer.loyalty_check == LoyaltyCheck::On;
     is_complete || state.has_stored_parts() && !is_lost
 }
 
-/// Whether the settings name this run: then other attempts of it can follow.
+/// Whether the settings contain this run's id: then other attempts of it can follow.
 pub(super) fn is_named(state: &RunState, settings: &LoadSettings) -> bool {
     settings.resume.run_id.as_ref() == Some(&state.run_id)
 }
 
-/// Why a saved run is not resumed; `None` when it is.
+/// Why a saved run is not resumed; `None` if it is.
 fn why_not_resumable(state: &RunState, settings: &LoadSettings, now: u64) -> Option<String> {
     let ResumePolicy::Within(limit) = settings.resume.policy else {
         return Some("--fresh is set".to_owned());
     };
     if state.target != settings.target {
-        return Some("it has another target".to_owned());
+        return Some("its target is different".to_owned());
     }
     if state.mode != settings.mode {
-        return Some("it has another --mode".to_owned());
+        return Some("its --mode is different".to_owned());
     }
     match &settings.resume.run_id {
-        Some(id) if *id != state.run_id => return Some("it has another --run-id".to_owned()),
+        Some(id) if *id != state.run_id => return Some("its --run-id is different".to_owned()),
         _ => {}
     }
     let lifetime = settings.run_lifetime;
-    // With an id of the user's, every attempt would say so.
+    // With `--run-id`, every attempt would find it too old.
     if !is_named(state, settings)
         && state.set.is_some_and(|set| now.saturating_sub(set.nonce.time()) > lifetime.as_secs())
     {
         return Some(format!("it is older than --run-lifetime {}", humantime::format_duration(lifetime)));
     }
-    // What is complete need not be fetched: neither its age nor the size of its pages matter.
+    // A complete set need not be fetched again: neither its age nor its page size matters.
     let is_complete = state.set.is_some_and(|set| set.totals.is_some() || set.proposed);
     if is_complete {
         return None;
@@ -76,7 +76,7 @@ fn why_not_resumable(state: &RunState, settings: &LoadSettings, now: u64) -> Opt
         return Some(format!("it is older than --resume-within {limit}"));
     }
     if state.page_size != settings.transfer.page_size {
-        return Some("it has another --page-size".to_owned());
+        return Some("its --page-size is different".to_owned());
     }
     None
 }
@@ -104,7 +104,7 @@ mod tests {
             table: "customers".parse().unwrap(),
         };
         let account = AbandonSettings {
-            state_folder: "/state".into(),
+            state_directory: "/state".into(),
             polling: Polling { interval: Duration::ZERO, timeout: Duration::ZERO },
             run_lifetime: Duration::from_secs(5 * 24 * HOUR),
             without_table_ids: false,
@@ -174,10 +174,13 @@ mod tests {
                 (|settings| settings.resume.policy = ResumePolicy::Never) as fn(&mut LoadSettings),
                 "--fresh is set",
             ),
-            (|settings| settings.target.table = "others".parse().unwrap(), "it has another target"),
-            (|settings| settings.mode = Mode::Replace, "it has another --mode"),
-            (|settings| settings.resume.run_id = Some("weekly".parse().unwrap()), "it has another --run-id"),
-            (|settings| settings.transfer.page_size = 50, "it has another --page-size"),
+            (|settings| settings.target.table = "others".parse().unwrap(), "its target is different"),
+            (|settings| settings.mode = Mode::Replace, "its --mode is different"),
+            (
+                |settings| settings.resume.run_id = Some("weekly".parse().unwrap()),
+                "its --run-id is different",
+            ),
+            (|settings| settings.transfer.page_size = 50, "its --page-size is different"),
         ] {
             assert_eq!(changed(change).as_deref(), Some(expected));
         }

@@ -1,4 +1,4 @@
-//! What a run loads where, and within which limits.
+//! The settings of a run: what it loads, where, and within which limits.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::transfer::{PartSettings, TransferSettings};
 use crate::treasure_data::Polling;
 use crate::yotpo::LoyaltyCheck;
 
-/// What keeps `replace` from publishing a broken result.
+/// The guards against publishing a broken result in `replace` mode.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReplaceGuards {
     /// Whether a store without customers may empty the table.
@@ -22,20 +22,20 @@ pub struct ReplaceGuards {
 /// Whether an interrupted run is resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResumePolicy {
-    /// When it is younger than this and its settings agree.
+    /// If it is younger than this and its settings match.
     Within(Duration),
     /// Never.
     Never,
 }
 
-/// What is remembered between runs.
+/// What is kept between runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumeSettings {
-    /// Folder of state and lock.
-    pub state_folder: PathBuf,
+    /// Directory of state and lock.
+    pub state_directory: PathBuf,
     /// Whether an interrupted run is resumed.
     pub policy: ResumePolicy,
-    /// The run's id, when the user gives it.
+    /// The run's id, if set by the user.
     pub run_id: Option<RunId>,
 }
 
@@ -44,28 +44,28 @@ pub struct ResumeSettings {
 pub struct LoadSettings {
     /// Store, services, database and table.
     pub target: Target,
-    /// Whether rows are added or replaced.
+    /// How rows reach the table.
     pub mode: Mode,
-    /// How customers get from the store to the session.
+    /// How customers are transferred from the store to the session.
     pub transfer: TransferSettings,
-    /// How load job and commit are waited for.
+    /// How to wait for the load job and the commit.
     pub polling: Polling,
-    /// What keeps `replace` from publishing a broken result.
+    /// The guards against publishing a broken result in `replace` mode.
     pub guards: ReplaceGuards,
-    /// Where records that cannot be read are written to; nowhere by default, because they are customer data.
-    pub quarantine_folder: Option<PathBuf>,
-    /// What is remembered between runs.
+    /// The directory for unreadable records. None by default, because they are customer data.
+    pub quarantine_directory: Option<PathBuf>,
+    /// What is kept between runs.
     pub resume: ResumeSettings,
-    /// For how long a run may be attempted, counted from its first attempt.
+    /// How long attempts of a run may load, counted from its first attempt.
     pub run_lifetime: Duration,
-    /// Whether `replace` continues where the ids of tables cannot be read.
+    /// Whether `replace` continues if table ids cannot be read.
     pub without_table_ids: bool,
 }
 
 impl LoadSettings {
-    /// Settings for making sure that a run loads nothing: what concerns fetching is as by default and not used.
+    /// Settings for abandoning a run. Those about fetching have defaults and are not used.
     pub fn to_abandon(target: Target, mode: Mode, run_id: Option<RunId>, account: AbandonSettings) -> Self {
-        let AbandonSettings { state_folder, polling, run_lifetime, without_table_ids } = account;
+        let AbandonSettings { state_directory, polling, run_lifetime, without_table_ids } = account;
         Self {
             target,
             mode,
@@ -82,23 +82,23 @@ impl LoadSettings {
             },
             polling,
             guards: ReplaceGuards { allow_empty: false, min_rows_ratio: 0.0 },
-            quarantine_folder: None,
-            resume: ResumeSettings { state_folder, policy: ResumePolicy::Within(Duration::MAX), run_id },
+            quarantine_directory: None,
+            resume: ResumeSettings { state_directory, policy: ResumePolicy::Within(Duration::MAX), run_id },
             run_lifetime,
             without_table_ids,
         }
     }
 }
 
-/// What is needed to abandon a run.
+/// The settings that abandoning a run needs.
 #[derive(Clone, Debug)]
 pub struct AbandonSettings {
-    /// Folder of state and lock.
-    pub state_folder: PathBuf,
-    /// How a commit in progress is waited for.
+    /// Directory of state and lock.
+    pub state_directory: PathBuf,
+    /// How to wait for a commit in progress.
     pub polling: Polling,
-    /// For how long a run may be attempted.
+    /// How long attempts of a run may load.
     pub run_lifetime: Duration,
-    /// Whether `replace` continues where the ids of tables cannot be read.
+    /// Whether `replace` continues if table ids cannot be read.
     pub without_table_ids: bool,
 }

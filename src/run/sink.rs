@@ -1,4 +1,4 @@
-//! The bulk import session of an attempt as a sink of parts; what is stored there is in the run's state.
+//! The bulk import session of an attempt as a sink of parts. The run's state records what is stored there.
 
 use bytes::Bytes;
 use tracing::Instrument as _;
@@ -12,7 +12,7 @@ use crate::run::decide::OwnSet;
 use crate::spans;
 use crate::transfer::{CompleteParts, PartSink, Put, StoredPrefix};
 
-/// An attempt's own session.
+/// The session of an attempt.
 pub(super) struct SessionSink<'a> {
     run: &'a Run<'a>,
     own: OwnSet,

@@ -1,7 +1,6 @@
-//! How a run starts: from nothing, or from where an interrupted one stopped.
+//! How a run starts: from scratch, or from the point where an interrupted run stopped.
 //!
-//! Does what [`plan_start`] decides about a saved run. What other attempts did is
-//! not its concern.
+//! Carries out what [`plan_start`] decides about a saved run. It does not know what other attempts did.
 
 use std::sync::Arc;
 
@@ -20,18 +19,18 @@ use crate::shutdown::StopRequests;
 use crate::spans;
 use crate::telemetry::Progress;
 
-/// Where a run starts.
+/// How a run starts.
 pub(super) enum Start {
-    /// With an attempt.
+    /// An attempt starts.
     Attempt {
-        /// What is known of it.
+        /// The state of the run.
         state: Box<RunState>,
-        /// What is on disk.
+        /// The state on disk.
         saved: Option<Box<RunState>>,
-        /// Whether something of an interrupted run is used.
+        /// Whether it uses the set of an interrupted run.
         resumed: bool,
     },
-    /// Not at all: the interrupted run of an earlier release had loaded its rows.
+    /// Nothing starts: the interrupted run of an earlier release has loaded its rows.
     LegacyDone(Box<LegacyRun>),
 }
 
@@ -88,7 +87,7 @@ pub(super) async fn decide_start(
     Ok(Start::Attempt { state: state.into(), saved: None, resumed: false })
 }
 
-/// The attempt that loads the run, with what an earlier process of it left.
+/// The attempt that loads the run, with the set that an earlier process left.
 pub(super) fn load_attempt(run: &Run<'_>) -> Attempt {
     let state = run.journal.state();
     let mut attempt = Attempt::new(state.mode, Purpose::Load, lifetime(run.settings));
@@ -107,9 +106,9 @@ fn report_start(state: &RunState, resumed: bool) {
     if resumed {
         tracing::info!(pages = state.position.page(), rows, "resuming an interrupted run");
     } else if state.has_stored_parts() {
-        tracing::info!("an interrupted run had stored customers without loyalty data, starting over");
+        tracing::info!("the interrupted run stored customers without loyalty data, starting over");
     } else {
-        tracing::info!("an interrupted run had stored nothing yet, starting over");
+        tracing::info!("the interrupted run had stored nothing, starting over");
     }
 }
 
@@ -126,13 +125,13 @@ fn new_state(services: &Services, settings: &LoadSettings, run_id: RunId) -> Run
     )
 }
 
-/// The saved run; one that is damaged is moved aside and not followed.
+/// The saved run. A damaged state is set aside and not used.
 fn saved_run(store: &StateStore) -> Result<Option<RunState>, RunError> {
     match store.run() {
         Ok(saved) => Ok(saved),
         Err(error @ StateError::Format { .. }) => {
             let aside = store.set_aside()?;
-            tracing::warn!(%error, aside = %aside.display(), "the saved state is damaged and is not followed");
+            tracing::warn!(%error, aside = %aside.display(), "the saved state is damaged and was set aside");
             Ok(None)
         }
         Err(error) => Err(error.into()),

@@ -1,21 +1,21 @@
-//! Reading what the service says into what [`Attempt::decide`](crate::run::decide::Attempt::decide) sees.
+//! Converts responses of the service to the results for [`Attempt::decide`](crate::run::decide::Attempt::decide).
 //!
-//! Owns the way from names, statuses and counts to small values. It makes no call and decides nothing.
+//! Owns the conversion of names, statuses and counts to small values. It makes no calls and decides nothing.
 
 use super::context::RunNames;
 use crate::identity::{Mode, OwnSessionName, OwnTable, PartTotals, Proposal, RunSession, TableSuffix};
 use crate::run::decide::{BallotSeen, BallotTable, CountsSeen, Survey, TargetSeen, Winner};
 use crate::treasure_data::{SessionState, SessionStatus, TableLookup};
 
-pub(super) const fn target_seen(look: TableLookup) -> TargetSeen {
-    match look {
+pub(super) const fn target_seen(lookup: TableLookup) -> TargetSeen {
+    match lookup {
         TableLookup::Missing => TargetSeen::Missing,
         TableLookup::Denied => TargetSeen::Denied,
         TableLookup::Is(id) => TargetSeen::Is(id),
     }
 }
 
-/// What the sessions of the account say of this run. `target` was read after them.
+/// What the sessions of the account show about this run. `target` was read after them.
 pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunNames) -> Survey {
     let mut survey = Survey { target, committed: None, oldest: None, other_protocol: None };
     let mut sets = Vec::new();
@@ -48,7 +48,7 @@ pub(super) fn as_winner(own: &OwnSessionName) -> Winner {
     Winner { nonce, target, table, suffix: TableSuffix::Rows, totals: None }
 }
 
-/// What a ballot's session says.
+/// The state of a ballot, from its session.
 pub(super) fn ballot_seen(ballot: Option<&SessionState>, names: &RunNames, target: &str) -> BallotSeen {
     let Some(ballot) = ballot else { return BallotSeen::Absent };
     match names.mode {
@@ -82,8 +82,7 @@ pub(super) fn smallest_proposal(parts: &[String]) -> Option<Proposal> {
     parts.iter().filter_map(|name| Proposal::parse(name)).min()
 }
 
-/// Counts of a loaded session against what its set should hold; `max_errors` where the records of this machine's own
-/// set are counted.
+/// Compares the counts of a loaded session with what its set should hold; `max_errors` applies to a set of this machine.
 pub(super) fn counts_seen(
     state: &SessionState,
     totals: Option<PartTotals>,

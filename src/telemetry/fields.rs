@@ -1,6 +1,6 @@
 //! The fields of a log line: those of the event, then those of the spans around it.
 //!
-//! Invariant: a name is there once. What is closest to the event counts.
+//! Invariant: each name occurs once. The value closest to the event wins.
 
 use std::fmt::Debug;
 
@@ -11,11 +11,11 @@ use tracing::field::{Field, Visit};
 #[derive(Debug, Default)]
 pub(super) struct Fields(Vec<(&'static str, Value)>);
 
-/// Sets what is recorded; a later value of a name replaces the earlier one.
+/// Records fields; a later value of a name replaces an earlier one.
 pub(super) struct Recorder<'a>(pub(super) &'a mut Fields);
 
 impl Fields {
-    /// Adds the fields of a span around those that are there. Names that are there are not added.
+    /// Adds the fields of an outer span, except names that already exist.
     pub(super) fn add_outer(&mut self, outer: &Self) {
         for (name, value) in &outer.0 {
             if self.position(name).is_none() {
@@ -24,12 +24,12 @@ impl Fields {
         }
     }
 
-    /// Takes a field out.
+    /// Removes and returns a field.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.position(name).map(|position| self.0.remove(position).1)
     }
 
-    /// All of them, in their order.
+    /// All fields, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.0.iter().map(|(name, value)| (*name, value))
     }
@@ -71,7 +71,7 @@ impl Visit for Recorder<'_> {
         self.0.set(field.name(), value.to_string().into());
     }
 
-    /// Also what implements `Display`: `tracing` passes it here.
+    /// Also for values that implement `Display`: `tracing` passes them here.
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.set(field.name(), format!("{value:?}").into());
     }

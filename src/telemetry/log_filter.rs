@@ -1,7 +1,7 @@
 //! Which lines are logged.
 //!
-//! Owns the filter of the log: the user's levels for lines, while the spans of a run are always there. A line has the
-//! fields of the spans around it whatever its own level is, and whichever module the user asked for.
+//! Owns the filter of the log. The user's levels apply to lines; the spans of a run are always enabled, so that a line
+//! has the fields of the spans around it with any level and filter.
 
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -15,8 +15,8 @@ use crate::spans;
 /// The user's filter, for lines.
 pub(super) struct LogFilter(EnvFilter);
 
-/// Whether a text is a level or a filter of levels. A lone word that is no level would name a module of nobody and
-/// silence everything, so it is none, unless it names a module of ours.
+/// Whether a text is a valid level or filter. A single word that is not a level would be taken for a module name and
+/// silence everything, so it is invalid unless it is a module of this program.
 pub fn is_filter(text: &str) -> bool {
     let means_something = |directive: &str| {
         directive.contains(['=', '[', ':'])
@@ -27,7 +27,7 @@ pub fn is_filter(text: &str) -> bool {
 }
 
 impl LogFilter {
-    /// What is wrong in `filter` is ignored: it is reported with the other settings.
+    /// Invalid parts of `filter` are ignored here, because they are reported with the other settings.
     pub(super) fn new(filter: &str) -> Self {
         Self(EnvFilter::builder().parse_lossy(filter))
     }
@@ -43,13 +43,13 @@ impl<S: Subscriber> Filter<S> for LogFilter {
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // It may have to know the span, to find the lines in it.
+        // The filter may need this span to select the lines in it.
         let interest = Filter::<S>::callsite_enabled(&self.0, metadata);
         if is_own_span(metadata) { Interest::always() } else { interest }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // Without lines nobody reads the spans' fields.
+        // Without lines, the fields of the spans are not needed.
         let lines = Filter::<S>::max_level_hint(&self.0)?;
         Some(if lines == LevelFilter::OFF { lines } else { lines.max(spans::LEVEL) })
     }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_that_is_no_level_is_no_filter() {
+    fn a_word_that_is_not_a_level_is_not_a_filter() {
         for wrong in ["", "verbose", "quiet", "warning", "debug,verbose", "yotpo_td=verbose", "debug,,"] {
             assert!(!is_filter(wrong), "{wrong}");
         }

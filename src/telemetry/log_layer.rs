@@ -1,7 +1,7 @@
-//! The layer that makes log lines of events, with the fields of the spans around them.
+//! The layer that turns events into log lines, with the fields of the spans around them.
 //!
-//! Owns what a line has: the event's own fields, then those of the spans around it from the innermost to the outermost, each
-//! name once ([`Fields`]). It does not decide which events are logged.
+//! Owns the content of a line: the event's fields, then those of the spans around it from the innermost to the
+//! outermost, each name once ([`Fields`]). It does not decide which events are logged.
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -24,7 +24,7 @@ pub(super) struct LogLayer<W> {
 }
 
 impl<W: Fn(&str)> LogLayer<W> {
-    /// Lines as `format` says; text is coloured when `colour` is set.
+    /// Lines in this format; text is coloured if `colour` is set.
     pub(super) const fn new(format: LogFormat, colour: bool, clock: Clock, write: W) -> Self {
         Self { format, colour, clock, write }
     }

@@ -1,6 +1,6 @@
 //! One line of the log, as text or as JSON.
 //!
-//! Owns how a line looks. Invariant: a line is one line, and what a server sent cannot control a terminal.
+//! Owns the format of a line. Invariant: an event is exactly one line, and text from a server cannot control a terminal.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, UNIX_EPOCH};
@@ -12,10 +12,10 @@ use tracing::Level;
 use super::fields::Fields;
 use super::streams::{SANDBOX, SANDBOX_FIELD};
 
-/// Names that every JSON line has; a field of that name would be there twice.
+/// Names in every JSON line; a field with such a name would be a duplicate.
 const RESERVED: [&str; 5] = ["timestamp", "level", "message", "target", SANDBOX_FIELD];
 
-/// What a line says.
+/// The content of a line.
 #[derive(Debug)]
 pub(super) struct LogLine<'a> {
     /// Since the Unix epoch.
@@ -38,7 +38,7 @@ impl LogLine<'_> {
         let gap = if self.is_sandbox { " " } else { "" };
         let (time, level) = (self.timestamp(), self.level);
         let mut line = format!("{sandbox}{gap}{dim}{time}{reset} {level_colour}{level:>5}{reset} ");
-        // A String takes everything, here and below.
+        // Writing to a String cannot fail, here and below.
         let _ = write_escaped(&mut line, &self.message);
         for (name, value) in self.fields.iter() {
             let _ = write!(line, " {dim}{name}={reset}");
@@ -54,7 +54,7 @@ impl LogLine<'_> {
     /// For programs: one object.
     pub(super) fn json(&self) -> String {
         let mut line = Vec::with_capacity(256);
-        // Neither the values nor a Vec can refuse it.
+        // Neither the values nor a Vec can fail.
         let _ = self.write_json(&mut line);
         line.push(b'\n');
         String::from_utf8(line).unwrap_or_default()
@@ -91,7 +91,7 @@ const fn colour_of(level: Level) -> &'static str {
     }
 }
 
-/// As it is where a reader cannot mistake where it ends, else in quotes.
+/// Writes the value unchanged if its end is unambiguous, otherwise in quotes.
 fn write_value(line: &mut String, text: &str) -> fmt::Result {
     let is_plain = |character: char| {
         !character.is_whitespace() && !character.is_control() && !matches!(character, '"' | '=' | '\\')
@@ -113,7 +113,7 @@ fn write_value(line: &mut String, text: &str) -> fmt::Result {
     line.write_char('"')
 }
 
-/// Line feeds and other control characters as escapes: neither a second line nor a terminal's commands can be made of them.
+/// Escapes line feeds and other control characters, so that they cannot start a second line or control a terminal.
 fn write_escaped(line: &mut String, text: &str) -> fmt::Result {
     for character in text.chars() {
         match character {

@@ -1,22 +1,22 @@
-//! How the log looks: lines on stderr, as text or JSON.
+//! The log format: lines on stderr, as text or JSON.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether this process logs as JSON; the process has one log, so this is the process's too.
+/// Whether this process logs as JSON. A static, because a process has only one log.
 static LOGS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl LogFormat {
-    /// The word that users write.
+    /// Its name in settings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -36,20 +36,20 @@ impl FromStr for LogFormat {
 /// How to log. Read before all other settings, so that their problems can be reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// How lines look.
+    /// The format of lines.
     pub format: LogFormat,
-    /// Which lines there are: a level or a filter.
+    /// Which lines are logged: a level or a filter.
     pub filter: String,
     /// Whether text is coloured.
     pub colour: bool,
 }
 
-/// How lines on stderr look in this process: as it was initialized, text before.
+/// The format of lines on stderr in this process; text until it is initialized.
 pub fn log_format() -> LogFormat {
     if LOGS_JSON.load(Ordering::Relaxed) { LogFormat::Json } else { LogFormat::Text }
 }
 
-/// All lines on stderr look like this from now on.
+/// Sets the format of all further lines on stderr.
 pub(super) fn set_log_format(format: LogFormat) {
     LOGS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
 }

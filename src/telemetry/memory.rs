@@ -1,8 +1,9 @@
 //! The process's memory.
 
-/// Largest resident memory of this process so far, in bytes; `None` where the system does not tell.
+/// Peak resident memory of this process, in bytes; `None` if the system does not report it.
 ///
-/// From `VmHWM` of `/proc/self/status` (proc(5)), because `getrusage` counts what ran in the process before it.
+/// From `VmHWM` in `/proc/self/status` (proc(5)), because `getrusage` includes what the process executed before this
+/// program.
 pub fn peak_resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

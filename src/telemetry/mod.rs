@@ -1,8 +1,8 @@
-//! What the program says while it runs.
+//! What the program reports while it runs.
 //!
 //! Owns the two streams (stdout for data, stderr for everything else; a closed one never ends a run), the log
-//! subscriber, the progress bar and the process's memory figure. It never sees a customer or a secret: what is logged
-//! is counts, names of our own making and redacted texts.
+//! subscriber, the progress bar and the process's memory figure. It never handles customers or secrets: only counts,
+//! generated names and redacted texts are logged.
 
 mod fields;
 mod log_filter;

@@ -1,4 +1,4 @@
-//! How far a run is: counters that the run writes and displays read from any thread.
+//! The progress of a run: counters that the run updates and that any thread can display.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,30 +9,30 @@ use crate::yotpo::EndedBy;
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// It looks at what earlier runs left, and prepares its own.
+    /// It checks what earlier runs left, and prepares a session.
     #[default]
     Starting,
-    /// Pages are fetched, and parts uploaded meanwhile.
+    /// Pages are fetched and parts are uploaded.
     Fetching,
     /// All pages are fetched; the last parts are uploaded and checked.
     Uploading,
-    /// The load job works.
+    /// The load job is running.
     Loading,
-    /// The rows are loaded, and are made visible.
+    /// The rows are loaded, and are being committed.
     Committing,
-    /// `replace`: the new table takes the name of the old one.
+    /// `replace`: the new table is renamed over the old one.
     Publishing,
-    /// What nobody needs any more is removed.
+    /// What is no longer needed is removed.
     CleaningUp,
 }
 
-/// How much of a number that holds a phase and its time is the phase.
+/// Number of bits that hold the phase in a packed phase and time.
 const PHASE_BITS: u32 = 3;
 
-/// Counters that the run writes and displays read.
+/// Counters that the run updates and displays read.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// The phase, and above it the milliseconds at which it began: they belong together.
+    /// The phase and, in the bits above it, the millisecond at which it began, so that both change together.
     phase: AtomicU64,
     pages: AtomicU64,
     customers: AtomicU64,
@@ -52,29 +52,29 @@ pub struct Progress {
 pub struct ProgressSnapshot {
     /// What the run is doing.
     pub phase: Phase,
-    /// Since when, by the run's clock, to the millisecond.
+    /// When this phase began by the run's clock, in milliseconds.
     pub phase_since: Duration,
     /// Pages fetched.
     pub pages: u64,
-    /// Customers on them.
+    /// Customers on these pages.
     pub customers: u64,
-    /// Those of them that an interrupted run had fetched before.
+    /// Customers among them that an interrupted run had fetched.
     pub customers_before: u64,
     /// Customers with loyalty data.
     pub customers_with_loyalty_data: u64,
-    /// What said that there is no further page; `None` before, and when another machine fetched them.
+    /// What showed that there are no further pages; `None` before the last page, or if another machine fetched it.
     pub ended_by: Option<EndedBy>,
     /// Parts that Treasure Data has stored.
     pub parts: u64,
-    /// Parts that are complete and not stored yet.
+    /// Parts that are complete but not stored yet.
     pub parts_queued: u64,
     /// Their compressed size.
     pub uploaded_bytes: u64,
     /// Size of the rows before compression.
     pub row_bytes: u64,
-    /// Customers that this process fetched twice, because the store changed meanwhile.
+    /// Customers that this process fetched twice, because the store changed in the meantime.
     pub seen_twice: u64,
-    /// Whether that is an estimate.
+    /// Whether this number is an estimate.
     pub is_estimate: bool,
 }
 
@@ -125,7 +125,7 @@ impl Progress {
         }
     }
 
-    /// Continues from what an interrupted run had counted; all of its customers were fetched before.
+    /// Continues with the counters of an interrupted run.
     pub fn resume_from(&self, before: ProgressSnapshot) {
         self.pages.store(before.pages, Ordering::Relaxed);
         self.customers.store(before.customers, Ordering::Relaxed);
@@ -135,7 +135,7 @@ impl Progress {
         self.pages_ended(before.ended_by);
     }
 
-    /// Counts anew: another set is begun.
+    /// Resets the counters, because a new set is started.
     pub fn begin(&self) {
         for counter in [
             &self.pages,
@@ -153,13 +153,13 @@ impl Progress {
         self.pages_ended(None);
     }
 
-    /// Notes what said that there is no further page.
+    /// Records what showed that there are no further pages.
     pub fn pages_ended(&self, ended_by: Option<EndedBy>) {
         *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner) = ended_by;
     }
 
-    /// Notes how many customers came twice.
-    pub fn customers_came_twice(&self, times: u64, is_estimate: bool) {
+    /// Records how many customers were fetched twice.
+    pub fn customers_fetched_twice(&self, times: u64, is_estimate: bool) {
         self.seen_twice.store(times, Ordering::Relaxed);
         self.is_estimate.store(is_estimate, Ordering::Relaxed);
         if times > 0 {
@@ -171,12 +171,12 @@ impl Progress {
         }
     }
 
-    /// Notes what the run is doing from `since` on.
+    /// Records the phase of the run, which began at `since`.
     pub fn enter(&self, phase: Phase, since: Duration) {
         self.phase.store(pack(phase, since), Ordering::Relaxed);
     }
 
-    /// Notes how many parts are complete and not stored yet.
+    /// Records how many parts are complete but not stored yet.
     pub fn parts_queued(&self, parts: usize) {
         self.parts_queued.store(u64::try_from(parts).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -186,13 +186,13 @@ impl Progress {
         let pages = self.pages.fetch_add(1, Ordering::Relaxed) + 1;
         let customers = self.customers.fetch_add(on_page, Ordering::Relaxed) + on_page;
         self.customers_with_loyalty_data.fetch_add(with_loyalty_data, Ordering::Relaxed);
-        // Milestones thin out, so that a long run's log stays short.
+        // Milestones become less frequent, so that the log of a long run stays short.
         if pages >= 100 && pages.is_multiple_of(100) && (pages / 100).is_power_of_two() {
             tracing::info!(pages, customers, "fetching");
         }
     }
 
-    /// Counts a part that was stored.
+    /// Counts a stored part.
     pub fn part_stored(&self, compressed: usize, row_bytes: u64) {
         self.parts.fetch_add(1, Ordering::Relaxed);
         self.uploaded_bytes.fetch_add(u64::try_from(compressed).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_phase_is_read_as_it_was_entered() {
+    fn every_phase_is_read_back() {
         let progress = Progress::default();
         for (hours, phase) in Phase::ALL.into_iter().enumerate() {
             let since = Duration::from_secs(3_600 * hours as u64);

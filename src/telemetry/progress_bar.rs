@@ -10,7 +10,7 @@ use super::progress::{Phase, Progress};
 
 const REDRAW: Duration = Duration::from_millis(200);
 
-/// A line that shows how far the run is. Hidden where stderr is no terminal.
+/// A line that shows the progress of the run. Hidden if stderr is not a terminal.
 #[derive(Clone)]
 pub struct ProgressBar(Bar);
 
@@ -20,10 +20,10 @@ impl ProgressBar {
         Self(Bar::with_draw_target(None, ProgressDrawTarget::hidden()))
     }
 
-    /// Starts to draw `progress`; does nothing where stderr is no terminal.
+    /// Starts to draw `progress`; does nothing if stderr is not a terminal.
     pub fn show(&self, progress: Arc<Progress>) {
         let line = move |_: &ProgressState, output: &mut dyn fmt::Write| {
-            // A line that cannot be drawn is not missed.
+            // The line is optional, so errors are ignored.
             let _ = output.write_str(&describe(&progress));
         };
         let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {line}") else { return };
@@ -34,12 +34,12 @@ impl ProgressBar {
         }
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub fn finish(&self) {
         self.0.finish_and_clear();
     }
 
-    /// Does `write` while the line is away.
+    /// Calls `write` while the line is hidden.
     pub fn suspend(&self, write: impl FnOnce()) {
         self.0.suspend(write);
     }

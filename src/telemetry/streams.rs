@@ -1,17 +1,17 @@
-//! stdout and stderr, of which either may be closed at any time without harm, and what marks a sandbox run on them.
+//! stdout and stderr, either of which may be closed at any time, and the mark of sandbox runs on them.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What says that a line is about the embedded sandbox: the first word of a text line.
+/// The mark of a line about the embedded sandbox: the first word of a text line.
 pub const SANDBOX: &str = "SANDBOX";
-/// The field of a JSON object that has the mark as its value.
+/// The field of a JSON object that marks the embedded sandbox.
 pub const SANDBOX_FIELD: &str = "sandbox";
 
-/// Whether this process loads its embedded sandbox; the process has one pair of streams, so this is the process's too.
+/// Whether this process loads its embedded sandbox. A static, because a process has only one pair of streams.
 static IS_SANDBOX: AtomicBool = AtomicBool::new(false);
 
-/// From now on, whatever this process says about a run is marked as the sandbox's.
+/// Marks everything that this process reports about a run from now on as the sandbox's.
 pub fn mark_sandbox() {
     IS_SANDBOX.store(true, Ordering::Relaxed);
 }
@@ -21,13 +21,13 @@ pub fn is_sandbox() -> bool {
     IS_SANDBOX.load(Ordering::Relaxed)
 }
 
-/// Text in which each line is marked, if this process loads its embedded sandbox: for lines that name a database or table.
+/// Marks each line if this process loads its embedded sandbox: for lines that name a database or table.
 pub fn marked(text: &str) -> String {
     if is_sandbox() { with_mark(text) } else { text.to_owned() }
 }
 
-/// Writes data to stdout. That nobody can read it is no reason to fail: the rows are what counts. A full disk is a warning;
-/// whoever closed a pipe does not want to read it.
+/// Writes data to stdout. Errors do not fail the run, because the rows are loaded. A full disk is a warning; a closed
+/// pipe is ignored.
 pub fn write_stdout(text: &str) {
     let written = {
         let mut stdout = io::stdout().lock();
@@ -40,10 +40,10 @@ pub fn write_stdout(text: &str) {
     }
 }
 
-/// Writes to stderr. A closed stderr is no reason to fail.
+/// Writes to stderr. A closed stderr is ignored.
 pub fn write_stderr(text: &str) {
     let mut stderr = io::stderr().lock();
-    // There is no other place to complain in.
+    // There is no other place to report this.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 

@@ -1,4 +1,4 @@
-//! The one subscriber of this process: a registry of spans, and a layer for each thing that is made of them.
+//! The subscriber of this process: a registry of spans, and a layer for each output.
 
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -13,10 +13,9 @@ use super::progress_bar::ProgressBar;
 use super::streams::write_stderr;
 use crate::clock::Clock;
 
-/// Starts to log; lines go above the progress bar. Does nothing when somebody else has set a subscriber before.
+/// Starts logging; lines are printed above the progress bar. Does nothing if a subscriber is already set.
 ///
-/// A further layer is one more `.with(…)`. Each has a filter of its own, so that `--log-level` does not decide what a
-/// trace shows.
+/// A further layer is one more `.with(…)`. Each layer has its own filter, so that `--log-level` does not affect traces.
 pub fn init(settings: &LogSettings, bar: &ProgressBar) {
     set_log_format(settings.format);
     let bar = bar.clone();
@@ -24,7 +23,7 @@ pub fn init(settings: &LogSettings, bar: &ProgressBar) {
     let _ = registry().with(log).try_init();
 }
 
-/// Log lines by these settings, passed to `write`.
+/// The layer that passes log lines with these settings to `write`.
 pub(super) fn log_layer<S>(
     settings: &LogSettings,
     write: impl Fn(&str) + Send + Sync + 'static,

@@ -20,7 +20,7 @@ fn lines(format: LogFormat, filter: &str, work: impl FnOnce()) -> Vec<String> {
     lines.iter().map(|line| without_time(line)).collect()
 }
 
-/// Each line has a time, and ends.
+/// Removes the time and the line feed, which every line has.
 fn without_time(line: &str) -> String {
     let line = line.strip_suffix('\n').unwrap();
     assert!(!line.contains('\n'), "{line}");
@@ -63,7 +63,7 @@ fn a_text_line_has_the_fields_of_the_spans_around_it() {
 }
 
 #[test]
-fn a_json_line_has_them_beside_its_own() {
+fn a_json_line_has_them_after_its_own_fields() {
     let [line] = &lines(LogFormat::Json, "info", log_in_a_page)[..] else { panic!() };
     let expected = concat!(
         r#"level":"WARN","message":"request failed","attempt":2,"class":"transient","wait":"1m 30s","page":7,"#,
@@ -74,7 +74,7 @@ fn a_json_line_has_them_beside_its_own() {
 }
 
 #[test]
-fn spans_are_there_whatever_lines_the_user_wants() {
+fn spans_are_recorded_with_any_filter() {
     for filter in ["warn", "error,yotpo_td::telemetry=warn", "off,yotpo_td::telemetry::tests=warn"] {
         let lines = lines(LogFormat::Text, filter, || {
             log_in_a_page();
@@ -86,7 +86,7 @@ fn spans_are_there_whatever_lines_the_user_wants() {
 }
 
 #[test]
-fn spans_cost_nothing_where_nothing_is_logged() {
+fn spans_are_disabled_if_nothing_is_logged() {
     let lines = lines(LogFormat::Text, "off", || {
         assert!(run().is_disabled());
         error!("not wanted");
@@ -95,7 +95,7 @@ fn spans_cost_nothing_where_nothing_is_logged() {
 }
 
 #[test]
-fn lines_can_be_chosen_by_the_span_they_are_in() {
+fn lines_can_be_selected_by_their_span() {
     let lines = lines(LogFormat::Text, "warn,[page{page=2}]=debug", || {
         for number in 1..=3 {
             let _page = spans::page(&Span::none(), number).entered();
@@ -106,7 +106,7 @@ fn lines_can_be_chosen_by_the_span_they_are_in() {
 }
 
 #[test]
-fn a_name_is_there_once_and_the_closest_counts() {
+fn each_name_occurs_once_with_the_closest_value() {
     let lines = text(|| {
         let _outer = info_span!("outer", page = 1, part = 1).entered();
         let inner = info_span!("inner", page = 2).entered();
@@ -117,7 +117,7 @@ fn a_name_is_there_once_and_the_closest_counts() {
 }
 
 #[test]
-fn a_page_requested_ahead_is_not_inside_the_page_before_it() {
+fn a_prefetched_page_is_not_inside_the_page_before_it() {
     let lines = text(|| {
         let around = info_span!("around", part = 1);
         let first = spans::page(&around, 1).entered();
@@ -129,7 +129,7 @@ fn a_page_requested_ahead_is_not_inside_the_page_before_it() {
 }
 
 #[test]
-fn a_json_line_has_no_name_twice() {
+fn a_json_line_has_no_duplicate_names() {
     let work = || info!(target: "a::module", level = 1, timestamp = 2, rows = 3, "line");
     assert_eq!(
         lines(LogFormat::Json, "info", work),
@@ -138,7 +138,7 @@ fn a_json_line_has_no_name_twice() {
 }
 
 #[test]
-fn values_are_written_as_a_reader_can_take_them_apart() {
+fn values_are_written_unambiguously() {
     let lines = text(|| {
         info!(empty = "", spaces = "a b", quotes = r#"a"b\"#, equals = "a=b", plain = "ä/b:c", "line");
         info!(number = 1.5, negative = -1, switch = true, absent = None::<u64>, "line");
@@ -153,7 +153,7 @@ fn values_are_written_as_a_reader_can_take_them_apart() {
 }
 
 #[test]
-fn what_a_server_sent_makes_no_second_line_and_commands_no_terminal() {
+fn text_from_a_server_starts_no_line_and_controls_no_terminal() {
     let sent = "a\n2026 ERROR forged\u{1b}[2J\r\u{9b}2J\t\u{7f}";
     let lines = text(|| info!(cause = %sent, "{sent}"));
     let shown = r"a\n2026 ERROR forged\u001b[2J\r\u009b2J\t\u007f";

@@ -35,6 +35,6 @@ pub(super) async fn fetch(
     }
     let end = PageEnd::of(pages);
     progress.pages_ended(end.position.ended_by());
-    progress.customers_came_twice(seen.duplicates(), seen.is_estimate());
+    progress.customers_fetched_twice(seen.duplicates(), seen.is_estimate());
     Ok((customers, end))
 }

@@ -1,5 +1,5 @@
-//! What the program promises, tested from outside: in this process or through the real binary (CONTRIBUTING.md says when
-//! which).
+//! What the program guarantees, tested from outside: in this process or through the real binary (CONTRIBUTING.md
+//! explains which to use).
 #![cfg(test)]
 
 mod in_process;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// Without another process: between fork and exec it would hold the locks of other tests.
+/// Without a child process, which would hold the locks of other tests between fork and exec.
 fn make_fifo(path: &Path) {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -14,15 +14,15 @@ fn make_fifo(path: &Path) {
 
 const ME: u32 = 1000;
 const SOMEBODY: u32 = 1001;
-/// Far beyond what an open takes that does not wait.
+/// Far longer than an open that does not block.
 const WATCHDOG: Duration = Duration::from_secs(30);
 
 fn file(owner: u32, mode: u32) -> Result<Repair, Reason> {
     decide(Kind::File, Found { kind: Some(Kind::File), owner, mode }, ME)
 }
 
-fn folder(owner: u32, mode: u32) -> Result<Repair, Reason> {
-    decide(Kind::Folder, Found { kind: Some(Kind::Folder), owner, mode }, ME)
+fn directory(owner: u32, mode: u32) -> Result<Repair, Reason> {
+    decide(Kind::Directory, Found { kind: Some(Kind::Directory), owner, mode }, ME)
 }
 
 #[test]
@@ -45,30 +45,30 @@ fn files_are_trusted_by_owner_and_mode_and_set_back_to_0600() {
 }
 
 #[test]
-fn folders_are_closed_to_their_group_unless_root_opened_them() {
+fn directories_are_closed_to_their_group_unless_root_opened_them() {
     for mode in [0o700, 0o755, 0o2755] {
-        assert_eq!(folder(ME, mode), Ok(Repair::Nothing), "{mode:o}");
+        assert_eq!(directory(ME, mode), Ok(Repair::Nothing), "{mode:o}");
     }
-    assert_eq!(folder(ME, 0o775), Ok(Repair::Restrict(0o755)));
-    assert_eq!(folder(ME, 0o2770), Ok(Repair::Restrict(0o2750)));
-    assert_eq!(folder(ROOT, 0o2775), Ok(Repair::Nothing));
+    assert_eq!(directory(ME, 0o775), Ok(Repair::Restrict(0o755)));
+    assert_eq!(directory(ME, 0o2770), Ok(Repair::Restrict(0o2750)));
+    assert_eq!(directory(ROOT, 0o2775), Ok(Repair::Nothing));
     for mode in [0o777, 0o1777, 0o702] {
-        assert_eq!(folder(ME, mode), Err(Reason::WritableByAll { mode }), "{mode:o}");
+        assert_eq!(directory(ME, mode), Err(Reason::WritableByAll { mode }), "{mode:o}");
     }
-    assert_eq!(folder(SOMEBODY, 0o700), Err(Reason::OtherOwner { owner: SOMEBODY, user: ME }));
+    assert_eq!(directory(SOMEBODY, 0o700), Err(Reason::OtherOwner { owner: SOMEBODY, user: ME }));
 }
 
 #[test]
-fn another_kind_than_expected_is_refused() {
+fn an_unexpected_kind_is_refused() {
     for (expected, kind) in
-        [(Kind::File, Some(Kind::Folder)), (Kind::File, None), (Kind::Folder, Some(Kind::File))]
+        [(Kind::File, Some(Kind::Directory)), (Kind::File, None), (Kind::Directory, Some(Kind::File))]
     {
         let found = Found { kind, owner: ME, mode: 0o600 };
         assert_eq!(decide(expected, found, ME), Err(Reason::WrongKind), "{expected:?} {kind:?}");
     }
 }
 
-/// What opening gives, in each of the ways in which this program opens files. None of them may wait.
+/// The errors of every way in which this program opens files. None of them may block.
 fn refusals(path: &Path) -> Vec<Reason> {
     let ways: [fn(&mut OpenOptions) -> &mut OpenOptions; 4] = [
         |options| options.read(true),
@@ -81,7 +81,7 @@ fn refusals(path: &Path) -> Vec<Reason> {
         let (sender, receiver) = mpsc::channel();
         let opened = path.to_owned();
         std::thread::spawn(move || sender.send(open_private(&opened, way(&mut OpenOptions::new()))));
-        match receiver.recv_timeout(WATCHDOG).expect("it does not wait") {
+        match receiver.recv_timeout(WATCHDOG).expect("it does not block") {
             Err(PrivateFileError::Untrusted(error)) => reasons.push(error.reason),
             other => panic!("{other:?}"),
         }
@@ -90,22 +90,22 @@ fn refusals(path: &Path) -> Vec<Reason> {
 }
 
 #[test]
-fn links_and_special_files_are_refused_without_waiting() {
+fn links_and_special_files_are_refused_without_blocking() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
     fs::write(path("file"), "content").unwrap();
     symlink(path("file"), path("link")).unwrap();
     symlink(path("nothing"), path("dangling link")).unwrap();
     make_fifo(&path("fifo"));
-    fs::create_dir(path("folder")).unwrap();
+    fs::create_dir(path("directory")).unwrap();
     let _listener = UnixListener::bind(path("socket")).unwrap();
     for name in ["link", "dangling link"] {
         assert_eq!(refusals(&path(name)), [Reason::SymbolicLink; 4], "{name}");
     }
-    for name in ["fifo", "folder", "socket"] {
+    for name in ["fifo", "directory", "socket"] {
         assert_eq!(refusals(&path(name)), [Reason::WrongKind; 4], "{name}");
     }
-    // With somebody at its other end, a FIFO can be opened in every way.
+    // With a process at its other end, a FIFO can be opened in every way.
     let _reader = OpenOptions::new().read(true).write(true).open(path("fifo")).unwrap();
     assert_eq!(refusals(&path("fifo")), [Reason::WrongKind; 4]);
     assert_eq!(refusals(Path::new("/dev/null")), [Reason::WrongKind; 4]);
@@ -118,7 +118,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn modes_on_the_disk_are_restricted_or_refused() {
+fn modes_on_disk_are_restricted_or_refused() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("file");
     drop(open_private(&path, OpenOptions::new().write(true).create(true)).unwrap());
@@ -136,30 +136,30 @@ fn modes_on_the_disk_are_restricted_or_refused() {
              delete it"
         )
     );
-    assert_eq!(mode(&path), 0o666, "left for people to look at");
+    assert_eq!(mode(&path), 0o666, "left unchanged for inspection");
 
-    let folder = place.path().join("state of \"mine\"");
-    make_folder(&folder).unwrap();
-    assert_eq!(mode(&folder), 0o700);
-    fs::set_permissions(&folder, PermissionsExt::from_mode(0o775)).unwrap();
-    check_folder(&folder).unwrap();
-    assert_eq!(mode(&folder), 0o755);
-    fs::set_permissions(&folder, PermissionsExt::from_mode(0o1777)).unwrap();
-    let error = check_folder(&folder).unwrap_err();
-    let shown = folder.display();
+    let directory = place.path().join("state of \"mine\"");
+    make_directory(&directory).unwrap();
+    assert_eq!(mode(&directory), 0o700);
+    fs::set_permissions(&directory, PermissionsExt::from_mode(0o775)).unwrap();
+    check_directory(&directory).unwrap();
+    assert_eq!(mode(&directory), 0o755);
+    fs::set_permissions(&directory, PermissionsExt::from_mode(0o1777)).unwrap();
+    let error = check_directory(&directory).unwrap_err();
+    let shown = directory.display();
     assert_eq!(
         error.to_string(),
         format!(
-            "every user can write to {shown} (mode 1777): run `chmod 700 '{shown}'` or choose another folder"
+            "every user can write to {shown} (mode 1777): run `chmod 700 '{shown}'` or choose another directory"
         )
     );
 }
 
 #[test]
-fn owners_on_the_disk_are_refused() {
+fn other_owners_on_disk_are_refused() {
     if !rustix::process::geteuid().is_root() {
         // The decision itself is tested above.
-        println!("skipped: only root can give files away");
+        println!("skipped: only root can change the owner of a file");
         return;
     }
     let place = tempfile::tempdir().unwrap();
@@ -176,8 +176,8 @@ fn owners_on_the_disk_are_refused() {
         )
     );
     chown(place.path(), Some(SOMEBODY), None).unwrap();
-    let error = check_folder(place.path()).unwrap_err();
-    assert!(error.to_string().ends_with("or choose another folder"), "{error}");
+    let error = check_directory(place.path()).unwrap_err();
+    assert!(error.to_string().ends_with("or choose another directory"), "{error}");
     chown(place.path(), Some(ROOT), None).unwrap();
-    check_folder(place.path()).unwrap();
+    check_directory(place.path()).unwrap();
 }

@@ -32,7 +32,7 @@ impl RunsCommand<'_> {
         let runtime = client_runtime()?;
         let services = Services { yotpo: None, treasure_data, clock: self.clock.clone() };
         let settings = AbandonSettings {
-            state_folder: self.state_folder()?,
+            state_directory: self.state_directory()?,
             polling: account.polling,
             run_lifetime: account.run_lifetime,
             without_table_ids: account.without_table_ids,
@@ -46,7 +46,7 @@ impl RunsCommand<'_> {
             format!("too late: the rows of run {run_id} are in {label}\n")
         } else {
             format!(
-                "abandoned run {run_id} of {label}: it loads nothing any more; starting it again loads it anew\n"
+                "abandoned run {run_id} of {label}: it will not load anything; start it again to load the current customers\n"
             )
         });
         Ok(())
@@ -59,7 +59,7 @@ impl RunsCommand<'_> {
             return self.find();
         }
         let NamedRun { target, mode, run_id } = NamedRun::from_layers(layers(self.invocation, self.matches))?;
-        let store = StateStore::open(&self.state_folder()?, &target)?;
+        let store = StateStore::open(&self.state_directory()?, &target)?;
         let now = self.clock.unix_time().as_secs();
         let saved = store.run()?.filter(|run| run.run_id == run_id);
         let run = saved.unwrap_or_else(|| RunState::new(run_id, true, target, mode, 100, now));

@@ -13,9 +13,9 @@ impl RunsCommand<'_> {
         let account = self.account()?;
         let text = self.matches.get_one::<String>("older-than").cloned().unwrap_or_default();
         let age = humantime::parse_duration(&text).map_err(|_| UsageError::OlderThan(text.clone()))?;
-        let folder = self.state_folder()?;
+        let directory = self.state_directory()?;
         let mut unfinished = Vec::new();
-        for store in StateStore::all(&folder)? {
+        for store in StateStore::all(&directory)? {
             unfinished.extend(store.run().ok().flatten());
         }
         let client = assemble_account(&account, &self.clock, fastrand::u64(..))?;

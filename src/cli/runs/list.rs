@@ -10,10 +10,10 @@ use crate::telemetry::{write_stderr, write_stdout};
 
 impl RunsCommand<'_> {
     pub(super) fn list(&self) -> Result<(), RunsError> {
-        let folder = self.state_folder()?;
+        let directory = self.state_directory()?;
         let now = self.clock.unix_time().as_secs();
         let mut text = String::new();
-        for store in StateStore::all(&folder)? {
+        for store in StateStore::all(&directory)? {
             match (store.run(), store.history()) {
                 (Ok(run), Ok(history)) => {
                     if let Some(run) = run {
@@ -30,7 +30,7 @@ impl RunsCommand<'_> {
             }
         }
         if text.is_empty() {
-            write_stderr(&format!("no runs in {}\n", folder.display()));
+            write_stderr(&format!("no runs in {}\n", directory.display()));
         }
         write_stdout(&text);
         Ok(())

@@ -1,4 +1,4 @@
-//! `yotpo-td runs`: looking at interrupted runs, and removing what they left.
+//! `yotpo-td runs`: shows interrupted runs, and removes what they left.
 //!
 //! Owns what the four commands share: which run is meant, the question before something is removed, and how they fail.
 
@@ -18,9 +18,9 @@ use super::invocation::{Invocation, layers};
 use super::runtime::MachineDenied;
 use crate::checkpoint::{LockError, RunState, StateError, StateStore};
 use crate::clock::Clock;
-use crate::config::{AccountSettings, SettingsError, log_settings, state_folder_from_layers};
+use crate::config::{AccountSettings, SettingsError, log_settings, state_directory_from_layers};
 use crate::diagnosis::{Code, Diagnosis};
-use crate::run::{RunError, STATE_FOLDER_HINT};
+use crate::run::{RunError, STATE_DIRECTORY_HINT};
 use crate::services::ServicesError;
 use crate::telemetry::{self, ProgressBar, write_stderr};
 use crate::treasure_data::TreasureDataError;
@@ -39,9 +39,9 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
     };
     result.map_err(|RunsError { error, diagnosis }| {
         let saved = if diagnosis.code == Code::SettingsInvalid {
-            "all that was there: nothing was removed"
+            "everything; nothing was removed"
         } else {
-            "all that was there, but for what the lines above say was removed"
+            "everything except what was removed, as listed above"
         };
         let next = NextCommand::again(diagnosis.code, || invocation.command_line());
         Failure { error, diagnosis, saved: saved.to_owned(), next, run: None }
@@ -65,7 +65,7 @@ struct RunsError {
 enum UsageError {
     #[error("no unfinished run has the id {0}")]
     NoSuchRun(String),
-    #[error("run {0} is not abandoned without an answer: say --yes, or answer y on a terminal")]
+    #[error("abandoning run {0} needs confirmation: use --yes, or enter y on a terminal")]
     NotConfirmed(String),
     #[error(
         "--older-than {0} is shorter than the 8 days at the default --run-lifetime for which other machines may need what is \
@@ -97,7 +97,7 @@ impl RunsCommand<'_> {
 
     fn find(&self) -> Result<(StateStore, RunState), RunsError> {
         let wanted = self.matches.get_one::<String>("run").cloned().unwrap_or_default();
-        for store in StateStore::all(&self.state_folder()?)? {
+        for store in StateStore::all(&self.state_directory()?)? {
             if let Ok(Some(run)) = store.run()
                 && run.run_id.as_str() == wanted
             {
@@ -110,8 +110,8 @@ impl RunsCommand<'_> {
         .into())
     }
 
-    fn state_folder(&self) -> Result<std::path::PathBuf, SettingsError> {
-        state_folder_from_layers(layers(self.invocation, self.matches))
+    fn state_directory(&self) -> Result<std::path::PathBuf, SettingsError> {
+        state_directory_from_layers(layers(self.invocation, self.matches))
     }
 
     fn account(&self) -> Result<AccountSettings, SettingsError> {
@@ -162,7 +162,7 @@ impl From<LockError> for RunsError {
             LockError::Held { .. } => {
                 (Code::RunActive, "stop that run with SIGTERM first; its checkpoint stays")
             }
-            LockError::Untrusted(_) | LockError::Io { .. } => (Code::StateFailed, STATE_FOLDER_HINT),
+            LockError::Untrusted(_) | LockError::Io { .. } => (Code::StateFailed, STATE_DIRECTORY_HINT),
         };
         let (code, full) = local_code(&error, code);
         let diagnosis = Diagnosis::new(code, full.or_else(|| Some(hint.to_owned())));

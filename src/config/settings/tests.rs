@@ -41,11 +41,11 @@ fn defaults_are_the_published_ones() {
     let polling = Polling { interval: Duration::from_secs(2), timeout: Duration::from_secs(6 * 3_600) };
     assert_eq!(settings.load.polling, polling);
     assert_eq!(settings.summary, SummaryFormat::Text);
-    assert_eq!(settings.load.resume.state_folder.to_str(), Some("/somebody/.local/state/yotpo-td"));
+    assert_eq!(settings.load.resume.state_directory.to_str(), Some("/somebody/.local/state/yotpo-td"));
     assert_eq!(settings.load.resume.policy, ResumePolicy::Within(Duration::from_secs(6 * 3_600)));
     assert_eq!(settings.wait_for_active, Duration::ZERO);
     assert_eq!(settings.load.guards, ReplaceGuards { allow_empty: false, min_rows_ratio: 0.5 });
-    assert_eq!((settings.load.transfer.max_error_records, settings.load.quarantine_folder), (0, None));
+    assert_eq!((settings.load.transfer.max_error_records, settings.load.quarantine_directory), (0, None));
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn everything_that_is_wrong_is_told_at_once() {
         read(&wrong, &[("YOTPO_CLIENT_SECRET", "two words"), ("TD_API_KEY", ""), ("HOME", "/somebody")])
             .unwrap_err();
     for setting in SETTINGS.iter().filter(|setting| !["site", "state-dir"].contains(&setting.key)) {
-        let told = problems.iter().filter(|problem| problem.contains(&setting.label())).count();
-        assert_eq!(told, 1, "{} in {problems:#?}", setting.label());
+        let count = problems.iter().filter(|problem| problem.contains(&setting.label())).count();
+        assert_eq!(count, 1, "{} in {problems:#?}", setting.label());
     }
     assert_eq!(problems.len(), SETTINGS.len() - 2 + 2, "{problems:#?}");
     assert!(!problems.concat().contains("two words"));
@@ -110,8 +110,8 @@ fn the_stronger_of_site_and_endpoint_wins_and_two_of_the_same_contradict() {
 
 #[test]
 fn secrets_come_from_variables_or_files_and_never_show() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("key");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
     std::fs::write(&path, "from-file\n").unwrap();
     let path = path.to_str().unwrap();
     let file = [COMPLETE[0], COMPLETE[2], COMPLETE[3], COMPLETE[4], ("YOTPO_CLIENT_SECRET_FILE", path)];

@@ -1,4 +1,4 @@
-//! The ballot: whether a generation is decided, by whom, and putting the own set or an abandonment into it.
+//! The ballot: whether a generation is decided and for which set, and proposing this attempt's set or an abandonment.
 
 use super::seen::{BallotSeen, BallotTable, Sent, TargetSeen, Winner};
 use super::{
@@ -39,8 +39,8 @@ impl Attempt {
             BallotSeen::Frozen => self.list(ListFor::Frozen),
             BallotSeen::OnTable(BallotTable::Set(winner)) => self.decided(winner),
             BallotSeen::OnTable(BallotTable::Abandon(nonce)) => self.abandoned(nonce),
-            // The name says nothing: another table may have it by now.
-            BallotSeen::OnTable(BallotTable::Target) => self.look_for_own_target(),
+            // The name proves nothing: another table may have it by now.
+            BallotSeen::OnTable(BallotTable::Target) => self.check_replaced_target(),
             BallotSeen::OnTable(BallotTable::Foreign) => self.finish(Ending::ForeignBallot),
         }
     }
@@ -68,16 +68,17 @@ impl Attempt {
         }
     }
 
-    /// The ballot went, or the table that it is bound to: of a session whose table is gone nothing can be listed.
+    /// The ballot is gone, or the table that it is bound to: the parts of a session whose table is gone cannot be
+    /// listed.
     pub(super) fn list_refused(self, sent: Sent) -> Next {
         match sent {
-            // Whatever was proposed in it is for a table that is not the target any more.
+            // Everything that was proposed in it is for a table that is no longer the target.
             Sent::TableGone => self.next_generation(),
-            _ => self.look_at_ballot_again(),
+            _ => self.recheck_ballot(),
         }
     }
 
-    /// The ballot names nobody yet.
+    /// The ballot has no winner yet.
     fn undecided(self) -> Next {
         match self.purpose {
             Purpose::Abandon => self.abandon(),
@@ -86,7 +87,7 @@ impl Attempt {
         }
     }
 
-    /// Whether the own set is complete, loaded and proven, and for the table that is the target now.
+    /// Whether this attempt's set is complete, loaded and proven, and was made for the current target.
     fn may_propose(&self) -> bool {
         let is_young = |nonce: Nonce| self.younger_than.is_none_or(|limit| nonce > limit);
         self.own
@@ -105,10 +106,10 @@ impl Attempt {
         })
     }
 
-    /// Directly behind the look at sessions and target.
+    /// Only directly after the survey.
     pub(super) fn create_ballot(mut self) -> Next {
         if self.purpose == Purpose::Load && !self.may_propose() {
-            // The target is another table by now.
+            // The target is a different table by now.
             return self.give_up_set();
         }
         if self.is_older_than(self.lifetime.propose) {
@@ -129,9 +130,9 @@ impl Attempt {
 
     pub(super) fn ballot_created(self, sent: Sent) -> Next {
         match sent {
-            // Its name holds its id: nothing can ever have that name again.
+            // Its name contains its id, so no other table can ever have that name.
             Sent::TableGone if self.mode == Mode::Replace => self.give_up_set(),
-            Sent::TableGone => match self.set_back() {
+            Sent::TableGone => match self.count_setback() {
                 Some(attempt) => attempt.survey(SurveyFor::Start),
                 None => self.finish(Ending::NoProgress),
             },
@@ -149,10 +150,10 @@ impl Attempt {
 
     pub(super) fn proposed(self, sent: Sent) -> Next {
         match sent {
-            // Only then: what was not stored must not be decided on.
+            // Only then: a proposal that was not stored must not be decided on.
             Sent::Done => self.freeze_ballot(),
             Sent::TableGone => self.next_generation(),
-            _ => self.look_at_ballot_again(),
+            _ => self.recheck_ballot(),
         }
     }
 
@@ -164,25 +165,25 @@ impl Attempt {
     pub(super) fn ballot_frozen(self, sent: Sent) -> Next {
         match sent {
             Sent::Done => self.show_ballot(BallotFor::Decide),
-            // Bound to a table that is gone: nobody can ever close it.
+            // It is bound to a table that is gone, so it can never be frozen.
             Sent::TableGone => self.next_generation(),
-            _ => self.look_at_ballot_again(),
+            _ => self.recheck_ballot(),
         }
     }
 
-    fn look_at_ballot_again(self) -> Next {
-        match self.set_back() {
+    fn recheck_ballot(self) -> Next {
+        match self.count_setback() {
             Some(attempt) => attempt.show_ballot(BallotFor::Decide),
             None => self.finish(Ending::NoProgress),
         }
     }
 
-    /// The ballot names a set.
+    /// The ballot has a winner.
     fn decided(self, winner: Winner) -> Next {
         self.see_through(winner, true)
     }
 
-    /// Sees a set through, whoever made it. `by_ballot`: the ballot was looked at just now.
+    /// Completes a set, even if another attempt made it. `by_ballot`: the ballot was read just now.
     pub(super) fn see_through(mut self, winner: Winner, by_ballot: bool) -> Next {
         self.note_attempt(winner.nonce);
         if self.winner.is_none_or(|seen| seen.nonce != winner.nonce) {
@@ -198,20 +199,20 @@ impl Attempt {
         }
     }
 
-    /// What was counted and answered was about this winner, or about the own set while there was none.
+    /// Counters and acknowledgements are about this winner, or about this attempt's set while there was none.
     fn leave_winner(&mut self) {
         self.winner = None;
-        self.looks = 0;
+        self.polls = 0;
         self.commits = 0;
         self.renames = 0;
         self.acknowledged = false;
     }
 
-    /// The ballot says that this generation loads nothing.
+    /// The ballot decided that this generation loads nothing.
     fn abandoned(mut self, nonce: Nonce) -> Next {
         self.note_attempt(nonce);
         if self.purpose == Purpose::Abandon {
-            // Somebody else's may be of long ago, and the run at work again in a later generation.
+            // Another attempt's abandonment may be old, and the run may be active again in a later generation.
             let is_ours = self.own.is_some_and(|own| own.nonce == nonce);
             return if is_ours { self.finish(Ending::Abandoned) } else { self.next_generation() };
         }
@@ -225,9 +226,9 @@ impl Attempt {
         self.next_generation()
     }
 
-    /// Nothing comes of the winner, and never will.
+    /// The winner can never be loaded.
     pub(super) fn winner_is_lost(mut self) -> Next {
-        let Some(winner) = self.winner else { return self.finish(Ending::Unanswerable) };
+        let Some(winner) = self.winner else { return self.finish(Ending::UnexpectedResult) };
         self.dead = Some(winner.nonce);
         if self.own.is_some_and(|own| own.nonce == winner.nonce) {
             self.own = None;
@@ -235,12 +236,12 @@ impl Attempt {
         if self.is_by_ballot {
             return self.next_generation();
         }
-        // It was found by its session: which generation it is of is not known, and its ballot may be there or not.
+        // It was found by its session: its generation is unknown, and its ballot may or may not exist.
         self.leave_winner();
         self.read_target(TargetFor::Generation)
     }
 
-    /// Nothing can be committed by this generation.
+    /// This generation cannot commit anything.
     pub(super) fn next_generation(mut self) -> Next {
         if self.generation >= MAX_GENERATION {
             return self.finish(Ending::NoProgress);
@@ -257,15 +258,15 @@ impl Attempt {
         self.show_ballot(BallotFor::Decide)
     }
 
-    /// The target is another table: perhaps that of a set of this run.
-    pub(super) fn look_for_own_target(self) -> Next {
-        match self.set_back() {
+    /// The target is a different table, possibly the table of a set of this run.
+    pub(super) fn check_replaced_target(self) -> Next {
+        match self.count_setback() {
             Some(attempt) => attempt.survey(SurveyFor::OtherTarget),
             None => self.finish(Ending::NoProgress),
         }
     }
 
-    /// Proposes that nothing is loaded; `replace` needs a table that stands for it.
+    /// Proposes that nothing is loaded; `replace` needs a table that represents this proposal.
     fn abandon(self) -> Next {
         let is_unproposed = self.own.is_none_or(|own| own.suffix != TableSuffix::Abandon);
         match self.mode {

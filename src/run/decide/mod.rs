@@ -1,9 +1,9 @@
-//! What an attempt of a run does next: one pure function, called by the program and by the model that proves it.
+//! What an attempt of a run does next: one pure function, called by the program and by the model that verifies it.
 //!
 //! Owns every decision about ballots, sets, commits and renames (`docs/guarantees.md` explains the protocol). An
-//! [`Attempt`] is all that a process knows of where it stands; [`Attempt::decide`] takes what the last step saw and gives
-//! the next one. It makes no call, renders no name, reads no clock. Invariants: nothing is committed or published but the
-//! winner of a ballot that was looked at before; nothing that another attempt made is changed.
+//! [`Attempt`] is everything that a process knows about its progress. [`Attempt::decide`] takes the result of the last
+//! step and returns the next one. It makes no calls, renders no names and reads no clock. Invariants: only the winner of
+//! a ballot that was read before is committed or published; nothing that another attempt created is changed.
 
 mod ballot;
 mod names;
@@ -22,21 +22,21 @@ pub use step::{Ending, OwnSet, Progress, Step};
 
 use crate::identity::{Mode, Nonce};
 
-/// How often something may come in between before an attempt gives up.
+/// How often something else may interfere before an attempt gives up.
 const MAX_SETBACKS: u8 = 8;
-/// Generations that a run can have.
+/// Highest generation of a run.
 const MAX_GENERATION: u8 = 99;
 
-/// What an attempt wants.
+/// What an attempt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// To load the store's customers.
+    /// Loading the store's customers.
     Load,
-    /// To make sure that this run loads nothing.
+    /// Making sure that this run loads nothing.
     Abandon,
 }
 
-/// For how long the attempts of a run can be told apart, counted from the oldest one; seconds.
+/// How long the attempts of a run can be told apart, counted from the oldest one, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lifetime {
     /// No set is begun or proposed after this.
@@ -52,40 +52,40 @@ pub struct Attempt {
     mode: Mode,
     purpose: Purpose,
     lifetime: Lifetime,
-    /// `replace` without the ids of tables: the user accepts what cannot be promised then.
+    /// `replace` without table ids: the user accepts the weaker guarantees.
     without_table_ids: bool,
-    /// Treasure Data's time at the last look, Unix seconds.
+    /// Treasure Data's time at the last step, Unix seconds.
     now: u64,
     /// When the oldest known attempt of the run began, Unix seconds.
     oldest: Option<u64>,
     at: At,
     generation: u8,
-    /// The target, as it was read last.
+    /// The target, as last read.
     target: Option<TargetSeen>,
     own: Option<OwnSet>,
-    /// A set of our own that was given up and must be removed.
+    /// A set of this attempt that is discarded and must be removed.
     discarded: Option<OwnSet>,
     winner: Option<Winner>,
-    /// A ballot named it; else the list of sessions did.
+    /// Whether the winner is known from a ballot; otherwise it was found in the list of sessions.
     is_by_ballot: bool,
-    /// A winner that nothing can come of any more, though it may still be listed as committed.
+    /// A winner that can no longer be loaded, although it may still be listed as committed.
     dead: Option<Nonce>,
-    /// The ballot was looked at, and nothing was waited for since.
+    /// Whether the ballot was read and there was no wait since then.
     ballot_is_fresh: bool,
-    /// Only sets younger than this may be proposed.
+    /// Only sets with a larger nonce may be proposed.
     younger_than: Option<Nonce>,
-    /// Whether this process has begun to make a set.
+    /// Whether this process has started a set.
     started: bool,
     setbacks: u8,
-    looks: u8,
+    polls: u8,
     performs: u8,
     commits: u8,
     renames: u8,
-    /// The last call that asks for a commit or a rename, or starts a load job, was answered with success.
+    /// Whether the last commit, rename or perform call was acknowledged.
     acknowledged: bool,
 }
 
-/// What the next answer is an answer to.
+/// Which step the next result belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum At {
     Survey(SurveyFor),
@@ -128,7 +128,7 @@ enum SurveyFor {
     Start,
     /// A ballot is about to be created.
     Ballot,
-    /// The target is neither what it was nor the winner's table.
+    /// The target is neither the table that it was nor the winner's table.
     OtherTarget,
 }
 
@@ -142,22 +142,22 @@ enum TargetFor {
     Commit,
     Last,
     Publish,
-    /// Read once more before a conclusion.
+    /// Confirms what was read before.
     PublishAgain {
         there: bool,
         absent: u8,
     },
 }
 
-/// Why the ballot is looked at.
+/// Why the ballot is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum BallotFor {
     Decide,
-    /// Whether there is a next generation at all.
+    /// Whether there is a next generation.
     NextGeneration,
     /// The store has no customers.
     NothingToLoad,
-    /// The own load failed: perhaps because the run was decided, and the fence took its table.
+    /// This attempt's load failed, possibly because the run was decided and the fence deleted its table.
     FailedLoad,
 }
 
@@ -185,7 +185,7 @@ enum AfterWait {
 pub type Next = (Attempt, Step);
 
 impl Attempt {
-    /// An attempt that knows nothing yet.
+    /// An attempt that has not taken any steps yet.
     pub const fn new(mode: Mode, purpose: Purpose, lifetime: Lifetime) -> Self {
         Self {
             mode,
@@ -206,7 +206,7 @@ impl Attempt {
             younger_than: None,
             started: false,
             setbacks: 0,
-            looks: 0,
+            polls: 0,
             performs: 0,
             commits: 0,
             renames: 0,
@@ -214,21 +214,21 @@ impl Attempt {
         }
     }
 
-    /// Lets `replace` go on where the ids of tables cannot be read.
+    /// Lets `replace` continue where table ids cannot be read.
     #[must_use]
     pub const fn accepting_unknown_tables(mut self) -> Self {
         self.without_table_ids = true;
         self
     }
 
-    /// Goes on with the set of an earlier process.
+    /// Continues the set of an earlier process.
     #[must_use]
     pub const fn resuming(mut self, own: OwnSet) -> Self {
         self.own = Some(own);
         self
     }
 
-    /// Removes the set of an earlier process, of which nothing can be used, unless it may have won.
+    /// Removes the unusable set of an earlier process, unless it may have won.
     #[must_use]
     pub const fn discarding(mut self, own: OwnSet) -> Self {
         if !own.proposed {
@@ -237,7 +237,7 @@ impl Attempt {
         self
     }
 
-    /// What it is made for.
+    /// What this attempt is for.
     pub const fn purpose(&self) -> Purpose {
         self.purpose
     }
@@ -257,7 +257,7 @@ impl Attempt {
         self.generation
     }
 
-    /// The set that the ballot named, once it is known.
+    /// The set that the ballot chose, once it is known.
     pub const fn winner(&self) -> Option<&Winner> {
         self.winner.as_ref()
     }
@@ -272,7 +272,7 @@ impl Attempt {
         self.oldest
     }
 
-    /// The next step, by what the last one saw; `now` is Treasure Data's time in Unix seconds.
+    /// The next step after the last one returned `seen`; `now` is Treasure Data's time in Unix seconds.
     pub fn decide(mut self, seen: Seen, now: u64) -> Next {
         self.now = now;
         match (self.at, seen) {
@@ -318,17 +318,17 @@ impl Attempt {
         self.step(At::Wait(next), Step::Wait)
     }
 
-    /// Waits and looks again, but not for ever; `ending` when it never changes.
-    fn wait_a_while(mut self, next: AfterWait, max_looks: u8, ending: Ending) -> Next {
-        if self.looks >= max_looks {
+    /// Waits before the next poll, at most `max_polls` times. Then the attempt ends with `ending`.
+    fn wait_and_poll(mut self, next: AfterWait, max_polls: u8, ending: Ending) -> Next {
+        if self.polls >= max_polls {
             return self.finish(ending);
         }
-        self.looks += 1;
+        self.polls += 1;
         self.wait(next)
     }
 
-    /// Counts that something came in between; `None` when it did too often.
-    fn set_back(mut self) -> Option<Self> {
+    /// Counts an interference; `None` if there were too many.
+    fn count_setback(mut self) -> Option<Self> {
         self.setbacks += 1;
         (self.setbacks <= MAX_SETBACKS).then_some(self)
     }
@@ -357,7 +357,7 @@ impl Attempt {
         self.target = Some(survey.target);
         self.oldest = self.oldest.into_iter().chain(survey.oldest).min();
         match (survey.committed.filter(|set| self.dead != Some(set.nonce)), wanted) {
-            // It was never proposed, so no attempt committed it: it need not be complete.
+            // It was never proposed, so no attempt of this program committed it, and it may be incomplete.
             (Some(winner), _) if self.own.is_some_and(|own| own.nonce == winner.nonce && !own.proposed) => {
                 self.finish(Ending::WinnerChanged)
             }
@@ -384,11 +384,11 @@ impl Attempt {
             TargetFor::Commit => self.commit_unless_moved(),
             TargetFor::Last => self.append_is_done(),
             TargetFor::Publish => self.publish_by_target(),
-            TargetFor::PublishAgain { there, absent } => self.publish_after_second_look(there, absent),
+            TargetFor::PublishAgain { there, absent } => self.publish_after_recheck(there, absent),
         }
     }
 
-    /// Whether the target is still the table object that a set was made for.
+    /// Whether the target is still the table for which a set was made.
     fn is_target_of(&self, set: &Winner) -> bool {
         match self.target {
             Some(TargetSeen::Is(id)) => id == set.target || !set.target.is_known(),
@@ -398,22 +398,23 @@ impl Attempt {
     }
 }
 
-/// What is removed when an attempt has ended well.
+/// What to remove after an attempt succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cleanup {
-    /// A set of our own that lost.
+    /// This attempt's set, if it lost.
     pub own: Option<OwnSet>,
-    /// Whether ballots and winner go, too: nobody else knows the run.
+    /// Whether to remove ballots and winner as well, because no other machine knows the run.
     pub run: bool,
 }
 
 impl Attempt {
-    /// What may be removed once the winner's rows are in the target. `keeps_marker`: others may start the run again, and
-    /// must find what was decided; the set of the oldest attempt stays as well, because its name tells the run's age.
+    /// What may be removed once the winner's rows are in the target. With `keeps_marker`, the run may be started again
+    /// elsewhere, which must find the decision. The set of the oldest attempt then stays as well, because its name shows
+    /// the run's age.
     pub fn cleanup(&self, keeps_marker: bool) -> Cleanup {
         let lost = |own: &OwnSet| self.winner.is_some_and(|winner| winner.nonce != own.nonce);
-        let tells_age = |own: &OwnSet| keeps_marker && self.oldest == Some(own.nonce.time());
-        let own = self.own.or(self.discarded).filter(|own| lost(own) && !tells_age(own));
+        let shows_age = |own: &OwnSet| keeps_marker && self.oldest == Some(own.nonce.time());
+        let own = self.own.or(self.discarded).filter(|own| lost(own) && !shows_age(own));
         Cleanup { own, run: !keeps_marker }
     }
 }

@@ -1,4 +1,4 @@
-//! What steps, what is seen and endings are called in the log.
+//! The names of steps, results and endings in the log.
 
 use super::seen::{
     BallotSeen, BallotTable, CountsSeen, JobSeen, PartsSeen, Seen, Sent, SetSeen, TargetSeen, UploadEnd,
@@ -65,7 +65,7 @@ impl Ending {
             Self::CommitFailed => "end_commit_failed",
             Self::PublishFailed => "end_publish_failed",
             Self::NoProgress => "end_no_progress",
-            Self::Unanswerable => "end_unanswerable",
+            Self::UnexpectedResult => "end_unexpected_result",
         }
     }
 }

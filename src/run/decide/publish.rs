@@ -1,24 +1,25 @@
-//! The winner, own or not: committed, renamed over the target in `replace` mode, and compared with the target at last.
+//! Completing the winner: committing it, renaming it over the target in `replace` mode, and comparing the target at the
+//! end.
 
 use super::seen::{CountsSeen, Sent, SetSeen, TargetSeen, Winner};
 use super::{AfterWait, At, Attempt, BallotFor, Ending, Next, Step, TargetFor};
 use crate::identity::{Mode, TableId, TableSuffix};
 
-/// How often a process asks for the commit.
+/// How often a process requests the commit.
 const MAX_COMMITS: u8 = 3;
-/// How often `ready` is believed to be older than the commit that was acknowledged.
-const MAX_STALE_LOOKS: u8 = 2;
-/// How often a process renames, and how often it looks for the effect of a rename that was acknowledged.
+/// How often `ready` is taken for a stale response after an acknowledged commit.
+const MAX_STALE_POLLS: u8 = 2;
+/// How often a process renames, and how often it polls for the effect of an acknowledged rename.
 const MAX_RENAMES: u8 = 5;
-const MAX_RENAME_LOOKS: u8 = 10;
-/// How often the winner's counts, or its load, are looked at.
-const MAX_LOOKS: u8 = 10;
+const MAX_RENAME_POLLS: u8 = 10;
+/// How often the winner's counts or its load are polled.
+const MAX_POLLS: u8 = 10;
 
 impl Attempt {
     fn with_winner(self, next: impl FnOnce(Self, Winner) -> Next) -> Next {
         match self.winner {
             Some(winner) => next(self, winner),
-            None => self.finish(Ending::Unanswerable),
+            None => self.finish(Ending::UnexpectedResult),
         }
     }
 
@@ -29,9 +30,9 @@ impl Attempt {
     pub(super) fn winner_shown(mut self, set: SetSeen) -> Next {
         match set {
             SetSeen::Ready(CountsSeen::Unknown) => {
-                self.wait_a_while(AfterWait::ShowWinner, MAX_LOOKS, Ending::LoadStuck)
+                self.wait_and_poll(AfterWait::ShowWinner, MAX_POLLS, Ending::LoadStuck)
             }
-            // Its table is the target, and nothing was ever loaded into it: the set has no rows.
+            // Its table is the target and was never loaded into: the set has no rows.
             SetSeen::Open if !self.is_by_ballot => self.with_winner(|mut attempt, winner| {
                 attempt.winner = Some(Winner { suffix: TableSuffix::Empty, ..winner });
                 attempt.read_target(TargetFor::Publish)
@@ -45,24 +46,24 @@ impl Attempt {
             },
             SetSeen::Absent => self.finish(Ending::WinnerGone),
             SetSeen::Invalid => self.winner_is_dead(),
-            // A late call started its job once more, and that failed: the parts are proven, so it is loaded again.
+            // A delayed call started its job again, and that failed. The parts are proven, so it is loaded again.
             SetSeen::Frozen(_) | SetSeen::Performing { ended: true } if self.performs == 0 => {
                 self.performs += 1;
                 self.ballot_is_fresh = false;
                 self.with_winner(|attempt, winner| attempt.step(At::PerformWinner, Step::Perform(winner)))
             }
-            SetSeen::Frozen(_) => self.wait_a_while(AfterWait::ShowWinner, MAX_LOOKS, Ending::LoadFailed),
+            SetSeen::Frozen(_) => self.wait_and_poll(AfterWait::ShowWinner, MAX_POLLS, Ending::LoadFailed),
             SetSeen::Performing { ended: true } => self.finish(Ending::LoadFailed),
         }
     }
 
-    /// Loaded and not committed. The ballot must have been looked at just before.
+    /// Loaded but not committed. The ballot must have been read immediately before.
     fn winner_is_ready(mut self) -> Next {
         if self.is_older_than(self.lifetime.commit) {
             return self.finish(Ending::RunTooOld);
         }
-        if self.acknowledged && self.commits > 0 && self.looks < MAX_STALE_LOOKS {
-            self.looks += 1;
+        if self.acknowledged && self.commits > 0 && self.polls < MAX_STALE_POLLS {
+            self.polls += 1;
             return self.wait(AfterWait::ShowWinner);
         }
         if self.commits >= MAX_COMMITS {
@@ -79,7 +80,7 @@ impl Attempt {
 
     pub(super) fn commit_unless_moved(self) -> Next {
         self.with_winner(|attempt, winner| {
-            // Rows that nobody could see must not get into a table that is not the target any more.
+            // Rows must not be committed into a table that is no longer the target, where nobody would see them.
             if attempt.is_target_of(&winner) { attempt.commit() } else { attempt.winner_is_lost() }
         })
     }
@@ -92,11 +93,11 @@ impl Attempt {
 
     pub(super) fn commit_sent(mut self, sent: Sent) -> Next {
         self.acknowledged = sent == Sent::Done;
-        self.looks = 0;
+        self.polls = 0;
         if sent == Sent::TableGone { self.winner_is_dead() } else { self.show_winner() }
     }
 
-    /// Nothing can come of the winner any more.
+    /// The winner can no longer be loaded.
     fn winner_is_dead(self) -> Next {
         match self.mode {
             Mode::Append => self.winner_is_lost(),
@@ -108,7 +109,7 @@ impl Attempt {
 
     pub(super) fn append_is_done(self) -> Next {
         self.with_winner(|attempt, winner| {
-            // The table was deleted or emptied behind the commit: nothing of this generation is in it.
+            // The table was deleted or recreated after the commit: it has no rows of this generation.
             if attempt.is_target_of(&winner) {
                 attempt.loaded_winner(winner)
             } else {
@@ -122,12 +123,13 @@ impl Attempt {
         self.finish(Ending::Loaded { winner, joined })
     }
 
-    /// `replace`: the winner is committed, or empty; whether its table is the target already says the target's id alone.
+    /// `replace`: the winner is committed or empty. Only the id of the target shows whether its table is the target
+    /// already.
     pub(super) fn publish_by_target(self) -> Next {
         self.with_winner(|attempt, winner| match attempt.target {
             Some(TargetSeen::Is(id)) if Some(id) == winner.table => attempt.loaded_winner(winner),
             Some(TargetSeen::Is(_)) if attempt.is_target_of(&winner) => attempt.read_temporary(0),
-            Some(TargetSeen::Is(_)) => attempt.look_for_own_target(),
+            Some(TargetSeen::Is(_)) => attempt.check_replaced_target(),
             Some(TargetSeen::Missing) => attempt.read_temporary(1),
             Some(TargetSeen::Denied) if attempt.renames > 0 && attempt.acknowledged => {
                 attempt.loaded_winner(winner)
@@ -142,13 +144,13 @@ impl Attempt {
         })
     }
 
-    /// A table of the winner's name counts only when it is the object that the name tells of.
+    /// A table with the winner's name counts only if it has the id in that name.
     pub(super) fn temporary_read(self, absent: u8, id: Option<TableId>) -> Next {
         self.with_winner(|attempt, winner| {
             let there = id.is_some() && id == winner.table;
             match (there, absent) {
                 (true, 0) if attempt.renames > 0 && attempt.acknowledged => {
-                    attempt.wait_a_while(AfterWait::Publish, MAX_RENAME_LOOKS, Ending::PublishFailed)
+                    attempt.wait_and_poll(AfterWait::Publish, MAX_RENAME_POLLS, Ending::PublishFailed)
                 }
                 (true, 0) => attempt.step(At::Fence, Step::Fence(winner)),
                 _ => attempt.read_target(TargetFor::PublishAgain { there, absent }),
@@ -156,7 +158,7 @@ impl Attempt {
         })
     }
 
-    pub(super) fn publish_after_second_look(self, there: bool, absent: u8) -> Next {
+    pub(super) fn publish_after_recheck(self, there: bool, absent: u8) -> Next {
         self.with_winner(|attempt, winner| {
             let is_unchanged =
                 matches!(attempt.target, Some(TargetSeen::Is(_))) && attempt.is_target_of(&winner);
@@ -167,7 +169,7 @@ impl Attempt {
                 }
                 (Some(TargetSeen::Missing), false, _) => attempt.winner_is_lost(),
                 _ if is_unchanged && absent == 0 && !there => attempt.winner_is_lost(),
-                _ => match attempt.set_back() {
+                _ => match attempt.count_setback() {
                     Some(attempt) => attempt.publish_by_target(),
                     None => attempt.finish(Ending::NoProgress),
                 },
@@ -185,13 +187,13 @@ impl Attempt {
 
     pub(super) fn publish_sent(mut self, sent: Sent) -> Next {
         self.acknowledged = sent == Sent::Done;
-        self.looks = 0;
+        self.polls = 0;
         self.read_target(TargetFor::Publish)
     }
 }
 
 impl Winner {
-    /// Whether it replaces the target by an empty table.
+    /// Whether it replaces the target with an empty table.
     pub fn is_empty(&self) -> bool {
         self.suffix == TableSuffix::Empty
     }

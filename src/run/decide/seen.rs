@@ -1,17 +1,17 @@
-//! What an attempt can see: the answers that [`Attempt::decide`](super::Attempt::decide) decides by.
+//! The results of steps, on which [`Attempt::decide`](super::Attempt::decide) bases its decisions.
 //!
-//! Owns small values without names or texts, so that the model of the protocol uses them as they are.
+//! Owns small values without names or texts, so that the model of the protocol can use the same types.
 
 use crate::identity::{Nonce, PartTotals, Proposal, TableId, TableSuffix};
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Seen {
     /// The sessions of the run were listed, then the target was read.
     Surveyed(Survey),
     /// The target's id.
     Target(TargetSeen),
-    /// The id of a table of our own; none when there is no table of that name.
+    /// The id of a table of this run; `None` if there is no table with that name.
     Table(Option<TableId>),
     /// The ballot.
     Ballot(BallotSeen),
@@ -19,19 +19,19 @@ pub enum Seen {
     Proposals(Option<Proposal>),
     /// A nonce for a new set.
     Nonce(Nonce),
-    /// The first customers are there.
+    /// The first customers were fetched.
     FirstRows,
-    /// The store has no customers, and the guards let that pass.
+    /// The store has no customers, and the guards accept that.
     NoCustomers,
     /// A session that holds a set.
     Set(SetSeen),
-    /// The parts of the own session.
+    /// The parts of this attempt's session.
     Parts(PartsSeen),
     /// How the upload ended.
     Uploaded(UploadEnd),
-    /// The guards let the loaded rows pass.
+    /// The guards accept the loaded rows.
     GuardsPassed,
-    /// What came of a call that changes something.
+    /// The result of a call that changes something.
     Sent(Sent),
     /// A local or unconditional step is done.
     Done,
@@ -42,20 +42,20 @@ pub enum Seen {
 pub struct Survey {
     /// The target, read after the list.
     pub target: TargetSeen,
-    /// The set of this run that is in the target, or on its way into it, by [`Survey::choose`].
+    /// The set of this run that is in the target, or is being committed, as chosen by [`Survey::choose`].
     pub committed: Option<Winner>,
     /// When the oldest known attempt of the run began, Unix seconds.
     pub oldest: Option<u64>,
-    /// A version of the protocol, other than ours, that attempts of this run speak.
+    /// Another protocol version that attempts of this run use.
     pub other_protocol: Option<u8>,
 }
 
-/// What is known of the target.
+/// What is known about the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TargetSeen {
     /// There is no such table.
     Missing,
-    /// The API key may not look.
+    /// The API key may not read it.
     Denied,
     /// The table object that is the target now.
     Is(TableId),
@@ -66,7 +66,7 @@ pub enum TargetSeen {
 pub enum BallotSeen {
     /// There is none: nothing is decided.
     Absent,
-    /// `append`: it takes proposals.
+    /// `append`: it accepts proposals.
     Open,
     /// `append`: its proposals are final.
     Frozen,
@@ -79,15 +79,15 @@ pub enum BallotSeen {
 pub enum BallotTable {
     /// The temporary table of this set.
     Set(Winner),
-    /// A table that stands for "nothing is loaded".
+    /// A table that represents "nothing is loaded".
     Abandon(Nonce),
-    /// By its name it is the target: the winner's table was renamed.
+    /// It has the name of the target: the winner's table was renamed.
     Target,
-    /// None of ours.
+    /// Not a table of this program.
     Foreign,
 }
 
-/// A set that the ballot names, whoever made it.
+/// The set that the ballot chose, from any attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Winner {
     /// The attempt that made it.
@@ -98,31 +98,31 @@ pub struct Winner {
     pub table: Option<TableId>,
     /// Whether it holds rows.
     pub suffix: TableSuffix,
-    /// What it holds, where the ballot says so.
+    /// What it holds, if the ballot contains this.
     pub totals: Option<PartTotals>,
 }
 
 /// A session that holds a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetSeen {
-    /// There is none of that name.
+    /// There is no session with that name.
     Absent,
-    /// It takes parts.
+    /// It accepts parts.
     Open,
-    /// It takes no parts; not loaded.
+    /// It accepts no parts, and is not loaded.
     Frozen(JobSeen),
-    /// The load job works.
+    /// The load job is running.
     Performing {
-        /// The job itself says that it failed or was killed.
+        /// Whether the job failed or was killed.
         ended: bool,
     },
     /// Loaded; nothing is visible yet.
     Ready(CountsSeen),
-    /// The commit works.
+    /// The commit is running.
     Committing,
     /// The rows are in the table that it belongs to.
     Committed,
-    /// Its table is gone, or its status is unknown to us: nothing can come of it.
+    /// Its table is gone, or it has a status that this program does not know: it cannot be loaded.
     Invalid,
 }
 
@@ -133,27 +133,27 @@ pub enum JobSeen {
     None,
     /// It failed or was killed.
     Failed,
-    /// It works, or nothing is known of it.
+    /// It is running, or its status is unknown.
     Working,
 }
 
-/// The record counts of a loaded session, against what its parts prove.
+/// The record counts of a loaded session, compared with what its parts prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CountsSeen {
-    /// Not there yet.
+    /// Not reported yet.
     Unknown,
-    /// As proven, or nothing to compare with.
+    /// As proven, or there is nothing to compare with.
     Proven,
-    /// Other than proven.
+    /// Different.
     Wrong,
 }
 
-/// The parts of the own session.
+/// The parts of this attempt's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PartsSeen {
-    /// Open: exactly what is known to be stored; surplus was removed.
+    /// Open, with exactly the parts that are known to be stored; others were removed.
     Stored,
-    /// Frozen: exactly one complete set.
+    /// Frozen, with exactly one complete set.
     Complete(PartTotals),
     /// Anything else.
     Differ,
@@ -164,20 +164,20 @@ pub enum PartsSeen {
 pub enum UploadEnd {
     /// All parts are stored, the last one with these totals.
     Complete(PartTotals),
-    /// The ballot was seen to be decided, or about to be.
+    /// The ballot is decided or about to be.
     BallotMoved,
-    /// The session takes no parts any more.
+    /// The session no longer accepts parts.
     SessionLost,
-    /// A resumed scan had no further customer, so that the last part would be empty.
+    /// A resumed scan found no further customers, so the last part would be empty.
     NothingFurther,
 }
 
-/// What came of a call that changes something.
+/// The result of a call that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
     /// Done.
     Done,
-    /// Refused because of the state that something is in.
+    /// Refused because of the current state of the session or table.
     Conflict,
     /// Refused because the table is gone.
     TableGone,
@@ -185,15 +185,16 @@ pub enum Sent {
     SessionGone,
     /// The API key may not do it.
     Denied,
-    /// The answer was lost: it may have been done, or may be done yet.
+    /// The response was lost: the call may have taken effect, or still may.
     Unclear,
 }
 
 impl Survey {
-    /// Which of the sets of this run counts, if any: the one whose table is the target, else one for this target that is
-    /// listed as committed or committing. `sets`: what the names of their sessions say, and whether that is so.
+    /// Chooses the set of this run that counts, if any: the one whose table is the target, otherwise one for this target
+    /// that is committed or being committed. `sets` holds each set, from the name of its session, and whether it is
+    /// committed or being committed.
     ///
-    /// What is published may have been committed since the list was made, or be a set without rows: its session says which.
+    /// A published set may have been committed after the list was read, or have no rows: its session shows which.
     pub fn choose(target: TargetSeen, sets: impl Iterator<Item = (Winner, bool)>) -> Option<Winner> {
         let is_published = |set: &Winner| set.table.is_some_and(|table| target == TargetSeen::Is(table));
         let is_for_target = |set: &Winner| match target {

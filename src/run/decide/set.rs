@@ -1,4 +1,5 @@
-//! The own set: begun with a nonce, uploaded, proven, loaded and guarded. Nothing of it is visible before a ballot.
+//! The set of this attempt: started with a nonce, uploaded, proven, loaded and guarded. None of it is visible before a
+//! ballot.
 
 use super::seen::{CountsSeen, JobSeen, PartsSeen, Seen, Sent, SetSeen, TargetSeen, UploadEnd};
 use super::{
@@ -7,11 +8,11 @@ use super::{
 };
 use crate::identity::{Mode, Nonce, PartTotals, TableId, TableSuffix};
 
-/// How often a session is looked at that seems to lag behind.
-const MAX_STALE_LOOKS: u8 = 10;
+/// How often a session is polled whose status seems stale.
+const MAX_STALE_POLLS: u8 = 10;
 
 impl OwnSet {
-    /// Whether it may be proposed. One without rows has nothing to be loaded.
+    /// Whether it may be proposed. A set without rows need not be loaded.
     pub(super) fn is_ready(&self) -> bool {
         match self.suffix {
             TableSuffix::Rows => self.progress == Progress::Ready,
@@ -38,11 +39,11 @@ impl Attempt {
             (At::FreezeOwn | At::PerformOwn, Seen::Sent(sent)) => self.own_changed(sent),
             (At::Prove, Seen::Parts(parts)) => self.parts_proven(parts),
             (At::Guard, Seen::GuardsPassed) => self.guarded(),
-            _ => self.finish(Ending::Unanswerable),
+            _ => self.finish(Ending::UnexpectedResult),
         }
     }
 
-    /// Goes on with the own set, or begins one.
+    /// Continues this attempt's set, or starts one.
     pub(super) fn make_set(mut self) -> Next {
         self.started = true;
         if self.is_older_than(self.lifetime.propose) {
@@ -65,7 +66,7 @@ impl Attempt {
         }
     }
 
-    /// Forgets the own set; it is removed unless it may have won.
+    /// Drops this attempt's set; it is removed unless it may have won.
     pub(super) fn drop_set(&mut self) {
         if let Some(own) = self.own.take()
             && !own.proposed
@@ -74,10 +75,10 @@ impl Attempt {
         }
     }
 
-    /// Drops the own set, removes it, and looks at the ballot before another is begun.
+    /// Drops this attempt's set, removes it, and reads the ballot before starting another.
     pub(super) fn give_up_set(mut self) -> Next {
         self.drop_set();
-        match (self.set_back(), self.discarded) {
+        match (self.count_setback(), self.discarded) {
             (None, _) => self.finish(Ending::NoProgress),
             (Some(attempt), Some(old)) => attempt.step(At::Discard(AfterDiscard::Ballot), Step::Discard(old)),
             (Some(attempt), None) => attempt.show_ballot(BallotFor::Decide),
@@ -94,7 +95,7 @@ impl Attempt {
 
     pub(super) fn new_set(mut self) -> Next {
         self.performs = 0;
-        self.looks = 0;
+        self.polls = 0;
         self.acknowledged = false;
         match self.discarded {
             Some(old) => self.step(At::Discard(AfterDiscard::NewSet), Step::Discard(old)),
@@ -135,7 +136,7 @@ impl Attempt {
         }
     }
 
-    /// Makes sure that the target exists before something is bound to it.
+    /// Makes sure that the target exists before a session is bound to it.
     fn with_target(self, own: OwnSet) -> Next {
         match self.target {
             Some(TargetSeen::Is(_)) => self.begin_set(own),
@@ -145,7 +146,7 @@ impl Attempt {
         }
     }
 
-    /// The target, for an abandonment that needs nothing else.
+    /// Creates the target for an abandonment, which needs no set.
     pub(super) fn create_target(self) -> Next {
         self.step(At::CreateTarget(None), Step::CreateTarget)
     }
@@ -160,7 +161,7 @@ impl Attempt {
     }
 
     pub(super) fn target_created(self, own: OwnSet) -> Next {
-        match (self.target, self.set_back()) {
+        match (self.target, self.count_setback()) {
             (Some(TargetSeen::Is(target)), _) => self.begin_set(OwnSet { target, ..own }),
             (_, Some(attempt)) => attempt.with_target(own),
             (_, None) => self.finish(Ending::NoTarget),
@@ -178,7 +179,7 @@ impl Attempt {
     fn with_own(self, next: impl FnOnce(Self, OwnSet) -> Next) -> Next {
         match self.own {
             Some(own) => next(self, own),
-            None => self.finish(Ending::Unanswerable),
+            None => self.finish(Ending::UnexpectedResult),
         }
     }
 
@@ -187,14 +188,14 @@ impl Attempt {
     }
 
     fn scratch_read(mut self, id: Option<TableId>) -> Next {
-        let Some(own) = self.own.as_mut() else { return self.finish(Ending::Unanswerable) };
+        let Some(own) = self.own.as_mut() else { return self.finish(Ending::UnexpectedResult) };
         match (id, own.table) {
             (Some(id), None) => own.table = Some(id),
             (Some(id), Some(table)) if id == table => {}
-            // Its creation was lost: nothing stands under that name yet.
+            // Its creation was lost: there is no table with that name yet.
             (None, None) => {
                 let own = *own;
-                return match self.set_back() {
+                return match self.count_setback() {
                     Some(attempt) => attempt.step(At::CreateScratch, Step::CreateScratch(own)),
                     None => self.finish(Ending::NoProgress),
                 };
@@ -210,9 +211,9 @@ impl Attempt {
     }
 
     fn named_read(mut self, id: Option<TableId>) -> Next {
-        let Some(own) = self.own.as_mut() else { return self.finish(Ending::Unanswerable) };
+        let Some(own) = self.own.as_mut() else { return self.finish(Ending::UnexpectedResult) };
         if id.is_none() || id != own.table {
-            return match self.set_back() {
+            return match self.count_setback() {
                 Some(attempt) => attempt.read_scratch(),
                 None => self.finish(Ending::NoProgress),
             };
@@ -220,7 +221,8 @@ impl Attempt {
         if own.suffix == TableSuffix::Abandon {
             return self.set_without_rows_is_ready();
         }
-        // One without rows has a session as well: its name tells whose table the target is when the table has lost its own.
+        // A set without rows has a session as well: the session's name identifies its table after that was renamed to
+        // the target.
         let own = *own;
         self.step(At::CreateSession, Step::CreateSession(own))
     }
@@ -246,7 +248,7 @@ impl Attempt {
                 }
                 self.give_up_set()
             }
-            _ => match self.set_back() {
+            _ => match self.count_setback() {
                 Some(attempt) => attempt.show_own(),
                 None => self.finish(Ending::NoProgress),
             },
@@ -262,7 +264,7 @@ impl Attempt {
     }
 
     fn own_shown(mut self, set: SetSeen) -> Next {
-        let Some(own) = self.own.as_mut() else { return self.finish(Ending::Unanswerable) };
+        let Some(own) = self.own.as_mut() else { return self.finish(Ending::UnexpectedResult) };
         match set {
             SetSeen::Absent if own.progress == Progress::Planned => {
                 let own = *own;
@@ -285,10 +287,10 @@ impl Attempt {
                 self.show_ballot(BallotFor::FailedLoad)
             }
             SetSeen::Ready(counts) => self.loaded(counts),
-            // It won a ballot that is gone by now.
+            // It won a ballot that no longer exists.
             SetSeen::Committing | SetSeen::Committed => {
                 self.own = None;
-                match self.set_back() {
+                match self.count_setback() {
                     Some(attempt) => attempt.survey(SurveyFor::Start),
                     None => self.finish(Ending::NoProgress),
                 }
@@ -300,10 +302,10 @@ impl Attempt {
     fn frozen(self, job: JobSeen) -> Next {
         match job {
             JobSeen::Failed if self.performs > 0 => self.show_ballot(BallotFor::FailedLoad),
-            // The job that was started is not shown yet, or what it came to.
-            JobSeen::Working => self.wait_a_while(AfterWait::ShowOwn, MAX_STALE_LOOKS, Ending::LoadStuck),
+            // The job that was started is not visible yet, or its result is not.
+            JobSeen::Working => self.wait_and_poll(AfterWait::ShowOwn, MAX_STALE_POLLS, Ending::LoadStuck),
             JobSeen::None if self.acknowledged => {
-                self.wait_a_while(AfterWait::ShowOwn, MAX_STALE_LOOKS, Ending::LoadStuck)
+                self.wait_and_poll(AfterWait::ShowOwn, MAX_STALE_POLLS, Ending::LoadStuck)
             }
             JobSeen::None | JobSeen::Failed => {
                 self.with_own(|attempt, own| attempt.step(At::Prove, Step::ProveParts(own)))
@@ -313,14 +315,14 @@ impl Attempt {
 
     fn loaded(self, counts: CountsSeen) -> Next {
         match counts {
-            CountsSeen::Unknown => self.wait_a_while(AfterWait::ShowOwn, MAX_STALE_LOOKS, Ending::LoadStuck),
+            CountsSeen::Unknown => self.wait_and_poll(AfterWait::ShowOwn, MAX_STALE_POLLS, Ending::LoadStuck),
             CountsSeen::Proven => self.with_own(|attempt, own| attempt.step(At::Guard, Step::Guard(own))),
             CountsSeen::Wrong => self.finish(Ending::CountsDiffer),
         }
     }
 
     fn tidied(mut self, parts: PartsSeen) -> Next {
-        let Some(own) = self.own.as_mut() else { return self.finish(Ending::Unanswerable) };
+        let Some(own) = self.own.as_mut() else { return self.finish(Ending::UnexpectedResult) };
         match parts {
             PartsSeen::Stored => {
                 own.progress = Progress::Tidy;
@@ -337,7 +339,7 @@ impl Attempt {
                 self.show_own()
             }
             (UploadEnd::BallotMoved, own) => {
-                // What was in flight may still arrive.
+                // Uploads in flight may still arrive.
                 if let Some(own) = own {
                     own.progress = Progress::Created;
                 }
@@ -352,11 +354,11 @@ impl Attempt {
     fn own_changed(mut self, sent: Sent) -> Next {
         if self.at == At::PerformOwn {
             self.acknowledged = sent == Sent::Done;
-            self.looks = 0;
+            self.polls = 0;
         }
         match sent {
             Sent::TableGone | Sent::SessionGone => self.give_up_set(),
-            Sent::Conflict => match self.set_back() {
+            Sent::Conflict => match self.count_setback() {
                 Some(attempt) => attempt.show_own(),
                 None => self.finish(Ending::NoProgress),
             },

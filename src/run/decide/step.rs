@@ -1,6 +1,6 @@
-//! What an attempt does next: each step is one call, or local work, unless it says otherwise.
+//! The steps of an attempt: each is one call or local work, unless stated otherwise.
 //!
-//! Owns values only; names are rendered from them where the calls are made.
+//! Owns values only; the caller renders names from them.
 
 use super::seen::Winner;
 use crate::identity::{Nonce, PartTotals, Proposal, TableId, TableSuffix};
@@ -14,53 +14,53 @@ pub enum Step {
     ReadTarget,
     /// Create the target.
     CreateTarget,
-    /// Look at the ballot of a generation.
+    /// Show the ballot of a generation.
     ShowBallot(u8),
     /// List the proposals in the ballot of a generation.
     ListBallot(u8),
-    /// Take a nonce, by Treasure Data's clock.
+    /// Draw a nonce by Treasure Data's clock.
     DrawNonce,
-    /// Fetch from Yotpo until there are rows, with the set's time.
+    /// Fetch from Yotpo until there are rows, with the set's ingestion time.
     Fetch(OwnSet),
     /// Create the set's table under its scratch name.
     CreateScratch(OwnSet),
     /// Read the id of the table under the scratch name.
     ReadScratch(OwnSet),
-    /// Rename the scratch table to the set's temporary table; never over another.
+    /// Rename the scratch table to the set's temporary table, never over an existing table.
     NameTemporary(OwnSet),
     /// Read the id of the set's temporary table.
     ReadTemporary(Winner),
     /// Create the set's session.
     CreateSession(OwnSet),
-    /// Look at the set's session, and at its load job where that says more.
+    /// Show the set's session, and its load job where that has more information.
     ShowOwn(OwnSet),
-    /// List the parts of the open session and remove surplus of an earlier life: some calls.
+    /// List the parts of the open session and remove unknown ones of an earlier process: several calls.
     TidyParts(OwnSet),
-    /// Upload the rest, from what is known to be stored: many calls.
+    /// Upload everything after the parts that are known to be stored: many calls.
     Upload(OwnSet),
-    /// Close the session for uploads.
+    /// Freeze the session: it accepts no more uploads.
     FreezeOwn(OwnSet),
     /// List the parts of the frozen session.
     ProveParts(OwnSet),
     /// Start the load job of a set whose parts are proven.
     Perform(Winner),
-    /// Compare the loaded rows with the guards, name the columns.
+    /// Check the loaded rows with the guards, and declare the columns.
     Guard(OwnSet),
-    /// Create the ballot: on the target, or on the set's temporary table.
+    /// Create the ballot, on the target or on the set's temporary table.
     CreateBallot(u8, Option<OwnSet>),
     /// Put a proposal into the ballot.
     Propose(u8, Proposal),
-    /// Close the ballot.
+    /// Freeze the ballot.
     FreezeBallot(u8),
-    /// Look at the winner's session.
+    /// Show the winner's session.
     ShowWinner(Winner),
     /// Commit the winner.
     Commit(Winner),
-    /// Delete temporary tables that older runs of this target left: some calls.
+    /// Delete temporary tables that older runs of this target left: several calls.
     Fence(Winner),
     /// Rename the winner's table over the target.
     Publish(Winner),
-    /// Delete the session and the tables of a set of our own that was never proposed.
+    /// Delete the session and the tables of this attempt's set, which was never proposed.
     Discard(OwnSet),
     /// Wait for one poll interval.
     Wait,
@@ -71,28 +71,28 @@ pub enum Step {
 /// The set of rows that this attempt makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnSet {
-    /// Which attempt makes it.
+    /// The attempt that makes it.
     pub nonce: Nonce,
-    /// The target's id when it was begun.
+    /// The target's id when the set was started.
     pub target: TableId,
-    /// Its temporary table, in `replace` mode, once that is there.
+    /// Its temporary table, in `replace` mode, once that exists.
     pub table: Option<TableId>,
-    /// Whether it has rows at all.
+    /// Whether it has rows.
     pub suffix: TableSuffix,
     /// What it holds, once all parts are stored.
     pub totals: Option<PartTotals>,
-    /// How far it is.
+    /// Its progress.
     pub progress: Progress,
-    /// Whether it may have been proposed: then it may have won, and is not ours to delete.
+    /// Whether it may have been proposed: then it may have won and must not be deleted.
     pub proposed: bool,
 }
 
-/// How far the own set is, as far as this process knows.
+/// The progress of this attempt's set, as far as this process knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Progress {
     /// Its session is not known to exist.
     Planned,
-    /// Its session exists; what it holds must be looked at.
+    /// Its session exists; its parts must be listed.
     Created,
     /// It holds what is known to be stored, and nothing else.
     Tidy,
@@ -105,64 +105,64 @@ pub enum Progress {
 pub enum Ending {
     /// The winner's rows are in the target, or were when a newer run replaced them.
     Loaded {
-        /// Whose rows.
+        /// The set whose rows they are.
         winner: Winner,
         /// Whether another attempt made them.
         joined: bool,
     },
-    /// The store has no customers; nothing was made.
+    /// The store has no customers, and nothing was created.
     NothingToLoad,
-    /// It is decided that this generation of the run loads nothing.
+    /// The ballot decided that this generation of the run loads nothing.
     Abandoned,
-    /// Somebody else abandoned the run while this attempt was at work.
+    /// Another attempt abandoned the run while this one was running.
     AbandonedByOthers,
     /// The target was replaced or recreated by others since the run began.
     Superseded,
-    /// The run is older than attempts of it can be told apart.
+    /// The run is so old that its attempts can no longer be told apart.
     RunTooOld,
-    /// The winner's session is gone: somebody deleted it.
+    /// The winner's session was deleted by others.
     WinnerGone,
-    /// The winner is not in a state that an attempt can have left it in.
+    /// The winner is in a state in which no attempt can have left it.
     WinnerChanged,
-    /// The ballot is bound to a table that is none of ours.
+    /// The ballot is bound to a table that this program did not create.
     ForeignBallot,
-    /// Attempts of another version of the protocol are at work.
+    /// Attempts with another protocol version are active.
     OtherProtocol(u8),
-    /// `replace` needs the ids of tables, and the API key may not read them.
+    /// `replace` needs table ids, and the API key may not read them.
     NoTableIds,
     /// The target is missing and cannot be created.
     NoTarget,
     /// The load job failed.
     LoadFailed,
-    /// The load job ended well, and its session never says so.
+    /// The load job succeeded, but its session never shows it.
     LoadStuck,
     /// The loaded rows are not what was sent.
     CountsDiffer,
-    /// The commit fell back to `ready` again and again.
+    /// The commit fell back to `ready` repeatedly.
     CommitFailed,
     /// The rename over the target has no effect.
     PublishFailed,
-    /// Something always came in between.
+    /// Something else kept interfering.
     NoProgress,
-    /// A step was answered with something that is no answer to it: a defect.
-    Unanswerable,
+    /// A step returned a result of another step: a bug.
+    UnexpectedResult,
 }
 
 impl OwnSet {
-    /// A set that nothing was made of yet.
+    /// A set of which nothing was created yet.
     pub const fn planned(nonce: Nonce, target: TableId) -> Self {
         let (table, totals) = (None, None);
         let suffix = TableSuffix::Rows;
         Self { nonce, target, table, suffix, totals, progress: Progress::Planned, proposed: false }
     }
 
-    /// A set that won, as far as a ballot tells.
+    /// A set that won, with what the ballot says about it.
     pub const fn of_winner(winner: &Winner) -> Self {
         let Winner { nonce, target, table, suffix, totals } = *winner;
         Self { nonce, target, table, suffix, totals, progress: Progress::Created, proposed: true }
     }
 
-    /// The set as a ballot would name it.
+    /// The set as a ballot would identify it.
     pub const fn as_winner(&self) -> Winner {
         let Self { nonce, target, table, suffix, totals, .. } = *self;
         Winner { nonce, target, table, suffix, totals }

@@ -1,4 +1,4 @@
-//! The steps that change something: each is one attempt of a call, and what came of it.
+//! The steps that change something: each sends a call once and interprets its result.
 
 use std::mem::discriminant;
 
@@ -10,7 +10,7 @@ use crate::run::error::RunError;
 use crate::treasure_data::{Change, Overwrite};
 
 impl Executor<'_> {
-    /// One attempt of a call that changes something.
+    /// Sends a call that changes something, once.
     pub(super) async fn change(&mut self, step: Step) -> Result<Seen, RunError> {
         if matches!(step, Step::Commit(_) | Step::Publish(_) | Step::Perform(_)) {
             self.has_changed_winner = true;
@@ -34,7 +34,7 @@ impl Executor<'_> {
         }))
     }
 
-    /// Only the creation of the target may be denied: a write-only key may load a table that exists.
+    /// Only the creation of the target may be denied: a write-only key can still load into an existing table.
     fn denied(step: Step) -> Result<Sent, RunError> {
         match step {
             Step::CreateTarget => Ok(Sent::Denied),
@@ -102,7 +102,7 @@ impl Executor<'_> {
         })
     }
 
-    /// Deletes temporary tables that older runs left: none of them may be renamed over the target after this.
+    /// Deletes temporary tables that older runs left, so that none of them can be renamed over the target later.
     pub(super) async fn fence(&self, winner: Winner) -> Result<Seen, RunError> {
         let database = &self.run.settings.target.database;
         for table in self.run.client().tables(database).await? {

@@ -1,11 +1,11 @@
-//! Doing what [`Attempt::decide`] says: each step is made into calls, and what comes back into what the attempt sees.
+//! Executes the steps that [`Attempt::decide`] returns: makes calls and converts the responses to results.
 //!
-//! Owns the calls of a run in their order, the waits between them, and what is saved before each. Invariant: nothing is
-//! decided here. The state says what a call may make before the call is made.
+//! Owns the calls of a run in their order, the waits between them, and what is saved before each. Invariants: nothing is
+//! decided here; what a call may create is in the state before the call is sent.
 
 mod changes;
-mod looks;
-mod own_set;
+mod reads;
+mod set;
 
 use std::collections::HashMap;
 use std::mem::Discriminant;
@@ -26,29 +26,29 @@ use crate::telemetry::Phase;
 use crate::transfer::Transfer;
 use crate::treasure_data::Change;
 
-/// How often to look at the ballot while the own set is being uploaded: another attempt may have decided the run.
+/// How often to poll the ballot during uploads, because another attempt may have decided the run.
 const BALLOT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// An attempt at work.
+/// Executes the steps of an attempt.
 pub(super) struct Executor<'a> {
     run: &'a Run<'a>,
     stop: &'a StopRequests,
     attempt: Attempt,
     transfer: Option<Transfer>,
-    /// Attempts of the call that was answered unclearly last, so that waits grow over looks in between.
+    /// Retries of the last call with an unclear result, so that waits grow although its effect is read in between.
     series: HashMap<Discriminant<Step>, Series>,
-    /// Since when nothing but waiting and looking was done.
+    /// Since when the attempt only waits and polls.
     waiting_since: Option<Duration>,
-    /// The job that a session named before its load was started: a lagging session goes on naming it.
+    /// The job of a session before its load was started: a stale status still contains it.
     job_before: Option<String>,
     winner: WinnerFacts,
-    /// Whether anything had to be done for the winner.
+    /// Whether this process changed anything for the winner.
     has_changed_winner: bool,
-    /// Whether the API key was able to look at the target.
+    /// Whether the API key could read the target.
     may_look: bool,
-    /// Whether the sessions of the account were listed before.
+    /// Whether the sessions of the account have been listed.
     has_listed: bool,
-    /// The set for whose table it is settled which type the column has.
+    /// The set for whose table the columns are declared.
     columns_declared_for: Option<Nonce>,
 }
 
@@ -70,18 +70,18 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// What the attempt knows.
+    /// The state of the attempt.
     pub(super) const fn attempt(&self) -> &Attempt {
         &self.attempt
     }
 
-    /// What was seen of the winner.
+    /// What is known about the winner.
     pub(super) fn winner_facts(&self) -> WinnerFacts {
         let was_done_before = self.attempt.own().is_none() && !self.has_changed_winner;
         WinnerFacts { was_done_before, ..self.winner.clone() }
     }
 
-    /// Does step after step until the attempt ends.
+    /// Executes steps until the attempt ends.
     pub(super) async fn run_to_end(&mut self) -> Result<Ending, RunError> {
         let (attempt, mut step) = self.attempt.begin();
         self.attempt = attempt;
@@ -98,7 +98,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// What is about to be made is in the state before the call that may make it.
+    /// Saves what a step may create before its call is sent.
     async fn save_before(&self, step: Step) -> Result<(), RunError> {
         let (own, phase) = match step {
             Step::CreateScratch(own) | Step::NameTemporary(own) | Step::CreateSession(own) => {
@@ -125,28 +125,28 @@ impl<'a> Executor<'a> {
         self.note_waiting(step);
         let (clock, stop) = (self.run.services.clock.clone(), self.stop.clone());
         match step {
-            // These end by themselves when a stop is asked for.
+            // These handle a requested stop themselves.
             Step::Upload(own) => self.upload(own).await,
-            // Short, and an interrupted run would only have to do it again.
+            // Short; a resumed run would only have to repeat it.
             Step::Publish(_) | Step::Fence(_) => {
                 let span = self.phase_of(step);
                 with_shutdown_grace(&clock, &stop, self.change(step)).instrument(span).await
             }
             _ => {
                 let span = self.phase_of(step);
-                cancel_on_stop(&stop, self.look_or_change(step)).instrument(span).await
+                cancel_on_stop(&stop, self.read_or_change(step)).instrument(span).await
             }
         }
     }
 
-    /// The phase of a step; one that occurs in several is in whichever comes before it.
+    /// The phase of a step. A step that occurs in several phases does not change the phase.
     fn phase_of(&self, step: Step) -> Span {
         let is_load = self.attempt.purpose() == Purpose::Load;
         let phase = match step {
             Step::Fetch(_) => Phase::Fetching,
             Step::FreezeOwn(_) | Step::ProveParts(_) => Phase::Uploading,
             Step::Perform(_) => Phase::Loading,
-            // An abandonment decides by a ballot, too, and has nothing to commit then.
+            // An abandonment uses a ballot as well, but has nothing to commit.
             Step::CreateBallot(..) | Step::Propose(..) | Step::FreezeBallot(_) if is_load => {
                 Phase::Committing
             }
@@ -168,7 +168,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    async fn look_or_change(&mut self, step: Step) -> Result<Seen, RunError> {
+    async fn read_or_change(&mut self, step: Step) -> Result<Seen, RunError> {
         match step {
             Step::Survey => self.survey().await,
             Step::ReadTarget => Ok(Seen::Target(target_seen(self.target().await?))),
@@ -213,7 +213,7 @@ impl<'a> Executor<'a> {
         Ok(self.run.names.session(&set))
     }
 
-    /// The error of an attempt that came to such an end.
+    /// The error for an unsuccessful ending.
     pub(super) fn unsuccessful(&self, ending: Ending) -> RunError {
         let run = self.run;
         let set = self.attempt.winner().copied().or(self.attempt.own().map(OwnSet::as_winner));

@@ -1,4 +1,4 @@
-//! Runs that are given up: by the ballot, so that no attempt can load them any more, or too late.
+//! Abandoned runs: a ballot makes sure that no attempt can load them any more, unless it is too late.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn own_sessions(world: &World) -> usize {
     parsed.filter(|session| matches!(session, RunSession::Own(_))).count()
 }
 
-/// `runs abandon`: of the saved run, or of one that is only known by its id.
+/// `runs abandon` for the saved run, or for one of which only the id is known.
 async fn abandon_run(world: &World, run_id: &str) -> Result<bool, RunError> {
     Box::pin(abandon_as(world, &world.settings(), run_id)).await
 }
@@ -52,7 +52,7 @@ async fn abandon_run(world: &World, run_id: &str) -> Result<bool, RunError> {
 async fn abandon_as(world: &World, settings: &Settings, run_id: &str) -> Result<bool, RunError> {
     let services = world.services(settings);
     let settings = &settings.load;
-    let store = Arc::new(StateStore::open(&settings.resume.state_folder, &settings.target).unwrap());
+    let store = Arc::new(StateStore::open(&settings.resume.state_directory, &settings.target).unwrap());
     let now = world.clock.unix_time().as_secs();
     let unknown = || {
         let id = run_id.parse().unwrap();
@@ -60,7 +60,7 @@ async fn abandon_as(world: &World, settings: &Settings, run_id: &str) -> Result<
     };
     let state = store.run().unwrap().unwrap_or_else(unknown);
     let account = AbandonSettings {
-        state_folder: settings.resume.state_folder.clone(),
+        state_directory: settings.resume.state_directory.clone(),
         polling: settings.polling,
         run_lifetime: settings.run_lifetime,
         without_table_ids: false,
@@ -92,19 +92,19 @@ fn a_run_that_is_not_resumed_is_abandoned_by_its_ballot_and_removed() {
                 let mut was_decided = false;
                 world.clock.advance(Duration::from_secs(hours * HOUR));
                 let settings = world.settings_with(&flags);
-                let look = |control: &Control| {
+                let watch = |control: &Control| {
                     was_decided |= control.sessions().iter().any(|session| {
                         session.parts.iter().any(|part| part.starts_with("abandon_"))
                             || session.table.ends_with("_abandon")
                     });
-                    Verdict::GoOn
+                    Verdict::Continue
                 };
-                let report = world.watched_run(&settings, look).await.unwrap().unwrap();
+                let report = world.watched_run(&settings, watch).await.unwrap().unwrap();
                 assert!(!report.resumed, "{what}");
                 assert_eq!(report.progress.customers_before, 0, "{what}");
                 assert_ne!(report.session, Some(old), "{what}");
-                // Too old to be proposed by any attempt: then there is nothing to decide. Later its sessions are gone, and
-                // with them what tells its age.
+                // Too old to be proposed by any attempt, so there is nothing to decide. Later its sessions are gone,
+                // which show its age.
                 assert_eq!(was_decided, what != "run lifetime", "{what}");
                 world.assert_complete();
                 world.assert_clean();
@@ -133,13 +133,14 @@ fn a_set_that_is_complete_is_abandoned_when_the_run_is_too_old() {
 }
 
 #[test]
-fn a_run_that_is_decided_is_seen_through_before_another_begins() {
+fn a_decided_run_is_completed_before_another_begins() {
     for scenario in both_modes() {
         on_virtual_time(async move || {
             let committing = |control: &Control| control.operation_requests(Operation::CommitSession) > 0;
             let world = World::start(scenario.clone()).await;
-            let look = |control: &Control| if committing(control) { Verdict::Kill } else { Verdict::GoOn };
-            assert!(world.watched_run(&world.settings(), look).await.is_none());
+            let watch =
+                |control: &Control| if committing(control) { Verdict::Kill } else { Verdict::Continue };
+            assert!(world.watched_run(&world.settings(), watch).await.is_none());
             let old = world.own_session();
             let report = world.run_with(&[("fresh", "on")]).await.unwrap();
             assert!(!report.resumed);
@@ -167,7 +168,7 @@ fn an_interrupted_run_with_another_id_is_abandoned_and_stays_abandoned() {
             // The ballot of either run, and the winner of the second.
             assert_eq!(ballots(&world), [0, 0]);
             assert_eq!(own_sessions(&world), 1, "{:?}", world.leftovers());
-            // Whoever starts the first once more, loads it in its next generation.
+            // Starting the first run again loads it in its next generation.
             world.clock.advance(Duration::from_secs(1));
             let again = world.run_with(ID).await.unwrap();
             assert_eq!(again.outcome, Outcome::Committed);
@@ -194,7 +195,7 @@ fn fresh_with_a_run_id_abandons_the_unfinished_attempt_and_loads_in_the_next_gen
                 assert_ne!(report.session.as_ref(), Some(&old));
                 assert_eq!(ballots(&world), [0, 1]);
                 world.assert_complete();
-                // From now on it is done.
+                // From now on it is loaded.
                 let again = world.run_with(ID).await.unwrap();
                 assert_eq!(again.outcome, Outcome::AlreadyCommitted);
                 assert_eq!(again.session, report.session);
@@ -205,7 +206,7 @@ fn fresh_with_a_run_id_abandons_the_unfinished_attempt_and_loads_in_the_next_gen
 }
 
 #[test]
-fn fresh_with_a_run_id_that_is_done_is_an_error_that_loads_nothing() {
+fn fresh_with_a_loaded_run_id_is_an_error_that_loads_nothing() {
     for state_lost in [false, true] {
         for scenario in both_modes() {
             on_virtual_time(async move || {
@@ -218,7 +219,7 @@ fn fresh_with_a_run_id_that_is_done_is_an_error_that_loads_nothing() {
                 let failure = world.run_with(ID_AND_FRESH).await.unwrap_err();
                 assert!(matches!(failure.error, RunError::AlreadyLoaded { .. }), "{failure:?}");
                 assert_eq!(failure.error.diagnosis().status, ExitStatus::Usage);
-                assert!(failure.error.diagnosis().hint.unwrap().contains("another --run-id"));
+                assert!(failure.error.diagnosis().hint.unwrap().contains("new --run-id"));
                 assert_eq!(world.control().sessions(), left);
                 assert_eq!(world.control().import_jobs(), 1);
                 world.assert_complete();
@@ -264,7 +265,7 @@ fn a_run_of_another_machine_is_abandoned_by_its_id_alone() {
             assert_eq!(ballots(&world), [0]);
             assert!(world.leftovers().contains(&old), "what another attempt made is not ours to touch");
             world.assert_untouched();
-            // The other machine: at its first look it finds the abandonment, and loads in the next generation.
+            // The other machine finds the abandonment in its first survey, and loads in the next generation.
             world.store().save_run(&theirs).unwrap();
             world.clock.advance(Duration::from_secs(1));
             let report = world.run_with(ID).await.unwrap();
@@ -277,17 +278,17 @@ fn a_run_of_another_machine_is_abandoned_by_its_id_alone() {
 }
 
 #[test]
-fn an_attempt_at_work_ends_when_somebody_abandons_its_run() {
+fn a_running_attempt_ends_when_its_run_is_abandoned() {
     for mut scenario in both_modes() {
         scenario.sandbox.import_duration = Duration::from_secs(600);
         on_virtual_time(async move || {
             let world = World::start(scenario).await;
             let settings = world.settings_with(ID);
-            let here = world.watched_run(&settings, |_| Verdict::GoOn);
+            let here = world.watched_run(&settings, |_| Verdict::Continue);
             let elsewhere = async {
                 world.clock.sleep(Duration::from_secs(120)).await;
-                let folder = tempfile::tempdir().unwrap();
-                let settings = world.settings_with(&[("state-dir", folder.path().to_str().unwrap())]);
+                let directory = tempfile::tempdir().unwrap();
+                let settings = world.settings_with(&[("state-dir", directory.path().to_str().unwrap())]);
                 abandon_as(&world, &settings, "nightly").await.unwrap()
             };
             let (here, too_late) = tokio::join!(here, elsewhere);
@@ -304,14 +305,14 @@ fn an_attempt_at_work_ends_when_somebody_abandons_its_run() {
 }
 
 #[test]
-fn abandoning_behind_the_commit_is_too_late() {
+fn abandoning_after_the_commit_is_too_late() {
     for flags in [&[][..], ID] {
         for scenario in both_modes() {
             on_virtual_time(async move || {
                 let world = World::start(scenario).await;
                 let committing = |control: &Control| {
                     let is_asked = control.operation_requests(Operation::CommitSession) > 0;
-                    if is_asked { Verdict::Kill } else { Verdict::GoOn }
+                    if is_asked { Verdict::Kill } else { Verdict::Continue }
                 };
                 assert!(world.watched_run(&world.settings_with(flags), committing).await.is_none());
                 assert!(abandon_run(&world, "nightly").await.unwrap());

@@ -1,4 +1,4 @@
-//! Runs that are cut off where parts hold batches of several pages: nothing gathered is lost, nothing is loaded twice.
+//! Runs that are interrupted while parts hold batches of several pages: nothing collected is lost or loaded twice.
 
 use yotpo_td::run::RecoveryState;
 use yotpo_td::sandbox::{Control, Operation};
@@ -6,7 +6,7 @@ use yotpo_td::sandbox::{Control, Operation};
 use crate::in_process::harness::{Scenario, Verdict, World};
 use crate::in_process::watchdog::on_virtual_time;
 
-/// A customer a page, about five pages a batch, and about four parts.
+/// One customer per page, about five pages per batch, and about four parts.
 fn scenario() -> Scenario {
     let mut scenario = Scenario::append();
     scenario.sandbox.customers = 800;
@@ -31,15 +31,15 @@ fn parts_hold_several_batches_of_several_pages() {
 }
 
 #[test]
-fn a_run_killed_behind_any_part_goes_on_there() {
+fn a_run_killed_after_any_part_resumes_there() {
     on_virtual_time(|| async {
         for parts in 1..=3 {
             let world = World::start(scenario()).await;
-            let look = |control: &Control| {
+            let watch = |control: &Control| {
                 let stored = control.operation_requests(Operation::UploadPart);
-                if stored >= parts { Verdict::Kill } else { Verdict::GoOn }
+                if stored >= parts { Verdict::Kill } else { Verdict::Continue }
             };
-            assert!(world.watched_run(&world.settings(), look).await.is_none(), "it was to be killed");
+            assert!(world.watched_run(&world.settings(), watch).await.is_none(), "it was to be killed");
             let saved = world.saved().map_or(0, |state| state.position.page());
             let report = world.run().await.unwrap();
             world.assert_complete();
@@ -54,16 +54,16 @@ fn a_run_killed_behind_any_part_goes_on_there() {
 }
 
 #[test]
-fn what_is_gathered_when_a_stop_comes_is_stored() {
+fn collected_rows_are_stored_when_a_stop_is_requested() {
     on_virtual_time(|| async {
         for page in 60..=71 {
             let world = World::start(scenario()).await;
-            let look = |control: &Control| {
-                if pages_fetched(control) >= page { Verdict::Stop } else { Verdict::GoOn }
+            let watch = |control: &Control| {
+                if pages_fetched(control) >= page { Verdict::Stop } else { Verdict::Continue }
             };
-            let failure = world.watched_run(&world.settings(), look).await.unwrap().unwrap_err();
+            let failure = world.watched_run(&world.settings(), watch).await.unwrap().unwrap_err();
             assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
-            // But for the page that was on its way, and the one that was asked for ahead.
+            // Except the page in flight and the prefetched one.
             let (saved, fetched) = (world.saved().unwrap().position.page(), pages_fetched(world.control()));
             assert!(saved + 3 >= fetched, "{saved} of {fetched} pages were stored");
             world.run().await.unwrap();

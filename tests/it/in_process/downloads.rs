@@ -15,7 +15,7 @@ use yotpo_td::retry::{Retrier, RetryPolicy};
 use yotpo_td::secret::Secret;
 use yotpo_td::treasure_data::{TreasureDataClient, TreasureDataError, TreasureDataSettings};
 
-use crate::in_process::scripted_server::{Answer, ScriptedServer};
+use crate::in_process::scripted_server::{ScriptedResponse, ScriptedServer};
 
 /// Larger than the maximum response that is held in memory.
 const RECORDS_SIZE: usize = 20 * 1024 * 1024;
@@ -47,7 +47,7 @@ impl RestartableSink for CountingSink {
 }
 
 fn download(
-    script: impl Fn(usize) -> Answer + Send + Sync + 'static,
+    script: impl Fn(usize) -> ScriptedResponse + Send + Sync + 'static,
 ) -> (CountingSink, Result<Result<(), &'static str>, TreasureDataError>) {
     let attempts = AtomicUsize::new(0);
     let server = ScriptedServer::start(move |request| {

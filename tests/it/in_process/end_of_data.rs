@@ -1,5 +1,5 @@
-//! The end of the data is reported, not guessed: what looks like it is requested again, and a run that ends in another
-//! way than by a last page says so.
+//! The end of the data is reported, not guessed: a doubtful end is requested again, and a run that ends without a last
+//! page reports this.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::program::binary::Surroundings;
 
 const ALWAYS: u32 = u32::MAX;
 
-/// A store of ten pages, of which one is answered like this so many times.
+/// A store of ten pages, one of which responds like this so many times.
 fn store_with_glitch(page: u64, times: u32, kind: GlitchKind) -> Scenario {
     let mut scenario = Scenario::append();
     scenario.sandbox.yotpo.glitch = Some(Glitch { page: NonZeroU64::new(page).unwrap(), times, kind });
@@ -42,9 +42,9 @@ fn end(report: &RunReport) -> (Option<EndedBy>, u64, u64) {
 }
 
 #[test]
-fn what_passes_is_no_end_and_no_failure() {
+fn a_temporary_glitch_is_neither_an_end_nor_a_failure() {
     for (kind, most) in [
-        // The fourth in a row would be believed.
+        // The fourth in a row would be accepted.
         (GlitchKind::NoResultsFound, 3),
         (GlitchKind::MissingPagination, 3),
         (GlitchKind::EmptyPage, 3),
@@ -66,12 +66,12 @@ fn what_passes_is_no_end_and_no_failure() {
 }
 
 #[test]
-fn an_end_that_stays_is_believed_and_reported() {
+fn a_persistent_end_is_accepted_and_reported() {
     for (kind, page, expected, requests) in [
         (GlitchKind::NoResultsFound, 5, (Some(EndedBy::NoResults), 4, 40), 8),
         (GlitchKind::MissingPagination, 5, (Some(EndedBy::MissingPagination), 5, 50), 8),
         (GlitchKind::EmptyPage, 5, (Some(EndedBy::MissingPagination), 5, 40), 8),
-        // The other forms of the request are tried, too, before the first cursor is given up.
+        // The other forms of the request are tried as well, before the first cursor is abandoned.
         (GlitchKind::NoResultsFound, 2, (Some(EndedBy::NoResults), 1, 10), 13),
     ] {
         on_virtual_time(async move || {
@@ -88,7 +88,7 @@ fn an_end_that_stays_is_believed_and_reported() {
 }
 
 #[test]
-fn an_error_that_stays_fails_the_run_and_what_was_fetched_is_kept() {
+fn a_persistent_error_fails_the_run_and_fetched_rows_are_kept() {
     for kind in
         [GlitchKind::ErrorsInsteadOfCustomers, GlitchKind::ErrorsWithCustomers, GlitchKind::FailingStatus]
     {
@@ -132,7 +132,7 @@ fn without_retries_a_doubtful_end_is_a_failure() {
 }
 
 #[test]
-fn every_way_to_end_has_its_name() {
+fn every_kind_of_end_has_a_name() {
     for (last_page, customers, expected) in [
         (LastPage::NullCursor, 100, EndedBy::LastPage),
         (LastPage::AbsentCursor, 95, EndedBy::LastPage),
@@ -152,7 +152,7 @@ fn every_way_to_end_has_its_name() {
             let expected = (Some(expected), customers.div_ceil(10), customers);
             assert_eq!(end(&report), expected, "{last_page:?}");
             world.assert_complete();
-            // And when another process sees it through.
+            // And when another process completes it.
             let world = World::killed_when(&scenario, &[], |state| state.phase >= RunPhase::Loading).await;
             let report = world.run().await.unwrap();
             assert!(report.resumed);
@@ -179,9 +179,9 @@ fn a_form_of_the_request_without_results_is_not_the_end() {
 }
 
 #[test]
-fn the_words_are_recognised_although_a_secret_is_part_of_them() {
+fn the_message_is_recognised_although_it_contains_a_secret() {
     let server = ScriptedServer::start(|asked| match &asked.line {
-        // The token is known to the redactor, which takes it out of every text that is shown.
+        // The redactor knows the token and removes it from every text that is shown.
         line if line.contains("access_tokens") => (200, r#"{"access_token":"results"}"#.to_owned()),
         line if !line.contains("page_info") => {
             (200, r#"{"customers":[{}],"pagination":{"next_page_info":"two"}}"#.to_owned())
@@ -196,7 +196,7 @@ fn the_words_are_recognised_although_a_secret_is_part_of_them() {
 }
 
 #[test]
-fn the_summary_and_a_warning_say_how_the_data_ended() {
+fn the_summary_and_a_warning_report_how_the_data_ended() {
     let warning = "the data ended without an explicit last page";
     for (last_page, name, is_warning) in
         [(LastPage::NullCursor, "last_page", false), (LastPage::NoResultsFound, "no_results", true)]

@@ -1,6 +1,6 @@
-//! Records that Treasure Data cannot read, customers that no row can be made of, and rows that a guard refuses: counted,
-//! quarantined where a folder is named, and nothing is committed unless a flag allows it. What is stored stays, so that
-//! the same command with that flag fetches nothing again.
+//! Records that Treasure Data cannot read, customers that cannot become rows, and rows that a guard refuses: they are
+//! counted, quarantined if a directory is set, and nothing is committed unless a flag allows it. Stored parts are kept,
+//! so that the same command with that flag fetches nothing again.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -42,7 +42,7 @@ async fn spoiled(scenario: Scenario, content: Vec<u8>) -> World {
     world
 }
 
-/// A store with something on this page, beside its customers, that no row can be made of.
+/// A store with something on this page, in addition to its customers, that cannot become a row.
 fn with_a_number_on_page(page: u64) -> Scenario {
     let mut scenario = Scenario::append();
     let kind = GlitchKind::NumberAmongCustomers;
@@ -51,7 +51,7 @@ fn with_a_number_on_page(page: u64) -> Scenario {
     scenario
 }
 
-/// The data was refused, what is stored stays, and so does the state.
+/// The data was refused, and the stored parts and the state are kept.
 #[track_caller]
 fn assert_kept(world: &World, failure: &RunFailure) {
     assert_eq!(failure.error.diagnosis().status, ExitStatus::DataRefused, "{failure:?}");
@@ -154,7 +154,7 @@ fn rejected_customers_and_error_records_share_one_allowance() {
 }
 
 #[test]
-fn the_guard_looks_at_what_was_loaded_too() {
+fn the_guard_also_checks_the_loaded_rows() {
     on_virtual_time(async || {
         // What was sent is half of what the table holds, which passes; what was loaded is less.
         let scenario = Scenario { old_rows: 200, ..Scenario::replace() }.flag("max-error-records", "1");
@@ -173,14 +173,15 @@ fn the_guard_looks_at_what_was_loaded_too() {
 }
 
 #[test]
-fn error_records_are_quarantined_where_only_the_user_can_read_them() {
+fn quarantined_error_records_are_readable_only_by_the_user() {
     on_virtual_time(async || {
         let world = spoiled(Scenario::append(), one_bad()).await;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().to_string_lossy().into_owned();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_string_lossy().into_owned();
         let failure = world.run_with(&[("quarantine-dir", &path)]).await.unwrap_err();
         assert_kept(&world, &failure);
-        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap()).collect();
+        let files: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap()).collect();
         let [file] = &files[..] else { panic!("{files:?}") };
         assert!(file.file_name().to_string_lossy().ends_with(".error-records.msgpack.gz"), "{file:?}");
         let mut content = Vec::new();
@@ -194,7 +195,7 @@ fn error_records_are_quarantined_where_only_the_user_can_read_them() {
     });
 }
 
-/// Rows that are not those that were sent are of no use, whatever the flags: the next run starts over.
+/// Rows that differ from those that were sent are useless with any flags: the next run starts over.
 async fn assert_condemned(content: Vec<u8>, expected: (Option<u64>, u64, u64, u64, u64)) {
     let world = spoiled(Scenario::append(), content).await;
     let failure = world.run_with(&[("max-error-records", "1000")]).await.unwrap_err();
@@ -254,7 +255,7 @@ fn a_load_job_that_fails_is_performed_again_by_the_next_run() {
 }
 
 #[test]
-fn a_commit_that_falls_back_is_asked_for_again() {
+fn a_commit_that_falls_back_is_requested_again() {
     on_virtual_time(async || {
         let fault = Fault::on(Operation::CommitSession, 1, FaultKind::FailCommit);
         let world = World::start(Scenario::append().faults(vec![fault])).await;

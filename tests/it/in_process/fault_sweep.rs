@@ -1,5 +1,5 @@
-//! Every request of a run, hit by every kind of fault: the table is complete and the run succeeded, or the table is as
-//! it was, the run failed, and what it said about what is left is true. Nothing else.
+//! Every request of a run, hit by every kind of fault: either the run succeeds and the table is complete, or the run
+//! fails, the table is unchanged, and the report about what is left is true.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,10 +13,10 @@ use yotpo_td::yotpo::Position;
 use crate::in_process::harness::{Scenario, TableContent, World};
 use crate::in_process::watchdog::{in_parallel, on_virtual_time};
 
-/// The part that somebody left behind the checkpoint of an interrupted run.
+/// An unknown part after the checkpoint of an interrupted run.
 const SURPLUS_PART: &str = "part_00000009_0123456789abcdef";
 
-/// What a run meets.
+/// The fault of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Situation {
     Append,
@@ -29,12 +29,12 @@ enum Situation {
 struct Case {
     situation: Situation,
     service: Service,
-    /// Of the run's requests to that service, from 1.
+    /// The number of the request to that service, from 1.
     ordinal: u64,
     kind: FaultKind,
 }
 
-/// Every kind of fault that any request can meet.
+/// Every kind of fault that can hit any request.
 pub(crate) fn every_kind() -> Vec<FaultKind> {
     let mut kinds = vec![
         FaultKind::ResetNextConnections(2),
@@ -58,7 +58,7 @@ pub(crate) fn every_kind() -> Vec<FaultKind> {
 }
 
 impl Situation {
-    /// A world in which the run that is to meet faults comes next.
+    /// A world in which the next run is the one that is hit by faults.
     async fn prepare(self) -> World {
         let mut scenario = match self {
             Self::Append | Self::ResumedAppend => Scenario::append(),
@@ -102,12 +102,12 @@ impl Case {
         let refused = matches!(self.kind, FaultKind::Status(401 | 403, _));
         match self.service {
             Service::Yotpo => refused && operation == Operation::AccessToken,
-            // Not known of Treasure Data: such a text is taken for an answer where no answer is documented.
+            // Treasure Data is not known to do this: such a text is accepted where no response is documented.
             Service::TreasureData => refused || self.kind == FaultKind::RateLimitTextOk,
         }
     }
 
-    /// Runs it; whether the fault was met.
+    /// Runs the case. Returns whether the fault occurred.
     async fn run(&self) -> bool {
         let world = self.situation.prepare().await;
         let before = world.control().requests(self.service);
@@ -122,7 +122,7 @@ impl Case {
         match result {
             Ok(_) => {
                 assert_eq!(world.content(), TableContent::Complete, "{operation:?} {self:?}");
-                // The list and the deletions behind a load cost no more than what is left.
+                // A failed list or deletion after a load only leaves orphans.
                 let is_cleanup = matches!(operation, Operation::ListSessions | Operation::DeleteSession);
                 let refused_deletion = is_cleanup && self.may_fail(operation);
                 assert!(world.leftovers().is_empty() || refused_deletion, "{operation:?} {self:?}");
@@ -149,46 +149,46 @@ impl Case {
     }
 }
 
-/// What a failed run says must be true, and the same command without faults must make it good.
+/// The report of a failed run must be true, and the same command without faults must complete the load.
 pub(crate) async fn check_aftermath(world: &World, failure: &RunFailure, context: &str) {
     let content = world.content();
     let ours = world.leftovers();
-    let told = format!("{context} {failure:?} {ours:?}");
+    let report = format!("{context} {failure:?} {ours:?}");
     match &failure.recovery {
         RecoveryState::MaybeCommitted { ingestion_time } => {
             assert!(
                 matches!(content, TableContent::Untouched | TableContent::Complete),
-                "{content:?} {told}"
+                "{content:?} {report}"
             );
-            let saved = world.saved().and_then(|state| state.set).expect(&told);
-            assert_eq!(saved.nonce.time(), *ingestion_time, "{told}");
+            let saved = world.saved().and_then(|state| state.set).expect(&report);
+            assert_eq!(saved.nonce.time(), *ingestion_time, "{report}");
         }
-        aftermath => {
-            assert_eq!(content, TableContent::Untouched, "{told}");
-            match aftermath {
+        left => {
+            assert_eq!(content, TableContent::Untouched, "{report}");
+            match left {
                 RecoveryState::NothingCreated | RecoveryState::Deleted => {
-                    assert!(ours.is_empty(), "{told}");
-                    assert_eq!(world.saved(), None, "{told}");
+                    assert!(ours.is_empty(), "{report}");
+                    assert_eq!(world.saved(), None, "{report}");
                 }
                 RecoveryState::Resumable { session, parts, .. } => {
                     let sessions = world.control().sessions();
-                    let left = sessions.iter().find(|left| left.name == session.as_str()).expect(&told);
+                    let left = sessions.iter().find(|left| left.name == session.as_str()).expect(&report);
                     let is_there =
                         |at: u64| left.parts.iter().any(|part| part.starts_with(&format!("part_{at:08}_")));
-                    assert!(*parts > 0 && (0..*parts).all(is_there), "{told}");
+                    assert!(*parts > 0 && (0..*parts).all(is_there), "{report}");
                 }
                 RecoveryState::CleanupFailed(_) => {}
                 RecoveryState::MaybeCommitted { .. }
                 | RecoveryState::StateUnreadable
-                | RecoveryState::Unknown => panic!("{told}"),
+                | RecoveryState::Unknown => panic!("{report}"),
             }
         }
     }
     world.control().set_faults(FaultPlan::none());
     let again = world.run().await;
-    assert!(again.is_ok(), "{told}: {again:?}");
-    assert_eq!(world.content(), TableContent::Complete, "{told}");
-    assert!(world.leftovers().is_empty(), "{told}: {:?}", world.leftovers());
+    assert!(again.is_ok(), "{report}: {again:?}");
+    assert_eq!(world.content(), TableContent::Complete, "{report}");
+    assert!(world.leftovers().is_empty(), "{report}: {:?}", world.leftovers());
 }
 
 /// The requests of a run of each situation, times every kind of fault.

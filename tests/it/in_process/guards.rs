@@ -1,4 +1,4 @@
-//! What `replace` refuses to publish: the table stays, what is stored stays, and a flag resumes from there.
+//! What `replace` refuses to publish: the table and the stored parts are kept, and a flag resumes from there.
 
 use yotpo_td::checkpoint::{FinishedAs, FinishedRun};
 use yotpo_td::exit_status::ExitStatus;
@@ -21,7 +21,7 @@ fn table_of(rows: u64) -> Scenario {
 }
 
 #[test]
-fn append_of_an_empty_store_makes_nothing() {
+fn append_of_an_empty_store_creates_nothing() {
     on_virtual_time(async || {
         let world = World::start(empty_store(Scenario::append())).await;
         let report = world.run().await.unwrap();
@@ -29,18 +29,18 @@ fn append_of_an_empty_store_makes_nothing() {
         assert_eq!(world.control().tables(), []);
         let asked: Vec<_> =
             world.control().operations().into_keys().map(|(_, operation)| operation).collect();
-        let looks = [Operation::ShowTable, Operation::ShowSession, Operation::ListSessions];
+        let reads = [Operation::ShowTable, Operation::ShowSession, Operation::ListSessions];
         assert_eq!(
             asked,
-            [&[Operation::AccessToken, Operation::Customers][..], &looks].concat(),
-            "it only looks"
+            [&[Operation::AccessToken, Operation::Customers][..], &reads].concat(),
+            "it only reads"
         );
         world.assert_clean();
     });
 }
 
 #[test]
-fn replace_by_an_empty_store_is_refused_unless_it_is_allowed() {
+fn replacing_with_an_empty_store_is_refused_unless_allowed() {
     on_virtual_time(async || {
         let world = World::start(empty_store(Scenario::replace())).await;
         let failure = world.run().await.unwrap_err();
@@ -57,7 +57,7 @@ fn replace_by_an_empty_store_is_refused_unless_it_is_allowed() {
 }
 
 #[test]
-fn emptying_a_table_whose_responses_are_lost_is_seen_by_the_id_of_the_target() {
+fn emptying_a_table_with_lost_responses_is_detected_by_the_id_of_the_target() {
     on_virtual_time(async || {
         let world = World::start(empty_store(Scenario::replace())).await;
         let target = FaultTarget::EveryOf(Operation::RenameTable);
@@ -72,18 +72,18 @@ fn emptying_a_table_whose_responses_are_lost_is_seen_by_the_id_of_the_target() {
 }
 
 #[test]
-fn emptying_a_table_behind_which_nothing_is_seen_does_not_claim_that_it_is_untouched() {
+fn emptying_a_table_before_an_outage_does_not_claim_that_it_is_untouched() {
     on_virtual_time(async || {
         let world = World::start(empty_store(Scenario::replace())).await;
         let settings = world.settings_with(&[("allow-empty", "on")]);
         let result = world.watched_run(&settings, |control| {
-            // The rename is on its way: from now on nothing comes back.
+            // The rename is in flight: from now on there are no responses.
             if control.operation_requests(Operation::RenameTable) == 2 {
                 let (service, target) = (Service::TreasureData, FaultTarget::Every);
                 let fault = Fault { service, target, kind: FaultKind::ResetBeforeAction };
                 control.set_faults(FaultPlan { faults: vec![fault] });
             }
-            Verdict::GoOn
+            Verdict::Continue
         });
         let failure = result.await.unwrap().unwrap_err();
         let recovery = RecoveryState::MaybeCommitted { ingestion_time: BEGINNING };
@@ -128,7 +128,7 @@ fn half_of_the_rows_is_enough() {
     });
 }
 
-/// A run that ended well the day before.
+/// A run that succeeded the day before.
 fn yesterday(rows: u64) -> FinishedRun {
     FinishedRun {
         run_id: "yesterday".parse().unwrap(),
@@ -151,7 +151,7 @@ fn yesterday(rows: u64) -> FinishedRun {
 #[test]
 fn far_fewer_rows_than_the_last_success_loaded_are_refused() {
     on_virtual_time(async || {
-        // The table holds less than the last run loaded: somebody deleted rows. What was loaded counts.
+        // The table holds fewer rows than the last run loaded, because some were deleted. The loaded number counts.
         let world = World::start(table_of(7)).await;
         let store = world.store();
         let success = yesterday(1_000);
@@ -169,9 +169,9 @@ fn far_fewer_rows_than_the_last_success_loaded_are_refused() {
 }
 
 #[test]
-fn a_key_that_may_not_look_at_tables_replaces_one_where_that_is_accepted() {
+fn a_key_that_may_not_read_tables_replaces_one_if_the_user_accepts_it() {
     on_virtual_time(async || {
-        // A write-only key may not rename either; this one may do all but look.
+        // A write-only key may not rename either; this one may do everything except read.
         let denied = |operation| Fault {
             service: Service::TreasureData,
             target: FaultTarget::EveryOf(operation),

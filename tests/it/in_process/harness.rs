@@ -1,7 +1,7 @@
 //! A store, an account and the program between them, in one process on virtual time.
 //!
-//! A [`World`] is a sandbox and a state folder; each run of the program in it is a new process as far as the program
-//! can tell: new clients, new tokens, only the state folder stays. Nothing waits on real time.
+//! A [`World`] is a sandbox and a state directory. Each run of the program in it behaves like a new process: new
+//! clients, new tokens, only the state directory is kept. Nothing waits for real time.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -28,52 +28,52 @@ use yotpo_td::shutdown::{Signal, StopRequests, StopSender};
 use yotpo_td::telemetry::Progress;
 use yotpo_td::yotpo::{LoyaltyCheck, Pages, PagesSettings};
 
-/// When the worlds begin: 2026-11-23 04:00:00 UTC.
+/// The time at which worlds begin: 2026-11-23 04:00:00 UTC.
 pub(crate) const BEGINNING: u64 = 1_795_406_400;
 pub(crate) const TABLE: &str = "yotpo_customers";
-/// Closes a part behind every page.
+/// Closes a part after every page.
 pub(crate) const SMALLEST_PART: usize = 1;
 
-/// What a world is like.
+/// The properties of a world.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) mode: Mode,
     pub(crate) page_size: u8,
-    /// Most rows in a part.
+    /// Maximum rows in a part.
     pub(crate) batch: usize,
     /// Compressed size at which a part is closed.
     pub(crate) closing_size: usize,
     pub(crate) workers: usize,
-    /// Rows in the table before; without them there is no table.
+    /// Rows in the table at the start; if 0, there is no table.
     pub(crate) old_rows: u64,
     pub(crate) sandbox: SandboxSettings,
     /// Further settings, as flags.
     pub(crate) flags: Vec<(&'static str, String)>,
 }
 
-/// A sandbox, a clock and what stays between runs.
+/// A sandbox, a clock, and what is kept between runs.
 pub(crate) struct World {
     pub(crate) scenario: Scenario,
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: Clock,
-    pub(crate) state_folder: TempDir,
+    pub(crate) state_directory: TempDir,
     runs: std::cell::Cell<u64>,
 }
 
-/// One process of the program: its own clients and tokens, and whatever the state folder of its machine holds.
+/// One process of the program: its own clients and tokens, and whatever the state directory of its machine holds.
 pub(crate) struct Process {
     services: Services,
     settings: LoadSettings,
     store: Arc<StateStore>,
-    /// Used when the settings name none and there is nothing to resume.
+    /// Used if the settings have no id and there is nothing to resume.
     generated: RunId,
     stop: StopRequests,
 }
 
-/// What a look at a run under way decides.
+/// What to do with a running process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    GoOn,
+    Continue,
     Kill,
     Stop,
 }
@@ -87,7 +87,7 @@ pub(crate) enum TableContent {
 }
 
 impl Scenario {
-    /// A hundred customers on ten pages, a part behind every page.
+    /// A hundred customers on ten pages, one part per page.
     pub(crate) fn new(mode: Mode) -> Self {
         Self {
             mode,
@@ -109,7 +109,7 @@ impl Scenario {
         Self::new(Mode::Append)
     }
 
-    /// With rows in the table that the new ones take the place of.
+    /// With rows in the table that the new ones replace.
     pub(crate) fn replace() -> Self {
         Self { old_rows: 7, ..Self::new(Mode::Replace) }
     }
@@ -132,7 +132,7 @@ impl Process {
 
     pub(crate) async fn run_with_progress(self, progress: &Arc<Progress>) -> Result<RunReport, RunFailure> {
         let Self { services, settings, store, generated, stop } = self;
-        // On the heap: it is large, and would be moved about.
+        // On the heap, because it is large and moving it is expensive.
         Box::pin(run(&services, &settings, &store, generated, progress, &stop)).await
     }
 
@@ -142,7 +142,7 @@ impl Process {
     }
 }
 
-/// The pages of a store, with rows of the last time there is.
+/// The pages of the store, whose rows get the maximum ingestion time.
 pub(crate) fn pages(services: &Services, settings: &Settings, loyalty_check: LoyaltyCheck) -> Pages {
     let page_size = settings.load.transfer.page_size;
     let paging = PagesSettings { page_size, time: IngestionTime::MAX, loyalty_check };
@@ -162,8 +162,8 @@ impl World {
             let rows: Vec<_> = (0..scenario.old_rows).map(row).collect();
             control.insert_rows(database, TABLE, &rows).unwrap();
         }
-        let state_folder = temporary_folder();
-        Self { scenario, sandbox, clock, state_folder, runs: std::cell::Cell::new(0) }
+        let state_directory = temporary_directory();
+        Self { scenario, sandbox, clock, state_directory, runs: std::cell::Cell::new(0) }
     }
 
     pub(crate) fn control(&self) -> &Control {
@@ -176,11 +176,11 @@ impl World {
 
     /// The settings of a run, with `flags` on top of the scenario's.
     pub(crate) fn settings_with(&self, flags: &[(&'static str, &str)]) -> Settings {
-        self.settings_on(self.state_folder.path(), flags)
+        self.settings_on(self.state_directory.path(), flags)
     }
 
-    /// The settings of a run on the machine with this state folder.
-    pub(crate) fn settings_on(&self, state_folder: &Path, flags: &[(&'static str, &str)]) -> Settings {
+    /// The settings of a run on the machine with this state directory.
+    pub(crate) fn settings_on(&self, state_directory: &Path, flags: &[(&'static str, &str)]) -> Settings {
         let credentials = self.sandbox.credentials();
         let environment = BTreeMap::from([
             ("YOTPO_CLIENT_SECRET".to_owned(), credentials.client_secret.clone()),
@@ -196,7 +196,7 @@ impl World {
             ("td-endpoint", &treasure_data),
             ("store-id", &credentials.store_id),
             ("database", &credentials.database),
-            ("state-dir", &state_folder.to_string_lossy()),
+            ("state-dir", &state_directory.to_string_lossy()),
             ("mode", mode),
             ("page-size", &page_size),
             ("requests-per-second", "1000000"),
@@ -220,7 +220,7 @@ impl World {
         assemble(settings, &self.clock, 7).unwrap()
     }
 
-    /// The pages of the store, with rows of the last time there is.
+    /// The pages of the store, whose rows get the maximum ingestion time.
     pub(crate) fn pages(&self, settings: &Settings, loyalty_check: LoyaltyCheck) -> Pages {
         pages(&self.services(settings), settings, loyalty_check)
     }
@@ -245,14 +245,14 @@ impl World {
             .name
     }
 
-    /// Puts a part into the session of the saved run's set, over one of the same name.
+    /// Uploads a part into the session of the saved run's set, over one with the same name.
     pub(crate) async fn upload_to_own_session(&self, part: &str, body: Vec<u8>) {
         let client = self.services(&self.settings()).treasure_data;
         let session = self.own_session().parse().unwrap();
         assert!(client.upload_part(&session, &part.parse().unwrap(), body.into()).await.unwrap());
     }
 
-    /// The machine goes away with its state folder.
+    /// Loses the machine with its state directory.
     pub(crate) fn lose_state(&self) {
         std::fs::remove_file(self.store().path()).unwrap();
     }
@@ -274,20 +274,20 @@ impl World {
     }
 
     pub(crate) async fn run_as(&self, settings: &Settings) -> Result<RunReport, RunFailure> {
-        self.watched_run(settings, |_| Verdict::GoOn).await.expect("nobody kills it")
+        self.watched_run(settings, |_| Verdict::Continue).await.expect("it is not killed")
     }
 
-    /// One run, killed or stopped (SIGINT) when `look` says so. It looks whenever anything moved. `None`: killed.
+    /// One run, killed or stopped (SIGINT) as `watch` decides whenever anything changed. `None`: killed.
     pub(crate) async fn watched_run(
         &self,
         settings: &Settings,
-        mut look: impl FnMut(&Control) -> Verdict,
+        mut watch: impl FnMut(&Control) -> Verdict,
     ) -> Option<Result<RunReport, RunFailure>> {
         let (process, sender) = self.process(settings, &self.clock);
         let mut stopped = false;
         let result = {
             let mut work = pin!(process.run());
-            poll_fn(|context| match look(self.control()) {
+            poll_fn(|context| match watch(self.control()) {
                 Verdict::Kill => Poll::Ready(None),
                 verdict => {
                     if verdict == Verdict::Stop && !std::mem::replace(&mut stopped, true) {
@@ -298,12 +298,12 @@ impl World {
             })
             .await
         };
-        // Everything that a killed run had sent or begun comes to its end, as it would between two processes.
+        // Everything that a killed run has sent or started completes, as it would between two processes.
         self.clock.wait_until_idle().await;
         result
     }
 
-    /// A new process with `settings`, on this clock; it only begins to run when it is polled.
+    /// A new process with `settings` on this clock. It starts to run when it is polled.
     pub(crate) fn process(&self, settings: &Settings, clock: &Clock) -> (Process, StopSender) {
         self.runs.set(self.runs.get() + 1);
         let number = self.runs.get();
@@ -318,8 +318,8 @@ impl World {
         (process, sender)
     }
 
-    /// A world whose first run was killed as soon as its saved state was as `wanted`. Between two looks the run may save
-    /// twice, so that a state can be missed: then another world is tried.
+    /// A world whose first run was killed as soon as its saved state was as `wanted`. The run may save twice between two
+    /// polls, so a state can be missed: then it tries another world.
     pub(crate) async fn killed_when(
         scenario: &Scenario,
         flags: &[(&'static str, &str)],
@@ -327,27 +327,27 @@ impl World {
     ) -> Self {
         for _ in 0..100 {
             let world = Self::start(scenario.clone()).await;
-            let look = |_: &Control| {
-                if world.saved().as_ref().is_some_and(&wanted) { Verdict::Kill } else { Verdict::GoOn }
+            let watch = |_: &Control| {
+                if world.saved().as_ref().is_some_and(&wanted) { Verdict::Kill } else { Verdict::Continue }
             };
-            if world.watched_run(&world.settings_with(flags), look).await.is_none() {
+            if world.watched_run(&world.settings_with(flags), watch).await.is_none() {
                 return world;
             }
         }
         panic!("no run could be killed there");
     }
 
-    /// A run that is stopped by SIGINT once Treasure Data got so many parts, so that there is something to go on with.
+    /// A run that is stopped by SIGINT once Treasure Data has so many parts, so that there is something to resume.
     pub(crate) async fn interrupted_run(&self, parts: u64) -> RunFailure {
         let settings = self.settings();
         let before = self.control().operation_requests(Operation::UploadPart);
         let result = self
             .watched_run(&settings, |control| {
                 let enough = control.operation_requests(Operation::UploadPart) >= before + parts;
-                if enough { Verdict::Stop } else { Verdict::GoOn }
+                if enough { Verdict::Stop } else { Verdict::Continue }
             })
             .await;
-        result.expect("nobody kills it").expect_err("it was stopped")
+        result.expect("it is not killed").expect_err("it was stopped")
     }
 
     pub(crate) fn verification(&self) -> Verification {
@@ -392,7 +392,7 @@ impl World {
         assert_eq!(self.content(), TableContent::Untouched);
     }
 
-    /// A failed run has not touched the table, unless it says that its commit was asked for.
+    /// A failed run has not changed the table, unless it reports that its commit was requested.
     #[track_caller]
     pub(crate) fn assert_untouched_or_committing(&self, failure: &RunFailure) {
         if !matches!(failure.recovery, RecoveryState::MaybeCommitted { .. }) {
@@ -414,11 +414,11 @@ impl World {
 
 pub(crate) fn open_store(settings: &Settings) -> Arc<StateStore> {
     let LoadSettings { resume, target, .. } = &settings.load;
-    Arc::new(StateStore::open(&resume.state_folder, target).unwrap())
+    Arc::new(StateStore::open(&resume.state_directory, target).unwrap())
 }
 
-/// In memory where that is offered: the runs sync their states to the disk thousands of times, and nobody pulls a plug.
-pub(crate) fn temporary_folder() -> TempDir {
+/// In memory if possible: the runs sync their states to the disk thousands of times, and need not survive a power loss.
+pub(crate) fn temporary_directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     let in_memory = memory.is_dir().then(|| tempfile::tempdir_in(memory).ok()).flatten();
     in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap())

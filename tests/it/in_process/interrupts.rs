@@ -1,4 +1,4 @@
-//! Being asked to stop, at any point: what was said is true, and the next run makes it good.
+//! Stop requests at any point: the report is true, and the next run completes the load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,27 +19,28 @@ fn slow_service(mut scenario: Scenario) -> Scenario {
     scenario
 }
 
-/// Requests of a whole run, and how often it looks at the target: the last look says that it is loaded.
+/// Requests of a whole run, and how often it reads the target: the last time shows that it is loaded.
 async fn length_of(scenario: &Scenario) -> (u64, u64) {
     let world = World::start(scenario.clone()).await;
     world.run().await.unwrap();
     (world.requests(), world.control().operation_requests(Operation::ShowTable))
 }
 
-/// Whether a run had seen the target loaded: the last of so many looks was answered, because something followed it.
-fn is_loaded(control: &Control, looks: u64) -> bool {
+/// Whether a run knew that the target is loaded: another request followed the last of so many reads of the target.
+fn is_loaded(control: &Control, target_reads: u64) -> bool {
     let log = control.request_log();
     let last = log.iter().rposition(|request| request.operation == Operation::ShowTable);
-    control.operation_requests(Operation::ShowTable) == looks && last.is_some_and(|last| last + 1 < log.len())
+    control.operation_requests(Operation::ShowTable) == target_reads
+        && last.is_some_and(|last| last + 1 < log.len())
 }
 
 #[test]
-fn a_stop_behind_any_request_leaves_something_true_to_go_on_with() {
+fn a_stop_after_any_request_can_be_resumed_as_reported() {
     for scenario in [slow_service(Scenario::append()), slow_service(Scenario::replace())] {
         let (sender, receiver) = std::sync::mpsc::channel();
         let measured = scenario.clone();
         on_virtual_time(async move || sender.send(length_of(&measured).await).unwrap());
-        let (length, looks) = receiver.recv().unwrap();
+        let (length, target_reads) = receiver.recv().unwrap();
         assert!(length > 60, "{length}");
         let (ended, expected) = (Arc::new(AtomicU64::new(0)), length + 1);
         let counter = Arc::clone(&ended);
@@ -50,13 +51,13 @@ fn a_stop_behind_any_request_leaves_something_true_to_go_on_with() {
             let mut was_loaded = None;
             let result = world.watched_run(&settings, |control| {
                 if requests(control) < *after {
-                    return Verdict::GoOn;
+                    return Verdict::Continue;
                 }
-                was_loaded.get_or_insert_with(|| is_loaded(control, looks));
+                was_loaded.get_or_insert_with(|| is_loaded(control, target_reads));
                 Verdict::Stop
             });
             let result = result.await.unwrap();
-            // Only behind its last look at the target there is nothing left to gain by stopping.
+            // Only after it read the target for the last time does the run complete in spite of the stop.
             assert_eq!(Some(result.is_ok()), was_loaded, "after {after}: {result:?}");
             if let Err(failure) = result {
                 let interrupted = ExitStatus::Interrupted(Signal::Interrupt);
@@ -85,7 +86,7 @@ async fn requests_after_stop(scenario: Scenario, operation: Operation) -> u64 {
         .watched_run(&settings, |control| {
             let made = control.operation_requests(operation);
             if made == 0 {
-                return Verdict::GoOn;
+                return Verdict::Continue;
             }
             at_stop.get_or_insert(made);
             Verdict::Stop
@@ -103,7 +104,7 @@ async fn requests_after_stop(scenario: Scenario, operation: Operation) -> u64 {
 }
 
 #[test]
-fn a_stop_does_not_wait_for_calls_that_do_not_end() {
+fn a_stop_does_not_wait_for_calls_that_hang() {
     for (scenario, operation) in [
         (Scenario::append(), Operation::ListSessions),
         (Scenario::append(), Operation::CreateTable),
@@ -118,14 +119,14 @@ fn a_stop_does_not_wait_for_calls_that_do_not_end() {
     ] {
         on_virtual_time(async move || {
             let after = requests_after_stop(scenario, operation).await;
-            // Two uploads may be under way, and each may be tried once more before the time is up.
+            // Two uploads may be in flight, and each may be retried once within the grace period.
             assert!(after <= 4, "{operation:?}: {after} more requests after the stop");
         });
     }
 }
 
 #[test]
-fn a_stop_before_anything_was_made_leaves_nothing() {
+fn a_stop_before_anything_was_created_leaves_nothing() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
         let settings = world.settings();
@@ -141,11 +142,11 @@ fn a_stop_while_nothing_is_stored_deletes_the_session() {
     on_virtual_time(async || {
         let world = World::start(Scenario { closing_size: 1 << 20, ..Scenario::append() }).await;
         let settings = world.settings();
-        let look = |control: &Control| {
+        let watch = |control: &Control| {
             let opened = control.operation_requests(Operation::CreateSession) > 0;
-            if opened { Verdict::Stop } else { Verdict::GoOn }
+            if opened { Verdict::Stop } else { Verdict::Continue }
         };
-        let failure = world.watched_run(&settings, look).await.unwrap().unwrap_err();
+        let failure = world.watched_run(&settings, watch).await.unwrap().unwrap_err();
         assert_eq!(failure.recovery, RecoveryState::Deleted, "{failure:?}");
         assert_eq!(world.control().operation_requests(Operation::DeleteSession), 1);
         world.assert_clean();
@@ -154,7 +155,7 @@ fn a_stop_while_nothing_is_stored_deletes_the_session() {
 }
 
 #[test]
-fn a_stop_saves_the_uploads_under_way() {
+fn a_stop_saves_the_uploads_in_flight() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
         let failure = world.interrupted_run(2).await;

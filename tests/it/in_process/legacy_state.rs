@@ -1,5 +1,5 @@
 //! A state file of an earlier release: before its commit the run is removed and started over, from the commit on it is
-//! only looked at.
+//! only read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const TEMPORARY_TABLE: &str = "yotpo_td_tmp_00000000_20261123t040000z_9f1c02ab_1
 const ROWS: u64 = 1_000;
 const TIME: u64 = 1_795_406_400;
 
-/// A part with one row that is of no customer.
+/// A part with one row that belongs to no customer.
 fn part() -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     rmp::encode::write_map_len(&mut encoder, 2).unwrap();
@@ -35,7 +35,7 @@ fn part() -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The committed file of an earlier release, as it was for this target.
+/// The fixture of an earlier release's state file, for this target.
 pub(crate) fn state_of(target: &Target, mode: Mode, file: &str, phase: &str) -> String {
     let (header, body) = file.trim_end().split_once('\n').unwrap();
     let version = header.split(' ').nth(2).unwrap();
@@ -51,14 +51,14 @@ pub(crate) fn state_of(target: &Target, mode: Mode, file: &str, phase: &str) -> 
     format!("yotpo-td state {version} {checksum:08x}\n{state}\n")
 }
 
-/// What an earlier release left in a state folder and in Treasure Data.
+/// What an earlier release left in a state directory and in Treasure Data.
 struct Left {
     world: World,
     client: Arc<TreasureDataClient>,
 }
 
 impl Left {
-    /// The committed file of that release, for this world's target.
+    /// The fixture of that release's state file, for this world's target.
     async fn new(scenario: Scenario, file: &str, phase: &str) -> Self {
         let world = World::start(scenario).await;
         let sealed = state_of(&world.settings().load.target, world.scenario.mode, file, phase);
@@ -83,7 +83,7 @@ impl Left {
         self.client.create_session(&mut series, &Self::session(), &database, &table).await.unwrap();
     }
 
-    /// Brings the session to its end, with a row that is in no store.
+    /// Commits the session, with a row that is in no store.
     async fn commit(&self) {
         let session = Self::session();
         let name = "part_00000000".parse().unwrap();
@@ -147,7 +147,7 @@ fn an_append_that_was_committed_is_reported_and_loads_nothing() {
 }
 
 #[test]
-fn a_run_that_is_not_the_one_asked_for_is_finished_and_another_one_loads() {
+fn a_run_other_than_the_requested_one_is_finished_and_a_new_one_loads() {
     for flags in [[("run-id", "another")], [("fresh", "on")], [("mode", "replace")]] {
         on_virtual_time(async move || {
             let left = Left::new(Scenario::append(), VERSION_2, "committed").await;
@@ -181,9 +181,9 @@ fn a_commit_whose_end_is_unknown_needs_a_person() {
         (Scenario::replace(), "committing", false),
         (Scenario::replace(), "committing", true),
         (Scenario::replace(), "committed", true),
-        // Its session is still open: whatever happened, it is not what the file says.
+        // Its session is still open, which contradicts the file.
         (Scenario::append(), "committing", false),
-        // Somebody else committed it.
+        // It was committed by others.
         (Scenario::append(), "ready", true),
         (Scenario::replace(), "uploading", true),
     ] {

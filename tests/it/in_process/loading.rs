@@ -1,4 +1,4 @@
-//! Whole runs without faults: every customer arrives once, whatever the cut into pages and parts.
+//! Whole runs without faults: every customer arrives once, for all sizes of pages and parts.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn every_row_has_the_time_at_which_the_run_began() {
         let world = World::start(scenario.flag("requests-per-second", "4.5")).await;
         let report = world.run().await.unwrap();
         assert_eq!(report.ingestion_time, Some(BEGINNING));
-        // The token and ten pages leave a period apart.
+        // The token and ten pages are sent a period apart.
         let taken = world.clock.now();
         assert!(taken.abs_diff(Duration::from_secs_f64(10.0 / 4.5)) < Duration::from_micros(1), "{taken:?}");
         let time = i64::try_from(BEGINNING).unwrap();
@@ -49,7 +49,7 @@ fn append_keeps_the_rows_that_are_there() {
         assert_eq!(world.control().row_count(world.database(), TABLE), Some(113));
         assert_eq!(world.verification().unknown, 13);
         world.assert_complete();
-        // The next day's run loads the store again, beside the rows of today.
+        // The next day's run loads the store again, in addition to the rows of today.
         world.clock.advance(Duration::from_secs(86_400));
         world.run().await.unwrap();
         assert_eq!(world.control().row_count(world.database(), TABLE), Some(213));
@@ -71,7 +71,7 @@ fn replace_keeps_the_old_rows_readable_until_the_rename() {
             if seen.last() != Some(&rows) {
                 seen.push(rows);
             }
-            Verdict::GoOn
+            Verdict::Continue
         });
         result.await.unwrap().unwrap();
         assert_eq!(seen, [Some(7), Some(100)]);
@@ -83,7 +83,7 @@ fn replace_keeps_the_old_rows_readable_until_the_rename() {
 }
 
 #[test]
-fn any_cut_into_pages_and_parts_loads_the_same_rows() {
+fn all_sizes_of_pages_and_parts_load_the_same_rows() {
     let mut cases = Vec::new();
     for page_size in [1, 7, 33, 100] {
         for batch in [1, 3, 10, 100_000] {
@@ -138,7 +138,7 @@ fn a_write_only_key_is_enough_to_append() {
 }
 
 #[test]
-fn a_column_of_another_type_is_warned_of_before_the_first_upload() {
+fn a_column_with_another_type_is_a_warning_before_the_first_upload() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.control().create_table(DATABASE, TABLE);
     surroundings.fault_on_every(Operation::AppendSchema, FaultKind::Status(422, None));
@@ -147,16 +147,16 @@ fn a_column_of_another_type_is_warned_of_before_the_first_upload() {
     end.assert_code(0);
     let warning = "the column json_response is not a string in this table";
     assert_eq!(end.stderr.matches(warning).count(), 1, "{}", end.stderr);
-    let asked: Vec<_> =
+    let operations: Vec<_> =
         surroundings.control().request_log().into_iter().map(|request| request.operation).collect();
-    let first = |operation| asked.iter().position(|asked| *asked == operation);
-    assert!(first(Operation::AppendSchema) < first(Operation::UploadPart), "{asked:?}");
+    let first = |operation| operations.iter().position(|operations| *operations == operation);
+    assert!(first(Operation::AppendSchema) < first(Operation::UploadPart), "{operations:?}");
     assert_eq!(surroundings.control().operation_requests(Operation::AppendSchema), 1);
     surroundings.assert_exact_and_clean();
 }
 
 #[test]
-fn the_column_is_declared_later_where_the_table_is_not_to_be_seen_yet() {
+fn the_column_is_declared_later_if_the_table_is_not_visible_yet() {
     for scenario in [Scenario::append(), Scenario::replace()] {
         on_virtual_time(async || {
             let fault = Fault::on(Operation::AppendSchema, 1, FaultKind::Status(404, None));
@@ -170,7 +170,7 @@ fn the_column_is_declared_later_where_the_table_is_not_to_be_seen_yet() {
 }
 
 #[test]
-fn answers_may_come_compressed_or_not() {
+fn responses_may_be_compressed_or_not() {
     for compress_responses in [true, false] {
         let mut scenario = Scenario { page_size: 100, ..Scenario::append() };
         scenario.sandbox.compress_responses = compress_responses;
@@ -207,20 +207,20 @@ fn no_rolling_second_has_more_than_five_requests_faults_included() {
 }
 
 #[test]
-fn the_rate_is_used_to_the_full_when_an_answer_takes_less_than_a_period() {
+fn the_full_rate_is_used_if_a_response_takes_less_than_a_period() {
     on_virtual_time(|| async {
         let mut scenario = Scenario::append().flag("requests-per-second", "4.5");
         scenario.sandbox.customers = 900;
         scenario.sandbox.requests_per_second = NonZeroU32::new(5);
-        // A round trip of 80 ms and 100 ms of the server's; the next request may leave after 222 ms.
+        // A round trip of 80 ms and 100 ms in the server; the next request may be sent after 222 ms.
         scenario.sandbox.response_delay = Duration::from_millis(180);
         let world = World::start(scenario).await;
         let started = world.clock.now();
         world.run().await.unwrap();
         let taken = world.clock.now().saturating_sub(started);
         world.assert_complete();
-        // The token and 90 pages leave a period apart, and the last response takes its time. While nothing is known of what
-        // is usual, the first request may have arrived as late as its response: the sixth waits for that once.
+        // The token and 90 pages are sent a period apart, plus the time of the last response. Before the usual latency
+        // is known, the first request may have arrived as late as its response, so the sixth waits for that once.
         let answer = Duration::from_millis(180);
         let expected = Duration::from_secs_f64(85.0 / 4.5) + answer + Duration::from_millis(1_010) + answer;
         assert!(taken.abs_diff(expected) < Duration::from_micros(1), "{taken:?}");

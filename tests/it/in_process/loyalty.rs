@@ -1,5 +1,5 @@
-//! The loyalty check on whole runs: it counts customers over stops and resumes, and what a failed run stored is used by
-//! the run that it recommends.
+//! The loyalty check on whole runs: it counts customers across stops and resumes, and the run that a failed run
+//! recommends uses what it stored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,7 +50,7 @@ impl Store {
         World::start(Scenario::append().flag("yotpo-endpoint", &self.server.endpoint())).await
     }
 
-    /// Requests for pages since the last look.
+    /// Requests for pages since the last call.
     fn requested_pages(&self) -> usize {
         self.requested_pages.swap(0, Ordering::SeqCst)
     }
@@ -81,7 +81,7 @@ fn counts(first_page: (u64, u64), later_pages: (u64, u64)) -> LoyaltyCounts {
 #[test]
 fn customers_before_a_stop_count_after_it() {
     on_virtual_time(async || {
-        // With 1 of 10 it takes 145 customers without: more than a run of these fetches.
+        // With 1 of 10, it takes 145 customers without loyalty data: more than one of these runs fetches.
         let store = Store::of_pages(21, |page| u64::from(page == 1));
         let world = store.world().await;
         let failure = world.interrupted_run(9).await;
@@ -95,7 +95,7 @@ fn customers_before_a_stop_count_after_it() {
 }
 
 #[test]
-fn a_member_after_a_stop_settles_it() {
+fn a_member_after_a_stop_decides_it() {
     on_virtual_time(async || {
         let store = Store::of_pages(40, |page| u64::from(page == 1 || page == 15));
         let world = store.world().await;
@@ -118,7 +118,7 @@ fn a_store_with_too_few_customers_to_decide_is_loaded() {
 }
 
 #[test]
-fn without_the_check_what_was_stored_is_used_and_loaded_as_it_is() {
+fn without_the_check_stored_rows_are_used_and_loaded_unchanged() {
     on_virtual_time(async || {
         let store = Store::of_pages(20, |page| if page == 1 { PAGE } else { 0 });
         let world = store.world().await;
@@ -182,7 +182,7 @@ fn too_few_customers_to_decide_are_a_warning() {
     };
     let settings = SandboxSettings { customers: 4, yotpo, ..SandboxSettings::default() };
     let warning = "no customer after the first page has loyalty data; there are too few of them";
-    // With 2 of 2 it takes 13 customers without.
+    // With 2 of 2, it takes 13 customers without loyalty data.
     let surroundings = Surroundings::new(settings);
     let end = surroundings.run(&["--page-size", "2", "--loyalty-check", "off"]);
     end.assert_code(0);

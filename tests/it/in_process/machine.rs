@@ -1,11 +1,11 @@
 //! Machines that run the program side by side, against one sandbox and on one clock.
 //!
-//! A [`Machine`] is what has a state folder. An [`Attempt`] is one process on it: a task of the test's runtime with
-//! clients and a view of the clock of its own, so that it can be suspended (SIGSTOP), resumed (SIGCONT) and killed
-//! (SIGKILL) while the others and time go on. A suspended attempt sends nothing, sees no response, saves nothing, and none
-//! of its sleeps ends. A killed one is gone at once; what it has sent is delivered before time goes on, or when the
-//! sandbox's faults say so. A test directs attempts by plain code that sleeps on the world's clock. Of the program this
-//! knows no more than how a process is run.
+//! A [`Machine`] has a state directory. An [`Attempt`] is one process on it: a task of the test's runtime with its own
+//! clients and view of the clock, so that it can be suspended (SIGSTOP), resumed (SIGCONT) and killed (SIGKILL) while
+//! the others and the time continue. A suspended attempt sends nothing, receives no response, saves nothing, and none of
+//! its sleeps ends. A killed one ends immediately; what it has sent is delivered before the time advances, or as the
+//! sandbox's faults say. A test controls attempts with plain code that sleeps on the world's clock. This module only
+//! knows how to run a process of the program.
 
 use std::future::poll_fn;
 use std::path::Path;
@@ -23,16 +23,16 @@ use yotpo_td::run::{RunFailure, RunReport};
 use yotpo_td::sandbox::Control;
 use yotpo_td::shutdown::{Signal, StopSender};
 
-use crate::in_process::harness::{World, open_store, temporary_folder};
+use crate::in_process::harness::{World, open_store, temporary_directory};
 
-/// A computer in a world, with a state folder that is empty at first. Attempts on one machine must follow each other, as
-/// the target's lock has it.
+/// A computer in a world, with a state directory that is empty at first. Attempts on one machine must follow each other
+/// because of the target's lock.
 pub(crate) struct Machine<'w> {
     world: &'w World,
-    state_folder: TempDir,
+    state_directory: TempDir,
 }
 
-/// A process of the program that runs by itself. Dropped, it is killed.
+/// A process of the program that runs by itself. Dropping it kills it.
 pub(crate) struct Attempt {
     clock: Clock,
     stop: StopSender,
@@ -41,21 +41,21 @@ pub(crate) struct Attempt {
     end: Option<End>,
 }
 
-/// What became of an attempt; none when it was killed.
+/// The result of an attempt; `None` if it was killed.
 pub(crate) type End = Option<Result<RunReport, RunFailure>>;
 
 impl<'w> Machine<'w> {
     pub(crate) fn new(world: &'w World) -> Self {
-        Self { world, state_folder: temporary_folder() }
+        Self { world, state_directory: temporary_directory() }
     }
 
     /// The settings of a run on this machine, with `flags` on top of the scenario's.
     pub(crate) fn settings(&self, flags: &[(&'static str, &str)]) -> Settings {
-        self.world.settings_on(self.state_folder.path(), flags)
+        self.world.settings_on(self.state_directory.path(), flags)
     }
 
-    pub(crate) fn state_folder(&self) -> &Path {
-        self.state_folder.path()
+    pub(crate) fn state_directory(&self) -> &Path {
+        self.state_directory.path()
     }
 
     /// The saved state of the run that `settings` are for.
@@ -63,9 +63,9 @@ impl<'w> Machine<'w> {
         open_store(settings).run().unwrap()
     }
 
-    /// The state folder is empty again, as in a new container.
+    /// The state directory is empty again, as in a new container.
     pub(crate) fn lose_state(&self) {
-        for entry in std::fs::read_dir(self.state_folder()).unwrap() {
+        for entry in std::fs::read_dir(self.state_directory()).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 std::fs::remove_dir_all(path).unwrap();
@@ -80,11 +80,11 @@ impl<'w> Machine<'w> {
         self.start_watched(settings, |_| {})
     }
 
-    /// Starts an attempt; `look` looks at the sandbox whenever anything moved in it.
+    /// Starts an attempt; `watch` is called whenever anything changed in the sandbox.
     pub(crate) fn start_watched(
         &self,
         settings: &Settings,
-        mut look: impl FnMut(&Control) + Send + 'static,
+        mut watch: impl FnMut(&Control) + Send + 'static,
     ) -> Attempt {
         let clock = self.world.clock.for_new_process();
         let (process, stop) = self.world.process(settings, &clock);
@@ -96,7 +96,7 @@ impl<'w> Machine<'w> {
             let mut polls = 0;
             poll_fn(move |context| {
                 polls += 1;
-                look(&control);
+                watch(&control);
                 match work.as_mut().filter(|_| polls < deadly.load(Ordering::Relaxed)) {
                     Some(work) => work.as_mut().poll(context).map(Some),
                     None => {
@@ -122,7 +122,7 @@ impl Attempt {
         self.clock.suspend();
     }
 
-    /// SIGSTOP between two of its own calls, or in the middle of one.
+    /// SIGSTOP between two of its calls, or in the middle of one.
     pub(crate) fn suspend_at(&self, moment: SuspendAt) {
         self.clock.suspend_at(moment);
     }
@@ -157,7 +157,7 @@ impl Attempt {
         }
     }
 
-    /// SIGKILL, now. Its memory and its connections are gone when this returns; an end that it had come to before counts.
+    /// SIGKILL, now. Its memory and connections are gone when this returns; a result that it had before counts.
     pub(crate) async fn kill(self) -> End {
         self.task.abort();
         self.end().await
@@ -172,7 +172,7 @@ impl Attempt {
     }
 }
 
-/// What the task came to; a panic of the attempt is the test's.
+/// The result of the task; a panic of the attempt fails the test.
 fn ended(task: Result<End, JoinError>) -> End {
     match task.map_err(JoinError::try_into_panic) {
         Ok(end) => end,

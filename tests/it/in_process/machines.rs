@@ -1,4 +1,4 @@
-//! What the harness of several machines promises to the simulations that stand on it.
+//! What the harness of several machines guarantees to the simulations.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ fn an_attempt_is_suspended_between_its_calls_or_in_one_while_others_and_time_go_
             attempt.resume();
             world.clock.sleep(Duration::from_millis(500)).await;
             attempt.suspend();
-            // What is in flight is acted on.
+            // Requests in flight take effect.
             world.clock.wait_until_idle().await;
             let requests = world.requests();
             assert!(attempt.requests_sent() > sent);

@@ -1,4 +1,4 @@
-//! A run seen from outside: by layers of the subscriber, and by threads that read its progress.
+//! A run observed from outside: by layers of the subscriber, and by threads that read its progress.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -17,13 +17,13 @@ use yotpo_td::telemetry::{Phase, Progress, ProgressSnapshot};
 use super::harness::{Scenario, World};
 use super::watchdog::on_virtual_time;
 
-/// The paths of all spans, each with the field that tells it from others, as an exporter would see them.
+/// The paths of all spans, each with the field that identifies it, as an exporter would see them.
 #[derive(Clone, Default)]
 struct SpanPaths(Arc<Mutex<Vec<String>>>);
 
 struct Path(String);
 
-/// What tells a span from others of its name.
+/// The field that distinguishes a span from others with the same name.
 #[derive(Default)]
 struct Label(String);
 
@@ -52,7 +52,7 @@ impl<S: tracing::Subscriber + for<'span> LookupSpan<'span>> Layer<S> for SpanPat
     }
 }
 
-/// The spans of a run with five pages of ten, and a part behind each page.
+/// The spans of a run with five pages of ten customers, and one part per page.
 fn spans_of(mode: Mode) -> Vec<String> {
     let paths = SpanPaths::default();
     let seen = paths.clone();
@@ -72,7 +72,7 @@ fn spans_of(mode: Mode) -> Vec<String> {
 
 #[test]
 fn the_spans_of_a_run_nest_as_documented() {
-    // tracing decides once a process which spans are enabled, while other tests register theirs.
+    // tracing decides once per process which spans are enabled, while other tests register theirs.
     let name = concat!(module_path!(), "::spans_in_a_process_of_their_own");
     let name = name.split_once("::").unwrap().1;
     let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
@@ -93,7 +93,7 @@ fn spans_in_a_process_of_their_own() {
         assert_eq!(phases, expected, "{mode}");
         let rest: BTreeSet<_> = spans.iter().filter(|path| !path.starts_with("run > phase ")).collect();
         assert_eq!(rest, BTreeSet::from([&"run".to_owned()]), "{mode}");
-        // Requested ahead or not, a page is a part of the phase; the last part belongs to the next one.
+        // A page belongs to the phase, prefetched or not; the last part belongs to the next phase.
         for page in 1..=5 {
             let path = format!("run > phase fetching > page {page}");
             assert_eq!(spans.iter().filter(|span| **span == path).count(), 1, "{path} in {spans:#?}");
@@ -111,7 +111,7 @@ fn spans_in_a_process_of_their_own() {
     }
 }
 
-/// Reads all that there is in another thread, while this one does nothing else.
+/// Reads everything in another thread, while this one does nothing else.
 fn read_from_another_thread(progress: &Arc<Progress>, services: &Services) -> (ProgressSnapshot, ServiceUse) {
     let (sender, receiver) = mpsc::channel();
     let (progress, services) = (Arc::clone(progress), services.clone());

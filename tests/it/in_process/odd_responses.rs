@@ -1,4 +1,4 @@
-//! What servers, and what is before them, send beside plain pages: each kind comes out right, or ends with words that name it.
+//! Unusual responses of servers and proxies: each kind is handled correctly, or ends with a message that names it.
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -9,7 +9,7 @@ use yotpo_td::row::RowError;
 use yotpo_td::yotpo::{LoyaltyCheck, YotpoError};
 
 use crate::in_process::harness::{Scenario, World};
-use crate::in_process::scripted_server::{Answer, Asked, ScriptedServer};
+use crate::in_process::scripted_server::{Asked, ScriptedResponse, ScriptedServer};
 use crate::in_process::watchdog::on_virtual_time;
 
 const TOKEN: &str = r#"{"access_token":"token"}"#;
@@ -24,13 +24,13 @@ struct PageRequest<'a> {
     asked: &'a Asked,
 }
 
-/// What came of paging through what a script answers.
+/// The result of paging through the responses of a script.
 struct Paged {
     customers: usize,
     with_loyalty_data: usize,
     refused: Vec<RowError>,
     error: Option<YotpoError>,
-    /// Every request with the time at which it came.
+    /// Every request with its time of arrival.
     requests: Vec<(Duration, String)>,
 }
 
@@ -41,7 +41,7 @@ impl Paged {
         queries.map(|(_, query)| query.split(' ').next().unwrap()).collect()
     }
 
-    /// The error and what it came of, in words.
+    /// The error and its causes, as text.
     fn words(&self) -> String {
         let error = self.error.as_ref().expect("it failed");
         let mut words = error.to_string();
@@ -66,8 +66,8 @@ fn plain_page(page: u64) -> String {
 async fn paged_with(
     flags: &[(&'static str, &str)],
     loyalty_check: LoyaltyCheck,
-    token: Answer,
-    script: impl Fn(&PageRequest<'_>) -> (Answer, &'static str) + Send + Sync + 'static,
+    token: ScriptedResponse,
+    script: impl Fn(&PageRequest<'_>) -> (ScriptedResponse, &'static str) + Send + Sync + 'static,
 ) -> Paged {
     let clock = Arc::new(OnceLock::<Clock>::new());
     let requests = Arc::new(Mutex::new(Vec::<(Duration, String)>::new()));
@@ -114,7 +114,7 @@ async fn paged_with(
     paged
 }
 
-async fn paged(script: impl Fn(&PageRequest<'_>) -> Answer + Send + Sync + 'static) -> Paged {
+async fn paged(script: impl Fn(&PageRequest<'_>) -> ScriptedResponse + Send + Sync + 'static) -> Paged {
     let token = (200, TOKEN.to_owned());
     paged_with(&[], LoyaltyCheck::Off, token, move |request| (script(request), "")).await
 }
@@ -126,7 +126,7 @@ fn assert_whole(paged: &Paged, context: &str) {
 }
 
 #[test]
-fn a_single_400_or_422_concludes_nothing() {
+fn a_single_400_or_422_is_not_conclusive() {
     for status in [400, 422] {
         for odd in 1..=4 {
             on_virtual_time(async move || {
@@ -170,7 +170,7 @@ fn the_form_that_a_store_accepts_is_found_and_kept() {
 }
 
 #[test]
-fn loyalty_data_that_is_lost_with_the_filters_is_said_to_be() {
+fn loyalty_data_that_is_lost_with_the_filters_is_reported() {
     on_virtual_time(async || {
         let token = (200, TOKEN.to_owned());
         let paged = paged_with(&[], LoyaltyCheck::On, token, |request| {
@@ -189,7 +189,7 @@ fn loyalty_data_that_is_lost_with_the_filters_is_said_to_be() {
 }
 
 #[test]
-fn a_web_page_with_403_or_503_is_waited_out_and_named_when_it_stays() {
+fn a_web_page_with_403_or_503_is_retried_and_named_if_it_persists() {
     for status in [403, 503] {
         on_virtual_time(async move || {
             let some = paged(move |request| match (request.page, request.nth) {
@@ -209,7 +209,7 @@ fn a_web_page_with_403_or_503_is_waited_out_and_named_when_it_stays() {
 }
 
 #[test]
-fn a_fresh_token_is_tried_again_before_a_new_one_is_had() {
+fn a_fresh_token_is_tried_again_before_a_new_one_is_requested() {
     on_virtual_time(async || {
         let token = (200, TOKEN.to_owned());
         let flags = [("retry-base-delay", "1s")];
@@ -246,7 +246,7 @@ fn a_token_response_with_an_error_is_a_refusal_with_its_reason() {
 }
 
 #[test]
-fn an_endless_row_of_empty_pages_ends() {
+fn an_endless_series_of_empty_pages_ends() {
     on_virtual_time(async || {
         let paged = paged(|request| {
             let next = request.page + 1;
@@ -259,7 +259,7 @@ fn an_endless_row_of_empty_pages_ends() {
 }
 
 #[test]
-fn what_would_break_the_bound_of_memory_is_refused_with_the_limit() {
+fn responses_that_exceed_the_memory_bound_are_refused_with_the_limit() {
     for (body, limit) in [
         (
             format!(
@@ -281,7 +281,7 @@ fn what_would_break_the_bound_of_memory_is_refused_with_the_limit() {
 }
 
 #[test]
-fn a_number_that_json_does_not_know_is_one_bad_record() {
+fn a_number_that_json_does_not_allow_is_one_bad_record() {
     on_virtual_time(async || {
         let paged = paged(|request| {
             let page = plain_page(request.page);
@@ -325,7 +325,7 @@ fn a_wait_that_a_success_asks_for_never_passes_the_timeout_silently() {
 }
 
 #[test]
-fn customers_that_come_twice_are_counted_and_reported() {
+fn customers_that_are_fetched_twice_are_counted_and_reported() {
     on_virtual_time(async || {
         let yotpo = ScriptedServer::start(|asked| {
             if asked.line.contains("access_tokens") {

@@ -18,7 +18,7 @@ fn plan(service: Service, target: FaultTarget, kind: FaultKind) -> FaultPlan {
 }
 
 /// The whole chain of an error as one text.
-fn told(failure: &RunFailure) -> String {
+fn error_chain(failure: &RunFailure) -> String {
     let mut text = failure.error.to_string();
     let mut source = failure.error.source();
     while let Some(cause) = source {
@@ -29,7 +29,7 @@ fn told(failure: &RunFailure) -> String {
 }
 
 #[test]
-fn a_call_that_never_works_ends_the_run_with_a_true_aftermath() {
+fn a_call_that_never_works_ends_the_run_with_a_true_report() {
     let mut cases = Vec::new();
     for scenario in [Scenario::append(), Scenario::replace()] {
         for operation in Operation::ALL {
@@ -79,7 +79,11 @@ fn a_service_that_is_down_ends_the_run_in_minutes() {
                 let failure = world.run().await.unwrap_err();
                 assert_eq!(failure.error.diagnosis().status, status, "{kind:?} {failure:?}");
                 world.assert_untouched();
-                assert!(told(&failure).contains("--max-retries 8 exhausted"), "{}", told(&failure));
+                assert!(
+                    error_chain(&failure).contains("--max-retries 8 exhausted"),
+                    "{}",
+                    error_chain(&failure)
+                );
                 assert!(world.clock.now() < Duration::from_secs(30 * 60), "{:?}", world.clock.now());
                 check_aftermath(&world, &failure, "down").await;
             });
@@ -88,7 +92,7 @@ fn a_service_that_is_down_ends_the_run_in_minutes() {
 }
 
 #[test]
-fn a_service_that_is_sick_uses_up_its_budget() {
+fn an_unreliable_service_uses_up_its_budget() {
     on_virtual_time(async || {
         let mut scenario = Scenario::append();
         scenario.sandbox.customers = 400;
@@ -106,27 +110,27 @@ fn a_service_that_is_sick_uses_up_its_budget() {
         world.control().set_faults(FaultPlan { faults });
         let failure = world.run().await.unwrap_err();
         assert_eq!(failure.error.diagnosis().status, ExitStatus::YotpoFailed);
-        assert!(told(&failure).contains("retry budget is exhausted"), "{}", told(&failure));
+        assert!(error_chain(&failure).contains("retry budget is exhausted"), "{}", error_chain(&failure));
         assert!(world.control().requests(Service::Yotpo) < 400);
         world.assert_untouched();
     });
 }
 
 #[test]
-fn a_server_that_asks_for_hours_is_not_waited_for() {
+fn a_delay_hint_of_hours_is_not_waited_for() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
         let kind = FaultKind::Status(429, Some(RetryDelay::RetryAfterSeconds(7_200)));
         world.control().set_faults(plan(Service::Yotpo, FaultTarget::EveryOf(Operation::Customers), kind));
         let failure = world.run().await.unwrap_err();
-        assert!(told(&failure).contains("longer than --retry-timeout"), "{}", told(&failure));
+        assert!(error_chain(&failure).contains("longer than --retry-timeout"), "{}", error_chain(&failure));
         assert_eq!(world.control().operation_requests(Operation::Customers), 1);
         assert_eq!(failure.recovery, RecoveryState::NothingCreated);
     });
 }
 
 #[test]
-fn wrong_credentials_are_refused_at_once_and_nothing_is_made() {
+fn wrong_credentials_are_denied_immediately_and_nothing_is_created() {
     for (variable, operation) in
         [("YOTPO_CLIENT_SECRET", Operation::AccessToken), ("TD_API_KEY", Operation::ListSessions)]
     {
@@ -205,13 +209,17 @@ fn a_store_or_a_database_that_does_not_exist_is_named() {
         assert_eq!(failure.error.diagnosis().status, ExitStatus::Denied, "{failure:?}");
         let failure = world.run_with(&[("database", "nowhere")]).await.unwrap_err();
         assert_eq!(failure.error.diagnosis().status, ExitStatus::Usage, "{failure:?}");
-        assert!(told(&failure).contains("database nowhere was not found"), "{}", told(&failure));
+        assert!(
+            error_chain(&failure).contains("database nowhere was not found"),
+            "{}",
+            error_chain(&failure)
+        );
         assert_eq!(failure.recovery, RecoveryState::NothingCreated);
     });
 }
 
 #[test]
-fn a_new_token_that_is_refused_again_and_again_ends_the_run() {
+fn new_tokens_that_are_refused_repeatedly_end_the_run() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
         let kind = FaultKind::Status(401, None);
@@ -225,7 +233,7 @@ fn a_new_token_that_is_refused_again_and_again_ends_the_run() {
 
 #[test]
 fn every_kind_of_fault_on_every_upload_ends_the_run_or_is_survived() {
-    // A service that says "stored" in words that are no answer of its own is not to be seen through.
+    // A false "stored" in an unexpected response cannot be detected.
     let kinds = every_kind().into_iter().filter(|kind| *kind != FaultKind::RateLimitTextOk).collect();
     in_parallel(Duration::from_secs(60), kinds, async |kind| {
         let world = World::start(Scenario::append()).await;

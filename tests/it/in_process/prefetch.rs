@@ -1,4 +1,4 @@
-//! The next page is asked for as soon as its cursor can be guessed, and a wrong guess changes nothing.
+//! The next page is requested as soon as its cursor can be guessed, and a wrong guess changes nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,11 +11,11 @@ use crate::in_process::harness::{Scenario, World, pages};
 use crate::in_process::scripted_server::ScriptedServer;
 use crate::in_process::watchdog::on_virtual_time;
 
-/// Longest time for a request to arrive that is under way already.
+/// Maximum time for a request in flight to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_page_is_asked_for_while_nobody_takes_the_one_before() {
+fn a_page_is_requested_before_the_previous_one_is_taken() {
     on_virtual_time(|| async {
         let world = World::start(Scenario::append()).await;
         let (settings, services) = (world.settings(), world.services(&world.settings()));
@@ -53,7 +53,7 @@ fn a_page_is_asked_for_while_nobody_takes_the_one_before() {
 struct Sent(Mutex<Vec<String>>, Condvar);
 
 impl Sent {
-    /// Notes a cursor; tells how often it was sent before.
+    /// Records a cursor and returns how often it was sent before.
     fn note(&self, cursor: &str) -> usize {
         let mut sent = self.0.lock().unwrap();
         sent.push(cursor.to_owned());
@@ -64,25 +64,25 @@ impl Sent {
     fn wait_for(&self, cursor: &str) {
         let missing = |sent: &mut Vec<String>| !sent.iter().any(|other| other == cursor);
         let (_sent, late) = self.1.wait_timeout_while(self.0.lock().unwrap(), PATIENCE, missing).unwrap();
-        assert!(!late.timed_out(), "{cursor} was not asked for");
+        assert!(!late.timed_out(), "{cursor} was not requested");
     }
 }
 
 #[test]
-fn a_page_that_was_asked_for_by_a_wrong_guess_is_dropped() {
+fn a_page_requested_by_a_wrong_guess_is_dropped() {
     let page = |id: &str, next: &str| {
         format!(r#"{{"customers":[{{"id":"{id}"}}],"pagination":{{"next_page_info":{next}}}}}"#)
     };
     let bodies = HashMap::from([
         (String::new(), page("1", r#""two""#)),
         ("two".to_owned(), page("2", r#""three""#)),
-        // Its cursor stands where it cannot be guessed, so that nothing takes the place of a wrong guess.
+        // Its cursor is where it cannot be guessed, so that there is no further guess.
         (
             "three".to_owned(),
             r#"{"pagination":{"next_page_info":"four"},"customers":[{"id":"3"}]}"#.to_owned(),
         ),
         ("four".to_owned(), page("4", "null")),
-        ("wrong".to_owned(), page("of nobody", "null")),
+        ("wrong".to_owned(), page("unknown", "null")),
     ]);
     let sent = Arc::new(Sent::default());
     let noted = Arc::clone(&sent);
@@ -93,7 +93,7 @@ fn a_page_that_was_asked_for_by_a_wrong_guess_is_dropped() {
         let cursor = asked.line.split("page_info=").nth(1).unwrap_or_default();
         let cursor = cursor.split(['&', ' ']).next().unwrap_or_default();
         match (cursor, noted.note(cursor)) {
-            // Damaged, with an end that looks well.
+            // Damaged, with an intact end.
             ("three", 0) => {
                 (200, r#"{"customers":[{"id":?}],"pagination":{"next_page_info":"wrong"}}"#.to_owned())
             }

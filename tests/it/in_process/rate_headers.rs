@@ -1,4 +1,4 @@
-//! What Yotpo says beside a success about the next request: it is obeyed, to the nanosecond on virtual time.
+//! Rate limit headers of a successful response: the next request obeys them, to the nanosecond of virtual time.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use yotpo_td::clock::Clock;
 use yotpo_td::yotpo::LoyaltyCheck;
 
 use crate::in_process::harness::{Scenario, World};
-use crate::in_process::scripted_server::{Answer, ScriptedServer};
+use crate::in_process::scripted_server::{ScriptedResponse, ScriptedServer};
 use crate::in_process::watchdog::on_virtual_time;
 
 /// Time between two requests at one request a second: the limiter's guard makes it a hundredth more.
@@ -15,23 +15,23 @@ const PERIOD: Duration = Duration::from_millis(1_010);
 
 /// What carries the headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Beside {
+enum CarriedBy {
     Token,
     FirstPage,
 }
 
-/// Times from the response with these headers to the request behind it, and from that one to the next.
-async fn waits_behind(beside: Beside, headers: &'static str) -> [Duration; 2] {
+/// Times from the response with these headers to the next request, and from that to the one after it.
+async fn waits_after(carrier: CarriedBy, headers: &'static str) -> [Duration; 2] {
     let clock = Arc::new(OnceLock::<Clock>::new());
     let times = Arc::new(Mutex::new(Vec::new()));
     let (server_clock, noted) = (Arc::clone(&clock), Arc::clone(&times));
     let yotpo = ScriptedServer::start_with_headers(move |asked| {
         noted.lock().unwrap().push(server_clock.get().unwrap().now());
         if asked.line.contains("access_tokens") {
-            let headers = if beside == Beside::Token { headers } else { "" };
+            let headers = if carrier == CarriedBy::Token { headers } else { "" };
             return ((200, r#"{"access_token":"token"}"#.to_owned()), headers);
         }
-        let page = |next: &str| -> Answer {
+        let page = |next: &str| -> ScriptedResponse {
             (200, format!(r#"{{"customers":[{{"id":1}}],"pagination":{{"next_page_info":{next}}}}}"#))
         };
         if asked.line.contains("page_info=two") {
@@ -39,7 +39,7 @@ async fn waits_behind(beside: Beside, headers: &'static str) -> [Duration; 2] {
         } else if asked.line.contains("page_info=three") {
             (page("null"), "")
         } else {
-            (page(r#""two""#), if beside == Beside::FirstPage { headers } else { "" })
+            (page(r#""two""#), if carrier == CarriedBy::FirstPage { headers } else { "" })
         }
     });
     let world = World::start(Scenario::append()).await;
@@ -54,31 +54,32 @@ async fn waits_behind(beside: Beside, headers: &'static str) -> [Duration; 2] {
     assert_eq!(count, 3);
     let times = times.lock().unwrap();
     let waits: Vec<_> = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
-    let [behind_token, behind_first, behind_second] = waits[..] else { panic!("{times:?}") };
-    match beside {
-        Beside::Token => [behind_token, behind_first],
-        Beside::FirstPage => [behind_first, behind_second],
+    let [after_token, after_first, after_second] = waits[..] else { panic!("{times:?}") };
+    match carrier {
+        CarriedBy::Token => [after_token, after_first],
+        CarriedBy::FirstPage => [after_first, after_second],
     }
 }
 
 #[test]
-fn rate_headers_beside_a_success_hold_back_the_next_request() {
+fn rate_headers_of_a_success_delay_the_next_request() {
     let asked = Duration::from_secs(30);
     let cases = [
         ("", PERIOD),
         ("RateLimit-Remaining: 4\r\nRateLimit-Reset: 30\r\n", PERIOD),
-        // Others used the limit: the next request waits until our own has left the second, which the period does anyway.
+        // Other clients used the limit: the next request waits until our last one is a second old, which the period
+        // ensures.
         ("RateLimit-Remaining: 0\r\n", PERIOD),
         ("RateLimit-Remaining: 0\r\nRateLimit-Reset: 1\r\n", PERIOD),
         ("RateLimit-Remaining: 0\r\nRateLimit-Reset: 30\r\n", asked),
         ("RateLimit-Remaining: 0\r\nRetry-After: 30\r\n", asked),
         ("Retry-After: 30\r\n", asked),
     ];
-    for beside in [Beside::Token, Beside::FirstPage] {
+    for carrier in [CarriedBy::Token, CarriedBy::FirstPage] {
         for (headers, wait) in cases {
             on_virtual_time(move || async move {
-                let waits = waits_behind(beside, headers).await;
-                assert_eq!(waits, [wait, PERIOD], "{headers:?} beside {beside:?}");
+                let waits = waits_after(carrier, headers).await;
+                assert_eq!(waits, [wait, PERIOD], "{headers:?} carrier {carrier:?}");
             });
         }
     }

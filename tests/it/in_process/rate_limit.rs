@@ -13,7 +13,7 @@ use crate::program::binary::{Running, Surroundings};
 use crate::tls_relay::{Authority, Delays, Exchange};
 
 #[test]
-fn alone_the_limit_is_used_to_the_full_whatever_the_headers_say() {
+fn a_single_client_uses_the_full_limit_with_any_headers() {
     for rate_headers in
         [RateHeaders::RollingSecond, RateHeaders::RollingSecondAndReset, RateHeaders::FixedSecond]
     {
@@ -36,7 +36,7 @@ fn alone_the_limit_is_used_to_the_full_whatever_the_headers_say() {
     }
 }
 
-/// What a server does that makes connections anew, and requests late.
+/// What makes a client reconnect, and requests arrive late.
 #[derive(Clone, Copy, Debug)]
 enum Server {
     Kind,
@@ -44,7 +44,7 @@ enum Server {
     FailsNowAndThen,
 }
 
-/// When 30 pages and what they took beside arrived behind a round trip of 80 ms, through TLS.
+/// Arrival times of the requests for 30 pages with a round trip of 80 ms, through TLS.
 fn arrivals(rate: &str, server: Server) -> Vec<Exchange> {
     let mut settings = SandboxSettings { customers: 150, ..SandboxSettings::default() };
     if matches!(server, Server::ClosesConnections) {
@@ -66,7 +66,7 @@ fn arrivals(rate: &str, server: Server) -> Vec<Exchange> {
     let authority = Authority::named("of the test");
     let delays = Delays { round_trip: Duration::from_millis(80), ..Delays::default() };
     let yotpo = surroundings.relay_over(Service::Yotpo, &authority, delays);
-    let certificates = surroundings.folder().join("authority.pem");
+    let certificates = surroundings.directory().join("authority.pem");
     std::fs::write(&certificates, authority.pem()).unwrap();
     let mut command = surroundings.sync(&["--requests-per-second", rate]);
     command.env("YOTPO_TD_YOTPO_ENDPOINT", yotpo.endpoint()).env("SSL_CERT_FILE", certificates);

@@ -1,5 +1,5 @@
-//! Somebody deletes or recreates the target while a run is at work, interrupted or done: a run that ends well has put its
-//! rows into the table that is the target then, and one that was overtaken says so.
+//! The target is deleted or recreated while a run is active, interrupted or finished: a successful run has loaded its
+//! rows into the current target, and a superseded run reports that.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use yotpo_td::sandbox::{
 use crate::in_process::harness::{Scenario, TABLE, TableContent, Verdict, World};
 use crate::in_process::watchdog::{in_parallel, on_virtual_time};
 
-/// What somebody does to the target.
+/// What happens to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Delete,
@@ -33,12 +33,12 @@ impl Change {
     }
 }
 
-/// Both modes, without rows before: whatever is in the table afterwards, a run has put there.
+/// Both modes, without rows at the start: a run has loaded everything that is in the table afterwards.
 fn both_modes() -> [Scenario; 2] {
     [Scenario::append(), Scenario { old_rows: 0, ..Scenario::replace() }]
 }
 
-/// Another run's rows may be in the table: this one ends, and nothing keeps the next.
+/// Another run's rows may be in the table: this run ends, and does not block the next.
 #[track_caller]
 fn assert_superseded(failure: &RunFailure, context: &str) {
     let is_superseded = matches!(failure.error, RunError::Ended { ending: Ending::Superseded, .. });
@@ -82,7 +82,7 @@ fn a_run_interrupted_before_its_ballot_is_loaded_into_the_new_table() {
     }
 }
 
-/// How far the run of an append is, as others can see it.
+/// The progress of an append, as others can see it.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
     BallotOpen,
@@ -109,7 +109,7 @@ impl Moment {
 }
 
 #[test]
-fn an_append_whose_table_is_gone_is_loaded_again_however_far_it_was() {
+fn an_append_whose_table_is_gone_is_loaded_again_at_any_progress() {
     use Moment::{BallotOpen, Committed, Committing, Decided, Proposed};
     for change in CHANGES {
         for moment in [BallotOpen, Proposed, Decided, Committing, Committed] {
@@ -117,13 +117,13 @@ fn an_append_whose_table_is_gone_is_loaded_again_however_far_it_was() {
             scenario.sandbox.commit_duration = Duration::from_secs(30);
             on_virtual_time(async move || {
                 let world = World::start(scenario).await;
-                let look = |control: &Control| {
-                    if moment.is_reached(control) { Verdict::Kill } else { Verdict::GoOn }
+                let watch = |control: &Control| {
+                    if moment.is_reached(control) { Verdict::Kill } else { Verdict::Continue }
                 };
-                assert!(world.watched_run(&world.settings(), look).await.is_none());
+                assert!(world.watched_run(&world.settings(), watch).await.is_none());
                 change.make(world.control(), world.database());
                 ends_exact(&world, &format!("{change:?} {moment:?}")).await;
-                // What was committed went away with its table: everything is fetched and loaded once more.
+                // The committed rows were deleted with the table: everything is fetched and loaded again.
                 assert_eq!(world.control().import_jobs(), 2, "{change:?} {moment:?}");
             });
         }
@@ -137,7 +137,7 @@ fn a_decided_replace_is_published_over_a_deleted_target_and_not_over_a_recreated
             let world = World::start(Scenario::replace()).await;
             let decided = |control: &Control| {
                 let is_decided = control.sessions().iter().any(|session| session.name.contains("_r00_"));
-                if is_decided { Verdict::Kill } else { Verdict::GoOn }
+                if is_decided { Verdict::Kill } else { Verdict::Continue }
             };
             assert!(world.watched_run(&world.settings(), decided).await.is_none());
             assert_eq!(world.control().operation_requests(Operation::CommitSession), 0);
@@ -154,17 +154,17 @@ fn a_decided_replace_is_published_over_a_deleted_target_and_not_over_a_recreated
     }
 }
 
-/// A world of `replace` whose run was killed behind its commit, before or behind its rename over the target.
+/// A world of `replace` whose run was killed after its commit, before or after its rename over the target.
 async fn committed(is_renamed: bool) -> World {
     let world = World::start(Scenario::replace()).await;
     // The scratch table is renamed first.
     let renames = if is_renamed { 2 } else { 1 };
-    let look = |control: &Control| {
+    let watch = |control: &Control| {
         let is_committed = control.sessions().iter().any(|session| session.status == "committed");
         let is_there = is_committed && control.operation_requests(Operation::RenameTable) == renames;
-        if is_there { Verdict::Kill } else { Verdict::GoOn }
+        if is_there { Verdict::Kill } else { Verdict::Continue }
     };
-    assert!(world.watched_run(&world.settings(), look).await.is_none());
+    assert!(world.watched_run(&world.settings(), watch).await.is_none());
     world
 }
 
@@ -182,7 +182,7 @@ fn a_committed_replace_is_published_when_the_target_was_deleted() {
 }
 
 #[test]
-fn a_committed_replace_does_not_publish_over_a_table_that_somebody_made_since() {
+fn a_committed_replace_does_not_publish_over_a_recreated_table() {
     for is_renamed in [false, true] {
         on_virtual_time(async move || {
             let context = format!("renamed: {is_renamed}");
@@ -193,7 +193,7 @@ fn a_committed_replace_does_not_publish_over_a_table_that_somebody_made_since() 
             assert_superseded(&failure, &context);
             assert_eq!(world.control().table_id(world.database(), TABLE), theirs, "{context}");
             assert_eq!(world.control().row_count(world.database(), TABLE), Some(0), "{context}");
-            // It is over: nothing is left of it, and the next run is another one.
+            // It has ended: nothing is left of it, and the next run is a new one.
             world.assert_clean();
             ends_exact(&world, &context).await;
         });
@@ -225,7 +225,7 @@ fn with_a_run_id_a_superseded_run_stays_superseded_and_another_id_loads() {
 struct Case {
     scenario: Scenario,
     change: Change,
-    /// Requests to Treasure Data behind which it is made.
+    /// The change happens after this many requests to Treasure Data.
     after: u64,
 }
 
@@ -236,20 +236,20 @@ impl Case {
         let database = world.database().to_owned();
         let mut looks_before = None;
         let mut was_performing = false;
-        let look = |control: &Control| {
+        let watch = |control: &Control| {
             if looks_before.is_none() && control.requests(Service::TreasureData) >= self.after {
                 self.change.make(control, &database);
                 looks_before = Some(control.operation_requests(Operation::ShowTable));
                 was_performing = control.sessions().iter().any(|session| session.status == "performing");
             }
-            Verdict::GoOn
+            Verdict::Continue
         };
-        let result = world.watched_run(&world.settings(), look).await.unwrap();
+        let result = world.watched_run(&world.settings(), watch).await.unwrap();
         let looks_after = world.control().operation_requests(Operation::ShowTable) - looks_before.unwrap();
         match result {
             Ok(report) => {
                 assert_eq!(report.rows, Some(100), "{context}");
-                // Behind the last look at the target nothing can be noticed.
+                // After the run has read the target for the last time, it cannot detect anything.
                 let is_seen = looks_after > 0;
                 let expected = if is_seen { TableContent::Complete } else { TableContent::Untouched };
                 assert_eq!(world.content(), expected, "{context}: {report:?}");
@@ -281,7 +281,7 @@ impl Case {
 }
 
 #[test]
-fn a_table_that_is_deleted_or_recreated_at_any_moment_ends_exact_or_the_run_says_so() {
+fn a_table_that_is_deleted_or_recreated_at_any_moment_is_exact_or_the_run_fails() {
     let mut scenarios = both_modes().to_vec();
     for mut other in both_modes() {
         let behaviour = &mut other.sandbox.treasure_data;

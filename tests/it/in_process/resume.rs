@@ -1,4 +1,4 @@
-//! Resuming an interrupted run: what is followed, what is not, and that nothing stored is fetched twice.
+//! Resuming an interrupted run: which states are used, and that nothing stored is fetched twice.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ fn both_modes() -> [Scenario; 2] {
 /// A world whose first run was killed as soon as `when` held.
 async fn killed_at(scenario: Scenario, when: impl Fn(&Control) -> bool) -> World {
     let world = World::start(scenario).await;
-    let look = |control: &Control| if when(control) { Verdict::Kill } else { Verdict::GoOn };
-    let result = world.watched_run(&world.settings(), look).await;
+    let watch = |control: &Control| if when(control) { Verdict::Kill } else { Verdict::Continue };
+    let result = world.watched_run(&world.settings(), watch).await;
     assert!(result.is_none(), "it was not killed: {result:?}");
     world
 }
 
-/// The next run uses all that the killed one stored, and ends with exact rows.
+/// The next run uses everything that the killed one stored, and loads the exact rows.
 async fn resumes_without_fetching(world: &World, context: &str) {
     let report = world.run().await.unwrap();
     assert!(report.resumed, "{context}");
@@ -75,7 +75,7 @@ fn a_stored_page_is_never_fetched_twice() {
 }
 
 #[test]
-fn a_run_killed_behind_its_last_part_fetches_at_most_the_last_page_again() {
+fn a_run_killed_after_its_last_part_fetches_at_most_the_last_page_again() {
     for scenario in both_modes() {
         on_virtual_time(async move || {
             let last_part = |control: &Control| {
@@ -138,15 +138,15 @@ fn a_run_killed_while_it_cleans_up_loads_nothing_again() {
             let scenario = scenario.clone();
             on_virtual_time(async move || {
                 let world = World::start(scenario).await;
-                let look = |control: &Control| {
+                let watch = |control: &Control| {
                     let is_finished = world.saved().is_some_and(|state| state.phase == RunPhase::Finished);
                     if is_finished && control.sessions().len() == left {
                         Verdict::Kill
                     } else {
-                        Verdict::GoOn
+                        Verdict::Continue
                     }
                 };
-                let killed = world.watched_run(&world.settings(), look).await.is_none();
+                let killed = world.watched_run(&world.settings(), watch).await.is_none();
                 assert!(killed, "{left} sessions left");
                 resumes_without_fetching(&world, &format!("{left} sessions left")).await;
             });
@@ -174,7 +174,7 @@ fn the_time_of_the_first_process_is_kept() {
 }
 
 #[test]
-fn a_young_enough_run_is_resumed_whatever_the_part_settings_are() {
+fn a_young_enough_run_is_resumed_with_any_part_settings() {
     for scenario in both_modes() {
         on_virtual_time(async || {
             let world = World::start(scenario).await;
@@ -192,7 +192,7 @@ fn a_young_enough_run_is_resumed_whatever_the_part_settings_are() {
 }
 
 #[test]
-fn a_complete_set_is_resumed_whatever_its_age_and_the_page_size() {
+fn a_complete_set_is_resumed_at_any_age_and_page_size() {
     let complete = |state: &RunState| state.phase == RunPhase::Loading;
     for scenario in both_modes() {
         for flags in [vec![("page-size", "50")], vec![("resume-within", "1h")], vec![("page-size", "7")]] {
@@ -230,22 +230,22 @@ fn a_saved_cursor_that_is_refused_starts_over_once() {
     }
 }
 
-/// Runs while every cursor is made invalid as soon as a page was answered that gave one.
+/// Runs while every cursor becomes invalid as soon as the page that contains it was sent.
 async fn run_with_short_lived_cursors(world: &World) -> yotpo_td::run::RunFailure {
     let mut fetched = world.control().operation_requests(Operation::Customers);
-    let look = |control: &Control| {
+    let watch = |control: &Control| {
         let now = control.operation_requests(Operation::Customers);
         if now > fetched + 2 {
             fetched = now;
             control.invalidate_cursors();
         }
-        Verdict::GoOn
+        Verdict::Continue
     };
-    world.watched_run(&world.settings(), look).await.unwrap().unwrap_err()
+    world.watched_run(&world.settings(), watch).await.unwrap().unwrap_err()
 }
 
 #[test]
-fn cursors_that_are_refused_again_and_again_are_an_error() {
+fn cursors_that_are_refused_repeatedly_are_an_error() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
         world.interrupted_run(2).await;
@@ -270,7 +270,7 @@ fn a_cursor_that_is_refused_in_the_middle_of_a_new_run_is_an_error() {
                 done = true;
                 control.invalidate_cursors();
             }
-            Verdict::GoOn
+            Verdict::Continue
         });
         let failure = result.await.unwrap().unwrap_err();
         assert_eq!(failure.error.diagnosis().status, ExitStatus::YotpoFailed);
@@ -282,7 +282,7 @@ fn a_cursor_that_is_refused_in_the_middle_of_a_new_run_is_an_error() {
 }
 
 #[test]
-fn a_damaged_state_is_set_aside_and_never_followed() {
+fn a_damaged_state_is_set_aside_and_never_used() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
         world.interrupted_run(2).await;
@@ -296,7 +296,7 @@ fn a_damaged_state_is_set_aside_and_never_followed() {
         assert!(!report.resumed);
         world.assert_complete();
         assert_eq!(std::fs::read(store.path().with_extension("damaged")).unwrap(), bytes);
-        // Nobody knows any more that the old session is ours: it is left alone, for `runs clean`.
+        // The old session is no longer known to this machine, so it is left for `runs clean`.
         assert_eq!(world.leftovers(), [old]);
     });
 }
@@ -324,7 +324,7 @@ fn resuming_while_treasure_data_is_down_keeps_what_is_saved() {
 }
 
 #[test]
-fn a_run_that_stored_no_part_leaves_nothing_behind_the_next() {
+fn the_next_run_removes_what_a_run_without_stored_parts_left() {
     for scenario in both_modes() {
         on_virtual_time(async move || {
             let begun = |state: &RunState| state.set.is_some() && state.parts == 0;

@@ -15,21 +15,21 @@ use crate::in_process::fault_sweep::check_aftermath;
 use crate::in_process::harness::{BEGINNING, Scenario, TABLE, Verdict, World};
 use crate::in_process::watchdog::on_virtual_time;
 
-/// Behind the checkpoint of every interrupted run here.
+/// An unknown part after the checkpoint of every interrupted run here.
 const SURPLUS_PART: &str = "part_00000009_0123456789abcdef";
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// What precedes the run that meets the fault.
+/// What precedes the run with the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
     Nothing,
-    /// An interrupted run, which left a part more than its checkpoint says.
+    /// An interrupted run, which left one part more than its checkpoint contains.
     Interrupted,
     /// A run whose load job failed.
     FailedLoad,
-    /// A complete run with an id, whose marker is old by now.
+    /// A finished run with an id, whose marker is old by now.
     OldMarker,
-    /// An interrupted run, and the next one is told to start over.
+    /// An interrupted run, and the next one starts over with `--fresh`.
     Abandoned,
 }
 
@@ -38,7 +38,7 @@ fn scenario(before: Before, mode: Mode) -> Scenario {
         Mode::Append => Scenario::append(),
         Mode::Replace => Scenario::replace(),
     };
-    // A second delivery meets a service that is still at work on the first.
+    // The second delivery arrives while the service still processes the first.
     scenario.sandbox.import_duration = Duration::from_secs(30);
     scenario.sandbox.commit_duration = Duration::from_secs(10);
     if before == Before::OldMarker {
@@ -69,7 +69,7 @@ impl Before {
         }
     }
 
-    /// What of ours is there at the end of a run that succeeds.
+    /// What exists in Treasure Data at the end of a successful run.
     fn assert_left(self, world: &World) {
         if self == Self::OldMarker {
             let left = world.leftovers();
@@ -81,7 +81,7 @@ impl Before {
     }
 }
 
-/// Hits the n-th call of `operation` in the last run and compares the end with that of a run without fault.
+/// Hits the n-th call of `operation` in the last run and compares the result with that of a run without a fault.
 fn survives(operation: Operation, ordinal: u64, before: Before, mode: Mode) {
     for kind in [FaultKind::ResetAfterAction, FaultKind::DuplicateDelivery] {
         on_virtual_time(async move || {
@@ -130,9 +130,9 @@ each_call_survives! {
     last_look_at_the_target_survives_a_lost_response: ShowTable 6, Nothing, Append;
     target_creation_survives_a_lost_response: CreateTable 1, Nothing, Append;
     scratch_table_creation_survives_a_lost_response: CreateTable 1, Nothing, Replace;
-    look_at_the_scratch_table_survives_a_lost_response: ShowTable 3, Nothing, Replace;
+    reading_the_scratch_table_survives_a_lost_response: ShowTable 3, Nothing, Replace;
     rename_of_the_scratch_table_survives_a_lost_response: RenameTable 1, Nothing, Replace;
-    look_at_the_temporary_table_survives_a_lost_response: ShowTable 4, Nothing, Replace;
+    reading_the_temporary_table_survives_a_lost_response: ShowTable 4, Nothing, Replace;
     session_creation_survives_a_lost_response: CreateSession 1, Nothing, Append;
     session_creation_on_the_temporary_table_survives_a_lost_response: CreateSession 1, Nothing, Replace;
     first_upload_survives_a_lost_response: UploadPart 1, Nothing, Append;
@@ -140,13 +140,13 @@ each_call_survives! {
     freeze_survives_a_lost_response: FreezeSession 1, Nothing, Append;
     part_list_of_an_interrupted_run_survives_a_lost_response: ListParts 1, Interrupted, Append;
     part_deletion_survives_a_lost_response: DeletePart 1, Interrupted, Append;
-    look_at_an_interrupted_run_survives_a_lost_response: ShowSession 2, Interrupted, Replace;
+    reading_an_interrupted_run_survives_a_lost_response: ShowSession 2, Interrupted, Replace;
     part_list_that_proves_the_set_survives_a_lost_response: ListParts 1, Nothing, Append;
     perform_survives_a_lost_response: PerformSession 1, Nothing, Append;
     perform_on_the_temporary_table_survives_a_lost_response: PerformSession 1, Nothing, Replace;
     second_perform_survives_a_lost_response: PerformSession 1, FailedLoad, Append;
     job_status_survives_a_lost_response: JobStatus 1, FailedLoad, Append;
-    look_at_the_ballot_survives_a_lost_response: ShowSession 1, Nothing, Append;
+    reading_the_ballot_survives_a_lost_response: ShowSession 1, Nothing, Append;
     look_while_loading_survives_a_lost_response: ShowSession 8, Nothing, Append;
     schema_survives_a_lost_response: AppendSchema 1, Nothing, Append;
     table_list_of_the_guard_survives_a_lost_response: ListTables 1, Nothing, Replace;
@@ -171,10 +171,10 @@ each_call_survives! {
 }
 
 #[test]
-fn a_perform_whose_response_is_lost_behind_a_quick_load_starts_no_second_job() {
+fn a_lost_perform_response_after_a_quick_load_starts_no_second_job() {
     for kind in [FaultKind::ResetAfterAction, FaultKind::EmptyOk, FaultKind::TruncatedBody] {
         on_virtual_time(async move || {
-            // The session is ready by the time of the next look, and a second perform would be accepted.
+            // The session is ready when it is read next, and a second perform would be accepted.
             let fault = Fault::on(Operation::PerformSession, 1, kind.clone());
             let mut scenario = Scenario::append().faults(vec![fault]);
             scenario.sandbox.treasure_data.repeated_perform = yotpo_td::sandbox::RepeatedPerform::Accepted;
@@ -199,7 +199,7 @@ fn refusals() -> [FaultKind; 5] {
     ]
 }
 
-/// Calls that are looked after before they are repeated, by their ordinal in a run, and what precedes it.
+/// Calls whose effect is checked before they are repeated, by their ordinal in a run, and what precedes it.
 const CHANGES: [(Operation, u64, Before, Mode); 15] = [
     (Operation::CreateTable, 1, Before::Nothing, Mode::Append),
     (Operation::CreateTable, 1, Before::Nothing, Mode::Replace),
@@ -219,7 +219,7 @@ const CHANGES: [(Operation, u64, Before, Mode); 15] = [
 ];
 
 #[test]
-fn a_change_that_was_not_accepted_is_not_taken_for_done() {
+fn a_refused_change_is_not_taken_for_done() {
     for (operation, ordinal, before, mode) in CHANGES {
         for kind in refusals() {
             on_virtual_time(async move || {
@@ -242,7 +242,7 @@ fn a_change_that_was_not_accepted_is_not_taken_for_done() {
 }
 
 #[test]
-fn a_change_that_is_answered_with_404_is_not_taken_for_done() {
+fn a_change_with_status_404_is_not_taken_for_done() {
     for (operation, ordinal, before, mode) in CHANGES {
         on_virtual_time(async move || {
             let context = format!("{operation:?} {ordinal} {mode:?}");
@@ -251,7 +251,7 @@ fn a_change_that_is_answered_with_404_is_not_taken_for_done() {
             let nth = world.control().operation_requests(operation) + ordinal;
             let fault = Fault::on(operation, nth, FaultKind::Status(404, None));
             world.control().set_faults(FaultPlan { faults: vec![fault] });
-            // It does not say what is missing, so that nothing can be concluded from it.
+            // It does not say what is missing, so it proves nothing.
             let failure = world.run().await.expect_err(&context);
             assert_eq!(
                 failure.error.diagnosis().status,
@@ -264,7 +264,7 @@ fn a_change_that_is_answered_with_404_is_not_taken_for_done() {
     }
 }
 
-/// A run during which `meddle` does something once, as soon as it can: it says whether it did.
+/// A run during which `meddle` interferes once, as soon as it can. It returns whether it did.
 async fn run_meddled_with(
     world: &World,
     mut meddle: impl FnMut(&Control) -> bool,
@@ -273,11 +273,11 @@ async fn run_meddled_with(
     let result = world
         .watched_run(&world.settings(), |control| {
             is_done = is_done || meddle(control);
-            Verdict::GoOn
+            Verdict::Continue
         })
         .await;
     assert!(is_done, "there was an occasion");
-    result.expect("nobody kills it")
+    result.expect("it is not killed")
 }
 
 /// The session that holds a set, once it is in this state.
@@ -289,7 +289,7 @@ fn set_session(control: &Control, status: &str, is_frozen: bool) -> Option<Sessi
 }
 
 #[test]
-fn a_session_that_is_gone_before_its_load_is_made_anew() {
+fn a_session_that_is_deleted_before_its_load_is_recreated() {
     for mode in [Mode::Append, Mode::Replace] {
         on_virtual_time(async move || {
             let world = World::start(scenario(Before::Nothing, mode)).await;
@@ -306,7 +306,7 @@ fn a_session_that_is_gone_before_its_load_is_made_anew() {
                 3,
                 "two sets and a ballot"
             );
-            assert_eq!(world.control().operation_requests(Operation::Customers), 20, "fetched anew");
+            assert_eq!(world.control().operation_requests(Operation::Customers), 20, "fetched again");
             assert_eq!(world.control().import_jobs(), 1);
             world.assert_complete();
             world.assert_clean();
@@ -315,7 +315,7 @@ fn a_session_that_is_gone_before_its_load_is_made_anew() {
 }
 
 #[test]
-fn a_winner_that_is_gone_before_its_commit_needs_attention() {
+fn a_winner_that_is_deleted_before_its_commit_needs_attention() {
     for mode in [Mode::Append, Mode::Replace] {
         on_virtual_time(async move || {
             let world = World::start(scenario(Before::Nothing, mode)).await;
@@ -336,7 +336,7 @@ fn a_winner_that_is_gone_before_its_commit_needs_attention() {
 }
 
 #[test]
-fn a_temporary_table_that_is_gone_before_the_rename_is_loaded_anew() {
+fn a_temporary_table_that_is_deleted_before_the_rename_is_loaded_again() {
     on_virtual_time(async || {
         let world = World::start(scenario(Before::Nothing, Mode::Replace)).await;
         let database = world.database().to_owned();
@@ -356,7 +356,7 @@ fn a_temporary_table_that_is_gone_before_the_rename_is_loaded_anew() {
 }
 
 #[test]
-fn a_rename_whose_responses_are_always_lost_is_seen_by_the_id_of_the_target() {
+fn a_rename_whose_responses_are_always_lost_is_detected_by_the_id_of_the_target() {
     on_virtual_time(async || {
         let world = World::start(scenario(Before::Nothing, Mode::Replace)).await;
         let target = FaultTarget::EveryOf(Operation::RenameTable);

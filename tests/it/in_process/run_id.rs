@@ -1,4 +1,4 @@
-//! Runs with an id: started again, here or on a machine that knows nothing of it, they load nothing twice.
+//! Runs with an id: started again, here or on a machine without their state, they load nothing twice.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn assert_markers(world: &World, runs: usize) {
     assert_eq!(tables, [TABLE]);
 }
 
-/// Looks at what is reported of rows that an earlier process loaded.
+/// Checks what is reported about rows that an earlier process loaded.
 #[track_caller]
 fn assert_reported(report: &RunReport, first: &RunReport) {
     assert_eq!(report.rows, Some(100));
@@ -55,14 +55,14 @@ fn assert_reported(report: &RunReport, first: &RunReport) {
 /// A world whose first run was killed as soon as `when` held.
 async fn killed_at(scenario: Scenario, when: impl Fn(&Control) -> bool) -> World {
     let world = World::start(scenario).await;
-    let look = |control: &Control| if when(control) { Verdict::Kill } else { Verdict::GoOn };
-    let result = world.watched_run(&world.settings_with(ID), look).await;
+    let watch = |control: &Control| if when(control) { Verdict::Kill } else { Verdict::Continue };
+    let result = world.watched_run(&world.settings_with(ID), watch).await;
     assert!(result.is_none(), "it was not killed: {result:?}");
     world
 }
 
 #[test]
-fn a_run_that_is_done_is_reported_as_it_was_and_loads_nothing() {
+fn a_loaded_run_is_reported_as_before_and_loads_nothing() {
     for scenario in both_modes() {
         on_virtual_time(async || {
             let world = World::start(scenario).await;
@@ -183,7 +183,7 @@ fn an_attempt_without_state_joins_the_winner_and_loads_nothing_twice() {
 }
 
 #[test]
-fn an_undecided_attempt_of_a_lost_machine_is_left_alone_and_loaded_anew() {
+fn an_undecided_attempt_of_a_lost_machine_is_left_alone_and_a_new_one_loads() {
     let ready = |state: &RunState| state.phase == RunPhase::Loading;
     for scenario in both_modes() {
         for wanted in [half_uploaded as fn(&RunState) -> bool, ready] {
@@ -200,7 +200,7 @@ fn an_undecided_attempt_of_a_lost_machine_is_left_alone_and_loaded_anew() {
                 );
                 assert_ne!(report.session.as_ref(), Some(&theirs));
                 world.assert_complete();
-                // It may live, so its session stays. Its temporary table is older than the one that was published, and must
+                // It may be alive, so its session is kept. Its temporary table is older than the published one, and must
                 // never be renamed over it.
                 let left = world.control().sessions();
                 let older = left.iter().find(|session| session.name == theirs).unwrap();
@@ -212,7 +212,7 @@ fn an_undecided_attempt_of_a_lost_machine_is_left_alone_and_loaded_anew() {
 }
 
 #[test]
-fn a_run_whose_load_failed_is_loaded_by_a_machine_that_knows_nothing_of_it() {
+fn a_run_whose_load_failed_is_loaded_by_a_machine_without_its_state() {
     for scenario in both_modes() {
         for lost in [false, true] {
             let scenario = scenario.clone();
@@ -237,7 +237,7 @@ fn a_run_whose_load_failed_is_loaded_by_a_machine_that_knows_nothing_of_it() {
 }
 
 #[test]
-fn a_run_id_that_is_too_old_is_refused_whether_the_state_is_there_or_not() {
+fn a_run_id_that_is_too_old_is_refused_with_and_without_state() {
     for scenario in both_modes() {
         for (lost, flags, wait) in [
             (false, vec![], 5 * DAY),
@@ -287,7 +287,7 @@ fn a_run_that_is_young_enough_is_still_resumed() {
 }
 
 #[test]
-fn a_run_that_a_newer_one_replaced_says_so_and_changes_nothing() {
+fn a_superseded_run_reports_this_and_changes_nothing() {
     for lost in [false, true] {
         on_virtual_time(async move || {
             let world = World::start(Scenario::replace()).await;
@@ -313,7 +313,7 @@ fn a_run_that_a_newer_one_replaced_says_so_and_changes_nothing() {
 }
 
 #[test]
-fn a_paused_run_does_not_put_its_rows_over_those_of_a_newer_one() {
+fn a_paused_run_does_not_replace_the_rows_of_a_newer_one() {
     on_virtual_time(async || {
         // Between its commit and its rename.
         let world = killed_at(Scenario::replace(), |control| {
@@ -384,7 +384,7 @@ fn a_live_attempt_of_another_machine_is_not_touched() {
     for scenario in both_modes() {
         on_virtual_time(async || {
             let world = World::start(scenario).await;
-            // Another machine, in the middle of its run: its state is elsewhere.
+            // Another machine in the middle of its run, with its own state.
             world.interrupted_run(3).await;
             let sessions = world.control().sessions();
             world.lose_state();
@@ -415,7 +415,7 @@ fn the_temporary_table_of_an_older_run_is_removed_before_the_rename() {
 }
 
 #[test]
-fn a_table_that_only_looks_like_ours_is_left_alone() {
+fn a_table_with_a_similar_name_is_left_alone() {
     on_virtual_time(async || {
         let world = World::start(Scenario::replace()).await;
         let fingerprint = world.settings().load.target.fingerprint();
@@ -435,7 +435,7 @@ fn a_table_that_only_looks_like_ours_is_left_alone() {
     });
 }
 
-/// Runs `work` with its log at WARN in a file; gives what is in it.
+/// Runs `work` and returns its log at level WARN.
 async fn logged(work: impl Future<Output = ()>) -> String {
     let log = tempfile::NamedTempFile::new().unwrap();
     let subscriber = tracing_subscriber::fmt()
@@ -451,7 +451,7 @@ async fn logged(work: impl Future<Output = ()>) -> String {
 }
 
 #[test]
-fn an_attempt_that_joins_says_which_of_its_own_limits_the_rows_would_not_have_passed() {
+fn a_joining_attempt_warns_about_its_stricter_limits() {
     for (allowed, warns) in [("0", true), ("1", false)] {
         let mut scenario = Scenario::append().flag("max-error-records", "1");
         let kind = GlitchKind::NumberAmongCustomers;
@@ -470,7 +470,7 @@ fn an_attempt_that_joins_says_which_of_its_own_limits_the_rows_would_not_have_pa
 }
 
 #[test]
-fn an_account_that_holds_many_sessions_is_told_once() {
+fn an_account_with_many_sessions_is_warned_about_once() {
     for (sessions, times) in [(1_499, 0), (1_500, 1)] {
         on_virtual_time(async move || {
             let world = World::start(Scenario::append()).await;

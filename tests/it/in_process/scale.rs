@@ -1,4 +1,4 @@
-//! Stores of a real size: every row, in memory that does not grow with them.
+//! Stores of realistic size: every row is loaded, in memory that does not depend on their number.
 
 use serde_json::Value;
 use yotpo_td::http::Reach;
@@ -10,11 +10,11 @@ use crate::program::binary::{Running, Surroundings, program};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
-/// What a whole process with the look-alikes inside may take.
+/// Maximum memory of a process with the embedded sandbox.
 const MOST_MEMORY: u64 = 64 * MEBIBYTE;
 
-/// What the documentation promises of the program alone at its defaults, on two processors; with the usual small pages it
-/// holds on more as well.
+/// The documented memory bound of the program alone with default settings on two processors. With small pages, it also
+/// holds on more processors.
 const MOST_MEMORY_ALONE: u64 = 48_000_000;
 
 #[test]
@@ -53,7 +53,7 @@ fn memory_is_the_same_for_ten_times_the_customers_with_the_sandbox_inside() {
 }
 
 #[test]
-fn memory_keeps_within_the_bound_that_the_settings_give() {
+fn memory_stays_within_the_bound_of_the_settings() {
     let surroundings = Surroundings::new(SandboxSettings { customers: 30_000, ..SandboxSettings::default() });
     for settings in [
         &[][..],
@@ -80,7 +80,7 @@ fn memory_keeps_within_the_bound_that_the_settings_give() {
 }
 
 #[test]
-fn compressed_answers_load_the_same_rows() {
+fn compressed_responses_load_the_same_rows() {
     on_virtual_time(|| async {
         let mut scenario = Scenario::append();
         scenario.page_size = 100;

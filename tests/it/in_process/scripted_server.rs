@@ -1,6 +1,6 @@
-//! A server that answers as a test tells it to: pages and errors that no look-alike would send.
+//! A server whose responses a test scripts: pages and errors that the sandbox would not send.
 //!
-//! Plain HTTP/1.1 on threads, one request a connection; it knows nothing of either service.
+//! Plain HTTP/1.1 on threads, one request per connection. It knows neither service.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// A request, as far as scripts look at it.
+/// The parts of a request that scripts use.
 pub(crate) struct Asked {
     /// Such as `GET /path?query`.
     pub(crate) line: String,
-    /// All headers, one a line.
+    /// All headers, one per line.
     pub(crate) headers: String,
 }
 
-/// Status and body of an answer.
-pub(crate) type Answer = (u16, String);
+/// Status and body of a response.
+pub(crate) type ScriptedResponse = (u16, String);
 
 /// Serves until it is dropped.
 pub(crate) struct ScriptedServer {
@@ -27,27 +27,27 @@ pub(crate) struct ScriptedServer {
 }
 
 impl ScriptedServer {
-    /// Serves what `script` answers.
-    pub(crate) fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    /// Serves the responses of `script`.
+    pub(crate) fn start(script: impl Fn(&Asked) -> ScriptedResponse + Send + Sync + 'static) -> Self {
         Self::start_with_headers(move |asked| (script(asked), ""))
     }
 
-    /// Serves what `script` returns, with further headers: whole lines with their ends.
+    /// Serves the responses of `script` with further headers, which are complete lines with line ends.
     pub(crate) fn start_with_headers(
-        script: impl Fn(&Asked) -> (Answer, &'static str) + Send + Sync + 'static,
+        script: impl Fn(&Asked) -> (ScriptedResponse, &'static str) + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let ended = Arc::new(AtomicBool::new(false));
-        let (script, told) = (Arc::new(script), Arc::clone(&ended));
+        let (script, listener_ended) = (Arc::new(script), Arc::clone(&ended));
         let listening = std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
-                if told.load(Ordering::SeqCst) {
+                if listener_ended.load(Ordering::SeqCst) {
                     return;
                 }
                 let script = Arc::clone(&script);
-                // A client that goes away is its own business.
-                std::thread::spawn(move || drop(answer(&stream, &*script)));
+                // A client may close its connection.
+                std::thread::spawn(move || drop(respond(&stream, &*script)));
             }
         });
         Self { address, ended, listening: Some(listening) }
@@ -62,7 +62,7 @@ impl ScriptedServer {
 impl Drop for ScriptedServer {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        // Wakes the listener up, which then sees that it is over.
+        // Wakes the listener, which then ends.
         drop(TcpStream::connect(self.address));
         if let Some(listening) = self.listening.take() {
             listening.join().unwrap();
@@ -70,7 +70,10 @@ impl Drop for ScriptedServer {
     }
 }
 
-fn answer(stream: &TcpStream, script: &dyn Fn(&Asked) -> (Answer, &'static str)) -> std::io::Result<()> {
+fn respond(
+    stream: &TcpStream,
+    script: &dyn Fn(&Asked) -> (ScriptedResponse, &'static str),
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;

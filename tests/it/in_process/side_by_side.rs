@@ -1,6 +1,7 @@
-//! Two or three attempts of one run id side by side on virtual time: suspended between any two of their calls and resumed
-//! hours later, killed and started again with their state or without, while responses are lost, requests are delivered
-//! late or twice, loads and commits fail, and the store changes. Whatever happens, the table holds one complete set.
+//! Two or three attempts of one run id side by side on virtual time: suspended between any two of their calls and
+//! resumed hours later, killed and started again with their state or without, while responses are lost, requests are
+//! delivered late or twice, loads and commits fail, and the store changes. In every case the table holds one complete
+//! set.
 //!
 //! `YOTPO_TD_SIDE_BY_SIDE_SEEDS` sets another number of seeds.
 
@@ -21,9 +22,9 @@ use crate::in_process::watchdog::in_parallel;
 
 const SEEDS: u64 = 2_000;
 const SEEDS_VARIABLE: &str = "YOTPO_TD_SIDE_BY_SIDE_SEEDS";
-/// Processes that follow each other on one machine.
+/// Number of consecutive processes on one machine.
 const LIVES: usize = 4;
-/// Customers that the store has more of in the end, at most.
+/// Maximum number of customers that are added to the store.
 const MAX_GROWTH: u64 = 9;
 
 #[expect(clippy::disallowed_methods, reason = "the test's own setting")]
@@ -56,7 +57,7 @@ fn scenario(random: &mut fastrand::Rng) -> Scenario {
     }
 }
 
-/// Random faults, and requests that the service acts on when nobody expects it any more.
+/// Random faults, and requests that take effect late.
 fn faults(random: &mut fastrand::Rng) -> FaultPlan {
     let mut plan = FaultPlan::random(random.u64(..), random.usize(0..6), 90);
     for _ in 0..random.u8(0..3) {
@@ -72,17 +73,17 @@ fn faults(random: &mut fastrand::Rng) -> FaultPlan {
     plan
 }
 
-/// Row counts that anybody could have seen in the table.
+/// Row counts that were visible in the table.
 #[derive(Clone, Default)]
 struct Reader(Arc<Mutex<BTreeSet<u64>>>);
 
 impl Reader {
-    fn look(&self, control: &Control, database: &str) {
+    fn observe(&self, control: &Control, database: &str) {
         self.0.lock().unwrap().insert(control.row_count(database, TABLE).unwrap_or(0));
     }
 }
 
-/// Processes that follow each other on one machine until one ends well, or all lives are used up.
+/// Consecutive processes on one machine until one succeeds, or all lives are used up.
 async fn lives(world: &World, reader: Reader, seed: u64) -> Option<RunReport> {
     let mut random = fastrand::Rng::with_seed(seed);
     let machine = Machine::new(world);
@@ -90,8 +91,8 @@ async fn lives(world: &World, reader: Reader, seed: u64) -> Option<RunReport> {
         world.clock.sleep(Duration::from_millis(random.u64(0..40_000))).await;
         let database = world.database().to_owned();
         let reader = reader.clone();
-        let look = move |control: &Control| reader.look(control, &database);
-        let attempt = machine.start_watched(&machine.settings(&[("run-id", "one")]), look);
+        let watch = move |control: &Control| reader.observe(control, &database);
+        let attempt = machine.start_watched(&machine.settings(&[("run-id", "one")]), watch);
         match troubled(world, &mut random, attempt).await {
             Some(Ok(report)) => return Some(report),
             Some(Err(failure)) => {
@@ -111,8 +112,8 @@ async fn lives(world: &World, reader: Reader, seed: u64) -> Option<RunReport> {
 async fn troubled(world: &World, random: &mut fastrand::Rng, mut attempt: Attempt) -> End {
     for _ in 0..random.u8(0..3) {
         let request = attempt.requests_sent() + random.u64(1..40);
-        let behind = random.bool();
-        attempt.suspend_at(if behind { SuspendAt::After(request) } else { SuspendAt::Before(request) });
+        let is_after = random.bool();
+        attempt.suspend_at(if is_after { SuspendAt::After(request) } else { SuspendAt::Before(request) });
         if !attempt.suspended().await {
             return attempt.end().await;
         }
@@ -126,7 +127,7 @@ async fn troubled(world: &World, random: &mut fastrand::Rng, mut attempt: Attemp
     attempt.end().await
 }
 
-/// Customers come while the attempts are at work.
+/// Customers are added while the attempts are running.
 async fn grow(world: &World, growth: u64, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let customers = world.control().customers();
@@ -136,7 +137,7 @@ async fn grow(world: &World, growth: u64, seed: u64) {
     }
 }
 
-/// Exactly the set that a report is about is in the table, and nothing else that was not there before.
+/// The table holds exactly the set in a report, and what was there before.
 #[track_caller]
 fn assert_holds(world: &World, report: &RunReport, context: &str) {
     let time = i64::try_from(report.ingestion_time.unwrap()).unwrap();
@@ -145,7 +146,7 @@ fn assert_holds(world: &World, report: &RunReport, context: &str) {
     let found = world.control().verify_table(world.database(), TABLE, time..=time).unwrap();
     let wrong = [found.duplicated, found.differing, found.extra_columns];
     assert_eq!(wrong, [0; 3], "{context}: {report:?} {found:?}");
-    // Rows that were there before are of no customer, and of another time.
+    // Rows that were there before belong to no customer and have another time.
     assert_eq!(
         (found.rows, found.unknown, found.wrong_time),
         (rows + old, old, old),
@@ -168,19 +169,19 @@ async fn live_through(seed: u64) {
     for report in &reports {
         assert_holds(&world, report, &format!("seed {seed}"));
     }
-    // What is still on its way arrives, and then a lone attempt elsewhere sees it through.
+    // Everything in flight arrives. Then a single attempt on another machine completes the run.
     world.clock.sleep(Duration::from_secs(30_000)).await;
     world.control().set_faults(FaultPlan::none());
     let machine = Machine::new(&world);
     let settings = machine.settings(&[("run-id", "one")]);
-    let last = machine.start(&settings).end().await.expect("nobody kills it");
+    let last = machine.start(&settings).end().await.expect("it is not killed");
     let last = last.unwrap_or_else(|failure| panic!("seed {seed}: a lone attempt ends with {failure:?}"));
     assert_holds(&world, &last, &format!("seed {seed}, the lone attempt"));
     assert!((customers..=customers + growth).contains(&last.rows.unwrap()), "seed {seed}: {last:?}");
     if !reports.is_empty() {
         assert_eq!(last.outcome, Outcome::AlreadyCommitted, "seed {seed}: {last:?}");
     }
-    reader.look(world.control(), world.database());
+    reader.observe(world.control(), world.database());
     let kept = if world.scenario.mode == Mode::Append { old } else { 0 };
     let right = BTreeSet::from([old, kept + last.rows.unwrap()]);
     let seen = reader.0.lock().unwrap();
@@ -188,7 +189,7 @@ async fn live_through(seed: u64) {
 }
 
 #[test]
-fn attempts_side_by_side_load_one_complete_set_whatever_happens() {
+fn attempts_side_by_side_load_one_complete_set() {
     let seeds = seeds();
     println!("{} seeds ({SEEDS_VARIABLE} sets another number)", seeds.len());
     let limit = Duration::from_secs(120 + seeds.len() as u64 / 2);

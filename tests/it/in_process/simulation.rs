@@ -1,5 +1,5 @@
-//! Random faults, kills and restarts: in the end every customer is in the table exactly once, and at every moment
-//! before the table is as it was or complete.
+//! Random faults, kills and restarts: in the end every customer is in the table exactly once, and at any time before the
+//! table is unchanged or complete.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::in_process::harness::{
 };
 use crate::in_process::watchdog::in_parallel;
 
-/// Seeds of the simulation, unless the variable says another number.
+/// Seeds of the simulation, unless the variable sets another number.
 const SEEDS: u64 = 1_000;
 const SEEDS_VARIABLE: &str = "YOTPO_TD_SIMULATION_SEEDS";
-/// Attempts that may be hit or killed; the last is left alone.
+/// Attempts that may be hit or killed, except the last.
 const TROUBLED_ATTEMPTS: u32 = 4;
 
 #[expect(clippy::disallowed_methods, reason = "the test's own setting")]
@@ -54,7 +54,7 @@ fn scenario(random: &mut fastrand::Rng) -> Scenario {
     }
 }
 
-/// What kills a run: a number of requests, or a number of looks at it.
+/// What kills a run: a number of requests, or a number of polls.
 enum Death {
     Never,
     AfterRequests(u64),
@@ -82,7 +82,7 @@ impl Death {
     }
 }
 
-/// The table holds the old rows or all of the new, at whatever moment somebody looks.
+/// At any time the table holds the old rows or all of the new ones.
 struct Reader {
     old: u64,
     complete: u64,
@@ -91,7 +91,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn look(&self, control: &Control) {
+    fn observe(&self, control: &Control) {
         let rows = control.row_count(&self.database, TABLE).unwrap_or(0);
         if self.seen.borrow().last() != Some(&rows) {
             self.seen.borrow_mut().push(rows);
@@ -131,11 +131,11 @@ async fn live_through(seed: u64) {
         let mut death = if troubled { Death::draw(&mut random, &world) } else { Death::Never };
         let result = world
             .watched_run(&settings, |control| {
-                reader.look(control);
-                if death.has_come(control) { Verdict::Kill } else { Verdict::GoOn }
+                reader.observe(control);
+                if death.has_come(control) { Verdict::Kill } else { Verdict::Continue }
             })
             .await;
-        reader.look(world.control());
+        reader.observe(world.control());
         reader.assert_never_anything_else(seed);
         match result {
             Some(Ok(_)) => {
@@ -144,7 +144,7 @@ async fn live_through(seed: u64) {
                 break;
             }
             Some(Err(failure)) => assert!(troubled, "seed {seed}: without faults {failure:?}"),
-            // Killed between its last save and its exit: it had done everything, and without an id the next run is another
+            // Killed between its last save and its exit: everything was loaded, and without an id the next run is a new
             // one, as the README says.
             None if run_id.is_none()
                 && world.saved().is_none()
@@ -185,8 +185,8 @@ fn later(mut plan: FaultPlan, world: &World) -> FaultPlan {
     plan
 }
 
-/// Nothing of a run without an id. Of one with an id: its ballots, its winner, and what attempts made that others must
-/// take for alive.
+/// A run without an id leaves nothing. A run with an id leaves its ballots, its winner, and what was created by attempts
+/// that may be alive.
 async fn assert_what_is_left(world: &World, run_id: Option<&str>, seed: u64) {
     assert_eq!(world.saved(), None, "seed {seed}");
     let left = world.leftovers();
@@ -203,7 +203,7 @@ async fn assert_what_is_left(world: &World, run_id: Option<&str>, seed: u64) {
                     "seed {seed}: {session:?}"
                 );
             }
-            // Whoever starts it again, and be it elsewhere, loads nothing.
+            // Starting it again, even on another machine, loads nothing.
             let before = world.control().import_jobs();
             std::fs::remove_file(world.store().path()).ok();
             let report = world.run_with(&[("run-id", id)]).await.unwrap();

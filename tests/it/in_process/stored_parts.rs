@@ -1,5 +1,5 @@
-//! What is in the session of an interrupted run decides whether it is resumed: exactly the parts that are known to be
-//! stored, or another set is begun and the old one removed.
+//! The parts in the session of an interrupted run decide whether it is resumed: unless they are exactly those that are
+//! known to be stored, a new set is started and the old one removed.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn both_modes() -> [Scenario; 2] {
     [Scenario::append(), Scenario::replace()]
 }
 
-/// The session of the saved run's set, as anybody with the key can reach it.
+/// The session of the saved run's set, accessible to everyone with the key.
 struct Session {
     name: SessionName,
     client: std::sync::Arc<TreasureDataClient>,
@@ -62,7 +62,7 @@ impl Session {
     }
 }
 
-/// The next run loads everything anew, and nothing of the old set is left.
+/// The next run loads everything again, and nothing of the old set is left.
 async fn starts_over(world: &World, context: &str) -> RunReport {
     let old = world.saved().unwrap().set.unwrap().nonce;
     let report = world.run().await.unwrap();
@@ -115,7 +115,7 @@ fn too_many_surplus_parts_are_not_deleted_one_by_one() {
 }
 
 #[test]
-fn an_open_session_that_somebody_else_changed_is_not_resumed() {
+fn an_open_session_that_others_changed_is_not_resumed() {
     for change in
         ["deleted", "frozen", "a part missing", "all parts missing", "a part twice", "a part exchanged"]
     {
@@ -147,7 +147,7 @@ fn an_open_session_that_somebody_else_changed_is_not_resumed() {
 }
 
 #[test]
-fn a_complete_session_that_somebody_else_changed_is_not_loaded() {
+fn a_complete_session_that_others_changed_is_not_loaded() {
     let complete = |state: &RunState| state.phase == RunPhase::Loading;
     for change in ["deleted", "the last part missing", "a part missing", "the last part exchanged"] {
         for scenario in both_modes() {
@@ -176,7 +176,7 @@ fn a_complete_session_that_somebody_else_changed_is_not_loaded() {
 fn a_part_that_arrives_late_in_a_frozen_set_keeps_it_from_being_loaded() {
     for scenario in both_modes() {
         on_virtual_time(async move || {
-            // The first attempt at the third part is delivered again while the frozen session is looked at.
+            // The first upload of the third part is delivered again while the frozen session is read.
             let complete = |state: &RunState| state.phase == RunPhase::Loading;
             let world = World::killed_when(&scenario, &[], complete).await;
             let session = Session::of_saved_run(&world);
@@ -188,7 +188,7 @@ fn a_part_that_arrives_late_in_a_frozen_set_keeps_it_from_being_loaded() {
 }
 
 #[test]
-fn a_failed_load_is_tried_once_a_process() {
+fn a_failed_load_is_tried_once_per_process() {
     for scenario in both_modes() {
         on_virtual_time(async || {
             let world = World::start(scenario).await;
@@ -235,7 +235,7 @@ async fn kill_job(world: &World, job: &str) {
 }
 
 #[test]
-fn a_set_whose_load_job_was_killed_is_loaded_once_more_or_made_anew() {
+fn a_set_whose_load_job_was_killed_is_loaded_again_or_recreated() {
     for killed_job in [KilledJob::FallsBack, KilledJob::StaysPerforming] {
         for mut scenario in both_modes() {
             scenario.sandbox.import_duration = Duration::from_secs(60);
@@ -245,7 +245,7 @@ fn a_set_whose_load_job_was_killed_is_loaded_once_more_or_made_anew() {
                 let performing = |control: &Control| {
                     let is_performing =
                         control.sessions().iter().any(|session| session.status == "performing");
-                    if is_performing { Verdict::Kill } else { Verdict::GoOn }
+                    if is_performing { Verdict::Kill } else { Verdict::Continue }
                 };
                 assert!(world.watched_run(&world.settings(), performing).await.is_none());
                 kill_job(&world, &Session::of_saved_run(&world).job().await).await;
@@ -265,7 +265,7 @@ fn a_set_whose_load_job_was_killed_is_loaded_once_more_or_made_anew() {
 }
 
 #[test]
-fn rows_that_somebody_else_committed_are_not_taken_for_a_complete_load() {
+fn rows_that_others_committed_are_not_taken_for_a_complete_load() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
         world.interrupted_run(2).await;
@@ -290,7 +290,7 @@ fn rows_that_somebody_else_committed_are_not_taken_for_a_complete_load() {
 }
 
 #[test]
-fn a_winner_that_is_gone_is_reported_and_nothing_is_loaded() {
+fn a_deleted_winner_is_reported_and_nothing_is_loaded() {
     for scenario in both_modes() {
         on_virtual_time(async || {
             let world = World::start(scenario).await;

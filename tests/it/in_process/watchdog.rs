@@ -1,4 +1,4 @@
-//! Runtimes for tests on virtual time, and the watch over them: what hangs fails.
+//! Runtimes for tests on virtual time, with a watchdog: a test that hangs fails.
 
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -10,12 +10,12 @@ use std::time::Duration;
 /// Real time that a test may take; on virtual time everything is over in a moment.
 const WATCHDOG: Duration = Duration::from_secs(100);
 
-/// Runs a test on a runtime of its own; one that hangs fails.
+/// Runs a test on its own runtime; a test that hangs fails.
 pub(crate) fn on_virtual_time<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) {
     watched(WATCHDOG, move || block_on(work()));
 }
 
-/// Runs `work` for every case on all processors; fails with all that failed.
+/// Runs `work` for every case on all processors, and reports all failed cases.
 pub(crate) fn in_parallel<C, F>(limit: Duration, cases: Vec<C>, work: F)
 where
     C: Sync + Send + 'static,

@@ -1,4 +1,4 @@
-//! Yotpo as it may be where its documentation is silent: every reading loads every customer, or says why it does not.
+//! Possible behaviour of Yotpo that is not documented: each variant loads every customer, or fails with the reason.
 
 use std::num::NonZeroU64;
 
@@ -26,7 +26,7 @@ fn loads_everything(scenario: Scenario) {
         assert!(result.is_ok(), "{:?}: {result:?}", scenario.sandbox.yotpo);
         assert_eq!(world.content(), TableContent::Complete, "{:?}", scenario.sandbox.yotpo);
         world.assert_clean();
-        // And again, from the middle on.
+        // And again, from the middle.
         let world = World::start(scenario.clone()).await;
         let failure = world.interrupted_run(2).await;
         assert!(matches!(failure.recovery, RecoveryState::Resumable { .. }), "{failure:?}");
@@ -57,7 +57,7 @@ fn cursors_may_be_encoded_or_raw() {
 }
 
 #[test]
-fn pages_may_be_laid_out_in_any_way() {
+fn pages_may_have_any_layout() {
     for layout in [PageLayout::Compact, PageLayout::Spaced, PageLayout::Pretty] {
         loads_everything(store_that(|yotpo| yotpo.page_layout = layout));
     }
@@ -71,7 +71,7 @@ fn empty_pages_in_between_do_not_end_the_paging() {
 }
 
 #[test]
-fn filters_refused_beside_the_cursor_are_left_out() {
+fn filters_that_are_refused_with_a_cursor_are_left_out() {
     let scenario = store_that(|yotpo| yotpo.filters_with_cursor = FiltersWithCursor::BadRequest);
     loads_everything(scenario.clone());
     on_virtual_time(async || {
@@ -124,7 +124,7 @@ fn a_cursor_that_repeats_is_an_error_and_nothing_is_loaded() {
 }
 
 #[test]
-fn a_repeated_cursor_right_behind_an_interruption_is_an_error_too() {
+fn a_repeated_cursor_right_after_an_interruption_is_an_error() {
     on_virtual_time(async || {
         let mut page = 0;
         loop {

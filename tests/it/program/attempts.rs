@@ -1,5 +1,5 @@
-//! Two attempts of one run id, as real processes on "two machines": whatever becomes of the first one and whenever, the
-//! table holds one complete attempt's rows, and what each process says is true.
+//! Two attempts of one run id, as real processes on "two machines": whatever happens to the first one at any time, the
+//! table holds one complete set, and the report of each process is true.
 //!
 //! `make attempts` sweeps over more moments than `make test` (`YOTPO_TD_ATTEMPT_MOMENTS`).
 
@@ -14,19 +14,19 @@ use yotpo_td::sandbox::{SandboxSettings, Service};
 
 use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE, wait_until};
 
-/// Moments in the life of the first attempt, unless the variable says another number.
+/// Moments in the life of the first attempt, unless the variable sets another number.
 const MOMENTS: u64 = 24;
 const MOMENTS_VARIABLE: &str = "YOTPO_TD_ATTEMPT_MOMENTS";
 const CUSTOMERS: u64 = 60;
 /// Rows in the table before, in `replace` mode.
 const OLD_ROWS: u64 = 40;
 
-/// What becomes of the first attempt when the second one starts.
+/// What happens to the first attempt when the second one starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// It goes on.
+    /// It continues.
     Beside,
-    /// It is suspended, and goes on when the second one has ended.
+    /// It is suspended, and continues when the second one has ended.
     Paused,
     /// It is killed, and started again with its state.
     Killed,
@@ -38,7 +38,7 @@ enum Way {
 struct Case {
     mode: &'static str,
     way: Way,
-    /// Requests that the first attempt has made by then.
+    /// Number of requests that the first attempt has sent by then.
     moment: u64,
 }
 
@@ -68,7 +68,7 @@ fn surroundings(mode: &str) -> Surroundings {
 /// An attempt on a machine of this name.
 fn attempt(surroundings: &Surroundings, mode: &str, machine: &str) -> Running {
     let mut command = surroundings.sync(&["--run-id", "one", "--mode", mode, "--summary", "json"]);
-    command.env("YOTPO_TD_STATE_DIR", surroundings.folder().join(machine));
+    command.env("YOTPO_TD_STATE_DIR", surroundings.directory().join(machine));
     command.env("YOTPO_TD_MAX_RETRIES", "8");
     Running::start(command)
 }
@@ -78,7 +78,7 @@ fn requests(surroundings: &Surroundings) -> u64 {
     control.requests(Service::Yotpo) + control.requests(Service::TreasureData)
 }
 
-/// Requests of an attempt that nothing happens to.
+/// Requests of an undisturbed attempt.
 fn requests_of_one_attempt(mode: &str) -> u64 {
     let surroundings = surroundings(mode);
     attempt(&surroundings, mode, "alone").finish().assert_code(0);
@@ -86,7 +86,7 @@ fn requests_of_one_attempt(mode: &str) -> u64 {
 }
 
 impl Case {
-    /// Both attempts, in the order in which they started, as far as they came to an end.
+    /// The results of the attempts that ended, in the order in which they started.
     fn attempts(self, surroundings: &Surroundings) -> Vec<Finished> {
         let Self { mode, way, moment } = self;
         let mut first = attempt(surroundings, mode, "first");
@@ -97,7 +97,7 @@ impl Case {
                 vec![first.finish(), second.finish()]
             }
             Way::Paused => {
-                // Behind its last request it may have ended by itself.
+                // After its last request it may have ended by itself.
                 let is_paused = !first.has_ended();
                 if is_paused {
                     first.signal(Signal::STOP);
@@ -125,7 +125,7 @@ impl Case {
         for end in &ended {
             self.assert_true(&surroundings, end);
         }
-        // A lone further attempt finds the same.
+        // One more attempt finds the same.
         let last = attempt(&surroundings, self.mode, "third").finish();
         assert_eq!(last.code(), 0, "{self:?}: {}", last.stderr);
         self.assert_true(&surroundings, &last);
@@ -135,7 +135,7 @@ impl Case {
         assert_eq!(surroundings.control().import_jobs(), jobs, "{self:?}: something was loaded once more");
     }
 
-    /// Every attempt of these ends well, with the rows and the time that are in the table.
+    /// Each of these attempts succeeds, and reports the rows and the time that are in the table.
     fn assert_true(self, surroundings: &Surroundings, end: &Finished) {
         assert_eq!(end.code(), 0, "{self:?}: {}", end.stderr);
         let summary = summary(end);
@@ -153,7 +153,7 @@ fn summary(end: &Finished) -> Value {
 }
 
 #[test]
-fn two_attempts_at_any_moment_load_one_complete_set_and_say_so() {
+fn two_attempts_at_any_moment_load_and_report_one_complete_set() {
     let mut cases = Vec::new();
     for mode in ["append", "replace"] {
         let requests = requests_of_one_attempt(mode);

@@ -1,7 +1,7 @@
-//! The real program, started against a sandbox of its own.
+//! The real program, started against its own sandbox.
 //!
-//! Owns starting, watching and ending processes, and the folders and look-alikes around them. Nothing here knows what
-//! a test is about. Waiting is looking again and again at a condition, with a deadline and a message.
+//! Owns starting, watching and ending processes, and their directories and mock servers. It does not know what a test is
+//! about. Waiting means polling a condition, with a deadline and a message.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,12 +29,12 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_yotpo-td");
 /// The database and table that runs load unless a test says otherwise.
 pub(crate) const DATABASE: &str = "yotpo";
 pub(crate) const TABLE: &str = "yotpo_customers";
-/// Longest wait for anything; far beyond what a loaded machine needs.
+/// Maximum time to wait for anything; much longer than a loaded machine needs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
-/// Time between two looks at a condition.
-const LOOK_AGAIN: Duration = Duration::from_millis(3);
+/// How often to poll a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(3);
 
-/// The program with an empty environment. Where coverage is measured, it still knows where to write to.
+/// The program with an empty environment, except what coverage measurements need.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear().stdin(Stdio::null());
@@ -44,27 +44,24 @@ pub(crate) fn program() -> Command {
     command
 }
 
-/// Looks at `condition` until it holds.
+/// Polls `condition` until it holds.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let clock = Clock::machine();
     while !condition() {
-        assert!(clock.now() < DEADLINE, "waited {DEADLINE:?} in vain until {what}");
+        assert!(clock.now() < DEADLINE, "timed out after {DEADLINE:?}: {what}");
         pause();
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "between two looks at another process, which no clock of ours moves"
-)]
+#[expect(clippy::disallowed_methods, reason = "polls another process, which does not follow a virtual clock")]
 fn pause() {
-    std::thread::sleep(LOOK_AGAIN);
+    std::thread::sleep(POLL_INTERVAL);
 }
 
-/// Both look-alikes, and folders for the program to work in.
+/// The mock servers for both services, and directories for the program.
 pub(crate) struct Surroundings {
     sandbox: Sandbox,
-    folder: TempDir,
+    directory: TempDir,
     started: Duration,
     runtime: Runtime,
 }
@@ -77,20 +74,20 @@ impl Surroundings {
         let settings = SandboxSettings { requests_per_second: None, ..settings };
         let sandbox = runtime.block_on(Sandbox::start(settings)).unwrap();
         let started = Clock::machine().unix_time();
-        Self { sandbox, folder: tempfile::tempdir().unwrap(), started, runtime }
+        Self { sandbox, directory: tempfile::tempdir().unwrap(), started, runtime }
     }
 
-    /// A sandbox whose store has so many customers.
+    /// A sandbox whose store has this many customers.
     pub(crate) fn with_customers(customers: u64) -> Self {
         Self::new(SandboxSettings { customers, ..SandboxSettings::default() })
     }
 
-    /// TLS in front of one of the look-alikes, with a certificate of `authority`.
+    /// TLS in front of one of the mock servers, with a certificate of `authority`.
     pub(crate) fn relay(&self, service: Service, authority: &Authority) -> TlsRelay {
         self.relay_over(service, authority, Delays::default())
     }
 
-    /// The same, over a line that is long, or before a slow server.
+    /// The same, with a high latency or a slow server.
     pub(crate) fn relay_over(&self, service: Service, authority: &Authority, delays: Delays) -> TlsRelay {
         let endpoint = match service {
             Service::Yotpo => self.sandbox.yotpo_endpoint(),
@@ -100,22 +97,22 @@ impl Surroundings {
         self.runtime.block_on(TlsRelay::start(&endpoint, authority, delays, &clock))
     }
 
-    /// What happens inside the look-alikes.
+    /// What happens inside the mock servers.
     pub(crate) fn control(&self) -> &Control {
         self.sandbox.control()
     }
 
-    /// A folder of the test's own, which goes away with it.
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
+    /// The temporary directory of the test.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
     }
 
     /// Where the program keeps state and lock.
-    pub(crate) fn state_folder(&self) -> PathBuf {
-        self.folder.path().join("state")
+    pub(crate) fn state_directory(&self) -> PathBuf {
+        self.directory.path().join("state")
     }
 
-    /// What leads the program here: pages of 5, a part for each two pages, no waiting.
+    /// Settings that connect the program to this sandbox: pages of 5, one part per two pages, no delays.
     pub(crate) fn environment(&self) -> BTreeMap<&'static str, String> {
         let credentials = self.sandbox.credentials();
         BTreeMap::from([
@@ -125,7 +122,7 @@ impl Surroundings {
             ("YOTPO_STORE_ID", credentials.store_id.clone()),
             ("TD_API_KEY", credentials.api_key.clone()),
             ("TD_DATABASE", DATABASE.to_owned()),
-            ("YOTPO_TD_STATE_DIR", self.state_folder().to_str().unwrap().to_owned()),
+            ("YOTPO_TD_STATE_DIR", self.state_directory().to_str().unwrap().to_owned()),
             ("YOTPO_TD_RETRY_BASE_DELAY", "1ms".to_owned()),
             ("YOTPO_TD_MAX_RETRIES", "2".to_owned()),
             ("YOTPO_TD_POLL_INTERVAL", "5ms".to_owned()),
@@ -147,7 +144,7 @@ impl Surroundings {
         Running::start(self.sync(arguments)).finish()
     }
 
-    /// Types a command line of the program into a shell that finds it, with these variables beside the usual ones.
+    /// Runs a command line of the program in a shell, with these variables in addition to the usual ones.
     pub(crate) fn type_in(&self, command: &str, variables: &[(&str, &str)]) -> Running {
         let mut shell = Command::new("/bin/sh");
         shell.env_clear().stdin(Stdio::null()).envs(self.environment()).envs(variables.iter().copied());
@@ -158,7 +155,7 @@ impl Surroundings {
         Running::start(shell)
     }
 
-    /// A call to Treasure Data as another program would make it; gives the body of its response.
+    /// Calls Treasure Data like another program would, and returns the body of the response.
     #[track_caller]
     pub(crate) fn call_treasure_data(&self, method: &str, path: &str, body: &[u8]) -> String {
         let environment = self.environment();
@@ -177,31 +174,31 @@ impl Surroundings {
         response.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
-    /// Makes the n-th request to a service end as `kind` says.
+    /// Injects a fault into the n-th request to a service.
     pub(crate) fn fault_on_request(&self, service: Service, nth: u64, kind: FaultKind) {
         let target = FaultTarget::Request(nth);
         self.control().set_faults(FaultPlan { faults: vec![Fault { service, target, kind }] });
     }
 
-    /// Makes the n-th request of an operation end as `kind` says.
+    /// Injects a fault into the n-th request of an operation.
     pub(crate) fn fault_on(&self, operation: Operation, nth: u64, kind: FaultKind) {
         self.control().set_faults(FaultPlan { faults: vec![Fault::on(operation, nth, kind)] });
     }
 
-    /// Makes every request of an operation end as `kind` says.
+    /// Injects a fault into every request of an operation.
     pub(crate) fn fault_on_every(&self, operation: Operation, kind: FaultKind) {
         let service = operation.service().unwrap();
         let target = FaultTarget::EveryOf(operation);
         self.control().set_faults(FaultPlan { faults: vec![Fault { service, target, kind }] });
     }
 
-    /// Makes the n-th request for a page, and every later one, end as `kind` says.
+    /// Injects a fault into the n-th request for a page and all later ones.
     pub(crate) fn fault_from_page(&self, nth: u64, kind: &FaultKind) {
         let faults = (nth..nth + 100).map(|nth| Fault::on(Operation::Customers, nth, kind.clone())).collect();
         self.control().set_faults(FaultPlan { faults });
     }
 
-    /// Lets everything go well from now on.
+    /// Removes all faults.
     pub(crate) fn end_faults(&self) {
         self.control().set_faults(FaultPlan::none());
     }
@@ -213,17 +210,17 @@ impl Surroundings {
 
     /// The saved, unfinished run.
     pub(crate) fn saved_run(&self) -> Option<RunState> {
-        let stores = StateStore::all(&self.state_folder()).unwrap();
+        let stores = StateStore::all(&self.state_directory()).unwrap();
         stores.first().and_then(|store| store.run().unwrap())
     }
 
     /// The one state file.
     pub(crate) fn state_file(&self) -> PathBuf {
-        let stores = StateStore::all(&self.state_folder()).unwrap();
+        let stores = StateStore::all(&self.state_directory()).unwrap();
         stores.first().unwrap().path().to_owned()
     }
 
-    /// Compares the table with the store; none when there is no table.
+    /// Compares the table with the store; `None` if there is no table.
     pub(crate) fn verification(&self) -> Option<Verification> {
         self.control().row_count(DATABASE, TABLE)?;
         let times = self.started.as_secs()..=Clock::machine().unix_time().as_secs();
@@ -252,14 +249,14 @@ impl Surroundings {
     }
 }
 
-/// A program under way. It is killed when a test ends without it.
+/// A running program. It is killed when the test ends.
 pub(crate) struct Running {
     child: Child,
     stdout: Gathered,
     stderr: Gathered,
 }
 
-/// What a stream said so far.
+/// The output of a stream so far.
 #[derive(Default)]
 struct Gathered {
     text: Arc<Mutex<Vec<u8>>>,
@@ -283,7 +280,7 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
-    /// Watches a child whose streams are the test's own business.
+    /// Watches a child whose streams the test handles.
     pub(crate) fn of_child(child: Child) -> Self {
         Self { child, stdout: Gathered::default(), stderr: Gathered::default() }
     }
@@ -293,7 +290,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits until stderr says `text`.
+    /// Waits until stderr contains `text`.
     pub(crate) fn wait_for_stderr(&self, text: &str) {
         wait_until(&format!("stderr says {text:?}"), || self.stderr.text().contains(text));
     }
@@ -304,7 +301,7 @@ impl Running {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Ends it without asking.
+    /// Kills it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -375,7 +372,7 @@ impl Finished {
         self.stderr.lines().last().expect("stderr says something")
     }
 
-    /// The closing words: everything from the line on that begins with "error:", which a sandbox run marks.
+    /// The closing words: everything from the line that begins with "error:" (after the mark of a sandbox run).
     #[track_caller]
     pub(crate) fn closing(&self) -> String {
         let is_error = |line: &str| line.strip_prefix("SANDBOX ").unwrap_or(line).starts_with("error:");
@@ -385,10 +382,10 @@ impl Finished {
     }
 }
 
-/// Everything in a folder, whatever it is called: paths and contents.
-pub(crate) fn files_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// All files in a directory, with paths and contents.
+pub(crate) fn files_below(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return found };
+    let Ok(entries) = fs::read_dir(directory) else { return found };
     for entry in entries {
         let path = entry.unwrap().path();
         if path.is_dir() {

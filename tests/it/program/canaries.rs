@@ -1,18 +1,18 @@
-//! Nothing of a customer and no secret ever reaches an output or a file: whole runs at trace level whose every name,
-//! text and number in a customer, and every secret, is a canary, which is then looked for everywhere.
+//! No customer data and no secret ever reaches an output or a file. In whole runs at trace level, every name, text and
+//! number in a customer and every secret is a canary, and no output or file may contain one.
 //!
-//! Failing services repeat in their errors what they know. A page's cursor may stand in the state file, and only there.
+//! Failing services repeat in their errors what they received. A page's cursor may be in the state file, and only there.
 
 use std::process::Command;
 
 use yotpo_td::sandbox::Service;
 
-use crate::in_process::scripted_server::{Answer, Asked, ScriptedServer};
+use crate::in_process::scripted_server::{Asked, ScriptedResponse, ScriptedServer};
 use crate::program::binary::{Finished, Running, Surroundings, files_below};
 
-/// Starts every canary, so that none is looked for in vain: see `the_look_finds_canaries`.
+/// The prefix of every canary. `the_search_finds_canaries` checks that the search works.
 const CANARY: &str = "canary";
-/// Numbers cannot carry the word.
+/// Numbers cannot contain the prefix.
 const CANARY_NUMBER: &str = "4815162342";
 const CLIENT_SECRET: &str = "canary-client-secret";
 const TOKEN: &str = "canary-access-token";
@@ -20,7 +20,7 @@ const CURSOR: &str = "canary-cursor";
 const API_KEY: &str = "4815162342/ca1ab1e0ca1ab1e0ca1ab1e0ca1ab1e0ca1ab1e0";
 const PAGES: usize = 6;
 
-/// A customer of which every key and value that a store could choose is a canary.
+/// A customer in which every key and value that a store could choose is a canary.
 fn customer(page: usize, place: usize) -> String {
     format!(
         r#"{{"external_id":"canary-id-{page}-{place}","email":"canary-{place}@canary.example","first_name":"canary\u00e9",
@@ -30,19 +30,19 @@ fn customer(page: usize, place: usize) -> String {
     )
 }
 
-/// What comes last on the last page.
+/// The last customer of the last page.
 #[derive(Clone, Copy, Debug)]
 enum LastCustomer {
     Sound,
-    /// JSON, but no object: no row can be made of it.
+    /// JSON, but not an object: it cannot become a row.
     NoObject,
 }
 
-/// What Yotpo does with the page behind the third.
+/// What Yotpo does with the fourth page.
 #[derive(Clone, Copy, Debug)]
 enum FourthPage {
     Served,
-    /// A refusal whose text repeats secret, token, cursor and a customer, in one of the shapes that are seen.
+    /// A refusal whose text repeats secret, token, cursor and a customer, in one of the known formats.
     Refused(u16),
     /// Half a page.
     Torn,
@@ -75,7 +75,7 @@ fn yotpo(fourth: FourthPage, last: LastCustomer) -> ScriptedServer {
     })
 }
 
-/// An error that repeats everything the service was sent, and a customer beside it.
+/// An error that repeats everything the service received, and a customer.
 fn refusal(headers: &str, cursor: &str) -> String {
     let text = format!(
         "{TOKEN} {CLIENT_SECRET} {API_KEY} {cursor} canary-1@canary.example +1{CANARY_NUMBER} {CANARY_NUMBER} {}",
@@ -84,9 +84,9 @@ fn refusal(headers: &str, cursor: &str) -> String {
     format!(r#"{{"error":"{text}","text":"{text}","message":"{text}","errors":[{{"message":"{text}"}}]}}"#)
 }
 
-/// A Treasure Data that takes everything but parts, and repeats the key.
+/// A Treasure Data that accepts everything except parts, and repeats the key.
 fn treasure_data_without_uploads() -> ScriptedServer {
-    ScriptedServer::start(|asked: &Asked| -> Answer {
+    ScriptedServer::start(|asked: &Asked| -> ScriptedResponse {
         if asked.line.contains("upload_part") {
             return (500, refusal(&asked.headers, ""));
         }
@@ -108,7 +108,7 @@ struct Case {
     name: &'static str,
     code: i32,
     yotpo: ScriptedServer,
-    /// None: the sandbox, which has a key of its own.
+    /// `None`: the sandbox, which has its own key.
     treasure_data: Option<ScriptedServer>,
     variables: &'static [(&'static str, &'static str)],
 }
@@ -143,7 +143,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// How the log is asked for, in all its forms.
+/// All log settings.
 const LOGS: [&[(&str, &str)]; 4] = [
     &[("YOTPO_TD_LOG_LEVEL", "trace")],
     &[("RUST_LOG", "trace")],
@@ -164,7 +164,7 @@ fn command(surroundings: &Surroundings, case: &Case, log: &[(&str, &str)]) -> Co
     command
 }
 
-/// Whatever of the canaries a text holds.
+/// The canaries in a text.
 fn canaries_in(text: &str, secrets: &[&str]) -> Vec<String> {
     let folded = text.to_lowercase();
     let percent = percent_encoding::percent_decode_str(&folded).decode_utf8_lossy().into_owned();
@@ -183,8 +183,8 @@ fn assert_silent(surroundings: &Surroundings, name: &str, end: &Finished, key: &
     for (stream, text) in [("stdout", &end.stdout), ("stderr", &end.stderr)] {
         assert_eq!(canaries_in(text, &[key]), [""; 0], "{name}: {stream}");
     }
-    for (path, content) in files_below(&surroundings.folder()) {
-        // A cursor is all that is known of the page to go on with.
+    for (path, content) in files_below(&surroundings.directory()) {
+        // The cursor is needed to resume.
         let cursors = String::from_utf8_lossy(&content).replace(CURSOR, "");
         assert_eq!(canaries_in(&cursors, &[key]), [""; 0], "{name}: {}", path.display());
     }
@@ -210,12 +210,12 @@ fn no_output_and_no_file_holds_a_customer_or_a_secret() {
 }
 
 #[test]
-fn the_cursor_stands_in_the_state_file_alone() {
+fn the_cursor_is_only_in_the_state_file() {
     let surroundings = Surroundings::with_customers(0);
     let case = cases().into_iter().find(|case| case.name == "Yotpo fails").unwrap();
     let end = Running::start(command(&surroundings, &case, LOGS[0])).finish();
     assert!(!(end.stdout + &end.stderr).contains(CURSOR));
-    let holding: Vec<_> = files_below(&surroundings.folder())
+    let holding: Vec<_> = files_below(&surroundings.directory())
         .into_iter()
         .filter(|(_, content)| String::from_utf8_lossy(content).contains(CURSOR))
         .map(|(path, _)| path)
@@ -224,12 +224,12 @@ fn the_cursor_stands_in_the_state_file_alone() {
 }
 
 #[test]
-fn files_in_the_state_folder_are_for_the_user_alone() {
+fn files_in_the_state_directory_are_accessible_only_by_the_user() {
     use std::os::unix::fs::PermissionsExt as _;
     let surroundings = Surroundings::with_customers(0);
     let case = cases().into_iter().find(|case| case.name == "Yotpo fails").unwrap();
     Running::start(command(&surroundings, &case, LOGS[0])).finish().assert_code(4);
-    let files = files_below(&surroundings.state_folder());
+    let files = files_below(&surroundings.state_directory());
     assert_eq!(files.len(), 2, "state and lock");
     for (path, _) in files {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
@@ -238,13 +238,13 @@ fn files_in_the_state_folder_are_for_the_user_alone() {
 }
 
 #[test]
-fn the_look_finds_canaries() {
+fn the_search_finds_canaries() {
     assert_eq!(canaries_in("nothing of it", &["key"]), [""; 0]);
     for text in ["a CANARY", "number 4815162342.5", "key", "%63anary", "ca1ab1e0"] {
         assert_eq!(canaries_in(text, &["key"]).len(), 1, "{text}");
     }
-    let told = refusal("x-yotpo-token: canary-access-token\r\n", CURSOR);
-    assert!(serde_json::from_str::<serde_json::Value>(&told).is_ok(), "{told}");
+    let transcript = refusal("x-yotpo-token: canary-access-token\r\n", CURSOR);
+    assert!(serde_json::from_str::<serde_json::Value>(&transcript).is_ok(), "{transcript}");
     for place in 0..5 {
         serde_json::from_str::<serde_json::Value>(&customer(0, place)).unwrap();
     }

@@ -1,8 +1,8 @@
-//! What the program says, made comparable between runs and machines.
+//! The output of the program, made comparable between runs and machines.
 
 use crate::program::binary::Finished;
 
-/// Compares with a snapshot whose changing parts (addresses, folders, ids, times, sizes) have names.
+/// Compares with a snapshot whose changing parts (addresses, directories, ids, times, sizes) have names.
 macro_rules! assert_words {
     ($name:expr, $text:expr) => {
         $crate::program::closing_words::with_filters(|| insta::assert_snapshot!($name, $text))
@@ -10,12 +10,12 @@ macro_rules! assert_words {
 }
 pub(crate) use assert_words;
 
-/// Runs `check` with names in the place of what changes from run to run.
+/// Runs `check` with names in place of what changes from run to run.
 pub(crate) fn with_filters(check: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
     for (pattern, name) in [
-        (r"(/private)?(/[\w.-]+)+/\.tmp\w+", "[folder]"),
+        (r"(/private)?(/[\w.-]+)+/\.tmp\w+", "[directory]"),
         (r"127\.0\.0\.1:\d{5}", "[address]"),
         (r"yotpo_td_v1_[0-9a-f]{16}_[st](_[0-9a-z]+)+_\d{8}T\d{6}Z-[0-9a-f]{8}", "[session]"),
         (r"\d{8}T\d{6}Z-[0-9a-f]{8}", "[run]"),
@@ -27,7 +27,7 @@ pub(crate) fn with_filters(check: impl FnOnce()) {
         (r"(?m)^(peak memory +).*", "$1[size]"),
         (r"(parts +\d+), .* uploaded, .* of rows", "$1, [size] uploaded, [size] of rows"),
         (r"(load job +|load job |job:show )\d{3,}", "$1[job]"),
-        // How often is looked at a load job depends on the machine.
+        // How often a load job is polled depends on the machine.
         (r"\d+ to Treasure Data", "[count] to Treasure Data"),
         (r"\(os error \d+\)", "(os error [number])"),
         (r"src/[\w/]+\.rs:\d+:\d+", "[place]"),
@@ -39,17 +39,17 @@ pub(crate) fn with_filters(check: impl FnOnce()) {
 
 /// Exit code, stdout and closing words.
 #[track_caller]
-pub(crate) fn told(end: &Finished) -> String {
+pub(crate) fn transcript(end: &Finished) -> String {
     format!("exit code {}\n--- stdout\n{}--- closing words\n{}", end.code(), end.stdout, end.closing())
 }
 
-/// What stands before the command that helps.
+/// The words before the command that helps.
 pub(crate) const RESUME: &str = "resume with";
 pub(crate) const RETRY: &str = "retry with";
 pub(crate) const CORRECT_AND_RESUME: &str = "after correcting this, resume with";
 pub(crate) const CORRECT_AND_RETRY: &str = "after correcting this, retry with";
 
-/// The command that the last line names as the last words of all, and the words before it.
+/// The command at the end of the last line, and the words before it.
 #[track_caller]
 fn named_command(end: &Finished) -> Option<(&'static str, String)> {
     let line = end.last_line();
@@ -60,13 +60,13 @@ fn named_command(end: &Finished) -> Option<(&'static str, String)> {
     })
 }
 
-/// The command that the last line names.
+/// The command in the last line.
 #[track_caller]
 pub(crate) fn next_command(end: &Finished) -> String {
     named_command(end).unwrap_or_else(|| panic!("no command in {}", end.last_line())).1
 }
 
-/// The command that the last line names with exactly these words before it.
+/// The command in the last line, which must have exactly these words before it.
 #[track_caller]
 pub(crate) fn next_command_to(words: &str, end: &Finished) -> String {
     let (found, command) = named_command(end).unwrap_or_else(|| panic!("no command in {}", end.last_line()));
@@ -74,7 +74,7 @@ pub(crate) fn next_command_to(words: &str, end: &Finished) -> String {
     command
 }
 
-/// The last line names no command, in whatever words.
+/// The last line names no command in any words.
 #[track_caller]
 pub(crate) fn assert_no_command(end: &Finished) {
     let line = end.last_line();

@@ -1,11 +1,11 @@
 //! Killing the real program everywhere, and starting it again.
 //!
 //! Owns the sweep: SIGKILL around every save of the state, before the service acts on the n-th request, and after it
-//! acted but before its answer is whole; for every n until the run gets to its end unharmed. Then the same command
-//! again, for every second point killed once more on its way.
+//! acted but before its response is complete; for every n until the run ends undisturbed. Then the same command runs
+//! again; at every second point it is killed once more.
 //!
-//! Without `--run-id`, a run that died after its very last save has ended well as far as anybody can know: running it
-//! again is another run, so that such a point ends there.
+//! Without `--run-id`, a run that was killed after its last save has succeeded as far as anyone can know: running it
+//! again is a new run, so such a case ends there.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::process::Command;
@@ -21,13 +21,13 @@ use crate::program::binary::{DATABASE, Running, Surroundings, TABLE, wait_until}
 
 const CUSTOMERS: u64 = 60;
 const PAGE_SIZE: u64 = 5;
-/// Rows that a table has before it is replaced: few enough that the guard lets 60 take their place.
+/// Rows of a table before it is replaced: few enough that the guard accepts 60 rows.
 const OLD_ROWS: u64 = 40;
-/// The sweep must not shrink unseen.
+/// Minimum number of kills, so that the sweep does not shrink unnoticed.
 const LEAST_POINTS: usize = 400;
-/// Programs at once; each has its own look-alikes.
-const AT_ONCE: usize = 4;
-/// An answer that never becomes whole while anybody looks.
+/// Number of concurrent programs; each has its own mock servers.
+const IMMEDIATELY: usize = 4;
+/// A response that does not become complete during the test.
 const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 /// How the program is run.
@@ -35,7 +35,7 @@ const FOR_EVER: Duration = Duration::from_secs(3_600);
 enum Way {
     Append,
     Replace,
-    /// `--run-id`, and the second run is on another machine: it finds no state folder.
+    /// `--run-id`, with the second run on another machine, which has no state directory.
     AppendElsewhere,
     ReplaceElsewhere,
 }
@@ -43,21 +43,21 @@ enum Way {
 /// Where the program is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// When a failpoint is passed.
+    /// At a failpoint.
     Failpoint(&'static str),
     /// While it waits for a service that has not acted on its request.
     BeforeAction(Service),
-    /// While it waits for the answer of a service that has acted.
+    /// While it waits for the response of a service that has acted.
     AfterAction(Service),
 }
 
-/// What became of one kill.
+/// The result of one kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attempt {
     Killed,
     /// It ended by itself before it could be killed.
     Escaped,
-    /// The place is not passed so often.
+    /// The place is not reached that often.
     NotReached,
 }
 
@@ -79,7 +79,7 @@ fn killed_anywhere_the_same_command_completes_the_table() {
     let lines = Mutex::new(lines);
     let points: Mutex<BTreeMap<String, usize>> = Mutex::default();
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..IMMEDIATELY {
             scope.spawn(|| {
                 while let Some((way, place)) = next(&lines) {
                     let killed = sweep(way, place);
@@ -101,7 +101,7 @@ fn next(lines: &Mutex<VecDeque<(Way, Place)>>) -> Option<(Way, Place)> {
     lines.lock().unwrap().pop_front()
 }
 
-/// Kills at every occurrence of a place; gives how many runs were killed.
+/// Kills at every occurrence of a place, and returns how many runs were killed.
 fn sweep(way: Way, place: Place) -> usize {
     let mut killed = 0;
     for nth in 1.. {
@@ -136,10 +136,10 @@ struct Point {
 }
 
 impl Point {
-    /// Kills, looks, runs again, looks. Gives what became of the first kill and how many runs were killed.
+    /// Kills, checks, runs again, and checks. Returns the result of the first kill and how many runs were killed.
     fn prove(&self) -> (Attempt, usize) {
         let first = self.start_and_kill(self.place, self.nth);
-        self.look_behind_the_dead();
+        self.check_after_kill();
         if first != Attempt::Killed {
             self.assert_complete();
             return (first, 0);
@@ -150,7 +150,7 @@ impl Point {
         if self.nth.is_multiple_of(2) && !self.has_ended_well() {
             let (place, nth) = self.second_place();
             kills += usize::from(self.start_and_kill(place, nth) == Attempt::Killed);
-            self.look_behind_the_dead();
+            self.check_after_kill();
             for (page, fetches) in self.durable_pages() {
                 durable.entry(page).or_insert(fetches);
             }
@@ -208,7 +208,7 @@ impl Point {
         Attempt::NotReached
     }
 
-    /// Another place for the second kill, on the way of the run that goes on.
+    /// Another place for the second kill, in the resumed run.
     fn second_place(&self) -> (Place, u64) {
         let step = 1 + self.nth % 5;
         match self.place {
@@ -219,8 +219,8 @@ impl Point {
         }
     }
 
-    /// The table is as it was, or complete.
-    fn look_behind_the_dead(&self) {
+    /// The table is unchanged or complete.
+    fn check_after_kill(&self) {
         let untouched = if self.way.replaces() { OLD_ROWS } else { 0 };
         if self.surroundings.rows() != untouched {
             let found = self.surroundings.verification().unwrap();
@@ -228,7 +228,7 @@ impl Point {
         }
     }
 
-    /// How often each page was fetched that the state says is stored. Another machine knows of none.
+    /// How often each page was fetched that is stored according to the state. Another machine has none.
     fn durable_pages(&self) -> BTreeMap<u64, u32> {
         let Some(state) = self.surroundings.saved_run() else { return BTreeMap::new() };
         if self.way.is_elsewhere() {
@@ -244,20 +244,20 @@ impl Point {
         fetches
     }
 
-    /// The state says that the run succeeded; another machine has no state to look at.
+    /// Whether the state shows that the run succeeded; another machine has no state.
     fn has_ended_well(&self) -> bool {
-        let stores = StateStore::all(&self.surroundings.state_folder()).unwrap();
+        let stores = StateStore::all(&self.surroundings.state_directory()).unwrap();
         stores.first().is_some_and(|store| !store.history().unwrap().is_empty())
     }
 
     fn lose_state(&self) {
-        if self.way.is_elsewhere() && self.surroundings.state_folder().exists() {
-            std::fs::remove_dir_all(self.surroundings.state_folder()).unwrap();
+        if self.way.is_elsewhere() && self.surroundings.state_directory().exists() {
+            std::fs::remove_dir_all(self.surroundings.state_directory()).unwrap();
         }
     }
 
-    /// Exactly the source's rows. Nothing is left behind, but of a run that has an id: its winner, its ballot, and what
-    /// the attempt that was killed made, since nobody can know that it is dead.
+    /// The table has exactly the rows of the source. Only a run with an id leaves something: its winner, its ballot, and
+    /// what the killed attempt created, because others cannot know that it is not running.
     fn assert_complete(&self) {
         let control = self.surroundings.control();
         let found = self.surroundings.verification().unwrap();

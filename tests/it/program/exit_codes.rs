@@ -1,5 +1,5 @@
-//! Every exit code through the real program, with its closing words: what happened, why, what to do, and last what was
-//! saved and the exact command that goes on. The rest of 2 is in `cli_settings`, 130 and 143 in `signals`.
+//! Every exit code through the real program, with its closing words: what happened, why, what to do, what was saved, and
+//! the exact command that resumes the run. More of 2 is in `settings`, 130 and 143 are in `signals`.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,14 +11,14 @@ use yotpo_td::sandbox::{
 };
 
 use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program, wait_until};
-use crate::program::closing_words::{assert_no_command, assert_words, next_command, told};
+use crate::program::closing_words::{assert_no_command, assert_words, next_command, transcript};
 
-/// A defect behind the third save, with one worker so that it is the second part's.
+/// A panic after the third save, with one worker so that this is the save of the second part.
 const PANIC: [(&str, &str); 2] =
     [("YOTPO_TD_FAILPOINT", "after save:3:panic"), ("YOTPO_TD_UPLOAD_WORKERS", "1")];
 
-/// An address at which nobody listens.
-fn nobody_listens() -> String {
+/// An address without a listener.
+fn unused_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
@@ -29,9 +29,9 @@ fn run_with(surroundings: &Surroundings, variables: &[(&str, &str)]) -> Finished
     Running::start(command).finish()
 }
 
-/// Types in the command of the last line.
+/// Runs the command in the last line.
 #[track_caller]
-fn go_on(surroundings: &Surroundings, end: &Finished) -> Finished {
+fn run_named_command(surroundings: &Surroundings, end: &Finished) -> Finished {
     surroundings.type_in(&next_command(end), &[]).finish()
 }
 
@@ -45,7 +45,7 @@ fn code_0_everything_is_loaded_and_committed() {
 }
 
 #[test]
-fn code_0_no_customers_and_nothing_is_made() {
+fn code_0_no_customers_and_nothing_is_created() {
     let surroundings = Surroundings::with_customers(0);
     let end = surroundings.run(&[]);
     end.assert_code(0);
@@ -55,12 +55,12 @@ fn code_0_no_customers_and_nothing_is_made() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
-fn code_1_a_panic_ends_with_what_was_saved_and_the_run_can_be_gone_on_with() {
+fn code_1_a_panic_reports_what_was_saved_and_the_run_can_be_resumed() {
     let surroundings = Surroundings::with_customers(60);
     let end = run_with(&surroundings, &PANIC);
     end.assert_code(1);
-    assert_words!("code_1_panic", told(&end));
-    go_on(&surroundings, &end).assert_code(0);
+    assert_words!("code_1_panic", transcript(&end));
+    run_named_command(&surroundings, &end).assert_code(0);
     surroundings.assert_exact_and_clean();
 }
 
@@ -69,7 +69,7 @@ fn code_3_yotpo_refuses_the_secret() {
     let surroundings = Surroundings::with_customers(60);
     let end = run_with(&surroundings, &[("YOTPO_CLIENT_SECRET", "another-secret")]);
     end.assert_code(3);
-    assert_words!("code_3_secret", told(&end));
+    assert_words!("code_3_secret", transcript(&end));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn code_3_yotpo_does_not_know_the_store() {
     let surroundings = Surroundings::with_customers(60);
     let end = run_with(&surroundings, &[("YOTPO_STORE_ID", "another-store")]);
     end.assert_code(3);
-    assert_words!("code_3_store", told(&end));
+    assert_words!("code_3_store", transcript(&end));
 }
 
 #[test]
@@ -85,28 +85,28 @@ fn code_3_treasure_data_refuses_the_key() {
     let surroundings = Surroundings::with_customers(60);
     let end = run_with(&surroundings, &[("TD_API_KEY", "1/0000000000000000000000000000000000000000")]);
     end.assert_code(3);
-    assert_words!("code_3_key", told(&end));
+    assert_words!("code_3_key", transcript(&end));
 }
 
 #[test]
-fn code_4_yotpo_is_not_there() {
+fn code_4_yotpo_is_unreachable() {
     let surroundings = Surroundings::with_customers(60);
-    let end = run_with(&surroundings, &[("YOTPO_TD_YOTPO_ENDPOINT", &nobody_listens())]);
+    let end = run_with(&surroundings, &[("YOTPO_TD_YOTPO_ENDPOINT", &unused_address())]);
     end.assert_code(4);
-    assert_words!("code_4_not_there", told(&end));
+    assert_words!("code_4_not_there", transcript(&end));
 }
 
 #[test]
-fn code_4_yotpo_fails_halfway_and_the_named_command_goes_on() {
+fn code_4_yotpo_fails_halfway_and_the_named_command_resumes() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_from_page(6, &FaultKind::Status(503, None));
     let end = surroundings.run(&["--upload-workers", "1", "--batch-size", "5"]);
     end.assert_code(4);
-    assert_words!("code_4_halfway", told(&end));
+    assert_words!("code_4_halfway", transcript(&end));
     let fetched = surroundings.control().page_fetches();
     assert_eq!(surroundings.saved_run().unwrap().position.page(), 5, "what was fetched is stored");
     surroundings.end_faults();
-    go_on(&surroundings, &end).assert_code(0);
+    run_named_command(&surroundings, &end).assert_code(0);
     surroundings.assert_exact_and_clean();
     for (page, before) in fetched {
         assert_eq!(surroundings.control().page_fetches()[&page], before, "page {page} was fetched again");
@@ -114,11 +114,11 @@ fn code_4_yotpo_fails_halfway_and_the_named_command_goes_on() {
 }
 
 #[test]
-fn code_5_treasure_data_is_not_there() {
+fn code_5_treasure_data_is_unreachable() {
     let surroundings = Surroundings::with_customers(60);
-    let end = run_with(&surroundings, &[("TD_API_SERVER", &nobody_listens())]);
+    let end = run_with(&surroundings, &[("TD_API_SERVER", &unused_address())]);
     end.assert_code(5);
-    assert_words!("code_5_not_there", told(&end));
+    assert_words!("code_5_not_there", transcript(&end));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn code_2_there_is_no_such_database() {
     let surroundings = Surroundings::with_customers(60);
     let end = run_with(&surroundings, &[("TD_DATABASE", "another")]);
     end.assert_code(2);
-    assert_words!("code_2_database", told(&end));
+    assert_words!("code_2_database", transcript(&end));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn code_3_the_table_is_missing_and_the_key_may_not_create_it() {
     let surroundings = Surroundings::new(settings);
     let end = surroundings.run(&[]);
     end.assert_code(3);
-    assert_words!("code_3_table", told(&end));
+    assert_words!("code_3_table", transcript(&end));
     assert_eq!(surroundings.control().sessions(), []);
     surroundings.control().create_table(DATABASE, TABLE);
     surroundings.run(&[]).assert_code(0);
@@ -144,7 +144,7 @@ fn code_3_the_table_is_missing_and_the_key_may_not_create_it() {
 }
 
 #[test]
-fn code_5_what_is_refused_permanently_is_not_run_again() {
+fn code_5_a_permanent_refusal_names_no_command() {
     for (status, hint) in [
         (413, "use a smaller --part-size"),
         (402, "the account's plan does not allow this request"),
@@ -166,35 +166,35 @@ fn code_5_what_is_refused_permanently_is_not_run_again() {
 }
 
 #[test]
-fn code_5_parts_are_not_taken() {
+fn code_5_parts_are_not_accepted() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on_every(Operation::UploadPart, FaultKind::Status(500, None));
     let end = surroundings.run(&[]);
     end.assert_code(5);
     assert_eq!(surroundings.control().sessions(), [], "nothing was worth keeping");
-    assert_words!("code_5_upload", told(&end));
+    assert_words!("code_5_upload", transcript(&end));
 }
 
 #[test]
-fn code_5_the_load_job_fails_and_the_named_command_goes_on() {
+fn code_5_the_load_job_fails_and_the_named_command_resumes() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on_every(Operation::PerformSession, FaultKind::FailImport);
     let end = surroundings.run(&["--mode", "replace"]);
     end.assert_code(5);
-    assert_words!("code_5_load_job", told(&end));
+    assert_words!("code_5_load_job", transcript(&end));
     surroundings.end_faults();
-    go_on(&surroundings, &end).assert_code(0);
+    run_named_command(&surroundings, &end).assert_code(0);
     surroundings.assert_exact_and_clean();
 }
 
 #[test]
-fn code_6_the_state_folder_cannot_be_made() {
+fn code_6_the_state_directory_cannot_be_created() {
     let surroundings = Surroundings::with_customers(60);
-    fs::write(surroundings.state_folder(), "a file").unwrap();
+    fs::write(surroundings.state_directory(), "a file").unwrap();
     let end = surroundings.run(&[]);
     end.assert_code(6);
-    assert_eq!(surroundings.control().operations().len(), 0, "nothing was asked for");
-    assert_words!("code_6_folder", told(&end));
+    assert_eq!(surroundings.control().operations().len(), 0, "nothing was requested");
+    assert_words!("code_6_directory", transcript(&end));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn code_6_a_symbolic_link_is_never_followed() {
     surroundings.run(&["--batch-size", "5"]).assert_code(4);
     surroundings.end_faults();
     let state = surroundings.state_file();
-    let elsewhere = surroundings.folder().join("elsewhere");
+    let elsewhere = surroundings.directory().join("elsewhere");
     fs::rename(&state, &elsewhere).unwrap();
     let before = fs::read(&elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &state).unwrap();
@@ -212,10 +212,10 @@ fn code_6_a_symbolic_link_is_never_followed() {
     end.assert_code(6);
     assert_eq!(fs::read(&elsewhere).unwrap(), before);
     assert_eq!(surroundings.rows(), 0);
-    assert_words!("code_6_symbolic_link", told(&end));
+    assert_words!("code_6_symbolic_link", transcript(&end));
 }
 
-/// Puts `spoil` to the state or lock file of an interrupted run; the next one refuses it before anything is sent.
+/// Applies `spoil` to the state or lock file of an interrupted run; the next run refuses it before it sends anything.
 fn refuses_a_spoiled_file(extension: &str, spoil: impl Fn(&std::path::Path)) -> Finished {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_from_page(6, &FaultKind::Status(503, None));
@@ -225,7 +225,7 @@ fn refuses_a_spoiled_file(extension: &str, spoil: impl Fn(&std::path::Path)) -> 
     spoil(&surroundings.state_file().with_extension(extension));
     let end = surroundings.run(&[]);
     end.assert_code(6);
-    assert_eq!(surroundings.control().operations(), before, "nothing was asked for");
+    assert_eq!(surroundings.control().operations(), before, "nothing was requested");
     end
 }
 
@@ -241,43 +241,46 @@ fn set_mode(path: &std::path::Path, mode: u32) {
 #[test]
 fn code_6_a_fifo_in_place_of_the_state_or_the_lock_is_refused() {
     let state = refuses_a_spoiled_file("state", make_fifo);
-    assert_words!("code_6_fifo_state", told(&state));
+    assert_words!("code_6_fifo_state", transcript(&state));
     let lock = refuses_a_spoiled_file("lock", make_fifo);
-    assert_words!("code_6_fifo_lock", told(&lock));
+    assert_words!("code_6_fifo_lock", transcript(&lock));
 }
 
 #[test]
-fn code_6_files_that_everybody_can_write_are_refused() {
+fn code_6_world_writable_files_are_refused() {
     for extension in ["state", "lock"] {
         let end = refuses_a_spoiled_file(extension, |path| set_mode(path, 0o666));
-        let told = end.closing();
-        assert!(told.contains("every user can write to ") && told.contains(": run `chmod 600 "), "{told}");
+        let transcript = end.closing();
+        assert!(
+            transcript.contains("every user can write to ") && transcript.contains(": run `chmod 600 "),
+            "{transcript}"
+        );
     }
     let end = refuses_a_spoiled_file("state", |path| set_mode(path.parent().unwrap(), 0o777));
-    assert_words!("code_6_folder_of_everybody", told(&end));
+    assert_words!("code_6_directory_of_everybody", transcript(&end));
 }
 
 #[test]
 fn code_6_files_of_another_user_are_refused() {
     if !rustix::process::geteuid().is_root() {
-        // The decision is tested in `checkpoint::permissions` for everybody.
+        // The decision is also tested in `checkpoint::permissions`.
         println!("skipped: only root can give files away");
         return;
     }
     let give_away = |path: &std::path::Path| std::os::unix::fs::chown(path, Some(1001), None).unwrap();
-    assert_words!("code_6_other_owner", told(&refuses_a_spoiled_file("state", give_away)));
+    assert_words!("code_6_other_owner", transcript(&refuses_a_spoiled_file("state", give_away)));
     for (extension, up) in [("lock", 0), ("state", 1)] {
         let end = refuses_a_spoiled_file(extension, |path| give_away(path.ancestors().nth(up).unwrap()));
-        let told = end.closing();
+        let transcript = end.closing();
         assert!(
-            told.contains(" belongs to user 1001, but this process runs as user 0: run `chown 0 "),
-            "{told}"
+            transcript.contains(" belongs to user 1001, but this process runs as user 0: run `chown 0 "),
+            "{transcript}"
         );
     }
 }
 
 #[test]
-fn files_that_the_group_can_write_are_set_back_and_the_run_resumes() {
+fn group_writable_files_are_restricted_and_the_run_resumes() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let surroundings = Surroundings::with_customers(60);
@@ -293,7 +296,7 @@ fn files_that_the_group_can_write_are_set_back_and_the_run_resumes() {
     let warnings: Vec<_> = end
         .stderr
         .lines()
-        .filter(|line| line.contains("permissions were too wide and are restricted"))
+        .filter(|line| line.contains("permissions were too open and have been restricted"))
         .collect();
     assert!(warnings.iter().all(|line| line.contains("WARN")), "{warnings:?}");
     for (name, before) in [(".state", "0660"), (".lock", "0664")] {
@@ -307,15 +310,15 @@ fn files_that_the_group_can_write_are_set_back_and_the_run_resumes() {
 }
 
 #[test]
-fn code_6_a_quarantine_that_is_no_folder_is_a_wrong_setting() {
+fn code_2_a_quarantine_that_is_not_a_directory_is_a_settings_error() {
     let surroundings = Surroundings::with_customers(60);
-    let file = surroundings.folder().join("file");
+    let file = surroundings.directory().join("file");
     fs::write(&file, "").unwrap();
     surroundings.run(&["--quarantine-dir", file.to_str().unwrap()]).assert_code(2);
 }
 
 #[test]
-fn code_7_loyalty_data_is_lost_behind_the_cursor() {
+fn code_7_loyalty_data_is_lost_after_the_cursor() {
     let yotpo = YotpoBehaviour {
         cursor_memory: CursorMemory::Nothing,
         filters_with_cursor: FiltersWithCursor::BadRequest,
@@ -327,7 +330,7 @@ fn code_7_loyalty_data_is_lost_behind_the_cursor() {
     end.assert_code(7);
     assert_eq!(surroundings.rows(), 0);
     assert_eq!(surroundings.control().sessions().len(), 1, "it can be resumed");
-    assert_words!("code_7_loyalty", told(&end));
+    assert_words!("code_7_loyalty", transcript(&end));
     surroundings.run(&["--page-size", "20", "--loyalty-check", "off"]).assert_code(0);
     assert_eq!(surroundings.rows(), 60);
 }
@@ -342,7 +345,7 @@ fn code_7_replace_refuses_a_result_that_shrank() {
     end.assert_code(7);
     assert_eq!(surroundings.rows(), 200);
     assert_eq!(surroundings.control().tables().len(), 2, "what is stored stays, with the temporary table");
-    assert_words!("code_7_shrunk", told(&end));
+    assert_words!("code_7_shrunk", transcript(&end));
     let resumed = surroundings.run(&["--mode", "replace", "--min-rows-ratio", "0.3"]);
     resumed.assert_code(0);
     assert!(resumed.stdout.contains("(resumed)"), "{}", resumed.stdout);
@@ -357,7 +360,7 @@ fn code_7_replace_refuses_an_empty_store_unless_allowed() {
     let end = surroundings.run(&["--mode", "replace"]);
     end.assert_code(7);
     assert_eq!(surroundings.rows(), 1);
-    assert_words!("code_7_empty", told(&end));
+    assert_words!("code_7_empty", transcript(&end));
     let allowed = surroundings.run(&["--mode", "replace", "--allow-empty"]);
     allowed.assert_code(0);
     surroundings.assert_exact_and_clean();
@@ -374,14 +377,14 @@ fn code_8_names_the_run_that_is_active() {
     let end = surroundings.run(&["--batch-size", "5"]);
     end.assert_code(8);
     assert!(end.stderr.contains(&format!("process {}", first.pid())), "{}", end.stderr);
-    assert_words!("code_8_active", told(&end));
+    assert_words!("code_8_active", transcript(&end));
     first.kill();
     surroundings.end_faults();
-    go_on(&surroundings, &end).assert_code(0);
+    run_named_command(&surroundings, &end).assert_code(0);
     surroundings.assert_exact_and_clean();
 }
 
-/// How many customers a summary's rate stands for.
+/// The number of customers that a summary's rate implies.
 fn customers_by_rate(summary: &str) -> f64 {
     let line = summary.lines().find_map(|line| line.strip_prefix("duration")).expect("a duration");
     let (duration, rate) = line.trim().split_once(" (").expect("a rate");
@@ -389,16 +392,16 @@ fn customers_by_rate(summary: &str) -> f64 {
     rate * humantime::parse_duration(duration).unwrap().as_secs_f64()
 }
 
-/// A run with these arguments is cut off, and the command that it names goes on with it; gives that command.
-fn cut_off_and_gone_on_with(surroundings: &Surroundings, arguments: &[&str]) -> String {
+/// Interrupts a run with these arguments, resumes it with the command that it names, and returns that command.
+fn interrupted_and_resumed(surroundings: &Surroundings, arguments: &[&str]) -> String {
     surroundings.fault_from_page(6, &FaultKind::Status(503, None));
     let end = surroundings.run(&[arguments, &["--batch-size", "5"]].concat());
     end.assert_code(4);
     surroundings.end_faults();
-    let second = go_on(surroundings, &end);
+    let second = run_named_command(surroundings, &end);
     second.assert_code(0);
     assert!(second.stdout.contains("(resumed)"), "{}", second.stdout);
-    // What the first had stored is not this one's doing: about 35 of the 60.
+    // This process did not fetch what the first had stored: about 35 of the 60.
     assert!((20.0..45.0).contains(&customers_by_rate(&second.stdout)), "{}", second.stdout);
     surroundings.assert_exact_and_clean();
     next_command(&end)
@@ -407,35 +410,35 @@ fn cut_off_and_gone_on_with(surroundings: &Surroundings, arguments: &[&str]) -> 
 #[test]
 fn the_named_command_is_quoted_for_a_shell() {
     let surroundings = Surroundings::with_customers(60);
-    let folder = surroundings.folder().join("it's a $folder; `with` \"quotes\"");
-    cut_off_and_gone_on_with(&surroundings, &["--state-dir", folder.to_str().unwrap()]);
+    let directory = surroundings.directory().join("it's a $directory; `with` \"quotes\"");
+    interrupted_and_resumed(&surroundings, &["--state-dir", directory.to_str().unwrap()]);
 }
 
 #[test]
-fn the_named_command_does_not_give_up_what_it_goes_on_with() {
-    let command = cut_off_and_gone_on_with(&Surroundings::with_customers(60), &["--fresh"]);
+fn the_named_command_does_not_abandon_the_run_that_it_resumes() {
+    let command = interrupted_and_resumed(&Surroundings::with_customers(60), &["--fresh"]);
     assert!(!command.contains("--fresh"), "{command}");
 }
 
 #[test]
-fn a_run_that_was_killed_before_anything_was_stored_is_started_over_and_that_is_told() {
+fn a_run_that_was_killed_before_anything_was_stored_starts_over_and_reports_it() {
     let surroundings = Surroundings::with_customers(60);
     // One page does not fill a part.
     surroundings.fault_on(Operation::Customers, 2, FaultKind::Hang);
     let first = Running::start(surroundings.sync(&[]));
     surroundings.wait_for_fault();
-    // The state is saved before it is made.
+    // The state is saved before the session is created.
     wait_until("the session is made", || !surroundings.control().sessions().is_empty());
     first.kill();
     surroundings.end_faults();
     let end = surroundings.run(&[]);
     end.assert_code(0);
-    assert!(end.stderr.contains("had stored nothing yet, starting over"), "{}", end.stderr);
+    assert!(end.stderr.contains("had stored nothing, starting over"), "{}", end.stderr);
     surroundings.assert_exact_and_clean();
 }
 
 #[test]
-fn the_named_command_is_fresh_where_nothing_was_saved() {
+fn the_named_command_keeps_fresh_if_nothing_was_saved() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_from_page(1, &FaultKind::Status(503, None));
     let end = surroundings.run(&["--fresh"]);
@@ -446,7 +449,7 @@ fn the_named_command_is_fresh_where_nothing_was_saved() {
 #[test]
 fn the_last_line_of_a_json_log_is_one_object_for_every_failure() {
     let surroundings = Surroundings::with_customers(60);
-    let not_there = nobody_listens();
+    let not_there = unused_address();
     let cases: [(i32, &[(&str, &str)]); 6] = [
         (2, &[("YOTPO_TD_PAGE_SIZE", "0"), ("TD_DATABASE", "")]),
         (3, &[("YOTPO_CLIENT_SECRET", "another-secret")]),
@@ -469,7 +472,7 @@ fn the_last_line_of_a_json_log_is_one_object_for_every_failure() {
         let last: Value = serde_json::from_str(end.last_line()).unwrap();
         assert_eq!(last["exit_code"], code, "{last}");
         assert_eq!(last["level"], "ERROR", "{last}");
-        // What is set wrong is not typed again.
+        // A wrong setting is not run again.
         let next_command = if code == 2 { Value::Null } else { json!("yotpo-td sync --log-format json") };
         assert_eq!(last["next_command"], next_command, "{last}");
         assert!(last["error"].as_str().is_some_and(|error| !error.is_empty()), "{last}");
@@ -494,14 +497,14 @@ fn help_names_every_exit_code() {
     }
 }
 
-/// The set that a ballot named is deleted by somebody before it is committed.
+/// The winner of a ballot is deleted by others before it is committed.
 #[test]
 fn code_9_the_chosen_set_was_deleted_and_the_query_counts_what_may_be_there() {
     let surroundings = Surroundings::with_customers(60);
     let arguments = ["--run-id", "nightly"];
     surroundings.fault_on(Operation::CommitSession, 1, FaultKind::Hang);
     let first = Running::start(surroundings.sync(&arguments));
-    wait_until("the commit was asked for", || {
+    wait_until("the commit was requested", || {
         surroundings.control().operation_requests(Operation::CommitSession) > 0
     });
     first.kill();
@@ -521,13 +524,13 @@ fn code_9_the_chosen_set_was_deleted_and_the_query_counts_what_may_be_there() {
     assert!(words.contains("load them as another run: yotpo-td sync --run-id nightly-2\n"), "{words}");
     assert!(words.contains("code: commit_unknown (exit code 9)\n"), "{words}");
     assert_eq!(surroundings.rows(), 0);
-    // They are not there: the command for that case loads them.
+    // They are missing: the command for that case loads them.
     surroundings.run(&["--run-id", "nightly-2"]).assert_code(0);
     surroundings.assert_exact();
 }
 
 #[test]
-fn code_9_the_marker_of_a_run_that_is_done_was_deleted_and_its_rows_can_be_counted() {
+fn code_9_the_marker_of_a_loaded_run_was_deleted_and_its_rows_can_be_counted() {
     let surroundings = Surroundings::with_customers(60);
     let arguments = ["--run-id", "nightly"];
     surroundings.run(&arguments).assert_code(0);

@@ -1,5 +1,5 @@
-//! Disks without room: noticed before anything is started, and where they fill up on the way, nothing that was said to be
-//! saved is lost.
+//! Full disks: detected before anything is started. If they fill up during a run, nothing that was reported as saved is
+//! lost.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,10 +10,10 @@ use yotpo_td::sandbox::{FaultKind, Glitch, GlitchKind, SandboxSettings, YotpoBeh
 use crate::program::binary::{Finished, Running, Surroundings, files_below, program};
 use crate::program::closing_words::{
     CORRECT_AND_RESUME, CORRECT_AND_RETRY, assert_no_command, assert_words, next_command, next_command_to,
-    told,
+    transcript,
 };
 
-/// Runs with these arguments; the disk is full from the n-th write at `place` on.
+/// Runs with these arguments; the disk is full from the n-th write at `place`.
 fn run_until_full(surroundings: &Surroundings, arguments: &[&str], place: &str, nth: u32) -> Finished {
     let mut command = surroundings.sync(arguments);
     command.env("YOTPO_TD_FAILPOINT", format!("{place}:{nth}:full"));
@@ -43,7 +43,7 @@ fn whichever_save_finds_the_disk_full_the_named_command_loads_once() {
                 break;
             }
             assert_full(&end);
-            let halves: Vec<_> = files_below(&surroundings.state_folder())
+            let halves: Vec<_> = files_below(&surroundings.state_directory())
                 .into_iter()
                 .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "new"))
                 .collect();
@@ -73,11 +73,11 @@ fn whichever_save_finds_the_disk_full_the_named_command_loads_once() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
-fn a_disk_that_fills_up_while_parts_are_stored_is_said_and_resumed() {
+fn a_disk_that_fills_up_while_parts_are_stored_is_reported_and_the_run_resumes() {
     let surroundings = Surroundings::with_customers(60);
     let end = run_until_full(&surroundings, &["--upload-workers", "1"], "write state", 4);
     assert_full(&end);
-    assert_words!("state", told(&end));
+    assert_words!("state", transcript(&end));
     let next = surroundings.type_in(&next_command_to(CORRECT_AND_RESUME, &end), &[]).finish();
     next.assert_code(0);
     assert!(next.stdout.contains("(resumed)"), "{}", next.stdout);
@@ -86,16 +86,16 @@ fn a_disk_that_fills_up_while_parts_are_stored_is_said_and_resumed() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
-fn a_quarantine_without_room_keeps_what_is_stored_and_no_half_line() {
+fn a_full_quarantine_keeps_stored_parts_and_no_incomplete_line() {
     let glitch =
         Glitch { page: 6.try_into().unwrap(), times: u32::MAX, kind: GlitchKind::NumberAmongCustomers };
     let yotpo = YotpoBehaviour { glitch: Some(glitch), ..YotpoBehaviour::default() };
     let surroundings =
         Surroundings::new(SandboxSettings { customers: 60, yotpo, ..SandboxSettings::default() });
-    let quarantine = surroundings.folder().join("quarantine");
+    let quarantine = surroundings.directory().join("quarantine");
     fs::create_dir(&quarantine).unwrap();
-    let folder = quarantine.to_str().unwrap();
-    let arguments = ["--batch-size", "5", "--max-error-records", "1", "--quarantine-dir", folder];
+    let directory = quarantine.to_str().unwrap();
+    let arguments = ["--batch-size", "5", "--max-error-records", "1", "--quarantine-dir", directory];
     surroundings.fault_from_page(6, &FaultKind::Status(503, None));
     surroundings.run(&arguments).assert_code(4);
     surroundings.end_faults();
@@ -113,13 +113,13 @@ fn a_quarantine_without_room_keeps_what_is_stored_and_no_half_line() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
-fn an_embedded_sandbox_whose_disk_fills_up_ends_the_run_at_once() {
+fn an_embedded_sandbox_whose_disk_fills_up_ends_the_run_immediately() {
     let mut command = program();
     command.args(["sync", "--sandbox", "--sandbox-customers", "500"]);
     command.env("YOTPO_TD_FAILPOINT", "write spool:1:full");
     let end = Running::start(command).finish();
     assert_full(&end);
-    // One may be announced before the end is noticed; none is waited for.
+    // One retry may be announced before the end is noticed, but no wait completes.
     assert!(end.stderr.matches("request failed, retrying").count() <= 1, "{}", end.stderr);
     assert!(
         end.closing().contains("error: the disk of the sandbox's temporary directory is full"),
@@ -150,20 +150,20 @@ fn a_served_sandbox_whose_disk_fills_up_says_so_to_both_sides() {
     server.kill();
 }
 
-/// Runs a shell command with a file system of its own, with these options, at `folder`. None where this machine lets
-/// nobody make one.
+/// Runs a shell command with a new file system with these options at `directory`. `None` if this machine does not allow
+/// that.
 #[cfg(target_os = "linux")]
 fn on_own_file_system(
     surroundings: &Surroundings,
-    folder: &Path,
+    directory: &Path,
     options: &str,
     command: &str,
 ) -> Option<Finished> {
-    let mount = format!("mount -t tmpfs -o {options} none '{}'", folder.display());
+    let mount = format!("mount -t tmpfs -o {options} none '{}'", directory.display());
     let unshare = ["/usr/bin/unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c"];
     let can = std::process::Command::new(unshare[0]).args(&unshare[1..]).arg(&mount).output();
     if !can.is_ok_and(|output| output.status.success()) {
-        // The decision is tested in `free_space` for everybody.
+        // The decision is also tested in `free_space`.
         println!("skipped: no file system can be mounted here");
         return None;
     }
@@ -176,12 +176,12 @@ fn on_own_file_system(
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_folder_without_room_is_named_before_anything_is_started() {
+fn a_full_directory_is_named_before_anything_is_started() {
     let surroundings = Surroundings::with_customers(60);
-    let folder = surroundings.folder().join("small");
-    fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let small = folder.display();
+    let directory = surroundings.directory().join("small");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let small = directory.display();
     for (name, options, command) in [
         ("before_state", "size=32k,mode=0700", format!("exec yotpo-td sync --state-dir '{small}'")),
         (
@@ -196,14 +196,14 @@ fn a_folder_without_room_is_named_before_anything_is_started() {
         ),
         ("before_sandbox", "size=1m,mode=0700", format!("TMPDIR='{small}' exec yotpo-td sync --sandbox")),
     ] {
-        let Some(end) = on_own_file_system(&surroundings, &folder, options, &command) else { return };
+        let Some(end) = on_own_file_system(&surroundings, &directory, options, &command) else { return };
         assert_full(&end);
-        assert_eq!(surroundings.control().operations().len(), 0, "nothing was asked for");
+        assert_eq!(surroundings.control().operations().len(), 0, "nothing was requested");
         next_command_to(CORRECT_AND_RETRY, &end);
-        assert_words!(name, told(&end));
+        assert_words!(name, transcript(&end));
     }
     let enough = format!("exec yotpo-td sync --state-dir '{small}'");
-    if let Some(end) = on_own_file_system(&surroundings, &folder, "size=128k,mode=0700", &enough) {
+    if let Some(end) = on_own_file_system(&surroundings, &directory, "size=128k,mode=0700", &enough) {
         end.assert_code(0);
         surroundings.assert_exact_and_clean();
     }

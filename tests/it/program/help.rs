@@ -1,4 +1,4 @@
-//! The command line itself: help, version, and what is said to words that it does not know.
+//! The command line: help, version, and errors about unknown words.
 
 use insta_cmd::assert_cmd_snapshot;
 
@@ -25,12 +25,12 @@ fn help_is_as_published() {
 }
 
 #[test]
-fn without_a_command_help_is_shown_and_the_usage_is_wrong() {
+fn without_a_command_help_is_shown_with_a_usage_error() {
     snapshot!("no_arguments", [""; 0]);
 }
 
 #[test]
-fn unknown_words_are_told() {
+fn unknown_words_are_reported() {
     snapshot!("unknown_command", ["synch"]);
     snapshot!("unknown_flag", ["sync", "--databse", "x"]);
     snapshot!("flag_without_value", ["sync", "--database"]);

@@ -28,7 +28,7 @@ fn every_line_of_a_run_names_it() {
     end.assert_code(0);
     let lines = json_lines(&end);
     let start = lines.iter().position(|line| line["message"] == "started").unwrap();
-    // The HTTP library logs from tasks of its own.
+    // The HTTP library logs from its own tasks.
     let is_ours =
         |line: &&Value| line["target"].as_str().is_some_and(|target| target.starts_with("yotpo_td"));
     let of_run: Vec<_> = lines[start..].iter().filter(is_ours).collect();
@@ -67,7 +67,7 @@ fn text_lines_have_the_same_fields_once() {
 }
 
 #[test]
-fn a_line_says_which_page_part_and_attempt_it_is_about() {
+fn a_line_names_its_page_part_and_attempt() {
     let surroundings = Surroundings::with_customers(60);
     let faults = [(Operation::Customers, 7), (Operation::UploadPart, 3), (Operation::UploadPart, 4)];
     let faults = faults.map(|(operation, nth)| Fault::on(operation, nth, FaultKind::Status(500, None)));
@@ -94,7 +94,7 @@ fn a_line_says_which_page_part_and_attempt_it_is_about() {
 }
 
 #[test]
-fn a_filter_of_lines_takes_no_field_away() {
+fn a_filter_of_lines_removes_no_field() {
     for level in ["warn", "off,yotpo_td::retry=debug"] {
         let surroundings = Surroundings::with_customers(60);
         surroundings.fault_on(Operation::Customers, 7, FaultKind::Status(503, None));
@@ -118,7 +118,7 @@ fn lines_about_an_abandoned_run_name_that_run() {
     let lines = json_lines(&end);
     for (message, run_id) in [
         ("an interrupted run is not resumed", "old"),
-        ("the run was abandoned: it loads nothing any more", "old"),
+        ("the run was abandoned and will not load anything", "old"),
         ("started", "new"),
         ("all customers stored", "new"),
     ] {

@@ -1,14 +1,14 @@
-//! Lists of Treasure Data's that are longer than any that is read: what the program says, and what helps.
+//! Lists of Treasure Data that are too long to be read: what the program reports, and what helps.
 
 use yotpo_td::sandbox::{FaultKind, Operation};
 
 use crate::program::binary::{Finished, Surroundings};
-use crate::program::closing_words::{assert_no_command, assert_words, told};
+use crate::program::closing_words::{assert_no_command, assert_words, transcript};
 
-/// What a JSON response may be at most, in bytes.
+/// Maximum size of a JSON response in bytes.
 const LIMIT: usize = 16 * 1024 * 1024;
 
-/// Everything about a list that is too long, which was asked for once more than `before`.
+/// Checks everything about a list that is too long, which was requested once since `before`.
 #[track_caller]
 fn assert_too_long(surroundings: &Surroundings, end: &Finished, list: Operation, before: u64) {
     end.assert_code(5);
@@ -23,8 +23,8 @@ fn a_list_of_parts_that_is_too_long_needs_fewer_parts_in_another_session() {
     surroundings.fault_on_every(Operation::ListParts, FaultKind::Padded(LIMIT));
     let end = surroundings.run(&[]);
     assert_too_long(&surroundings, &end, Operation::ListParts, 0);
-    assert_words!("list_of_parts", told(&end));
-    // The session is closed to uploads: the same command finds the same list.
+    assert_words!("list_of_parts", transcript(&end));
+    // The session is frozen: the same command finds the same list.
     assert_too_long(&surroundings, &surroundings.run(&[]), Operation::ListParts, 1);
     surroundings.end_faults();
     surroundings.run(&["--fresh", "--batch-size", "60"]).assert_code(0);
@@ -62,5 +62,5 @@ fn a_list_of_sessions_that_is_too_long_needs_fewer_sessions() {
     surroundings.fault_on_every(Operation::ListSessions, FaultKind::Padded(LIMIT));
     let end = surroundings.run(&[]);
     assert_too_long(&surroundings, &end, Operation::ListSessions, 0);
-    assert_words!("list_of_sessions", told(&end));
+    assert_words!("list_of_sessions", transcript(&end));
 }

@@ -1,4 +1,4 @@
-//! The real program behind a proxy that does not let it through, and with proxies in the environment that cannot be used.
+//! The real program with a proxy that denies access, and with invalid proxies in the environment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::in_process::scripted_server::ScriptedServer;
 use crate::program::binary::{Finished, Running, Surroundings};
 
-/// Treasure Data is elsewhere; the proxies never lead there.
+/// Treasure Data has a different address; the proxies never connect to it.
 fn run_with(variables: &[(&str, &str)]) -> Finished {
     let surroundings = Surroundings::with_customers(60);
     let mut command = surroundings.sync(&[]);
@@ -15,22 +15,22 @@ fn run_with(variables: &[(&str, &str)]) -> Finished {
     Running::start(command).finish()
 }
 
-/// How a run ends behind a proxy that answers every CONNECT with `status`, and how often the proxy was asked.
-fn run_behind(variable: &str, status: u16) -> (Finished, usize) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
+/// The result of a run with a proxy that responds to every CONNECT with `status`, and the number of these requests.
+fn run_with_proxy(variable: &str, status: u16) -> (Finished, usize) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
     let proxy = ScriptedServer::start(move |request| {
         assert!(request.line.starts_with("CONNECT yotpo-td.invalid:443"), "{}", request.line);
         counter.fetch_add(1, Ordering::SeqCst);
         (status, String::new())
     });
-    // Spaces around the address are none of it.
+    // Spaces around the address are ignored.
     let end = run_with(&[(variable, &format!(" {} ", proxy.endpoint()))]);
-    (end, asked.load(Ordering::SeqCst))
+    (end, requests.load(Ordering::SeqCst))
 }
 
 #[test]
-fn proxy_that_refuses_is_asked_once_and_the_hint_names_its_variable() {
+fn proxy_that_refuses_gets_one_request_and_the_hint_names_its_variable() {
     for (variable, status, because, hint, code) in [
         (
             "HTTPS_PROXY",
@@ -47,9 +47,9 @@ fn proxy_that_refuses_is_asked_once_and_the_hint_names_its_variable() {
             "code: treasure_data_failed (exit code 5, the same command may succeed later)\n",
         ),
     ] {
-        let (end, asked) = run_behind(variable, status);
+        let (end, requests) = run_with_proxy(variable, status);
         end.assert_code(5);
-        assert_eq!(asked, 1, "{}", end.stderr);
+        assert_eq!(requests, 1, "{}", end.stderr);
         for text in [because, hint, code, "yotpo-td.invalid:443 (from TD_API_SERVER)"] {
             assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
         }

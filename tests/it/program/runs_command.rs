@@ -1,4 +1,4 @@
-//! `yotpo-td runs`, through the real program: looking at interrupted runs, abandoning them, removing what old ones left.
+//! `yotpo-td runs`, through the real program: showing interrupted runs, abandoning them, removing what old ones left.
 
 use serde_json::Value;
 use yotpo_td::clock::Clock;
@@ -16,7 +16,7 @@ fn runs(surroundings: &Surroundings, arguments: &[&str]) -> Finished {
     Running::start(command).finish()
 }
 
-/// A run that Yotpo failed behind page 7; gives its id.
+/// A run that failed after page 7 because of Yotpo; returns its id.
 fn interrupted(surroundings: &Surroundings, arguments: &[&str]) -> String {
     surroundings.fault_from_page(8, &FaultKind::Status(500, None));
     surroundings.run(arguments).assert_code(4);
@@ -24,7 +24,7 @@ fn interrupted(surroundings: &Surroundings, arguments: &[&str]) -> String {
     surroundings.saved_run().unwrap().run_id.to_string()
 }
 
-/// Makes a session as another program would.
+/// Creates a session like another program would.
 fn make_foreign_session(surroundings: &Surroundings, name: &str) {
     surroundings.call_treasure_data(
         "POST",
@@ -37,7 +37,7 @@ fn session_names(surroundings: &Surroundings) -> Vec<String> {
     surroundings.control().sessions().into_iter().map(|session| session.name).collect()
 }
 
-/// The session and the temporary table of a run of nine days ago, of the same target as the saved run.
+/// The session and the temporary table of a run from nine days ago with the same target as the saved run.
 fn old_names(surroundings: &Surroundings) -> [String; 2] {
     let fingerprint = surroundings.saved_run().unwrap().target.fingerprint();
     let time = Clock::machine().unix_time().as_secs() - 9 * 86_400;
@@ -51,7 +51,7 @@ fn old_names(surroundings: &Surroundings) -> [String; 2] {
 }
 
 #[test]
-fn list_and_show_tell_of_unfinished_and_finished_runs() {
+fn list_and_show_report_unfinished_and_finished_runs() {
     let surroundings = Surroundings::with_customers(60);
     let nothing = runs(&surroundings, &["list"]);
     nothing.assert_code(0);
@@ -81,7 +81,7 @@ fn list_and_show_tell_of_unfinished_and_finished_runs() {
 }
 
 #[test]
-fn abandon_removes_session_table_and_state_but_only_when_told_twice() {
+fn abandon_removes_session_table_and_state_only_after_confirmation() {
     let surroundings = Surroundings::with_customers(60);
     let id = interrupted(&surroundings, &["--mode", "replace"]);
     let unasked = runs(&surroundings, &["abandon", &id]);
@@ -109,7 +109,7 @@ fn abandon_leaves_an_active_run_and_another_account_alone() {
 
     surroundings.fault_on(Operation::FreezeSession, 1, FaultKind::Hang);
     let active = Running::start(surroundings.sync(&[]));
-    // Its faults before count as well: only this request tells that the run is under way.
+    // Earlier faults count as well: only this request shows that the run has started.
     wait_until("the session was to be frozen", || {
         surroundings.control().operation_requests(Operation::FreezeSession) > 0
     });
@@ -121,7 +121,7 @@ fn abandon_leaves_an_active_run_and_another_account_alone() {
 }
 
 #[test]
-fn clean_removes_what_dead_runs_left_and_never_anything_else() {
+fn clean_removes_only_orphans() {
     let surroundings = Surroundings::with_customers(60);
     interrupted(&surroundings, &["--mode", "replace"]);
     make_foreign_session(&surroundings, "somebody_elses");
@@ -132,7 +132,7 @@ fn clean_removes_what_dead_runs_left_and_never_anything_else() {
     let unfinished = runs(&surroundings, &["clean", "--older-than", "0s", "--yes"]);
     unfinished.assert_code(0);
     assert_eq!(unfinished.stdout.matches("of an unfinished run").count(), 2, "{}", unfinished.stdout);
-    // As on a machine that knows nothing of the run, beside what one of nine days ago left.
+    // As on a machine without state of the run, in addition to what a run from nine days ago left.
     let [old_session, old_table] = old_names(&surroundings);
     std::fs::remove_file(surroundings.state_file()).unwrap();
     make_foreign_session(&surroundings, &old_session);
@@ -152,7 +152,7 @@ fn clean_removes_what_dead_runs_left_and_never_anything_else() {
         (before.clone(), tables.clone())
     );
 
-    // What an attempt may still need stays, whatever is asked for.
+    // What an attempt may still need is kept with all options.
     let cleaned = runs(&surroundings, &["clean", "--older-than", "0s", "--yes"]);
     cleaned.assert_code(0);
     assert_eq!(cleaned.stdout.matches(": removed").count(), 2, "{}", cleaned.stdout);
@@ -164,7 +164,7 @@ fn clean_removes_what_dead_runs_left_and_never_anything_else() {
 }
 
 #[test]
-fn clean_with_a_short_age_needs_a_word_of_its_own() {
+fn clean_with_a_short_age_needs_confirmation() {
     let surroundings = Surroundings::with_customers(10);
     surroundings.run(&[]).assert_code(0);
     make_foreign_session(&surroundings, "somebody_elses");
@@ -172,10 +172,6 @@ fn clean_with_a_short_age_needs_a_word_of_its_own() {
     let refused = runs(&surroundings, &["clean", "--older-than", "0s"]);
     refused.assert_code(2);
     assert!(refused.stderr.contains("say --yes"), "{}", refused.stderr);
-    assert!(
-        refused.closing().contains("saved: all that was there: nothing was removed"),
-        "{}",
-        refused.closing()
-    );
+    assert!(refused.closing().contains("saved: everything; nothing was removed"), "{}", refused.closing());
     assert_eq!(session_names(&surroundings), before);
 }

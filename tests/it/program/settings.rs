@@ -1,4 +1,4 @@
-//! Every settings error through the real program: what is told of each setting, wherever its value comes from.
+//! Every settings error through the real program: what is reported about each setting, from every source of its value.
 
 use std::fs;
 
@@ -6,9 +6,9 @@ use tempfile::TempDir;
 use yotpo_td::config::{SETTINGS, Setting};
 
 use crate::program::binary::{Finished, Running, program};
-use crate::program::closing_words::{assert_words, told};
+use crate::program::closing_words::{assert_words, transcript};
 
-/// What makes the settings complete, so that one problem stands alone.
+/// Settings that are complete, so that there is only one problem.
 const COMPLETE: [(&str, &str); 5] = [
     ("YOTPO_CLIENT_SECRET", "canary-client-secret"),
     ("YOTPO_STORE_ID", "store"),
@@ -17,7 +17,7 @@ const COMPLETE: [(&str, &str); 5] = [
     ("YOTPO_TD_STATE_DIR", "/dev/null/state"),
 ];
 
-/// `yotpo-td sync` with these arguments, and with these variables beside (or instead of) the complete ones.
+/// `yotpo-td sync` with these arguments, and with these variables in addition to (or instead of) the complete ones.
 fn sync(arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
     let mut command = program();
     command.arg("sync").args(arguments).envs(COMPLETE);
@@ -32,7 +32,7 @@ fn wrong(setting: &Setting) -> &'static str {
     match setting.key {
         key if key.ends_with("endpoint") => "ftp://example.com",
         "state-dir" => "",
-        "quarantine-dir" => "no/such/folder",
+        "quarantine-dir" => "no/such/directory",
         "log-level" => "a=b=c",
         "min-rows-ratio" => "1.5",
         _ => "!",
@@ -51,54 +51,54 @@ fn problem(end: &Finished, setting: &Setting) -> String {
 }
 
 fn settings_file(text: &str) -> (TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("settings.toml");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("settings.toml");
     fs::write(&path, text).unwrap();
     let path = path.to_str().unwrap().to_owned();
-    (folder, path)
+    (directory, path)
 }
 
 #[test]
-fn a_wrong_flag_is_told() {
-    let told: Vec<String> = SETTINGS
+fn a_wrong_flag_is_reported() {
+    let transcript: Vec<String> = SETTINGS
         .iter()
         .filter(|setting| !setting.is_bare_flag() && setting.key != "state-dir")
         .map(|setting| problem(&sync(&[&format!("--{}", setting.key), wrong(setting)], &[]), setting))
         .collect();
-    assert_words!("wrong_flags", told.join("\n"));
+    assert_words!("wrong_flags", transcript.join("\n"));
 }
 
 #[test]
-fn a_wrong_variable_is_told() {
-    let told: Vec<String> = SETTINGS
+fn a_wrong_variable_is_reported() {
+    let transcript: Vec<String> = SETTINGS
         .iter()
         .filter(|setting| setting.key != "state-dir")
         .map(|setting| problem(&sync(&[], &[(setting.variable, wrong(setting))]), setting))
         .collect();
-    assert_words!("wrong_variables", told.join("\n"));
+    assert_words!("wrong_variables", transcript.join("\n"));
 }
 
 #[test]
-fn a_wrong_value_in_the_file_is_told() {
-    let told: Vec<String> = SETTINGS
+fn a_wrong_value_in_the_file_is_reported() {
+    let transcript: Vec<String> = SETTINGS
         .iter()
         .filter(|setting| setting.key != "state-dir")
         .map(|setting| {
-            let (_folder, path) = settings_file(&format!("{} = {:?}", setting.key, wrong(setting)));
-            // The environment is stronger than the file, so it must not set this one.
+            let (_directory, path) = settings_file(&format!("{} = {:?}", setting.key, wrong(setting)));
+            // The environment takes precedence over the file, so it must not set this one.
             problem(&sync(&["--config", &path], &[(setting.variable, "")]), setting)
         })
         .collect();
-    assert_words!("wrong_in_file", told.join("\n"));
+    assert_words!("wrong_in_file", transcript.join("\n"));
 }
 
 #[test]
-fn a_value_of_another_kind_in_the_file_is_told() {
-    let told: Vec<String> = SETTINGS
+fn a_value_of_another_kind_in_the_file_is_reported() {
+    let transcript: Vec<String> = SETTINGS
         .iter()
         .filter(|setting| setting.key != "state-dir")
         .map(|setting| {
-            let (_folder, path) = settings_file(&format!("{} = [1, 2]", setting.key));
+            let (_directory, path) = settings_file(&format!("{} = [1, 2]", setting.key));
             let end = sync(&["--config", &path], &[(setting.variable, "")]);
             end.assert_code(2);
             let expected = format!(
@@ -110,11 +110,11 @@ fn a_value_of_another_kind_in_the_file_is_told() {
             expected
         })
         .collect();
-    assert_eq!(told.len(), SETTINGS.len() - 1);
+    assert_eq!(transcript.len(), SETTINGS.len() - 1);
 }
 
 #[test]
-fn what_is_required_and_missing_is_told() {
+fn missing_required_settings_are_reported() {
     for (variable, name) in [
         ("YOTPO_CLIENT_SECRET", "secret"),
         ("YOTPO_STORE_ID", "store"),
@@ -123,20 +123,20 @@ fn what_is_required_and_missing_is_told() {
     ] {
         let end = sync(&[], &[(variable, "")]);
         end.assert_code(2);
-        assert_words!(format!("missing_{name}"), told(&end));
+        assert_words!(format!("missing_{name}"), transcript(&end));
     }
     let end = sync(&[], &[("YOTPO_TD_STATE_DIR", "")]);
     end.assert_code(2);
-    assert_words!("missing_state_dir", told(&end));
+    assert_words!("missing_state_dir", transcript(&end));
 }
 
 #[test]
-fn everything_that_is_missing_or_wrong_is_told_at_once() {
+fn all_missing_and_wrong_settings_are_reported_together() {
     let mut nothing = program();
     nothing.arg("sync");
-    assert_words!("nothing_set", told(&Running::start(nothing).finish()));
+    assert_words!("nothing_set", transcript(&Running::start(nothing).finish()));
 
-    let (_folder, path) =
+    let (_directory, path) =
         settings_file("page_size = 5\nTD_API_KEY = 'canary-key'\ncolour = 'red'\npart-size = [1]");
     let mut command = program();
     command.args(["sync", "--config", &path, "--site", "mars"]);
@@ -152,11 +152,11 @@ fn everything_that_is_missing_or_wrong_is_told_at_once() {
     let end = Running::start(command).finish();
     end.assert_code(2);
     assert!(!end.stderr.contains("canary"), "{}", end.stderr);
-    assert_words!("everything_wrong", told(&end));
+    assert_words!("everything_wrong", transcript(&end));
 }
 
 #[test]
-fn settings_files_that_cannot_be_used_are_told_and_not_quoted() {
+fn unusable_settings_files_are_reported_and_not_quoted() {
     for (name, text) in [
         ("unknown_key", "colour = 'red'"),
         ("nearly_known_key", "page_size = 5"),
@@ -165,20 +165,20 @@ fn settings_files_that_cannot_be_used_are_told_and_not_quoted() {
         ("no_toml", "TD_API_KEY: canary-key"),
         ("table_in_file", "[table]\nname = 'x'"),
     ] {
-        let (_folder, path) = settings_file(text);
+        let (_directory, path) = settings_file(text);
         let end = sync(&["--config", &path], &[]);
         end.assert_code(2);
         assert!(!end.stderr.contains("canary"), "{}", end.stderr);
-        assert_words!(format!("file_{name}"), told(&end));
+        assert_words!(format!("file_{name}"), transcript(&end));
     }
     let end = sync(&[], &[("YOTPO_TD_CONFIG", "no/such/file.toml")]);
     end.assert_code(2);
-    assert_words!("file_absent", told(&end));
+    assert_words!("file_absent", transcript(&end));
 }
 
 #[test]
-fn secrets_that_cannot_be_used_are_told_and_not_quoted() {
-    let (_folder, empty) = settings_file("");
+fn unusable_secrets_are_reported_and_not_quoted() {
+    let (_directory, empty) = settings_file("");
     for (name, variables) in [
         ("both_forms", &[("TD_API_KEY_FILE", empty.as_str())][..]),
         ("file_absent", &[("TD_API_KEY", ""), ("TD_API_KEY_FILE", "no/such/key")]),
@@ -189,7 +189,7 @@ fn secrets_that_cannot_be_used_are_told_and_not_quoted() {
         let end = sync(&[], variables);
         end.assert_code(2);
         assert!(!end.stderr.contains("canary"), "{}", end.stderr);
-        assert_words!(format!("secret_{name}"), told(&end));
+        assert_words!(format!("secret_{name}"), transcript(&end));
     }
 }
 
@@ -207,20 +207,20 @@ fn addresses_that_would_show_the_key_are_refused() {
         let end = sync(arguments, &[]);
         end.assert_code(2);
         assert!(!end.stderr.contains("canary"), "{}", end.stderr);
-        assert_words!(format!("address_{name}"), told(&end));
+        assert_words!(format!("address_{name}"), transcript(&end));
     }
 }
 
 #[test]
-fn an_empty_state_folder_on_the_command_line_is_told() {
+fn an_empty_state_directory_on_the_command_line_is_reported() {
     let end = sync(&["--state-dir", ""], &[]);
     end.assert_code(2);
-    assert_words!("empty_state_dir", told(&end));
+    assert_words!("empty_state_dir", transcript(&end));
 }
 
 #[test]
-fn a_variable_that_nothing_reads_and_a_level_that_is_none_are_refused() {
-    for (arguments, variables, told) in [
+fn an_unknown_variable_and_an_invalid_level_are_refused() {
+    for (arguments, variables, transcript) in [
         (&[][..], &[("YOTPO_TD_TABLE", "x")][..], "YOTPO_TD_TABLE: unknown variable; did you mean TD_TABLE?"),
         (&[], &[("TD_APIKEY", "x")], "TD_APIKEY: unknown variable; did you mean TD_API_KEY?"),
         (
@@ -232,12 +232,12 @@ fn a_variable_that_nothing_reads_and_a_level_that_is_none_are_refused() {
         let end = sync(arguments, variables);
         end.assert_code(2);
         assert!(end.stderr.contains("error: a setting is missing or wrong"), "{}", end.stderr);
-        assert!(end.stderr.contains(told), "{told:?} in {}", end.stderr);
+        assert!(end.stderr.contains(transcript), "{transcript:?} in {}", end.stderr);
     }
 }
 
 #[test]
-fn what_is_not_utf8_is_said_to_be_and_not_shown() {
+fn values_that_are_not_utf8_are_reported_and_not_shown() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let mut command = program();
@@ -247,14 +247,14 @@ fn what_is_not_utf8_is_said_to_be_and_not_shown() {
     assert!(end.stderr.contains("TD_API_KEY: is not UTF-8") && !end.stderr.contains("1/k"), "{}", end.stderr);
 }
 
-/// `HOME` is as the system has it: a folder whose name is not UTF-8 is one.
+/// `HOME` may be a directory whose name is not UTF-8.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_home_that_is_not_utf8_holds_the_state() {
     use std::os::unix::ffi::OsStrExt as _;
 
-    let folder = TempDir::new().unwrap();
-    let home = folder.path().join(std::ffi::OsStr::from_bytes(b"home\xff"));
+    let directory = TempDir::new().unwrap();
+    let home = directory.path().join(std::ffi::OsStr::from_bytes(b"home\xff"));
     fs::create_dir(&home).unwrap();
     let surroundings = crate::program::binary::Surroundings::with_customers(10);
     let mut command = surroundings.sync(&[]);

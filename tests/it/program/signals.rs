@@ -1,5 +1,5 @@
-//! Being asked to stop, at every phase of a run: it ends in time with the signal's code and a true checkpoint, and the
-//! same command completes the table.
+//! Stop signals in every phase of a run: it ends in time with the signal's exit code and a true checkpoint, and the same
+//! command completes the load.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use yotpo_td::clock::Clock;
 use yotpo_td::sandbox::{FaultKind, Operation, SandboxSettings};
 
 use crate::program::binary::{Finished, Running, Surroundings, wait_until};
-use crate::program::closing_words::{assert_no_command, assert_words, next_command, told};
+use crate::program::closing_words::{assert_no_command, assert_words, next_command, transcript};
 
-/// "Within 10 seconds or so": 8 for what is under way, 3 for cleaning up, and a loaded machine.
+/// "About 10 seconds": 8 for requests in flight, 3 for cleaning up, plus the delays of a loaded machine.
 const LONGEST_STOP: Duration = Duration::from_secs(14);
-/// Shorter than the time that work under way is given.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// Shorter than the grace period for work in flight.
+const IMMEDIATELY: Duration = Duration::from_secs(5);
 const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 /// Sends a signal and waits for the end.
@@ -26,9 +26,9 @@ fn stop(running: Running, signal: Signal, within: Duration) -> Finished {
     end
 }
 
-/// The same command again completes the table, and no page that the checkpoint has is fetched again.
+/// The same command completes the load, and fetches no page again that is in the checkpoint.
 #[track_caller]
-fn goes_on_exactly(surroundings: &Surroundings, arguments: &[&str]) {
+fn resumes_exactly(surroundings: &Surroundings, arguments: &[&str]) {
     surroundings.end_faults();
     let saved = surroundings.saved_run().map_or(0, |run| run.position.page());
     let before = surroundings.control().page_fetches();
@@ -51,13 +51,13 @@ fn sigterm_while_fetching_saves_what_was_fetched() {
     surroundings.fault_on(Operation::Customers, 8, FaultKind::Hang);
     let running = started(&surroundings, &[]);
     surroundings.wait_for_fault();
-    let end = stop(running, Signal::TERM, AT_ONCE);
+    let end = stop(running, Signal::TERM, IMMEDIATELY);
     end.assert_code(143);
     assert_eq!(surroundings.rows(), 0);
     assert_eq!(surroundings.saved_run().unwrap().position.page(), 7);
-    assert_words!("sigterm_while_fetching", told(&end));
+    assert_words!("sigterm_while_fetching", transcript(&end));
     assert_eq!(next_command(&end), "yotpo-td sync");
-    goes_on_exactly(&surroundings, &[]);
+    resumes_exactly(&surroundings, &[]);
 }
 
 #[test]
@@ -66,28 +66,28 @@ fn sigint_before_anything_is_stored_leaves_nothing() {
     surroundings.fault_on(Operation::AccessToken, 1, FaultKind::Hang);
     let running = started(&surroundings, &["--mode", "replace"]);
     surroundings.wait_for_fault();
-    let end = stop(running, Signal::INT, AT_ONCE);
+    let end = stop(running, Signal::INT, IMMEDIATELY);
     end.assert_code(130);
     assert_eq!(
         (surroundings.control().sessions(), surroundings.control().tables()),
         (Vec::new(), Vec::new())
     );
-    assert_words!("sigint_before_anything", told(&end));
-    goes_on_exactly(&surroundings, &["--mode", "replace"]);
+    assert_words!("sigint_before_anything", transcript(&end));
+    resumes_exactly(&surroundings, &["--mode", "replace"]);
 }
 
 #[test]
-fn an_upload_under_way_is_finished_and_saved() {
+fn an_upload_in_flight_is_finished_and_saved() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::UploadPart, 6, FaultKind::SlowBody(Duration::from_millis(300)));
     let running = started(&surroundings, &[]);
     surroundings.wait_for_fault();
-    let end = stop(running, Signal::TERM, AT_ONCE);
-    // The last part may be the one that was slow: then all is stored, and the stop comes right behind it.
+    let end = stop(running, Signal::TERM, IMMEDIATELY);
+    // The last part may be the slow one: then everything is stored, and the stop follows immediately.
     end.assert_code(143);
     let saved = surroundings.saved_run().unwrap();
     assert_eq!((saved.parts, saved.rows), (6, 60));
-    goes_on_exactly(&surroundings, &[]);
+    resumes_exactly(&surroundings, &[]);
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn an_upload_that_never_ends_does_not_keep_a_stopping_run() {
     let end = stop(running, Signal::TERM, LONGEST_STOP);
     end.assert_code(143);
     assert_eq!(surroundings.saved_run().unwrap().parts, 3);
-    assert_words!("sigterm_while_an_upload_hangs", told(&end));
-    goes_on_exactly(&surroundings, &["--upload-workers", "1"]);
+    assert_words!("sigterm_while_an_upload_hangs", transcript(&end));
+    resumes_exactly(&surroundings, &["--upload-workers", "1"]);
 }
 
 #[test]
@@ -111,37 +111,37 @@ fn a_session_that_cannot_be_opened_does_not_keep_a_stopping_run() {
     surroundings.wait_for_fault();
     let end = stop(running, Signal::TERM, LONGEST_STOP);
     end.assert_code(143);
-    assert_words!("sigterm_while_a_session_is_opened", told(&end));
-    goes_on_exactly(&surroundings, &["--mode", "replace"]);
+    assert_words!("sigterm_while_a_session_is_opened", transcript(&end));
+    resumes_exactly(&surroundings, &["--mode", "replace"]);
 }
 
 #[test]
-fn sigint_while_the_guard_looks_at_the_table_stops_at_once() {
+fn sigint_while_the_guard_reads_the_table_stops_immediately() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::ListTables, 2, FaultKind::Hang);
     let running = started(&surroundings, &["--mode", "replace"]);
     surroundings.wait_for_fault();
-    let end = stop(running, Signal::INT, AT_ONCE);
+    let end = stop(running, Signal::INT, IMMEDIATELY);
     end.assert_code(130);
-    goes_on_exactly(&surroundings, &["--mode", "replace"]);
+    resumes_exactly(&surroundings, &["--mode", "replace"]);
 }
 
 #[test]
 fn sigterm_while_performing_keeps_the_loaded_parts() {
     let surroundings = Surroundings::with_customers(60);
-    // The look behind the perform: ballot, open, frozen and proven were looked at before.
+    // The read after the perform; ballot, open, frozen and proven were read before.
     surroundings.fault_on(Operation::ShowSession, 5, FaultKind::Hang);
     let running = started(&surroundings, &[]);
     surroundings.wait_for_fault();
-    let end = stop(running, Signal::TERM, AT_ONCE);
+    let end = stop(running, Signal::TERM, IMMEDIATELY);
     end.assert_code(143);
-    assert_words!("sigterm_while_performing", told(&end));
-    goes_on_exactly(&surroundings, &[]);
+    assert_words!("sigterm_while_performing", transcript(&end));
+    resumes_exactly(&surroundings, &[]);
     assert_eq!(surroundings.control().operation_requests(Operation::PerformSession), 1);
 }
 
 #[test]
-fn sigterm_while_committing_says_that_the_rows_may_be_there() {
+fn sigterm_while_committing_reports_that_the_rows_may_be_there() {
     let settings = SandboxSettings {
         customers: 60,
         commit_duration: Duration::from_secs(2),
@@ -151,41 +151,41 @@ fn sigterm_while_committing_says_that_the_rows_may_be_there() {
     let running = started(&surroundings, &[]);
     let is_committing =
         || surroundings.control().sessions().iter().any(|session| session.status == "committing");
-    wait_until("the commit is under way", is_committing);
-    let end = stop(running, Signal::TERM, AT_ONCE);
+    wait_until("the commit is in progress", is_committing);
+    let end = stop(running, Signal::TERM, IMMEDIATELY);
     end.assert_code(143);
-    assert_words!("sigterm_while_committing", told(&end));
-    goes_on_exactly(&surroundings, &[]);
+    assert_words!("sigterm_while_committing", transcript(&end));
+    resumes_exactly(&surroundings, &[]);
     assert_eq!(surroundings.control().operation_requests(Operation::CommitSession), 1);
 }
 
 #[test]
-fn sigint_while_the_answer_to_the_commit_is_lost_commits_once() {
+fn sigint_while_the_commit_response_is_lost_commits_once() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::CommitSession, 1, FaultKind::SlowBody(FOR_EVER));
     let running = started(&surroundings, &["--mode", "replace"]);
     surroundings.wait_for_fault();
-    stop(running, Signal::INT, AT_ONCE).assert_code(130);
+    stop(running, Signal::INT, IMMEDIATELY).assert_code(130);
     assert_eq!(surroundings.rows(), 0, "nothing is renamed yet");
-    goes_on_exactly(&surroundings, &["--mode", "replace"]);
+    resumes_exactly(&surroundings, &["--mode", "replace"]);
     assert_eq!(surroundings.control().operation_requests(Operation::CommitSession), 1);
 }
 
 #[test]
 fn a_rename_that_never_ends_does_not_keep_a_stopping_run() {
     let surroundings = Surroundings::with_customers(60);
-    // The first gives the temporary table its name.
+    // The first rename gives the temporary table its name.
     surroundings.fault_on(Operation::RenameTable, 2, FaultKind::Hang);
     let running = started(&surroundings, &["--mode", "replace"]);
     surroundings.wait_for_fault();
     let end = stop(running, Signal::TERM, LONGEST_STOP);
     end.assert_code(143);
-    assert_words!("sigterm_while_renaming", told(&end));
-    goes_on_exactly(&surroundings, &["--mode", "replace"]);
+    assert_words!("sigterm_while_renaming", transcript(&end));
+    resumes_exactly(&surroundings, &["--mode", "replace"]);
 }
 
 #[test]
-fn the_second_signal_leaves_at_once_with_a_true_checkpoint() {
+fn the_second_signal_exits_immediately_with_a_true_checkpoint() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::UploadPart, 4, FaultKind::Hang);
     let mut running = started(&surroundings, &["--upload-workers", "1"]);
@@ -193,17 +193,17 @@ fn the_second_signal_leaves_at_once_with_a_true_checkpoint() {
     running.signal(Signal::TERM);
     running.wait_for_stderr("stopping after the requests in flight");
     let clock = Clock::machine();
-    // One that comes right behind the first is taken for its echo.
+    // A signal right after the first one is taken for its echo.
     wait_until("the second signal counts", || {
         running.signal(Signal::INT);
         running.has_ended()
     });
     let end = running.finish();
-    assert!(clock.now() < AT_ONCE, "took {:?}", clock.now());
+    assert!(clock.now() < IMMEDIATELY, "took {:?}", clock.now());
     end.assert_code(143);
-    assert_words!("second_signal", told(&end));
+    assert_words!("second_signal", transcript(&end));
     assert_eq!(surroundings.saved_run().unwrap().parts, 3);
-    goes_on_exactly(&surroundings, &["--upload-workers", "1"]);
+    resumes_exactly(&surroundings, &["--upload-workers", "1"]);
 }
 
 #[test]
@@ -219,19 +219,19 @@ fn a_signal_and_its_echo_are_one_request() {
     end.assert_code(143);
     assert!(!end.stderr.contains("second signal"), "{}", end.stderr);
     assert!(surroundings.saved_run().unwrap().parts > 3);
-    goes_on_exactly(&surroundings, &["--upload-workers", "1"]);
+    resumes_exactly(&surroundings, &["--upload-workers", "1"]);
 }
 
 #[test]
-fn a_run_with_an_id_that_was_stopped_goes_on_elsewhere() {
+fn a_stopped_run_with_an_id_is_resumed_on_another_machine() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::ShowSession, 2, FaultKind::Hang);
     let arguments = ["--run-id", "session-uuid"];
     let running = started(&surroundings, &arguments);
     surroundings.wait_for_fault();
-    stop(running, Signal::TERM, AT_ONCE).assert_code(143);
+    stop(running, Signal::TERM, IMMEDIATELY).assert_code(143);
     surroundings.end_faults();
-    std::fs::remove_dir_all(surroundings.state_folder()).unwrap();
+    std::fs::remove_dir_all(surroundings.state_directory()).unwrap();
     surroundings.run(&arguments).assert_code(0);
     surroundings.run(&arguments).assert_code(0);
     surroundings.assert_exact();
@@ -245,7 +245,7 @@ fn the_sandbox_serves_until_it_is_stopped_and_then_succeeds() {
         command.args(["sandbox", "--customers", "10"]);
         let running = Running::start(command);
         running.wait_for_stderr("serving until stopped");
-        let end = stop(running, signal, AT_ONCE);
+        let end = stop(running, signal, IMMEDIATELY);
         end.assert_code(0);
         assert_words!("sandbox_exports", &end.stdout);
     }
@@ -257,21 +257,21 @@ fn the_sandbox_prints_what_to_export_for_every_store() {
     command.args(["sandbox", "--customers", "10", "--stores", "3"]);
     let running = Running::start(command);
     running.wait_for_stderr("serving until stopped");
-    let end = stop(running, Signal::TERM, AT_ONCE);
+    let end = stop(running, Signal::TERM, IMMEDIATELY);
     end.assert_code(0);
     assert_words!("sandbox_exports_of_three_stores", &end.stdout);
 }
 
 #[test]
-fn a_hang_up_stops_as_sigterm_does() {
+fn a_hang_up_stops_like_sigterm() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::Customers, 8, FaultKind::Hang);
     let running = started(&surroundings, &[]);
     surroundings.wait_for_fault();
-    let end = stop(running, Signal::HUP, AT_ONCE);
+    let end = stop(running, Signal::HUP, IMMEDIATELY);
     end.assert_code(129);
     assert_eq!(surroundings.saved_run().unwrap().position.page(), 7);
-    goes_on_exactly(&surroundings, &[]);
+    resumes_exactly(&surroundings, &[]);
 }
 
 #[test]
@@ -282,9 +282,9 @@ fn the_command_after_fresh_in_the_environment_keeps_what_is_saved() {
     command.env("YOTPO_TD_FRESH", "on");
     let running = Running::start(command);
     surroundings.wait_for_fault();
-    let end = stop(running, Signal::TERM, AT_ONCE);
+    let end = stop(running, Signal::TERM, IMMEDIATELY);
     assert_eq!(next_command(&end), "yotpo-td sync '--fresh=off'");
-    goes_on_exactly(&surroundings, &["--fresh=off"]);
+    resumes_exactly(&surroundings, &["--fresh=off"]);
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn an_interrupted_sandbox_promises_no_resume() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_machine_without_file_descriptors_is_no_bug() {
+fn a_lack_of_file_descriptors_is_not_a_bug() {
     let surroundings = Surroundings::with_customers(60);
     let limited = |limit: u32, arguments: &[&str]| {
         let mut command = std::process::Command::new("prlimit");

@@ -1,4 +1,4 @@
-//! Streams that nobody reads or that never end: a scheduler may die before the run it started.
+//! Streams that are not read or never end: a scheduler may end before the run that it started.
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use yotpo_td::sandbox::{FaultKind, Operation};
 
 use crate::program::binary::{Running, Surroundings, wait_until};
 
-/// Starts a program whose stdout and stderr nobody reads any more.
+/// Starts a program whose stdout and stderr are closed by the reader.
 fn start_unread(mut command: Command) -> Running {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop((child.stdout.take(), child.stderr.take()));
@@ -62,7 +62,7 @@ fn closed_streams_do_not_change_how_a_run_fails() {
 }
 
 #[test]
-fn a_retry_that_starts_while_the_orphan_goes_on_meets_the_lock() {
+fn a_retry_that_starts_while_the_orphan_runs_finds_the_lock() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::Customers, 7, FaultKind::SlowBody(Duration::from_secs(2)));
     let orphan = start_unread(surroundings.sync(&[]));
@@ -79,7 +79,7 @@ fn a_retry_that_starts_while_the_orphan_goes_on_meets_the_lock() {
 fn stdin_that_never_ends_is_never_read() {
     let surroundings = Surroundings::with_customers(60);
     let (mut ours, theirs) = UnixStream::pair().unwrap();
-    ours.write_all(b"nobody asked").unwrap();
+    ours.write_all(b"unread").unwrap();
     let mut unread = theirs.try_clone().unwrap();
     let mut command = surroundings.sync(&[]);
     command.stdin(Stdio::from(OwnedFd::from(theirs)));
@@ -88,7 +88,7 @@ fn stdin_that_never_ends_is_never_read() {
     drop(ours);
     let mut left = String::new();
     unread.read_to_string(&mut left).unwrap();
-    assert_eq!(left, "nobody asked");
+    assert_eq!(left, "unread");
 }
 
 #[cfg(target_os = "linux")]
@@ -107,7 +107,7 @@ fn a_full_stdout_is_a_warning() {
 }
 
 #[test]
-fn a_sandbox_run_says_so_wherever_it_names_a_table() {
+fn a_sandbox_run_is_marked_wherever_it_names_a_table() {
     for (format, summary) in [("text", "text"), ("json", "json")] {
         let mut command = crate::program::binary::program();
         command.args(["sync", "--sandbox", "--sandbox-customers", "10", "--mode", "replace"]);
@@ -124,7 +124,7 @@ fn a_sandbox_run_says_so_wherever_it_names_a_table() {
 }
 
 #[test]
-fn a_sandbox_run_that_fails_says_so_where_it_names_a_table() {
+fn a_failed_sandbox_run_is_marked_wherever_it_names_a_table() {
     let run = |format| {
         let mut command = super::binary::program();
         command.args(["sync", "--sandbox", "--log-format", format]);

@@ -1,5 +1,5 @@
-//! The real program through TLS with a private authority: what `SSL_CERT_FILE` and `SSL_CERT_DIR` promise, and what the
-//! program says when a server, or the certificates themselves, cannot be trusted.
+//! The real program through TLS with a private authority: the effect of `SSL_CERT_FILE` and `SSL_CERT_DIR`, and errors
+//! about servers and certificates that cannot be trusted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 use yotpo_td::sandbox::Service;
 
 use crate::program::binary::{Finished, Running, Surroundings, program};
-use crate::program::closing_words::{assert_words, told};
+use crate::program::closing_words::{assert_words, transcript};
 use crate::tls_relay::{Authority, TlsRelay};
 
 /// Sixty customers on twelve pages behind TLS.
@@ -28,9 +28,9 @@ impl Encrypted {
         Self { surroundings, authority, yotpo, treasure_data }
     }
 
-    /// A file in the test's folder.
+    /// A file in the test's directory.
     fn file(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.surroundings.folder().join(name);
+        let path = self.surroundings.directory().join(name);
         fs::write(&path, content).unwrap();
         path
     }
@@ -40,7 +40,7 @@ impl Encrypted {
         self.file("authority.pem", &self.authority.pem())
     }
 
-    /// Leads a command here; nothing is said of certificates.
+    /// Connects a command to these services, without settings for certificates.
     fn lead(&self, mut command: Command) -> Command {
         command.envs(self.surroundings.environment());
         command.env("YOTPO_TD_YOTPO_ENDPOINT", self.yotpo.endpoint());
@@ -54,7 +54,7 @@ impl Encrypted {
         Running::start(command).finish()
     }
 
-    /// Neither service has heard a word, and each was asked once at most.
+    /// Neither service received a request, and there was at most one connection to each.
     #[track_caller]
     fn assert_nothing_was_sent(&self) {
         assert!(self.yotpo.exchanges().is_empty(), "{:?}", self.yotpo.exchanges());
@@ -84,23 +84,23 @@ fn all_pages_come_through_one_connection() {
 }
 
 #[test]
-fn certificates_are_taken_from_the_folders_of_ssl_cert_dir() {
+fn certificates_are_taken_from_the_directories_of_ssl_cert_dir() {
     let encrypted = Encrypted::new();
-    let folder = encrypted.surroundings.folder().join("certificates");
-    fs::create_dir(&folder).unwrap();
-    fs::copy(encrypted.certificates(), folder.join("authority.pem")).unwrap();
-    encrypted.sync("SSL_CERT_DIR", &folder).assert_code(0);
+    let directory = encrypted.surroundings.directory().join("certificates");
+    fs::create_dir(&directory).unwrap();
+    fs::copy(encrypted.certificates(), directory.join("authority.pem")).unwrap();
+    encrypted.sync("SSL_CERT_DIR", &directory).assert_code(0);
     encrypted.surroundings.assert_exact_and_clean();
 }
 
-/// A pipe gives its bytes once: who reads the certificates again waits forever.
+/// A pipe can be read once: reading the certificates again would block forever.
 #[test]
 #[cfg(target_os = "linux")]
 fn certificates_are_read_once_for_both_services() {
     use rustix::fs::{CWD, Mode, mkfifoat};
 
     let encrypted = Encrypted::new();
-    let pipe = encrypted.surroundings.folder().join("pipe.pem");
+    let pipe = encrypted.surroundings.directory().join("pipe.pem");
     mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
     let pem = encrypted.authority.pem();
     let writer = std::thread::spawn({
@@ -116,26 +116,26 @@ fn certificates_are_read_once_for_both_services() {
 fn plain_http_needs_no_certificates() {
     let surroundings = Surroundings::with_customers(60);
     let mut command = surroundings.sync(&[]);
-    command.env("SSL_CERT_FILE", surroundings.folder().join("absent.pem"));
+    command.env("SSL_CERT_FILE", surroundings.directory().join("absent.pem"));
     Running::start(command).finish().assert_code(0);
     surroundings.assert_exact_and_clean();
 }
 
 #[test]
-fn server_of_another_authority_is_refused_at_once() {
+fn server_of_another_authority_is_refused_immediately() {
     let encrypted = Encrypted::new();
     let other = encrypted.file("other.pem", &Authority::named("another").pem());
     let end = encrypted.sync("SSL_CERT_FILE", &other);
     end.assert_code(5);
-    assert_words!("other_authority", told(&end));
+    assert_words!("other_authority", transcript(&end));
     encrypted.assert_nothing_was_sent();
 }
 
 #[test]
-fn certificate_that_is_out_of_date_makes_one_think_of_the_clock() {
+fn expired_certificate_has_a_hint_about_the_clock() {
     let surroundings = Surroundings::with_customers(60);
     let authority = Authority::named("of the test").expired();
-    let certificates = surroundings.folder().join("authority.pem");
+    let certificates = surroundings.directory().join("authority.pem");
     fs::write(&certificates, authority.pem()).unwrap();
     for (service, variable, code) in
         [(Service::TreasureData, "TD_API_SERVER", 5), (Service::Yotpo, "YOTPO_TD_YOTPO_ENDPOINT", 4)]
@@ -157,7 +157,7 @@ fn certificate_that_is_out_of_date_makes_one_think_of_the_clock() {
 fn without_ssl_cert_file_the_system_does_not_know_the_authority() {
     let encrypted = Encrypted::new();
     let end = Running::start(encrypted.lead(encrypted.surroundings.sync(&[]))).finish();
-    // A machine without certificates trusts nobody either, and says so.
+    // A machine without certificates trusts no server either, and reports this.
     let (code, words) = if end.stderr.contains("no root certificates") {
         (6, "no server can be trusted")
     } else {
@@ -169,50 +169,50 @@ fn without_ssl_cert_file_the_system_does_not_know_the_authority() {
 }
 
 #[test]
-fn ssl_cert_file_that_is_not_there_is_told() {
+fn missing_ssl_cert_file_is_reported() {
     let encrypted = Encrypted::new();
-    let end = encrypted.sync("SSL_CERT_FILE", &encrypted.surroundings.folder().join("absent.pem"));
+    let end = encrypted.sync("SSL_CERT_FILE", &encrypted.surroundings.directory().join("absent.pem"));
     end.assert_code(6);
-    assert_words!("certificates_absent", told(&end));
+    assert_words!("certificates_absent", transcript(&end));
     encrypted.assert_nothing_was_sent();
 }
 
 #[test]
-fn ssl_cert_file_without_a_certificate_is_told() {
+fn ssl_cert_file_without_a_certificate_is_reported() {
     let encrypted = Encrypted::new();
     let end = encrypted.sync("SSL_CERT_FILE", &encrypted.file("garbage.pem", "no certificate\n"));
     end.assert_code(6);
-    assert_words!("certificates_garbage", told(&end));
+    assert_words!("certificates_garbage", transcript(&end));
     encrypted.assert_nothing_was_sent();
 }
 
 #[test]
-fn ssl_cert_file_with_a_damaged_certificate_is_told() {
+fn ssl_cert_file_with_a_damaged_certificate_is_reported() {
     let encrypted = Encrypted::new();
     let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let end = encrypted.sync("SSL_CERT_FILE", &encrypted.file("damaged.pem", damaged));
     end.assert_code(6);
-    assert_words!("certificates_damaged", told(&end));
+    assert_words!("certificates_damaged", transcript(&end));
     encrypted.assert_nothing_was_sent();
 }
 
 #[test]
-fn cleaning_up_without_certificates_is_told() {
+fn cleaning_up_without_certificates_is_reported() {
     let encrypted = Encrypted::new();
     let mut command = encrypted.lead(program());
     command.args(["runs", "clean"]);
-    command.env("SSL_CERT_FILE", encrypted.surroundings.folder().join("absent.pem"));
+    command.env("SSL_CERT_FILE", encrypted.surroundings.directory().join("absent.pem"));
     let end = Running::start(command).finish();
     end.assert_code(6);
-    assert_words!("certificates_absent_runs", told(&end));
+    assert_words!("certificates_absent_runs", transcript(&end));
     encrypted.assert_nothing_was_sent();
 }
 
 #[test]
-fn an_empty_variable_is_an_unset_one() {
+fn an_empty_variable_counts_as_unset() {
     let encrypted = Encrypted::new();
     let unset = encrypted.sync("NOBODY_READS_IT", Path::new(""));
-    // Whatever the machine trusts, our authority is none of it.
+    // The machine does not trust the authority of this test.
     assert_ne!(unset.code(), 0);
     for variable in
         ["SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "all_proxy", "no_proxy", "YOTPO_TD_PAGE_SIZE"]

@@ -7,12 +7,12 @@ use yotpo_td::clock::Clock;
 use yotpo_td::sandbox::{FaultKind, Operation};
 
 use crate::program::binary::{Running, Surroundings};
-use crate::program::closing_words::{assert_words, told};
+use crate::program::closing_words::{assert_words, transcript};
 
 const WAITING: &str = "waiting for another run of this target to end";
-/// A wait that no test sees the end of.
+/// A wait that is longer than any test.
 const LONG: [&str; 2] = ["--wait-for-active", "1h"];
-/// Far beyond a poll of the lock, and far below the limit.
+/// Much longer than the poll interval of the lock, and much shorter than the limit.
 const PROMPT: Duration = Duration::from_secs(15);
 
 /// A run that has stored five pages and hangs at the seventh: the sixth waits for the rows of the next part.
@@ -34,7 +34,7 @@ fn the_end_of_the_limit_is_exit_code_8() {
     let end = surroundings.run(&["--wait-for-active", "250ms"]);
     assert!(clock.now() >= Duration::from_millis(250), "{:?}", clock.now());
     end.assert_code(8);
-    assert_words!("code_8_after_the_wait", told(&end));
+    assert_words!("code_8_after_the_wait", transcript(&end));
     let lines: Vec<_> = end.stderr.lines().filter(|line| line.contains(WAITING)).collect();
     let [line] = lines[..] else { panic!("{}", end.stderr) };
     for part in ["INFO", &format!("pid={}", first.pid()), "run_id=", "limit=250ms"] {
@@ -72,7 +72,7 @@ fn runs_of_one_id_that_wait_for_each_other_load_once() {
 }
 
 #[test]
-fn a_signal_ends_the_wait_at_once() {
+fn a_signal_ends_the_wait_immediately() {
     let surroundings = Surroundings::with_customers(60);
     let first = hanging(&surroundings);
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
@@ -83,7 +83,7 @@ fn a_signal_ends_the_wait_at_once() {
         let end = second.finish();
         assert!(clock.now() < PROMPT, "took {:?}", clock.now());
         end.assert_code(code);
-        assert_words!(format!("code_{code}_while_waiting"), told(&end));
+        assert_words!(format!("code_{code}_while_waiting"), transcript(&end));
     }
     surroundings.end_faults();
     first.kill();

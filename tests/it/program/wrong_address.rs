@@ -1,20 +1,20 @@
-//! What the real program says when an address leads nowhere, or to something else: host, port and the setting that names
-//! them, and no long wait for a server that cannot be the right one.
+//! Errors of the real program about an address that leads nowhere or to another server: they name host, port and
+//! setting, and there are no long retries.
 
 use yotpo_td::sandbox::Operation;
 
 use crate::in_process::scripted_server::ScriptedServer;
 use crate::program::binary::{Finished, Running, Surroundings};
-use crate::program::closing_words::{assert_no_command, assert_words, told};
+use crate::program::closing_words::{assert_no_command, assert_words, transcript};
 
-/// Runs with many retries, so that what ends early does so for a reason of its own.
+/// Runs with many retries, so that an early end has another reason.
 fn run_with(surroundings: &Surroundings, arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
     let mut command = surroundings.sync(arguments);
     command.env("YOTPO_TD_MAX_RETRIES", "9").envs(variables.iter().copied());
     Running::start(command).finish()
 }
 
-/// What the closing words say, but for the resolver's own reason, which differs between machines.
+/// Compares the closing words, except the resolver's reason, which differs between machines.
 #[track_caller]
 fn assert_says(end: &Finished, code: i32, texts: &[&str]) {
     end.assert_code(code);
@@ -64,7 +64,7 @@ fn https_to_a_server_without_tls_ends_soon() {
 }
 
 #[test]
-fn version_at_the_end_of_td_api_server_is_taken_off() {
+fn version_at_the_end_of_td_api_server_is_removed() {
     let surroundings = Surroundings::with_customers(60);
     let server = surroundings.environment()["TD_API_SERVER"].clone();
     for path in ["/v3", "/v3/", "//v3"] {
@@ -80,7 +80,7 @@ fn wrong_path_blames_the_endpoint_and_not_the_database() {
     let server = format!("{}/elsewhere", surroundings.environment()["TD_API_SERVER"]);
     let end = run_with(&surroundings, &[], &[("TD_API_SERVER", &server)]);
     end.assert_code(2);
-    assert_words!("path_of_treasure_data", told(&end));
+    assert_words!("path_of_treasure_data", transcript(&end));
     assert_eq!(surroundings.control().operation_requests(Operation::Unknown), 1, "it is not repeated");
     let yotpo = format!("{}/elsewhere", surroundings.environment()["YOTPO_TD_YOTPO_ENDPOINT"]);
     let end = run_with(&surroundings, &["--yotpo-endpoint", &yotpo], &[]);

@@ -1,4 +1,4 @@
-//! Exit codes 7 to 9: what a person must look at, or decide.
+//! Exit codes 7 to 9: what a person must check or decide.
 
 use rustix::process::Signal;
 use yotpo_td::identity::Mode;
@@ -24,7 +24,7 @@ fn code_7_a_customer_that_was_corrected_is_loaded_with_the_others() {
     follow_to_the_end(&surroundings, &end, CORRECT_AND_RESUME);
 }
 
-/// A guard refused 60 customers in the place of 200 rows, with five parts stored.
+/// A guard refused 60 customers instead of 200 rows, with five parts stored.
 fn shrunk() -> (Surroundings, Finished) {
     let surroundings = Surroundings::with_customers(60);
     surroundings.control().create_table(DATABASE, TABLE);
@@ -40,7 +40,7 @@ fn shrunk() -> (Surroundings, Finished) {
 }
 
 #[test]
-fn code_7_a_guard_names_the_flag_for_a_store_that_is_right_and_the_one_for_a_store_that_was_not() {
+fn code_7_a_guard_names_the_flags_for_a_correct_and_for_a_corrected_store() {
     let (surroundings, end) = shrunk();
     assert!(end.closing().contains("when it is right, add a smaller --min-rows-ratio"), "{}", end.closing());
     let right = surroundings.run(&["--mode", "replace", "--min-rows-ratio", "0.3"]);
@@ -66,7 +66,7 @@ fn code_7_an_empty_store_that_was_corrected_is_loaded() {
 }
 
 #[test]
-fn code_7_loyalty_data_is_looked_for_from_the_first_page_on() {
+fn code_7_loyalty_data_is_checked_again_from_the_first_page() {
     let yotpo = YotpoBehaviour {
         cursor_memory: CursorMemory::Nothing,
         filters_with_cursor: FiltersWithCursor::BadRequest,
@@ -78,7 +78,7 @@ fn code_7_loyalty_data_is_looked_for_from_the_first_page_on() {
     end.assert_code(7);
     let first_page = surroundings.control().page_fetches()[&0];
     let again = surroundings.type_in(&next_command_to(CORRECT_AND_RETRY, &end), &[]).finish();
-    // Nobody has corrected anything.
+    // Nothing was corrected.
     again.assert_code(7);
     assert!(surroundings.control().page_fetches()[&0] > first_page, "it starts over");
     assert!(again.closing().contains("use --loyalty-check off to resume"), "{}", again.closing());
@@ -87,7 +87,7 @@ fn code_7_loyalty_data_is_looked_for_from_the_first_page_on() {
     assert!(resumed.stdout.contains("(resumed)"), "{}", resumed.stdout);
 }
 
-/// An interrupted run in whose session somebody puts `content` over the first part.
+/// An interrupted run in whose session the first part is replaced with `content`.
 fn with_a_spoiled_part(content: &[u8]) -> (Surroundings, Finished) {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_from_page(6, &FaultKind::Status(503, None));
@@ -114,14 +114,14 @@ fn code_7_error_records_are_left_out_by_the_flag_that_the_hint_names() {
 }
 
 #[test]
-fn code_7_rows_that_changed_on_their_way_are_sent_again() {
+fn code_7_rows_that_changed_in_transit_are_sent_again() {
     let (surroundings, end) = with_a_spoiled_part(&gzip(&GOOD.repeat(9)));
     assert!(!end.closing().contains("--max-error-records to"), "no flag helps: {}", end.closing());
     follow_to_the_end(&surroundings, &end, CORRECT_AND_RETRY);
 }
 
 #[test]
-fn code_8_the_command_waits_for_nobody_and_loads_when_the_other_run_ended() {
+fn code_8_the_command_does_not_wait_and_loads_when_the_other_run_ended() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::AccessToken, 1, FaultKind::Hang);
     let first = Running::start(surroundings.sync(&[]));
@@ -134,7 +134,7 @@ fn code_8_the_command_waits_for_nobody_and_loads_when_the_other_run_ended() {
 }
 
 #[test]
-fn code_8_a_run_that_somebody_abandoned_is_only_loaded_by_decision() {
+fn code_8_an_abandoned_run_is_only_loaded_by_decision() {
     let surroundings = Surroundings::with_customers(60);
     let arguments = ["--run-id", "nightly", "--request-timeout", "1s"];
     surroundings.fault_from_page(6, &FaultKind::Hang);
@@ -143,7 +143,7 @@ fn code_8_a_run_that_somebody_abandoned_is_only_loaded_by_decision() {
     running.signal(Signal::STOP);
     surroundings.end_faults();
     // On another machine.
-    let elsewhere = surroundings.folder().join("elsewhere");
+    let elsewhere = surroundings.directory().join("elsewhere");
     let abandoned = surroundings
         .type_in(
             "yotpo-td runs abandon --yes --run-id nightly",
@@ -155,14 +155,14 @@ fn code_8_a_run_that_somebody_abandoned_is_only_loaded_by_decision() {
     let end = running.finish();
     end.assert_code(8);
     assert_no_command(&end);
-    assert!(end.closing().contains("after all, give the same command again\n"), "{}", end.closing());
+    assert!(end.closing().contains("after all, run the same command again\n"), "{}", end.closing());
     assert_eq!(surroundings.rows(), 0);
     surroundings.run(&arguments).assert_code(0);
     surroundings.assert_exact();
 }
 
 #[test]
-fn code_9_the_query_tells_whether_the_command_for_rows_that_are_missing_is_needed() {
+fn code_9_the_query_shows_whether_the_command_for_missing_rows_is_needed() {
     for is_loaded in [false, true] {
         let surroundings = Surroundings::with_customers(60);
         let arguments = ["--run-id", "nightly", "--mode", "append"];
@@ -171,14 +171,14 @@ fn code_9_the_query_tells_whether_the_command_for_rows_that_are_missing_is_neede
         } else {
             surroundings.fault_on(Operation::CommitSession, 1, FaultKind::Hang);
             let first = Running::start(surroundings.sync(&arguments));
-            wait_until("the commit was asked for", || {
+            wait_until("the commit was requested", || {
                 surroundings.control().operation_requests(Operation::CommitSession) > 0
             });
             first.kill();
             surroundings.end_faults();
         }
         for session in surroundings.control().sessions() {
-            // The winner's; the ballot stays.
+            // The winner's session; the ballot stays.
             if session.name.contains("_s_") {
                 assert!(surroundings.control().remove_session(&session.name));
             }
@@ -199,7 +199,7 @@ fn code_9_the_query_tells_whether_the_command_for_rows_that_are_missing_is_neede
 }
 
 #[test]
-fn code_9_of_an_earlier_release_is_given_up_as_the_hint_says() {
+fn code_9_a_run_of_an_earlier_release_is_abandoned_as_the_hint_says() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_from_page(6, &FaultKind::Status(503, None));
     surroundings.run(&[]).assert_code(4);

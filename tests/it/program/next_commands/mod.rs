@@ -1,5 +1,5 @@
-//! What the closing words say of the next command: the command that they name is typed in, after what they say must be
-//! corrected was corrected, and does what they say. Where none is named, none helps.
+//! The next command in the closing words: after the corrections that they ask for, the command that they name is run and
+//! does what they say. Where they name none, none helps.
 
 mod data;
 mod services;
@@ -10,8 +10,8 @@ use yotpo_td::sandbox::{Glitch, GlitchKind, YotpoBehaviour};
 use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE};
 use crate::program::closing_words::{CORRECT_AND_RESUME, RESUME, next_command_to};
 
-/// Types in the command of the last line, which must come behind these words, and it loads: with what was saved where they
-/// say so, and else from the first page.
+/// Runs the command in the last line, which must follow these words. It must load: from what was saved if the words say
+/// so, otherwise from the first page.
 #[track_caller]
 fn follow(surroundings: &Surroundings, end: &Finished, words: &str) -> Finished {
     let command = next_command_to(words, end);
@@ -27,7 +27,7 @@ fn follow(surroundings: &Surroundings, end: &Finished, words: &str) -> Finished 
     next
 }
 
-/// As [`follow`], with the table exact and nothing left behind afterwards.
+/// Like [`follow`]; afterwards the table is exact and nothing is left behind.
 #[track_caller]
 fn follow_to_the_end(surroundings: &Surroundings, end: &Finished, words: &str) {
     follow(surroundings, end, words);
@@ -44,21 +44,21 @@ fn run_with(surroundings: &Surroundings, arguments: &[&str], variables: &[(&str,
 #[track_caller]
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no {before:?} in {text}"));
-    rest.split_once(after).unwrap_or_else(|| panic!("no {after:?} behind {before:?} in {text}")).0
+    rest.split_once(after).unwrap_or_else(|| panic!("no {after:?} after {before:?} in {text}")).0
 }
 
-/// What the counting query in `text` counts, and the count that it is compared with.
+/// The result of the counting query in `text`, and the count that it is compared with.
 #[track_caller]
-fn counted(surroundings: &Surroundings, text: &str, expected_behind: &str) -> (u64, u64) {
+fn counted(surroundings: &Surroundings, text: &str, expected_suffix: &str) -> (u64, u64) {
     let time = between(text, &format!("SELECT COUNT(1) FROM {DATABASE}.{TABLE} WHERE time = "), " -- ");
     let time: i64 = time.parse().unwrap();
-    let expected = between(text, &format!("WHERE time = {time} -- {expected_behind}"), "\n");
+    let expected = between(text, &format!("WHERE time = {time} -- {expected_suffix}"), "\n");
     let expected = expected.split(' ').next().unwrap().parse().unwrap();
     let rows = surroundings.control().rows(DATABASE, TABLE).unwrap();
     (rows.filter(|row| row.as_ref().unwrap().time == time).count() as u64, expected)
 }
 
-/// A page that has, as often as this, something of which no row can be made.
+/// A page that contains this many customers that cannot become rows.
 fn glitch(page: u64, times: u32) -> YotpoBehaviour {
     let page = page.try_into().unwrap();
     let glitch = Some(Glitch { page, times, kind: GlitchKind::NumberAmongCustomers });

@@ -1,4 +1,4 @@
-//! Exit codes 0 to 6: what a service, a setting or the machine was missing.
+//! Exit codes 0 to 6: problems of a service, a setting or the machine.
 
 use yotpo_td::sandbox::{FaultKind, KeyKind, Operation, SandboxSettings, Service};
 
@@ -26,7 +26,7 @@ fn code_1_a_version_without_the_defect_resumes_what_was_saved() {
     let defect = [("YOTPO_TD_FAILPOINT", "after save:3:panic")];
     let end = run_with(&surroundings, &["--fresh", "--upload-workers", "1"], &defect);
     end.assert_code(1);
-    // `--fresh` would give up what was saved.
+    // `--fresh` would abandon what was saved.
     assert_eq!(next_command_to(CORRECT_AND_RESUME, &end), "yotpo-td sync --upload-workers 1");
     follow_to_the_end(&surroundings, &end, CORRECT_AND_RESUME);
     let sandbox = run_with(&surroundings, &["--sandbox"], &defect);
@@ -36,7 +36,7 @@ fn code_1_a_version_without_the_defect_resumes_what_was_saved() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
-fn code_1_before_anything_is_stored_nothing_is_said_to_be_resumed() {
+fn code_1_before_anything_is_stored_no_resume_is_promised() {
     let surroundings = Surroundings::with_customers(60);
     let end = run_with(&surroundings, &[], &[("YOTPO_TD_FAILPOINT", "after save:1:panic")]);
     end.assert_code(1);
@@ -139,18 +139,18 @@ fn code_5_is_resumed_or_retried_and_a_refused_request_is_neither() {
 }
 
 #[test]
-fn code_6_what_the_machine_lacked_is_corrected_and_the_run_starts() {
+fn code_6_after_the_machine_is_corrected_the_run_starts() {
     let surroundings = Surroundings::with_customers(60);
-    std::fs::write(surroundings.state_folder(), "a file").unwrap();
+    std::fs::write(surroundings.state_directory(), "a file").unwrap();
     let end = surroundings.run(&[]);
     end.assert_code(6);
-    std::fs::remove_file(surroundings.state_folder()).unwrap();
+    std::fs::remove_file(surroundings.state_directory()).unwrap();
     follow_to_the_end(&surroundings, &end, CORRECT_AND_RETRY);
 
     let surroundings = Surroundings::with_customers(60);
     let authority = Authority::named("of the test");
     let treasure_data = surroundings.relay(Service::TreasureData, &authority);
-    let certificates = surroundings.folder().join("authority.pem");
+    let certificates = surroundings.directory().join("authority.pem");
     let variables =
         [("TD_API_SERVER", &*treasure_data.endpoint()), ("SSL_CERT_FILE", certificates.to_str().unwrap())];
     let end = run_with(&surroundings, &[], &variables);
@@ -171,20 +171,20 @@ fn code_6_with_more_open_files_the_run_starts() {
 }
 
 #[test]
-fn code_6_a_quarantine_that_can_be_written_again_takes_what_is_left_out() {
+fn code_6_a_corrected_quarantine_stores_rejected_records() {
     let yotpo = glitch(6, u32::MAX);
     let surroundings =
         Surroundings::new(SandboxSettings { customers: 60, yotpo, ..SandboxSettings::default() });
-    let folder = surroundings.folder().join("quarantine");
-    std::fs::create_dir(&folder).unwrap();
-    let quarantine = folder.to_str().unwrap();
+    let directory = surroundings.directory().join("quarantine");
+    std::fs::create_dir(&directory).unwrap();
+    let quarantine = directory.to_str().unwrap();
     surroundings.fault_from_page(6, &FaultKind::Status(503, None));
     let arguments = ["--batch-size", "5", "--quarantine-dir", quarantine, "--max-error-records", "1"];
     surroundings.run(&arguments).assert_code(4);
     surroundings.end_faults();
-    // A link where the file of this session would be.
+    // A link in place of the file of this session.
     let session = own_session(&surroundings);
-    let link = folder.join(format!("{session}.customers.jsonl"));
+    let link = directory.join(format!("{session}.customers.jsonl"));
     std::os::unix::fs::symlink("/dev/null", &link).unwrap();
     let end = surroundings.run(&arguments);
     end.assert_code(6);

@@ -1,5 +1,5 @@
-//! What the closing words say of what is left behind, for every recovery state: it is as they say, and the command that
-//! they name is typed in and does what they say of it.
+//! The closing words about what is left behind, for every recovery state: they are true, and the command that they name
+//! does what they say.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ fn cleanup_failed_is_cleaned_up_by_the_next_run() {
 }
 
 #[test]
-fn resumable_with_everything_that_was_said_to_be_saved() {
+fn resumable_with_everything_that_was_reported_as_saved() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let surroundings = Surroundings::with_customers(60);
         surroundings.fault_on(Operation::Customers, 6, FaultKind::Hang);
@@ -97,7 +97,7 @@ fn the_second_signal_names_what_the_checkpoint_has_and_nothing_else() {
 }
 
 #[test]
-fn maybe_committed_is_seen_through_and_loaded_once() {
+fn maybe_committed_is_completed_and_loaded_once() {
     for mode in ["append", "replace"] {
         let surroundings = Surroundings::with_customers(60);
         surroundings.fault_on_every(Operation::CommitSession, FaultKind::FailCommit);
@@ -122,7 +122,7 @@ fn maybe_committed_although_the_response_was_lost_is_loaded_once() {
     };
     let surroundings = Surroundings::new(settings);
     let running = Running::start(surroundings.sync(&[]));
-    wait_until("the commit is under way", || {
+    wait_until("the commit is in progress", || {
         surroundings.control().sessions().iter().any(|session| session.status == "committing")
     });
     running.signal(Signal::TERM);
@@ -133,7 +133,7 @@ fn maybe_committed_although_the_response_was_lost_is_loaded_once() {
 }
 
 #[test]
-fn maybe_committed_and_refused_is_seen_through_after_the_correction() {
+fn maybe_committed_and_refused_is_completed_after_the_correction() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.control().set_faults(every(&[(Operation::CommitSession, 402)]));
     let end = surroundings.run(&[]);
@@ -157,7 +157,7 @@ fn state_that_can_be_read_again_is_used() {
     set_mode(0o666);
     let end = surroundings.run(&["--batch-size", "5"]);
     end.assert_code(6);
-    let words = "what an earlier one saved or loaded could not be read; ";
+    let words = "could not read what an earlier one saved or loaded; ";
     assert!(end.last_line().contains(words), "{}", end.last_line());
     let path = surroundings.state_file();
     let repair = format!("run `chmod 600 {}`", path.display());
@@ -170,7 +170,7 @@ fn state_that_can_be_read_again_is_used() {
 }
 
 #[test]
-fn json_says_the_same_for_programs() {
+fn json_reports_the_same_for_programs() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_from_page(6, &FaultKind::Status(503, None));
     let end = surroundings.run(&["--batch-size", "5", "--log-format", "json", "--summary", "json"]);
@@ -190,7 +190,7 @@ fn json_says_the_same_for_programs() {
 }
 
 #[test]
-fn old_progress_is_not_given_up_by_a_command_that_was_fresh() {
+fn old_progress_is_not_abandoned_by_a_command_that_was_fresh() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::Customers, 8, FaultKind::Hang);
     let mut command = surroundings.sync(&[]);

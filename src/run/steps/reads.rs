@@ -1,4 +1,4 @@
-//! The steps that only look: sessions, ballots, tables and jobs, as the attempt sees them.
+//! The steps that only read: sessions, ballots, tables and jobs.
 
 use super::Executor;
 use crate::identity::{PartTotals, TableId};
@@ -8,27 +8,27 @@ use crate::run::survey::{ballot_seen, counts_seen, smallest_proposal, survey, ta
 use crate::telemetry::Phase;
 use crate::treasure_data::{JobOutcome, SessionState, SessionStatus, TableLookup};
 
-/// Sessions that an account may hold, about: other clients have met the limit there.
+/// Approximate maximum number of sessions in an account, as observed by other clients.
 const MAX_SESSIONS: usize = 2_448;
-/// From here on a person should look: each run with an id adds two or three.
+/// Number of sessions that is worth a warning: each run with `--run-id` adds two or three.
 const MANY_SESSIONS: usize = 1_500;
 
 impl Executor<'_> {
-    /// The target. A key that could look at it once and is denied now says nothing about the table.
+    /// The target. If the key could read it before and is denied now, this says nothing about the table.
     pub(super) async fn target(&mut self) -> Result<TableLookup, RunError> {
         let target = &self.run.settings.target;
-        let look = self.run.client().table(&target.database, &target.table).await?;
-        match look {
+        let lookup = self.run.client().table(&target.database, &target.table).await?;
+        match lookup {
             TableLookup::Denied if self.may_look => Err(RunError::Denied),
-            TableLookup::Denied => Ok(look),
+            TableLookup::Denied => Ok(lookup),
             TableLookup::Missing | TableLookup::Is(_) => {
                 self.may_look = true;
-                Ok(look)
+                Ok(lookup)
             }
         }
     }
 
-    /// A table of our own; where ids cannot be read, its name alone stands for it.
+    /// A table of this run. If table ids cannot be read, its name alone identifies it.
     pub(super) async fn table(&self, name: &crate::identity::TableName) -> Result<Seen, RunError> {
         Ok(Seen::Table(match self.run.client().table(&self.run.settings.target.database, name).await? {
             TableLookup::Missing => None,
@@ -43,7 +43,7 @@ impl Executor<'_> {
             tracing::warn!(
                 sessions = sessions.len(),
                 limit = MAX_SESSIONS,
-                "the account holds many bulk import sessions; remove what nobody needs: yotpo-td runs clean"
+                "the account holds many bulk import sessions; remove old ones with: yotpo-td runs clean"
             );
         }
         self.has_listed = true;
@@ -130,7 +130,7 @@ impl Executor<'_> {
     pub(super) async fn job_seen(&self, job: Option<&str>) -> Result<JobSeen, RunError> {
         let Some(job) = job else { return Ok(JobSeen::None) };
         if self.job_before.as_deref() == Some(job) {
-            // The one that was started since is not shown yet, or none was.
+            // The new job is not visible yet, or none was started.
             return Ok(JobSeen::None);
         }
         Ok(match self.run.client().job_outcome(job).await? {

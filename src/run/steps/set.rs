@@ -1,4 +1,5 @@
-//! The steps of the own set that are more than one call: fetching, uploading, its parts, the guards, and removing it.
+//! The steps of this attempt's set that need more than one call: fetching, uploading, its parts, the guards, and
+//! removing it.
 
 use tracing::{Instrument as _, Span};
 
@@ -20,7 +21,7 @@ use crate::transfer::{
 use crate::treasure_data::ColumnDeclaration;
 use crate::yotpo::{Pages, PagesSettings};
 
-/// How many parts are deleted one by one at most. An attempt that died leaves fewer: those that were in flight.
+/// Maximum number of parts that are deleted one by one. A killed attempt leaves fewer: those that were in flight.
 const MAX_SURPLUS: usize = 100;
 
 impl Executor<'_> {
@@ -29,7 +30,7 @@ impl Executor<'_> {
             tracing::warn!("Treasure Data's responses have no Date header, so this machine's clock is used");
         }
         let time = self.run.now();
-        // A row cannot have every time; this is where the clock of either side shows.
+        // Not every time is valid in a row; a wrong clock is detected here.
         IngestionTime::from_unix_seconds(time)?;
         let nonce = Nonce::new(time, fastrand::u64(..)).map_err(|_too_late| RunError::ClockOutOfRange)?;
         Ok(Seen::Nonce(nonce))
@@ -63,14 +64,14 @@ impl Executor<'_> {
             biased;
             end = self.store(transfer, own, fetching) => end?,
             () = self.ballot_moves(generation) => {
-                tracing::info!("another attempt of this run is further along, joining it");
+                tracing::info!("another attempt of this run is further ahead, joining it");
                 UploadEnd::BallotMoved
             }
         };
         Ok(Seen::Uploaded(end))
     }
 
-    /// Fetches from where the journal's state stands.
+    /// Starts fetching at the position in the journal.
     fn start_transfer(&self, time: IngestionTime) -> Result<Transfer, RunError> {
         let (run, settings) = (self.run, &self.run.settings.transfer);
         let state = run.journal.state();
@@ -91,7 +92,7 @@ impl Executor<'_> {
         Ok(Transfer::start(pages, before, settings, run.progress, &run.services.clock, self.stop))
     }
 
-    /// Uploads all that is fetched, the last part when the guards let it pass.
+    /// Uploads everything that is fetched, and the last part if the guards accept the result.
     async fn store(&self, transfer: Transfer, own: OwnSet, fetching: Span) -> Result<UploadEnd, RunError> {
         let run = self.run;
         let sink = SessionSink::new(run, own);
@@ -108,11 +109,11 @@ impl Executor<'_> {
             let uploading = run.phases.enter(Phase::Uploading);
             Self::store_last(run, &sink, parts).instrument(uploading).await
         };
-        // On the heap: it is the largest future of all, and would be moved about.
+        // On the heap: this is the largest future, and moving it is expensive.
         with_shutdown_grace(&run.services.clock, self.stop, Box::pin(work)).await
     }
 
-    /// Uploads the last part, when the guards let it pass.
+    /// Uploads the last part if the guards accept the result.
     async fn store_last<'r>(
         run: &Run<'_>,
         sink: &SessionSink<'r>,
@@ -130,8 +131,8 @@ impl Executor<'_> {
         Ok(end)
     }
 
-    /// Names the column's type, before anything is uploaded where that is possible: whoever has a table in which it is
-    /// another one should know it early.
+    /// Declares the type of the column, before anything is uploaded if possible, so that a table with another type is
+    /// reported early.
     async fn declare_columns(&mut self, own: OwnSet) -> Result<(), RunError> {
         if self.columns_declared_for != Some(own.nonce) {
             let table = self.run.names.loaded_table(&own.as_winner());
@@ -142,7 +143,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Comes to its end when the ballot is decided, or about to be. A look that fails is no reason to stop uploading.
+    /// Returns when the ballot is decided or about to be. A failed poll does not stop the upload.
     pub(super) async fn ballot_moves(&self, generation: u8) {
         loop {
             self.run.services.clock.sleep(BALLOT_INTERVAL).await;
@@ -157,7 +158,7 @@ impl Executor<'_> {
         }
     }
 
-    /// Makes the open session hold what is known to be stored, and nothing else.
+    /// Removes unknown parts from the open session, so that it holds exactly what is known to be stored.
     pub(super) async fn tidy_parts(&self, own: OwnSet) -> Result<Seen, RunError> {
         let session = self.run.names.session(&own.as_winner());
         let state = self.run.journal.state();
@@ -181,12 +182,12 @@ impl Executor<'_> {
             let parts = surplus.len();
             tracing::warn!(
                 %session, parts, max = MAX_SURPLUS,
-                "the session holds more parts that are not this run's than are worth deleting one by one, starting over"
+                "the session holds too many unknown parts to delete one by one, starting over"
             );
             return Ok(Seen::Parts(PartsSeen::Differ));
         }
         for (_, name) in surplus {
-            // A name that is none of ours cannot be ours to keep either, but it cannot be put into an address.
+            // A part with an invalid name must be removed, but the name cannot be used in a URL.
             let Ok(part) = name.parse() else { return Ok(Seen::Parts(PartsSeen::Differ)) };
             self.run.client().delete_part(&session, &part).await?;
         }
@@ -211,7 +212,7 @@ impl Executor<'_> {
         }))
     }
 
-    /// The second look at the counts: what was loaded, against the guards.
+    /// The second check by the guards, of the rows that were loaded.
     pub(super) async fn guard(&mut self, own: OwnSet) -> Result<Seen, RunError> {
         let run = self.run;
         let session = run.names.session(&own.as_winner());
@@ -223,7 +224,7 @@ impl Executor<'_> {
         Ok(Seen::GuardsPassed)
     }
 
-    /// Keeps what Treasure Data could not read, where the user named a folder for it.
+    /// Quarantines what Treasure Data could not read, if a directory is set for it.
     pub(super) async fn quarantine_error_records(
         &self,
         session: &SessionName,
@@ -239,7 +240,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Removes a set of our own that nobody can have chosen.
+    /// Removes this attempt's set, which cannot have been chosen.
     pub(super) async fn discard(&self, own: OwnSet) -> Result<Seen, RunError> {
         SessionSink::new(self.run, own).abort().await?;
         self.run.journal.update(RunState::begin_set).await?;

@@ -1,5 +1,5 @@
-//! What an attempt believes of its own set: a look that lags behind starts no second load and no second commit, and a
-//! frozen session counts only when it holds exactly the parts that were stored.
+//! What an attempt concludes about its set: a stale status starts no second load or commit, and a frozen session counts
+//! only if it holds exactly the parts that were stored.
 
 use yotpo_td::checkpoint::{RunPhase, RunState};
 use yotpo_td::identity::{OwnPart, PartsDigest};
@@ -9,22 +9,22 @@ use yotpo_td::treasure_data::Change;
 use crate::in_process::harness::{Scenario, World};
 use crate::in_process::watchdog::on_virtual_time;
 
-/// A service whose looks lag behind, and that would start a second load job for a session that is loaded.
-fn lagging(mut scenario: Scenario, looks: u32) -> Scenario {
-    scenario.sandbox.treasure_data.stale_show_calls = looks;
+/// A service whose status is stale, and that would start a second load job for a loaded session.
+fn lagging(mut scenario: Scenario, stale_reads: u32) -> Scenario {
+    scenario.sandbox.treasure_data.stale_show_calls = stale_reads;
     scenario.sandbox.treasure_data.repeated_perform = RepeatedPerform::Accepted;
     scenario
 }
 
 #[test]
-fn looks_that_lag_behind_the_perform_start_no_second_job() {
-    for looks in 1..=6 {
+fn a_stale_status_after_the_perform_starts_no_second_job() {
+    for stale_reads in 1..=6 {
         for scenario in [Scenario::append(), Scenario::replace()] {
             on_virtual_time(async move || {
-                let world = World::start(lagging(scenario, looks)).await;
+                let world = World::start(lagging(scenario, stale_reads)).await;
                 world.run().await.unwrap();
-                assert_eq!(world.control().operation_requests(Operation::PerformSession), 1, "{looks}");
-                assert_eq!(world.control().import_jobs(), 1, "{looks}");
+                assert_eq!(world.control().operation_requests(Operation::PerformSession), 1, "{stale_reads}");
+                assert_eq!(world.control().import_jobs(), 1, "{stale_reads}");
                 world.assert_complete();
                 world.assert_clean();
             });
@@ -33,17 +33,17 @@ fn looks_that_lag_behind_the_perform_start_no_second_job() {
 }
 
 #[test]
-fn looks_that_go_on_naming_a_failed_job_are_not_taken_for_a_second_failure() {
-    for looks in 1..=6 {
+fn a_stale_failed_job_is_not_taken_for_a_second_failure() {
+    for stale_reads in 1..=6 {
         for scenario in [Scenario::append(), Scenario::replace()] {
             on_virtual_time(async move || {
-                let world = World::start(lagging(scenario, looks)).await;
+                let world = World::start(lagging(scenario, stale_reads)).await;
                 let fault = Fault::on(Operation::PerformSession, 1, FaultKind::FailImport);
                 world.control().set_faults(FaultPlan { faults: vec![fault] });
                 world.run().await.unwrap_err();
                 world.run().await.unwrap();
-                assert_eq!(world.control().import_jobs(), 2, "{looks}");
-                assert_eq!(world.control().operation_requests(Operation::Customers), 10, "{looks}");
+                assert_eq!(world.control().import_jobs(), 2, "{stale_reads}");
+                assert_eq!(world.control().operation_requests(Operation::Customers), 10, "{stale_reads}");
                 world.assert_complete();
                 world.assert_clean();
             });
@@ -52,15 +52,19 @@ fn looks_that_go_on_naming_a_failed_job_are_not_taken_for_a_second_failure() {
 }
 
 #[test]
-fn looks_that_lag_behind_the_commit_ask_for_no_second_one() {
-    // Two are waited for, the third has the ballot looked at once more; after that the commit is asked for again, which
-    // is refused.
-    for (looks, commits) in [(1, 1), (2, 1), (3, 1), (4, 2)] {
+fn a_stale_status_after_the_commit_requests_no_second_one() {
+    // Two stale reads are waited for, the third causes the ballot to be read again. Then the commit is requested again,
+    // which is refused.
+    for (stale_reads, commits) in [(1, 1), (2, 1), (3, 1), (4, 2)] {
         for scenario in [Scenario::append(), Scenario::replace()] {
             on_virtual_time(async move || {
-                let world = World::start(lagging(scenario, looks)).await;
+                let world = World::start(lagging(scenario, stale_reads)).await;
                 world.run().await.unwrap();
-                assert_eq!(world.control().operation_requests(Operation::CommitSession), commits, "{looks}");
+                assert_eq!(
+                    world.control().operation_requests(Operation::CommitSession),
+                    commits,
+                    "{stale_reads}"
+                );
                 world.assert_complete();
                 world.assert_clean();
             });
@@ -69,15 +73,15 @@ fn looks_that_lag_behind_the_commit_ask_for_no_second_one() {
 }
 
 #[test]
-fn counters_that_are_not_there_yet_are_looked_at_again() {
-    for looks in [1, 2, 5] {
+fn missing_counters_are_polled_again() {
+    for stale_reads in [1, 2, 5] {
         for mut scenario in [Scenario::append(), Scenario::replace()] {
-            scenario.sandbox.treasure_data.show_calls_without_counters = looks;
+            scenario.sandbox.treasure_data.show_calls_without_counters = stale_reads;
             on_virtual_time(async move || {
                 let world = World::start(scenario).await;
                 let report = world.run().await.unwrap();
-                assert_eq!((report.rows, report.error_records), (Some(100), 0), "{looks}");
-                assert_eq!(world.control().import_jobs(), 1, "{looks}");
+                assert_eq!((report.rows, report.error_records), (Some(100), 0), "{stale_reads}");
+                assert_eq!(world.control().import_jobs(), 1, "{stale_reads}");
                 world.assert_complete();
                 world.assert_clean();
             });
@@ -86,7 +90,7 @@ fn counters_that_are_not_there_yet_are_looked_at_again() {
 }
 
 #[test]
-fn counters_that_never_come_end_the_run_before_its_ballot() {
+fn counters_that_never_appear_end_the_run_before_its_ballot() {
     let mut scenario = Scenario::append();
     scenario.sandbox.treasure_data.show_calls_without_counters = 50;
     on_virtual_time(async move || {
@@ -98,7 +102,7 @@ fn counters_that_never_come_end_the_run_before_its_ballot() {
     });
 }
 
-/// Makes the own session anew, with as many parts and rows of somebody else, in names that prove themselves complete.
+/// Recreates the session with as many other parts and rows, whose names form a complete set.
 async fn exchange_the_parts(world: &World) {
     let client = world.services(&world.settings()).treasure_data;
     let state = world.saved().unwrap();
