@@ -44,7 +44,7 @@ fn text(settings: &Settings, report: &RunReport) -> String {
     };
     lines.push(("run", format!("{}{how}", report.run_id)));
     if let Some(session) = &report.session {
-        lines.push(("session", session.clone()));
+        lines.push(("session", session.to_string()));
         lines.push(("load job", report.job_id.clone().unwrap_or_else(|| "unknown".to_owned())));
     }
     if let Some(time) = report.ingestion_time {

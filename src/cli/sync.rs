@@ -314,9 +314,8 @@ fn succeeded(settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedS
     {
         let time = std::time::UNIX_EPOCH + Duration::from_secs(time);
         let loaded_at = humantime::format_rfc3339_seconds(time).to_string();
-        let run_id = &report.run_id;
         tracing::warn!(
-            run_id,
+            run_id = %report.run_id,
             loaded_at,
             "this run id was loaded before, nothing was loaded now; a run id names one load"
         );

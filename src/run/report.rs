@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::context::{Run, ServiceUse, Services};
 use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun};
+use crate::identity::{RunId, SessionName};
 use crate::rate_limit::RateUsage;
 use crate::retry::RequestCounts;
 use crate::run::decide::Winner;
@@ -32,9 +33,9 @@ pub struct RunReport {
     /// Rows that were added to the table; `None` if Treasure Data does not report them.
     pub rows: Option<u64>,
     /// The run's id.
-    pub run_id: String,
+    pub run_id: RunId,
     /// The bulk import session; `None` if nothing was loaded.
-    pub session: Option<String>,
+    pub session: Option<SessionName>,
     /// The load job, if known.
     pub job_id: Option<String>,
     /// The `time` of every row, Unix seconds; `None` if nothing was loaded.
@@ -133,8 +134,8 @@ pub(super) fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunRepo
         outcome: ended.outcome,
         joined: ended.joined,
         rows: rows(&ended),
-        run_id: run.names.run_id.to_string(),
-        session: session.map(|session| session.to_string()),
+        run_id: run.names.run_id.clone(),
+        session,
         ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
         // The resumed set may have been replaced by a new one, or by another attempt's.
         resumed: run.resumed.is_some_and(|nonce| ended.winner.is_some_and(|winner| winner.nonce == nonce)),
@@ -159,8 +160,8 @@ pub(super) fn report_of_legacy(
         outcome: Outcome::AlreadyCommitted,
         joined: true,
         rows: legacy.loaded_rows,
-        run_id: legacy.run_id.to_string(),
-        session: Some(legacy.session.to_string()),
+        run_id: legacy.run_id.clone(),
+        session: Some(legacy.session.clone()),
         ingestion_time: Some(legacy.ingestion_time),
         resumed: true,
         error_records: 0,

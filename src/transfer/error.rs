@@ -5,7 +5,7 @@ use std::fmt;
 use super::compression::CompressionError;
 use super::quarantine::QuarantineError;
 use crate::row::RowError;
-use crate::shutdown::{Interruptible, Signal};
+use crate::shutdown::Signal;
 use crate::yotpo::YotpoError;
 
 /// Why a transfer failed. `E` is the error of the sink.
@@ -43,19 +43,6 @@ impl<E> From<YotpoError> for TransferError<E> {
 impl<E> From<QuarantineError> for TransferError<E> {
     fn from(error: QuarantineError) -> Self {
         Self::Quarantine(error)
-    }
-}
-
-impl<E: fmt::Display> Interruptible for TransferError<E> {
-    fn interrupted(signal: Signal) -> Self {
-        Self::Interrupted(signal)
-    }
-
-    fn signal(&self) -> Option<Signal> {
-        match self {
-            Self::Interrupted(signal) => Some(*signal),
-            _ => None,
-        }
     }
 }
 

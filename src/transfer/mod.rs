@@ -206,7 +206,8 @@ impl<S: PartSink> LastPart<'_, S> {
     ///
     /// # Errors
     /// When the sink fails.
-    pub async fn store(self, sink: &S) -> Result<TransferEnd, TransferError<S::Error>> {
+    pub async fn store(self) -> Result<TransferEnd, TransferError<S::Error>> {
+        let sink = self.writer.sink();
         match self.writer.finish().await? {
             Written::Complete(totals, digest) => {
                 let complete = CompleteParts { totals, digest, end: self.end };

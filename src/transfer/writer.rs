@@ -161,6 +161,11 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
         self.builder.compressed_len() >= parts.closing_size || self.builder.rows() + rows > max_rows
     }
 
+    /// The sink that receives the parts.
+    pub(super) const fn sink(&self) -> &'a S {
+        self.sink
+    }
+
     /// Stores the last part, which contains the totals in its name. All other parts are already stored.
     pub(super) async fn finish(mut self) -> Result<Written, TransferError<S::Error>> {
         if self.is_sink_closed {

@@ -107,21 +107,20 @@ impl Executor<'_> {
                 return Ok(UploadEnd::SessionLost);
             };
             let uploading = run.phases.enter(Phase::Uploading);
-            Self::store_last(run, &sink, parts).instrument(uploading).await
+            Self::store_last(run, parts).instrument(uploading).await
         };
         // On the heap: this is the largest future, and moving it is expensive.
         with_shutdown_grace(&run.services.clock, self.stop, Box::pin(work)).await
     }
 
     /// Uploads the last part if the guards accept the result.
-    async fn store_last<'r>(
+    async fn store_last(
         run: &Run<'_>,
-        sink: &SessionSink<'r>,
-        parts: FetchedParts<'_, SessionSink<'r>>,
+        parts: FetchedParts<'_, SessionSink<'_>>,
     ) -> Result<UploadEnd, RunError> {
         let last = parts.stored().await?;
         guard(run, last.rows()).await?;
-        let end = match last.store(sink).await? {
+        let end = match last.store().await? {
             TransferEnd::Complete(totals) => UploadEnd::Complete(totals),
             TransferEnd::NoMoreRows => return Ok(UploadEnd::NothingFurther),
             TransferEnd::SinkClosed => return Ok(UploadEnd::SessionLost),

@@ -68,7 +68,7 @@ async fn starts_over(world: &World, context: &str) -> RunReport {
     let report = world.run().await.unwrap();
     assert!(!report.resumed, "{context}");
     assert_eq!(report.progress.customers_before, 0, "{context}");
-    assert!(!report.session.as_ref().unwrap().contains(&old.to_string()), "{context}");
+    assert!(!report.session.as_ref().unwrap().as_str().contains(&old.to_string()), "{context}");
     assert_eq!(report.rows, Some(100), "{context}");
     world.assert_complete();
     world.assert_clean();
