@@ -5,6 +5,7 @@
 //! step and returns the next one. It makes no calls, renders no names and reads no clock. Invariants: only the winner of
 //! a ballot that was read before is committed or published; nothing that another attempt created is changed.
 
+mod at;
 mod ballot;
 mod names;
 mod publish;
@@ -20,6 +21,7 @@ pub use seen::{
 };
 pub use step::{Ending, OwnSet, Progress, Step};
 
+use self::at::{AfterDiscard, AfterWait, At, BallotFor, ListFor, SurveyFor, TargetFor};
 use crate::identity::{Mode, Nonce};
 
 /// How often something else may interfere before an attempt gives up.
@@ -83,102 +85,6 @@ pub struct Attempt {
     renames: u8,
     /// Whether the last commit, rename or perform call was acknowledged.
     acknowledged: bool,
-}
-
-/// Which step the next result belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum At {
-    Survey(SurveyFor),
-    Target(TargetFor),
-    CreateTarget(Option<OwnSet>),
-    Ballot(BallotFor),
-    List(ListFor),
-    Nonce,
-    Fetch(OwnSet),
-    CreateScratch,
-    ReadScratch,
-    NameTemporary,
-    ReadNamed,
-    CreateSession,
-    ShowOwn,
-    Tidy,
-    Upload,
-    FreezeOwn,
-    Prove,
-    PerformOwn,
-    Guard,
-    CreateBallot,
-    Propose,
-    FreezeBallot,
-    ShowWinner,
-    PerformWinner,
-    Commit,
-    Temporary { absent: u8 },
-    Fence,
-    Publish,
-    Discard(AfterDiscard),
-    Wait(AfterWait),
-    End,
-}
-
-/// Why the sessions are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum SurveyFor {
-    /// Nothing is known.
-    Start,
-    /// A ballot is about to be created.
-    Ballot,
-    /// The target is neither the table that it was nor the winner's table.
-    OtherTarget,
-}
-
-/// Why the target is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum TargetFor {
-    NewSet,
-    Created(OwnSet),
-    ReadySet,
-    Generation,
-    Commit,
-    Last,
-    Publish,
-    /// Confirms what was read before.
-    PublishAgain {
-        there: bool,
-        absent: u8,
-    },
-}
-
-/// Why the ballot is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum BallotFor {
-    Decide,
-    /// Whether there is a next generation.
-    NextGeneration,
-    /// The store has no customers.
-    NothingToLoad,
-    /// This attempt's load failed, possibly because the run was decided and the fence deleted its table.
-    FailedLoad,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum ListFor {
-    Open(BallotFor),
-    Frozen,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum AfterDiscard {
-    Ballot,
-    NewSet,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum AfterWait {
-    ShowOwn,
-    ShowWinner,
-    Publish,
-    Nonce,
 }
 
 /// An attempt and its next step.

@@ -20,36 +20,17 @@ use yotpo_td::config::{Layers, Settings};
 use yotpo_td::identity::{Mode, RunId};
 use yotpo_td::row::IngestionTime;
 use yotpo_td::run::{LoadSettings, RecoveryState, RunFailure, RunReport, Services, run};
-use yotpo_td::sandbox::{
-    Control, Fault, FaultPlan, Operation, Sandbox, SandboxSettings, Service, Verification,
-};
+use yotpo_td::sandbox::{Control, Operation, Sandbox, SandboxSettings, Service, Verification};
 use yotpo_td::services::assemble;
 use yotpo_td::shutdown::{Signal, StopRequests, StopSender};
 use yotpo_td::telemetry::Progress;
 use yotpo_td::yotpo::{LoyaltyCheck, Pages, PagesSettings};
 
+pub(crate) use crate::in_process::scenario::{SMALLEST_PART, Scenario};
+
 /// The time at which worlds begin: 2026-11-23 04:00:00 UTC.
 pub(crate) const BEGINNING: u64 = 1_795_406_400;
 pub(crate) const TABLE: &str = "yotpo_customers";
-/// Closes a part after every page.
-pub(crate) const SMALLEST_PART: usize = 1;
-
-/// The properties of a world.
-#[derive(Clone, Debug)]
-pub(crate) struct Scenario {
-    pub(crate) mode: Mode,
-    pub(crate) page_size: u8,
-    /// Maximum rows in a part.
-    pub(crate) batch: usize,
-    /// Compressed size at which a part is closed.
-    pub(crate) closing_size: usize,
-    pub(crate) workers: usize,
-    /// Rows in the table at the start; if 0, there is no table.
-    pub(crate) old_rows: u64,
-    pub(crate) sandbox: SandboxSettings,
-    /// Further settings, as flags.
-    pub(crate) flags: Vec<(&'static str, String)>,
-}
 
 /// A sandbox, a clock, and what is kept between runs.
 pub(crate) struct World {
@@ -84,45 +65,6 @@ pub(crate) enum TableContent {
     Untouched,
     Complete,
     Wrong(String),
-}
-
-impl Scenario {
-    /// A hundred customers on ten pages, one part per page.
-    pub(crate) fn new(mode: Mode) -> Self {
-        Self {
-            mode,
-            page_size: 10,
-            batch: 100_000,
-            closing_size: SMALLEST_PART,
-            workers: 2,
-            old_rows: 0,
-            sandbox: SandboxSettings {
-                customers: 100,
-                requests_per_second: None,
-                ..SandboxSettings::default()
-            },
-            flags: Vec::new(),
-        }
-    }
-
-    pub(crate) fn append() -> Self {
-        Self::new(Mode::Append)
-    }
-
-    /// With rows in the table that the new ones replace.
-    pub(crate) fn replace() -> Self {
-        Self { old_rows: 7, ..Self::new(Mode::Replace) }
-    }
-
-    pub(crate) fn flag(mut self, key: &'static str, value: &str) -> Self {
-        self.flags.push((key, value.to_owned()));
-        self
-    }
-
-    pub(crate) fn faults(mut self, faults: Vec<Fault>) -> Self {
-        self.sandbox.faults = FaultPlan { faults };
-        self
-    }
 }
 
 impl Process {

@@ -23,7 +23,7 @@ fn unused_address() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-fn run_with(surroundings: &Surroundings, variables: &[(&str, &str)]) -> Finished {
+pub(crate) fn run_with(surroundings: &Surroundings, variables: &[(&str, &str)]) -> Finished {
     let mut command = surroundings.sync(&[]);
     command.envs(variables.iter().copied());
     Running::start(command).finish()
@@ -31,7 +31,7 @@ fn run_with(surroundings: &Surroundings, variables: &[(&str, &str)]) -> Finished
 
 /// Runs the command in the last line.
 #[track_caller]
-fn run_named_command(surroundings: &Surroundings, end: &Finished) -> Finished {
+pub(crate) fn run_named_command(surroundings: &Surroundings, end: &Finished) -> Finished {
     surroundings.type_in(&next_command(end), &[]).finish()
 }
 
@@ -188,128 +188,6 @@ fn code_5_the_load_job_fails_and_the_named_command_resumes() {
 }
 
 #[test]
-fn code_6_the_state_directory_cannot_be_created() {
-    let surroundings = Surroundings::with_customers(60);
-    fs::write(surroundings.state_directory(), "a file").unwrap();
-    let end = surroundings.run(&[]);
-    end.assert_code(6);
-    assert_eq!(surroundings.control().operations().len(), 0, "nothing was requested");
-    assert_words!("code_6_directory", transcript(&end));
-}
-
-#[test]
-fn code_6_a_symbolic_link_is_never_followed() {
-    let surroundings = Surroundings::with_customers(60);
-    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
-    surroundings.run(&["--batch-size", "5"]).assert_code(4);
-    surroundings.end_faults();
-    let state = surroundings.state_file();
-    let elsewhere = surroundings.directory().join("elsewhere");
-    fs::rename(&state, &elsewhere).unwrap();
-    let before = fs::read(&elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, &state).unwrap();
-    let end = surroundings.run(&[]);
-    end.assert_code(6);
-    assert_eq!(fs::read(&elsewhere).unwrap(), before);
-    assert_eq!(surroundings.rows(), 0);
-    assert_words!("code_6_symbolic_link", transcript(&end));
-}
-
-/// Applies `spoil` to the state or lock file of an interrupted run; the next run refuses it before it sends anything.
-fn refuses_a_spoiled_file(extension: &str, spoil: impl Fn(&std::path::Path)) -> Finished {
-    let surroundings = Surroundings::with_customers(60);
-    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
-    surroundings.run(&["--batch-size", "5"]).assert_code(4);
-    surroundings.end_faults();
-    let before = surroundings.control().operations();
-    spoil(&surroundings.state_file().with_extension(extension));
-    let end = surroundings.run(&[]);
-    end.assert_code(6);
-    assert_eq!(surroundings.control().operations(), before, "nothing was requested");
-    end
-}
-
-fn make_fifo(path: &std::path::Path) {
-    fs::remove_file(path).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
-}
-
-fn set_mode(path: &std::path::Path, mode: u32) {
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
-}
-
-#[test]
-fn code_6_a_fifo_in_place_of_the_state_or_the_lock_is_refused() {
-    let state = refuses_a_spoiled_file("state", make_fifo);
-    assert_words!("code_6_fifo_state", transcript(&state));
-    let lock = refuses_a_spoiled_file("lock", make_fifo);
-    assert_words!("code_6_fifo_lock", transcript(&lock));
-}
-
-#[test]
-fn code_6_world_writable_files_are_refused() {
-    for extension in ["state", "lock"] {
-        let end = refuses_a_spoiled_file(extension, |path| set_mode(path, 0o666));
-        let transcript = end.closing();
-        assert!(
-            transcript.contains("every user can write to ") && transcript.contains(": run `chmod 600 "),
-            "{transcript}"
-        );
-    }
-    let end = refuses_a_spoiled_file("state", |path| set_mode(path.parent().unwrap(), 0o777));
-    assert_words!("code_6_directory_of_everybody", transcript(&end));
-}
-
-#[test]
-fn code_6_files_of_another_user_are_refused() {
-    if !rustix::process::geteuid().is_root() {
-        // The decision is also tested in `checkpoint::permissions`.
-        println!("skipped: only root can give files away");
-        return;
-    }
-    let give_away = |path: &std::path::Path| std::os::unix::fs::chown(path, Some(1001), None).unwrap();
-    assert_words!("code_6_other_owner", transcript(&refuses_a_spoiled_file("state", give_away)));
-    for (extension, up) in [("lock", 0), ("state", 1)] {
-        let end = refuses_a_spoiled_file(extension, |path| give_away(path.ancestors().nth(up).unwrap()));
-        let transcript = end.closing();
-        assert!(
-            transcript.contains(" belongs to user 1001, but this process runs as user 0: run `chown 0 "),
-            "{transcript}"
-        );
-    }
-}
-
-#[test]
-fn group_writable_files_are_restricted_and_the_run_resumes() {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let surroundings = Surroundings::with_customers(60);
-    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
-    surroundings.run(&["--batch-size", "5"]).assert_code(4);
-    surroundings.end_faults();
-    let lock = surroundings.state_file().with_extension("lock");
-    set_mode(&surroundings.state_file(), 0o660);
-    set_mode(&lock, 0o664);
-    let end = surroundings.run(&[]);
-    end.assert_code(0);
-    assert!(end.stdout.contains("(resumed)"), "{}", end.stdout);
-    let warnings: Vec<_> = end
-        .stderr
-        .lines()
-        .filter(|line| line.contains("permissions were too open and have been restricted"))
-        .collect();
-    assert!(warnings.iter().all(|line| line.contains("WARN")), "{warnings:?}");
-    for (name, before) in [(".state", "0660"), (".lock", "0664")] {
-        let named = |line: &&&str| line.contains(name) && line.contains(before);
-        assert_eq!(warnings.iter().filter(named).count(), 1, "{name} in {warnings:?}");
-    }
-    for path in [surroundings.state_file(), lock] {
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
-    }
-    surroundings.assert_exact_and_clean();
-}
-
-#[test]
 fn code_2_a_quarantine_that_is_not_a_directory_is_a_settings_error() {
     let surroundings = Surroundings::with_customers(60);
     let file = surroundings.directory().join("file");
@@ -382,68 +260,6 @@ fn code_8_names_the_run_that_is_active() {
     surroundings.end_faults();
     run_named_command(&surroundings, &end).assert_code(0);
     surroundings.assert_exact_and_clean();
-}
-
-/// The number of customers that a summary's rate implies.
-fn customers_by_rate(summary: &str) -> f64 {
-    let line = summary.lines().find_map(|line| line.strip_prefix("duration")).expect("a duration");
-    let (duration, rate) = line.trim().split_once(" (").expect("a rate");
-    let rate: f64 = rate.split(' ').next().unwrap().parse().unwrap();
-    rate * humantime::parse_duration(duration).unwrap().as_secs_f64()
-}
-
-/// Interrupts a run with these arguments, resumes it with the command that it names, and returns that command.
-fn interrupted_and_resumed(surroundings: &Surroundings, arguments: &[&str]) -> String {
-    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
-    let end = surroundings.run(&[arguments, &["--batch-size", "5"]].concat());
-    end.assert_code(4);
-    surroundings.end_faults();
-    let second = run_named_command(surroundings, &end);
-    second.assert_code(0);
-    assert!(second.stdout.contains("(resumed)"), "{}", second.stdout);
-    // This process did not fetch what the first had stored: about 35 of the 60.
-    assert!((20.0..45.0).contains(&customers_by_rate(&second.stdout)), "{}", second.stdout);
-    surroundings.assert_exact_and_clean();
-    next_command(&end)
-}
-
-#[test]
-fn the_named_command_is_quoted_for_a_shell() {
-    let surroundings = Surroundings::with_customers(60);
-    let directory = surroundings.directory().join("it's a $directory; `with` \"quotes\"");
-    interrupted_and_resumed(&surroundings, &["--state-dir", directory.to_str().unwrap()]);
-}
-
-#[test]
-fn the_named_command_does_not_abandon_the_run_that_it_resumes() {
-    let command = interrupted_and_resumed(&Surroundings::with_customers(60), &["--fresh"]);
-    assert!(!command.contains("--fresh"), "{command}");
-}
-
-#[test]
-fn a_run_that_was_killed_before_anything_was_stored_starts_over_and_reports_it() {
-    let surroundings = Surroundings::with_customers(60);
-    // One page does not fill a part.
-    surroundings.fault_on(Operation::Customers, 2, FaultKind::Hang);
-    let first = Running::start(surroundings.sync(&[]));
-    surroundings.wait_for_fault();
-    // The state is saved before the session is created.
-    wait_until("the session is made", || !surroundings.control().sessions().is_empty());
-    first.kill();
-    surroundings.end_faults();
-    let end = surroundings.run(&[]);
-    end.assert_code(0);
-    assert!(end.stderr.contains("had stored nothing, starting over"), "{}", end.stderr);
-    surroundings.assert_exact_and_clean();
-}
-
-#[test]
-fn the_named_command_keeps_fresh_if_nothing_was_saved() {
-    let surroundings = Surroundings::with_customers(60);
-    surroundings.fault_from_page(1, &FaultKind::Status(503, None));
-    let end = surroundings.run(&["--fresh"]);
-    end.assert_code(4);
-    assert!(next_command(&end).contains("--fresh"), "{}", end.stderr);
 }
 
 #[test]
