@@ -91,6 +91,25 @@ impl ExitStatus {
     }
 }
 
+impl ExitStatus {
+    /// Who can do something about it.
+    pub fn actor(self) -> &'static str {
+        match self {
+            Self::Success => "nobody",
+            Self::Bug => "the maintainers of yotpo-td: report it",
+            Self::Usage => "the person who configures the run",
+            Self::Denied => "an administrator of the Yotpo or Treasure Data account",
+            Self::YotpoFailed => "the scheduler; if it persists, Yotpo's support",
+            Self::TreasureDataFailed => "the scheduler; if it persists, Treasure Data's support",
+            Self::LocalFailed => "the administrator of the machine",
+            Self::DataRefused => "the person who knows the data of the store",
+            Self::AlreadyRunning => "the scheduler: the other run ends by itself",
+            Self::NeedsAttention => "a person: check the table as the hint says before anything is run again",
+            Self::Interrupted(_) => "the scheduler: the next attempt resumes",
+        }
+    }
+}
+
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
         Self::from(status.code())

@@ -118,6 +118,7 @@ impl LastSuccess {
         let Self { run_id, customers, pages, finished_at } = self;
         FinishedRun {
             run_id,
+            store_id: None,
             mode: None,
             outcome: if customers == 0 { FinishedAs::Emptied } else { FinishedAs::Committed },
             joined: false,
@@ -188,6 +189,7 @@ pub(super) mod tests {
     pub(in crate::checkpoint) fn finished(run_id: &str) -> FinishedRun {
         FinishedRun {
             run_id: run_id.parse().unwrap(),
+            store_id: Some("store".parse().unwrap()),
             mode: Some(Mode::Append),
             outcome: FinishedAs::Committed,
             joined: false,
@@ -218,7 +220,9 @@ pub(super) mod tests {
     fn a_released_file_of_each_version_is_read() {
         let read = |file: &[u8]| decode(file).unwrap();
         let run = read(include_bytes!("../../tests/fixtures/state/version-3.state"));
-        assert_eq!(run, saved());
+        // Written before finished runs had a store.
+        let earlier = FinishedRun { store_id: None, ..finished("earlier") };
+        assert_eq!(run, Saved { history: vec![earlier], ..saved() });
         let legacy = LegacyRun {
             run_id: example().run_id,
             target: example().target,

@@ -13,6 +13,8 @@ use crate::clock::Clock;
 
 /// How often to try again to take a lock that another process holds.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a lock may be held by a process that only reads who holds it ([`LockState::of`]).
+const READER_DELAY: Duration = Duration::from_millis(50);
 
 /// Maximum size of a lock file in bytes.
 const MAX_LOCK_SIZE: u64 = 64 * 1024;
@@ -56,6 +58,39 @@ pub enum LockError {
     },
 }
 
+/// Whether a process holds the lock of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LockState {
+    /// None does.
+    Free,
+    /// One does; which one is unknown if the file cannot be read.
+    Held(Option<Holder>),
+}
+
+impl LockState {
+    /// Of the store's target. A lock file that is missing is free.
+    ///
+    /// # Errors
+    /// When the lock file cannot be used.
+    pub fn of(store: &StateStore) -> Result<Self, LockError> {
+        let path = store.lock_path();
+        let file = match open_private(&path, OpenOptions::new().read(true)) {
+            Ok(file) => file,
+            Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::Free);
+            }
+            Err(PrivateFileError::Untrusted(error)) => return Err(error.into()),
+            Err(PrivateFileError::Io(source)) => return Err(LockError::Io { path, source }),
+        };
+        // Shared, and released at once: a run that starts at this moment tries again.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Self::Free),
+            Err(TryLockError::WouldBlock) => Ok(Self::Held(read_holder(&file))),
+            Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
+        }
+    }
+}
+
 impl TargetLock {
     /// Acquires the lock of the store's target for `holder`, or reports who holds it.
     ///
@@ -95,14 +130,15 @@ impl TargetLock {
         limit: Duration,
     ) -> Result<Self, LockError> {
         let started = clock.now();
-        let mut is_logged = false;
+        let patience = limit.max(READER_DELAY);
+        let mut is_logged = limit.is_zero();
         loop {
             let holder = Holder { started_at: clock.unix_time().as_secs(), ..holder.clone() };
             let active = match Self::take(store, &holder) {
                 Err(LockError::Held { holder }) => holder,
                 result => return result,
             };
-            let left = limit.saturating_sub(clock.now().saturating_sub(started));
+            let left = patience.saturating_sub(clock.now().saturating_sub(started));
             if left.is_zero() {
                 return Err(LockError::Held { holder: active });
             }
@@ -171,8 +207,37 @@ mod tests {
             let result = TargetLock::take_within(&store, &holder("second"), &clock, limit).await;
             let Err(LockError::Held { holder: Some(active) }) = result else { panic!("{result:?}") };
             assert_eq!(active, holder("first"));
-            assert_eq!(clock.now(), limit);
+            assert_eq!(clock.now(), limit.max(READER_DELAY));
         }
+    }
+
+    #[tokio::test]
+    async fn who_holds_a_lock_can_be_read_without_taking_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = StateStore::open(folder.path(), &example().target).unwrap();
+        assert_eq!(LockState::of(&store).unwrap(), LockState::Free);
+        assert!(!store.lock_path().exists());
+        let lock = TargetLock::take(&store, &holder("first")).unwrap();
+        assert_eq!(LockState::of(&store).unwrap(), LockState::Held(Some(holder("first"))));
+        drop(lock);
+        assert_eq!(LockState::of(&store).unwrap(), LockState::Free);
+        let _lock = TargetLock::take(&store, &holder("second")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_reads_who_holds_the_lock_does_not_fail_a_run() {
+        let (_folder, store, lock, clock) = taken();
+        drop(lock);
+        let reader = File::open(store.lock_path()).unwrap();
+        reader.try_lock_shared().unwrap();
+        let reading = async {
+            clock.sleep(READER_DELAY / 2).await;
+            drop(reader);
+        };
+        let second = holder("second");
+        let (result, ()) =
+            tokio::join!(TargetLock::take_within(&store, &second, &clock, Duration::ZERO), reading);
+        assert!(result.is_ok(), "{result:?}");
     }
 
     #[tokio::test]

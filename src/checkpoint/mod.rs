@@ -15,7 +15,7 @@ mod state;
 mod store;
 
 pub use format::FormatError;
-pub use lock::{Holder, LockError, TargetLock};
+pub use lock::{Holder, LockError, LockState, TargetLock};
 pub(crate) use permissions::open_private;
 pub use permissions::{PrivateFileError, UntrustedPath};
 pub use state::{FinishedAs, FinishedRun, LegacyPhase, LegacyRun, RunPhase, RunState, SavedSet};

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{
-    Mode, Nonce, PartTotals, PartsDigest, RunId, SessionName, TableId, TableName, TableSuffix, Target,
+    Mode, Nonce, PartTotals, PartsDigest, RunId, SessionName, StoreId, TableId, TableName, TableSuffix,
+    Target,
 };
 use crate::yotpo::{EndedBy, LoyaltyCounts, Position};
 
@@ -109,6 +110,9 @@ pub enum FinishedAs {
 pub struct FinishedRun {
     /// The run's id.
     pub run_id: RunId,
+    /// Which store it read; unknown for runs of earlier releases.
+    #[serde(default)]
+    pub store_id: Option<StoreId>,
     /// How rows reached the table; unknown for runs of earlier releases.
     pub mode: Option<Mode>,
     /// How it ended.

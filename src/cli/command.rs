@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::options::{output_flag, with_other_options};
 use super::setting_flags::with_settings;
 use crate::config::keys::{
-    DATABASE, LOG_LEVEL, MAX_RETRIES, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, REQUEST_TIMEOUT,
-    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR, STORE_ID, TABLE, TD_ENDPOINT,
-    WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
+    COLOR, DATABASE, LOG_LEVEL, MAX_RETRIES, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, REQUEST_TIMEOUT,
+    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR, STORE_ID, TABLE, TD_CONF,
+    TD_ENDPOINT, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
 };
 use crate::config::{SECRETS, SETTINGS, Setting};
 use crate::exit_status::ExitStatus;
@@ -36,22 +37,23 @@ Examples:
   List the sessions and temporary tables that no run can still need:
     yotpo-td runs clean --database my_database --dry-run";
 
-/// Flags that belong to no group of settings.
-const OTHER_OPTIONS: &str = "Other options";
-
 /// The whole command line.
 pub(super) fn command() -> Command {
     let command = Command::new("yotpo-td")
         .version(env!("CARGO_PKG_VERSION"))
+        .long_version(super::version::LONG)
         .about(ABOUT)
         .after_help("Exit codes are in --help.")
         .after_long_help(exit_codes())
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .disable_help_subcommand(true)
         .max_term_width(110)
         .subcommand(sync_command())
-        .subcommand(runs_command());
+        .subcommand(runs_command())
+        .subcommand(super::config::command())
+        .subcommand(super::explain::command())
+        .subcommand(super::completions::command())
+        .subcommand(super::man::command());
     #[cfg(feature = "sandbox")]
     let command = command.subcommand(super::sandbox::command());
     command
@@ -72,34 +74,18 @@ fn sync_command() -> Command {
     with_other_options(command)
 }
 
-/// `--config` and help, after the groups of settings.
-fn with_other_options(command: Command) -> Command {
-    command
-        .next_help_heading(OTHER_OPTIONS)
-        .arg(Arg::new("config").long("config").value_name("FILE").help("Settings file (TOML)").long_help(
-            "Settings file (TOML)\n\nIts keys are the names of the flags.\n\n[env: YOTPO_TD_CONFIG]",
-        ))
-        .disable_help_flag(true)
-        .arg(
-            Arg::new("help")
-                .short('h')
-                .long("help")
-                .action(ArgAction::Help)
-                .help("Print help (see more with '--help')")
-                .long_help("Print help (see a summary with '-h')"),
-        )
-}
-
 /// Settings that every command of `runs` needs.
-const STATE_SETTINGS: [Setting; 2] = [STATE_DIR.setting, LOG_LEVEL.setting];
+const STATE_SETTINGS: [Setting; 3] = [STATE_DIR.setting, LOG_LEVEL.setting, COLOR.setting];
 
 /// Settings that `runs` needs to find the state and to talk to Treasure Data.
-const ACCOUNT_SETTINGS: [Setting; 13] = [
+const ACCOUNT_SETTINGS: [Setting; 15] = [
     STATE_DIR.setting,
     LOG_LEVEL.setting,
+    COLOR.setting,
     DATABASE.setting,
     SITE.setting,
     TD_ENDPOINT.setting,
+    TD_CONF.setting,
     MAX_RETRIES.setting,
     RETRY_BASE_DELAY.setting,
     RETRY_TIMEOUT.setting,
@@ -115,7 +101,7 @@ const RUN_SETTINGS: [Setting; 5] =
     [STORE_ID.setting, TABLE.setting, MODE.setting, YOTPO_ENDPOINT.setting, RUN_ID.setting];
 
 fn runs_command() -> Command {
-    let run = || Arg::new("run").value_name("RUN").help("Id of the run, as shown by 'runs list'");
+    let run = || Arg::new("run").value_name("RUN");
     let yes = || Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do not ask for confirmation");
     let older_than = Arg::new("older-than")
         .long("older-than")
@@ -130,20 +116,30 @@ fn runs_command() -> Command {
         .long("dry-run")
         .action(ArgAction::SetTrue)
         .help("Print what would be removed, and remove nothing");
-    let list = Command::new("list").about("List unfinished runs and the last finished run of each target");
-    let show = Command::new("show").about("Show the saved state of one run").arg(run().required(true));
+    let list = Command::new("list")
+        .about("List unfinished runs and the last ten finished runs of each target")
+        .arg(output_flag());
+    let show = Command::new("show").about("Show what is saved of one run, as JSON").arg(
+        run().help("Id of the run, as shown by 'runs list'; by default the latest").default_value("latest"),
+    );
     let abandon = Command::new("abandon")
         .about("Make sure that a run loads nothing from now on")
         .after_help(
             "RUN is an unfinished run on this machine. To name a run of any machine, pass --run-id and the settings of \
              its sync: --store-id, --database, --table and --mode.",
         )
-        .arg(run().required_unless_present(RUN_ID.key).conflicts_with(RUN_ID.key))
+        .arg(
+            run()
+                .help("Id of the run, as shown by 'runs list'")
+                .required_unless_present(RUN_ID.key)
+                .conflicts_with(RUN_ID.key),
+        )
         .arg(yes());
     let clean = Command::new("clean")
         .about("Remove orphaned sessions and temporary tables from Treasure Data")
         .after_help(
-            "Only what this program created is removed. Temporary tables are looked up in --database.",
+            "Only what this program created is removed, and only after confirmation. Temporary tables are looked up in \
+             --database.",
         )
         .arg(older_than)
         .arg(yes())
@@ -186,17 +182,21 @@ mod tests {
         command().debug_assert();
     }
 
+    /// The commands in the examples of a command and of all commands below it.
+    fn examples(parent: &Command) -> Vec<Vec<String>> {
+        let help = parent.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        let own = help
+            .lines()
+            .filter_map(|line| line.strip_prefix("    yotpo-td ")?.split(['>', '|']).next())
+            .filter_map(|line| shlex::split(&format!("yotpo-td {line}")));
+        own.chain(parent.get_subcommands().flat_map(examples)).collect()
+    }
+
     #[test]
     fn examples_in_help_are_accepted() {
-        #[cfg(feature = "sandbox")]
-        let (of_sandbox, count) = (super::super::sandbox::EXAMPLES, 8);
-        #[cfg(not(feature = "sandbox"))]
-        let (of_sandbox, count) = ("", 5);
-        let examples = [SANDBOX_EXAMPLE, SYNC_EXAMPLES, RUNS_EXAMPLES, of_sandbox].join("\n");
-        let commands: Vec<_> =
-            examples.lines().filter_map(|line| line.strip_prefix("    ").and_then(shlex::split)).collect();
-        assert_eq!(commands.len(), count);
-        for words in commands {
+        let examples = examples(&command());
+        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 17 } else { 14 });
+        for words in examples {
             command().try_get_matches_from(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }
     }
@@ -205,7 +205,7 @@ mod tests {
     fn short_help_has_one_line_for_each_flag() {
         let mut command = command().term_width(100);
         command.build();
-        for command in command.get_subcommands_mut().filter(|command| command.get_name() != "runs") {
+        for command in command.get_subcommands_mut().filter(|command| !command.has_subcommands()) {
             let help = command.render_help().to_string();
             let is_continued = |line: &&str| line.starts_with("            ");
             assert_eq!(help.lines().find(is_continued), None, "{help}");

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use super::setting_flags::flags;
-use crate::config::Layers;
+use crate::config::{Layers, SettingsFile, log_settings, without_user_information};
+use crate::telemetry::{self, ProgressBar};
 
 /// What the program was started with.
 #[derive(Debug)]
@@ -65,19 +66,17 @@ fn command_line<'a>(arguments: impl Iterator<Item = &'a OsString>) -> String {
     shlex::try_join(words).unwrap_or_else(|_nul| "yotpo-td".to_owned())
 }
 
-/// `https://user:password@host/` becomes `https://[redacted]@host/`; all else stays.
-fn without_user_information(word: &str) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((user, _)) => format!("{scheme}://[redacted]{}", rest.get(user.len()..).unwrap_or_default()),
-        None => word.to_owned(),
-    }
-}
-
 /// Flags, environment and the settings file that one of them names.
 pub(super) fn layers(invocation: &Invocation, matches: &ArgMatches) -> Layers {
     layers_of(invocation, matches, &flags(matches))
+}
+
+/// Starts to log, and reports a settings file that nobody named.
+pub(super) fn start_logging(layers: &Layers, bar: &ProgressBar) {
+    telemetry::init(&log_settings(layers), bar);
+    if let Some(SettingsFile::Found(path)) = layers.settings_file() {
+        tracing::info!(path = %path.display(), "settings file found");
+    }
 }
 
 /// What holds when the flags are taken away.
@@ -93,7 +92,8 @@ fn layers_of(
     let variable = || invocation.environment.get("YOTPO_TD_CONFIG").filter(|path| !path.is_empty());
     let flag = matches.get_one::<String>("config").map(PathBuf::from);
     let config = flag.or_else(|| variable().map(PathBuf::from));
-    Layers::new(flags, invocation.environment.clone(), config.as_deref())
+    let file = SettingsFile::choose(config, &invocation.environment);
+    Layers::new(flags, invocation.environment.clone(), file)
 }
 
 #[cfg(test)]

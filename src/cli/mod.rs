@@ -4,10 +4,16 @@
 //! everything else to the library; nothing below it knows clap.
 
 mod command;
+mod command_line_error;
+mod completions;
+mod config;
 #[cfg_attr(not(feature = "sandbox"), path = "without_sandbox.rs")]
 mod embedded_sandbox;
+mod explain;
 mod failure;
 mod invocation;
+mod man;
+mod options;
 mod runs;
 mod runtime;
 #[cfg(feature = "sandbox")]
@@ -15,6 +21,7 @@ mod sandbox;
 mod setting_flags;
 mod summary;
 mod sync;
+mod version;
 
 pub use invocation::Invocation;
 
@@ -23,7 +30,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use self::failure::{Failure, NextCommand};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
-use crate::telemetry::{LogFormat, log_format, write_stderr, write_stdout};
+use crate::telemetry::{LogFormat, log_format, write_stderr};
 
 /// Runs the program, and prints why it failed where it did. Never panics: a panic below is a bug and becomes exit code 1.
 pub fn main(invocation: &Invocation) -> ExitStatus {
@@ -69,17 +76,14 @@ fn dispatch(invocation: &Invocation) -> Result<ExitStatus, Failure> {
     }
     let matches = match command::command().try_get_matches_from(&invocation.arguments) {
         Ok(matches) => matches,
-        Err(error) if error.use_stderr() => {
-            write_stderr(&error.render().to_string());
-            return Ok(ExitStatus::Usage);
-        }
-        Err(help) => {
-            write_stdout(&help.render().to_string());
-            return Ok(ExitStatus::Success);
-        }
+        Err(error) => return Ok(command_line_error::print(&error, invocation)),
     };
     match matches.subcommand() {
         Some(("sync", matches)) => sync::sync(invocation, matches)?,
+        Some(("config", matches)) => config::config(invocation, matches)?,
+        Some(("completions", matches)) => completions::completions(command::command(), matches),
+        Some(("explain", matches)) => explain::explain(matches),
+        Some(("man", matches)) => man::man(command::command(), invocation, matches)?,
         Some(("runs", matches)) => runs::runs(invocation, matches)?,
         #[cfg(feature = "sandbox")]
         Some(("sandbox", matches)) => sandbox::serve(invocation, matches)?,

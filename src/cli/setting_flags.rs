@@ -8,13 +8,31 @@ use std::ffi::OsStr;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Command};
 
+use crate::config::keys::LOG_LEVEL;
 use crate::config::{Kind, SETTINGS, Setting};
 
 /// The settings that were given as flags.
 pub(super) fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
     // A command without this flag has no value for it either.
     let given = |setting: &Setting| matches.try_get_one::<String>(setting.key).ok()?.cloned();
-    SETTINGS.iter().filter_map(|setting| Some((setting.key, given(setting)?))).collect()
+    let mut flags: BTreeMap<_, _> =
+        SETTINGS.iter().filter_map(|setting| Some((setting.key, given(setting)?))).collect();
+    if let Some(level) = level(matches) {
+        flags.entry(LOG_LEVEL.key).or_insert_with(|| level.to_owned());
+    }
+    flags
+}
+
+/// The log level that `-v` and `-q` stand for.
+fn level(matches: &ArgMatches) -> Option<&'static str> {
+    let count = |name| matches.try_get_one::<u8>(name).ok().flatten().copied().unwrap_or_default();
+    match (count("verbose"), count("quiet")) {
+        (0, 0) => None,
+        (1, _) => Some("debug"),
+        (2.., _) => Some("trace"),
+        (0, 1) => Some("warn"),
+        (0, 2..) => Some("error"),
+    }
 }
 
 /// The command with a flag for each of these settings, in the order of the table.

@@ -11,14 +11,14 @@ use tracing::Instrument as _;
 use super::Panicked;
 use super::embedded_sandbox::{self, EmbeddedSandbox};
 use super::failure::{Failure, NextCommand, RunLabels, local_code};
-use super::invocation::{Invocation, layers, layers_without_flags};
+use super::invocation::{Invocation, layers, layers_without_flags, start_logging};
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use super::setting_flags::flags;
 use super::summary::{self, counting_query};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::keys::FRESH;
-use crate::config::{Layers, Settings, Source, SummaryFormat, log_settings};
+use crate::config::{Layers, Settings, Source, SummaryFormat};
 use crate::diagnosis::{Code, Diagnosis, next_step};
 use crate::free_space::{NO_SPACE_HINT, NoSpace};
 use crate::identity::{RunId, Target};
@@ -28,7 +28,7 @@ use crate::run::{
 use crate::services::assemble;
 use crate::shutdown::{self, Signal};
 use crate::spans;
-use crate::telemetry::{self, Progress, ProgressBar, write_stdout};
+use crate::telemetry::{Progress, ProgressBar, write_stdout};
 use crate::transfer::check_quarantine_space;
 
 const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next one starts over";
@@ -37,7 +37,7 @@ const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next o
 pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     let layers = layers(invocation, matches);
     let bar = ProgressBar::hidden();
-    telemetry::init(&log_settings(&layers), &bar);
+    start_logging(&layers, &bar);
     let is_fresh = |(source, value): (Source, &str)| {
         source != Source::Flag && matches!(value.trim(), "on" | "true" | "1")
     };

@@ -5,6 +5,7 @@ use url::Url;
 use super::keys::{SITE, TD_ENDPOINT};
 use super::layers::Layers;
 use super::read::{Reader, endpoint};
+use super::site::Site;
 
 /// Which settings the addresses of both services are from, as a phrase such as `from TD_API_SERVER`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,15 @@ pub(super) fn treasure_data_origin(layers: &Layers) -> String {
     layers.origin_phrase(if source(&SITE) > source(&TD_ENDPOINT) { &SITE } else { &TD_ENDPOINT })
 }
 
+/// The address of the region and the setting that it follows from, if a region is what counts.
+pub(super) fn effective_endpoint(layers: &Layers) -> Option<(String, String)> {
+    let (site_source, site) = layers.get(&SITE)?;
+    let endpoint_source = layers.get(&TD_ENDPOINT).map(|(source, _)| source);
+    let site: Site = site.trim().parse().ok().filter(|_| Some(site_source) > endpoint_source)?;
+    let origin = layers.origin(&SITE).map(|origin| origin.place(&SITE)).unwrap_or_default();
+    Some((site.address().to_owned(), origin))
+}
+
 /// Without the version that some clients' addresses end with: paths begin with it.
 fn without_version(mut endpoint: Url) -> Url {
     let path = endpoint.path().trim_end_matches('/');
@@ -47,4 +57,14 @@ fn without_version(mut endpoint: Url) -> Url {
         endpoint.set_path(&rest);
     }
     endpoint
+}
+
+/// `https://user:password@host/` becomes `https://[redacted]@host/`; all else stays.
+pub fn without_user_information(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}://[redacted]{}", rest.get(user.len()..).unwrap_or_default()),
+        None => word.to_owned(),
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::keys::{self, SECRETS, SETTINGS};
+use super::nearest::nearest;
 use super::problem::Problem;
 use super::setting::SecretSetting;
 
@@ -39,10 +40,7 @@ fn known() -> Vec<String> {
 /// Names that other programs may have are only reported when they are one change away from one of ours.
 fn unknown(name: &str, known: &[String]) -> Option<String> {
     let shown: String = name.chars().filter(|character| !character.is_control()).take(60).collect();
-    let closest = |most| {
-        let distance = |known: &&String| strsim::osa_distance(known, name);
-        known.iter().min_by_key(distance).filter(|known| distance(known) <= most)
-    };
+    let closest = |max_changes| nearest(name, known.iter().map(String::as_str), max_changes);
     let Some(rest) = name.strip_prefix(PREFIX) else {
         let is_like_ours = name.starts_with("TD_") || name.starts_with("YOTPO_");
         return closest(1)
@@ -57,7 +55,7 @@ fn unknown(name: &str, known: &[String]) -> Option<String> {
             known.ends_with(&end) || known.strip_prefix("YOTPO_TD_").is_none() && *known == rest
         })
     };
-    let meant = of_flag.or_else(|| of_end().or_else(|| closest(MAX_CHANGES)).map(String::as_str));
+    let meant = of_flag.or_else(|| of_end().map(String::as_str)).or_else(|| closest(MAX_CHANGES));
     Some(match meant {
         Some(meant) => format!("unknown variable; did you mean {meant}?"),
         None => format!("unknown variable {shown}; yotpo-td sync --help lists all variables"),

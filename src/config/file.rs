@@ -1,14 +1,11 @@
-//! The settings file: from a path to keys with plain values and the lines they are on.
+//! The settings file: from its text to keys with plain values and the lines they are on.
 //!
-//! Owns the syntax. Which keys there are and what their values mean is decided by [`super::layers`].
+//! Owns the syntax. Which file is read is decided by [`super::settings_file`]; which keys there are and what their values mean is decided by [`super::layers`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
-
-/// Largest settings file that is read, in bytes.
-const MAX_FILE: u64 = 1024 * 1024;
 
 /// A place in a settings file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,18 +25,6 @@ pub(super) struct Entry {
     pub(super) value: Option<String>,
     /// The line of the key, from 1.
     pub(super) line: usize,
-}
-
-/// The text of a file.
-pub(super) fn read_text(path: &Path) -> Result<String, String> {
-    let read = match std::fs::metadata(path).map(|metadata| metadata.len()) {
-        Ok(size) if size > MAX_FILE => {
-            return Err(format!("{} is larger than {} MiB", path.display(), MAX_FILE >> 20));
-        }
-        Ok(_) => std::fs::read_to_string(path),
-        Err(error) => Err(error),
-    };
-    read.map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// The entries of a TOML text in their order, or where it is not valid. The parser's own message is not used: it quotes the

@@ -3,12 +3,12 @@
 //! Owns nothing: it exposes private functions, because writing a file for every input makes a fuzzer a hundred times
 //! slower. The program does not use this module.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use super::layers::Layers;
+use super::settings_file::SettingsFile;
+use std::collections::BTreeMap;
 
 /// The layers without flags, and with a settings file of this `text`.
 pub fn layers_with_file(environment: BTreeMap<String, String>, text: &str) -> Layers {
-    Layers::with_file(&BTreeMap::new(), environment, Some((Path::new("settings.toml"), Ok(text.to_owned()))))
+    let file = SettingsFile::Named("settings.toml".into());
+    Layers::with_file(&BTreeMap::new(), environment, Some((Ok(text.to_owned()), file)))
 }

@@ -65,6 +65,8 @@ pub enum Kind {
         /// Whether it must exist before the start.
         must_exist: bool,
     },
+    /// A file that exists.
+    File,
     /// A log level, or a filter of levels by module.
     LogFilter,
 }
@@ -87,6 +89,7 @@ impl Kind {
             }
             Self::Directory { must_exist: true } => "an existing directory".to_owned(),
             Self::Directory { must_exist: false } => "a directory".to_owned(),
+            Self::File => "an existing file".to_owned(),
             Self::LogFilter => {
                 "off, error, warn, info, debug, trace or a filter such as yotpo_td::retry=debug".to_owned()
             }
@@ -103,6 +106,7 @@ impl Kind {
             Self::Switch => "on|off",
             Self::Url => "URL",
             Self::Directory { .. } => "DIR",
+            Self::File => "FILE",
             Self::LogFilter => "FILTER",
         }
     }
@@ -113,6 +117,14 @@ impl Kind {
             Self::Choice { words, .. } => words,
             Self::Switch => &["on", "off"],
             _ => &[],
+        }
+    }
+
+    /// The maximum of a duration; `None` for other kinds.
+    pub fn max_duration(&self) -> Option<Duration> {
+        match self {
+            Self::Duration { max, .. } => Some(*max),
+            _ => None,
         }
     }
 

@@ -4,11 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::environment;
-use super::file::{Entry, FileLine, parse, read_text};
-use super::keys::{self, SECRETS, SETTINGS};
+use super::file::{Entry, FileLine, parse};
+use super::keys::{self, API_KEY, SECRETS, SETTINGS, SITE, TD_CONF, TD_ENDPOINT, YOTPO_ENDPOINT};
+use super::nearest::nearest;
 use super::problem::Problem;
-use super::setting::Setting;
+use super::setting::{SecretSetting, Setting};
+use super::settings_file::SettingsFile;
+use super::{environment, td_conf};
+
+/// Settings that decide to whom secrets are sent. A file that was only found cannot set them.
+const ENDPOINT_SETTINGS: [Setting; 3] = [YOTPO_ENDPOINT.setting, TD_ENDPOINT.setting, TD_CONF.setting];
+/// As many changes make an unknown key a known one.
+const MAX_KEY_CHANGES: usize = 3;
 
 /// Where a value comes from, from the weakest to the strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +48,21 @@ pub enum Origin {
 pub struct Layers {
     values: HashMap<&'static str, (Origin, String)>,
     environment: BTreeMap<String, OsString>,
+    file: Option<SettingsFile>,
+    key_in_td_conf: KeyInTdConf,
     problems: Vec<Problem>,
+}
+
+/// Whether the API key comes from the toolbelt's file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum KeyInTdConf {
+    /// The file is not used.
+    #[default]
+    No,
+    /// It is on this line.
+    At(FileLine),
+    /// It should, but the file cannot be used, which is reported already.
+    Unusable,
 }
 
 impl Layers {
@@ -49,16 +70,16 @@ impl Layers {
     pub fn new(
         flags: &BTreeMap<&'static str, String>,
         environment: BTreeMap<String, impl Into<OsString>>,
-        file: Option<&Path>,
+        file: Option<SettingsFile>,
     ) -> Self {
-        Self::with_file(flags, environment, file.map(|path| (path, read_text(path))))
+        Self::with_file(flags, environment, file.map(|file| (file.read(), file)))
     }
 
     /// As [`Self::new`], with a file that was read already, or could not be.
     pub(super) fn with_file(
         flags: &BTreeMap<&'static str, String>,
         environment: BTreeMap<String, impl Into<OsString>>,
-        file: Option<(&Path, Result<String, String>)>,
+        file: Option<(Result<String, String>, SettingsFile)>,
     ) -> Self {
         let environment: BTreeMap<String, OsString> =
             environment.into_iter().map(|(name, value)| (name, value.into())).collect();
@@ -69,8 +90,9 @@ impl Layers {
                 layers.set(setting, Origin::Default, default.to_owned());
             }
         }
-        if let Some((path, text)) = file {
-            layers.take_file(path, text);
+        if let Some((text, file)) = file {
+            layers.take_file(&file, text);
+            layers.file = Some(file);
         }
         for setting in SETTINGS {
             if let Some(value) = layers.variable(setting.variable) {
@@ -80,7 +102,16 @@ impl Layers {
                 layers.set(setting, Origin::Flag, value.clone());
             }
         }
+        if let Some((_, path)) = layers.get(&TD_CONF) {
+            let path = PathBuf::from(path);
+            layers.take_td_conf(&path);
+        }
         layers
+    }
+
+    /// The settings file, if there is one.
+    pub fn settings_file(&self) -> Option<&SettingsFile> {
+        self.file.as_ref()
     }
 
     /// The value of a setting and where it comes from.
@@ -128,6 +159,15 @@ impl Layers {
         self.environment.insert(name.to_owned(), value.into());
     }
 
+    /// Makes the secrets that are not set appear to be set, to check everything else.
+    pub fn assume_secrets(&mut self) {
+        for secret in SECRETS {
+            if self.secret_place(secret).is_none() {
+                self.set_variable(secret.variable, "not-set");
+            }
+        }
+    }
+
     /// Problems found while the layers were put together.
     pub(super) fn take_problems(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.problems)
@@ -137,16 +177,78 @@ impl Layers {
         self.values.insert(setting.key, (origin, value));
     }
 
-    fn take_file(&mut self, path: &Path, text: Result<String, String>) {
-        let label = "--config (YOTPO_TD_CONFIG)";
+    /// Where a secret comes from, if it is set: `TD_API_KEY`, `the file in TD_API_KEY_FILE` or `td.conf:3`.
+    pub(super) fn secret_place(&self, secret: &SecretSetting) -> Option<String> {
+        let is_set = |name: &str| self.environment.get(name).is_some_and(|value| !value.is_empty());
+        match &self.key_in_td_conf {
+            KeyInTdConf::At(place) if secret.variable == API_KEY.variable => Some(place.to_string()),
+            _ if is_set(secret.variable) => Some(secret.variable.to_owned()),
+            _ => Some(secret.file_variable())
+                .filter(|name| is_set(name))
+                .map(|name| format!("the file in {name}")),
+        }
+    }
+
+    /// Whether a secret is missing because a problem that was reported keeps it from being read.
+    pub(super) fn is_secret_reported(&self, secret: &SecretSetting) -> bool {
+        let is_unreadable = self.is_not_utf8(secret.variable) || self.is_not_utf8(&secret.file_variable());
+        let is_in_td_conf = secret.variable == API_KEY.variable;
+        is_unreadable || is_in_td_conf && self.key_in_td_conf == KeyInTdConf::Unusable
+    }
+
+    /// Key and endpoint of the toolbelt's file. They belong together: a key is not sent to an address from elsewhere.
+    fn take_td_conf(&mut self, path: &Path) {
+        self.key_in_td_conf = KeyInTdConf::Unusable;
+        let others: Vec<String> = [API_KEY.variable.to_owned(), API_KEY.file_variable()]
+            .into_iter()
+            .filter(|name| self.environment.get(name).is_some_and(|value| !value.is_empty()))
+            .chain([&SITE.setting, &TD_ENDPOINT.setting].into_iter().filter_map(|setting| {
+                let (source, _) = self.get(setting)?;
+                (source > Source::Default).then(|| setting.label())
+            }))
+            .collect();
+        if !others.is_empty() {
+            let what = format!(
+                "gives both key and endpoint, which are also set by {}; expected one source",
+                others.join(", ")
+            );
+            return self.problems.push(Problem::new(TD_CONF.label(), what));
+        }
+        match td_conf::read(path) {
+            Ok(account) => {
+                self.set_variable(API_KEY.variable, &account.api_key);
+                self.key_in_td_conf = KeyInTdConf::At(account.key_line);
+                if let Some((endpoint, place)) = account.endpoint {
+                    self.set(&TD_ENDPOINT, Origin::File(place), endpoint);
+                }
+            }
+            Err(what) => self.problems.push(Problem::new(TD_CONF.label(), what)),
+        }
+    }
+
+    fn take_file(&mut self, file: &SettingsFile, text: Result<String, String>) {
+        let path = file.path();
+        let label = match file {
+            SettingsFile::Named(_) => "--config (YOTPO_TD_CONFIG)",
+            SettingsFile::Found(_) => "settings file",
+        };
         let entries = text.and_then(|text| parse(&text).map_err(|error| error.in_file(path)));
         let entries = match entries {
             Ok(entries) => entries,
             Err(what) => return self.problems.push(Problem::new(label, what)),
         };
+        let is_found = matches!(file, SettingsFile::Found(_));
+        let is_endpoint = |setting: &Setting| ENDPOINT_SETTINGS.iter().any(|other| other.key == setting.key);
         for Entry { key, value, line } in entries {
             let place = FileLine { path: path.to_owned(), line };
             match (keys::find(&key), value) {
+                (Some(setting), _) if is_found && is_endpoint(setting) => {
+                    let what = format!(
+                        "{place}: only a file that is named with --config can set {key}, because it decides where keys are \
+                         sent"
+                    );
+                    self.problems.push(Problem::new(label, what));
+                }
                 (Some(setting), Some(value)) => self.set(setting, Origin::File(place), value),
                 (Some(setting), None) => {
                     let what = format!("a list or table from {place}; expected {}", setting.kind.expected());
@@ -175,9 +277,17 @@ impl Origin {
     pub fn phrase(&self, setting: &Setting) -> String {
         match self {
             Self::Default => format!("the default of --{}", setting.key),
-            Self::File(place) => format!("from {place}"),
-            Self::Environment => format!("from {}", setting.variable),
-            Self::Flag => format!("from --{}", setting.key),
+            origin => format!("from {}", origin.place(setting)),
+        }
+    }
+
+    /// The flag, the variable, or the file with its line; `default` for a value that nobody set.
+    pub(super) fn place(&self, setting: &Setting) -> String {
+        match self {
+            Self::Default => "default".to_owned(),
+            Self::File(place) => place.to_string(),
+            Self::Environment => setting.variable.to_owned(),
+            Self::Flag => format!("--{}", setting.key),
         }
     }
 }
@@ -188,87 +298,18 @@ fn unknown(key: &str) -> String {
     if SECRETS.iter().any(|secret| plain(secret.variable).contains(&plain(key))) {
         return format!("{shown} is a secret; set it in the environment, not in the settings file");
     }
-    let near = SETTINGS
+    let same = SETTINGS
         .iter()
         .find(|setting| plain(setting.key) == plain(key) || plain(setting.variable) == plain(key));
-    match near {
-        Some(setting) => format!("unknown key {shown}; did you mean {}?", setting.key),
+    let keys = SETTINGS.iter().map(|setting| setting.key);
+    let meant = same
+        .map(|setting| setting.key)
+        .or_else(|| nearest(&plain(key).replace('_', "-"), keys, MAX_KEY_CHANGES));
+    match meant {
+        Some(meant) => format!("unknown key {shown}; did you mean {meant}?"),
         None => format!("unknown key {shown}; keys are the names of the flags without the leading dashes"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::keys::{DATABASE, MAX_RETRIES, MODE, PAGE_SIZE, REQUESTS_PER_SECOND, TABLE};
-
-    fn layers(flags: &[(&'static str, &str)], environment: &[(&str, &str)], file: &str) -> Layers {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("settings.toml");
-        std::fs::write(&path, file).unwrap();
-        let flags = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        let environment =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Layers::new(&flags, environment, Some(&path))
-    }
-
-    #[test]
-    fn flag_beats_environment_beats_file_beats_default() {
-        let file = "table = 'from_file'\npage-size = 7\nrequests-per-second = 2.5\nmode = 'append'";
-        let environment =
-            [("TD_TABLE", "from_environment"), ("YOTPO_TD_PAGE_SIZE", "8"), ("TD_DATABASE", "")];
-        let layers = layers(&[("table", "from_flag")], &environment, file);
-        assert_eq!(layers.get(&TABLE), Some((Source::Flag, "from_flag")));
-        assert_eq!(layers.get(&PAGE_SIZE), Some((Source::Environment, "8")));
-        assert_eq!(layers.get(&REQUESTS_PER_SECOND), Some((Source::File, "2.5")));
-        assert_eq!(layers.get(&MAX_RETRIES), Some((Source::Default, "8")));
-        assert_eq!(layers.get(&DATABASE), None);
-        assert!(layers.problems.is_empty());
-    }
-
-    #[test]
-    fn unknown_keys_secrets_and_wrong_kinds_are_problems() {
-        let mut layers = layers(&[], &[], "page_size = 7\nTD_API_KEY = 'k'\ncolour = 1\n[table]\nx = 1");
-        let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
-        assert_eq!(problems.len(), 4, "{problems:?}");
-        let lines = ["settings.toml:1: ", "settings.toml:2: ", "settings.toml:3: ", "settings.toml:4; "];
-        assert!(problems.iter().zip(lines).all(|(problem, line)| problem.contains(line)), "{problems:?}");
-        assert!(problems.iter().any(|problem| problem.contains("did you mean page-size?")), "{problems:?}");
-        assert!(problems.iter().any(|problem| problem.contains("is a secret")), "{problems:?}");
-        assert!(problems.iter().any(|problem| problem.contains("unknown key colour")), "{problems:?}");
-    }
-
-    #[test]
-    fn a_key_that_looks_like_a_path_is_unknown_every_time() {
-        for key in ["table.x", "table[0]", "[", "a b"] {
-            // Which key came first was left to chance.
-            for _ in 0..20 {
-                let mut layers = layers(&[], &[], &format!("table = 'customers'\n\"{key}\" = 1"));
-                let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
-                assert!(problems.len() == 1 && problems[0].contains("unknown key"), "{key}: {problems:?}");
-                assert_eq!(layers.get(&TABLE), Some((Source::File, "customers")));
-            }
-        }
-    }
-
-    #[test]
-    fn every_value_remembers_where_it_comes_from() {
-        let file = "# comment\ntable = 'x'\npage-size = 7";
-        let layers = layers(&[("mode", "append")], &[("YOTPO_TD_PAGE_SIZE", "8")], file);
-        let phrases = [&TABLE.setting, &PAGE_SIZE, &MODE, &MAX_RETRIES, &DATABASE]
-            .map(|setting| layers.origin_phrase(setting));
-        let [table, rest @ ..] = phrases;
-        assert!(table.starts_with("from ") && table.ends_with("settings.toml:2"), "{table}");
-        assert_eq!(rest, ["from YOTPO_TD_PAGE_SIZE", "from --mode", "the default of --max-retries", ""]);
-        assert_eq!(layers.origin(&MODE), Some(&Origin::Flag));
-        assert_eq!(layers.origin(&DATABASE), None);
-    }
-
-    #[test]
-    fn a_file_that_is_no_toml_is_one_problem() {
-        let mut layers = layers(&[], &[], "a = 1\nYOTPO_CLIENT_SECRET: hunter2");
-        let problems: Vec<_> = layers.take_problems().iter().map(ToString::to_string).collect();
-        assert_eq!(problems.len(), 1);
-        assert!(problems[0].ends_with("settings.toml:2:22: not valid TOML"), "{problems:?}");
-    }
-}
+mod tests;

@@ -2,9 +2,9 @@
 
 use std::io::{self, IsTerminal};
 
-use super::keys::{LOG_FORMAT, LOG_LEVEL};
+use super::keys::{COLOR, LOG_FORMAT, LOG_LEVEL};
 use super::layers::{Layers, Source};
-use crate::telemetry::{LogFormat, LogSettings, is_filter};
+use crate::telemetry::{ColorChoice, LogFormat, LogSettings, is_filter};
 
 /// From the layers; what is wrong falls back to the default and is reported with the other settings.
 pub fn log_settings(layers: &Layers) -> LogSettings {
@@ -16,8 +16,15 @@ pub fn log_settings(layers: &Layers) -> LogSettings {
         Some((_, text)) if is_filter(text) => text.to_owned(),
         _ => "info".to_owned(),
     };
-    let colour = layers.variable("NO_COLOR").is_none() && io::stderr().is_terminal();
-    LogSettings { format, filter: chosen, colour }
+    LogSettings { format, filter: chosen, colour: has_color(layers, &io::stderr()) }
+}
+
+/// Whether text on a stream is colored.
+pub fn has_color(layers: &Layers, stream: &impl IsTerminal) -> bool {
+    let choice =
+        layers.get(&COLOR).and_then(|(_, text)| text.trim().parse().ok()).unwrap_or(ColorChoice::Auto);
+    let (no_color, term) = (layers.variable("NO_COLOR"), layers.variable("TERM"));
+    choice.has_color(stream.is_terminal(), no_color.as_deref(), term.as_deref())
 }
 
 #[cfg(test)]

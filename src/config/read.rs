@@ -7,11 +7,15 @@ use std::path::Path;
 use url::{Host, Url};
 
 use super::layers::Layers;
+use super::nearest::nearest;
 use super::problem::Problem;
 use super::setting::{Key, SecretSetting};
 use super::value::FromSetting;
 use crate::http::Reach;
 use crate::secret::Secret;
+
+/// As many changes make a wrong word one to choose from.
+const MAX_WORD_CHANGES: usize = 2;
 
 /// Reads settings and gathers what is wrong with them.
 #[derive(Debug)]
@@ -49,8 +53,10 @@ impl Reader {
         };
         let value = T::from_setting(&key.kind, text.trim());
         if value.is_none() {
+            let meant = nearest(text.trim(), key.kind.possible_values().iter().copied(), MAX_WORD_CHANGES)
+                .map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
             let what = format!(
-                "invalid value {} {}; expected {}",
+                "invalid value {} {}; expected {}{meant}",
                 shown(text),
                 self.layers.origin_phrase(key),
                 key.kind.expected()
@@ -87,7 +93,7 @@ impl Reader {
     pub(super) fn secret(&mut self, secret: &SecretSetting) -> Option<Secret> {
         let file_variable = secret.file_variable();
         let label = format!("{} or {file_variable}", secret.variable);
-        if self.layers.is_not_utf8(secret.variable) || self.layers.is_not_utf8(&file_variable) {
+        if self.layers.is_secret_reported(secret) {
             return None;
         }
         let secret = match (self.layers.variable(secret.variable), self.layers.variable(&file_variable)) {

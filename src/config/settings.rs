@@ -8,7 +8,7 @@ use url::Url;
 
 use super::endpoints::{EndpointOrigins, treasure_data_endpoint, treasure_data_origin};
 use super::keys::{
-    ALLOW_EMPTY, API_KEY, BATCH_SIZE, CLIENT_SECRET, COMPRESSION_LEVEL, DATABASE, FRESH, LOG_FORMAT,
+    ALLOW_EMPTY, API_KEY, BATCH_SIZE, CLIENT_SECRET, COLOR, COMPRESSION_LEVEL, DATABASE, FRESH, LOG_FORMAT,
     LOG_LEVEL, LOYALTY_CHECK, MAX_ERROR_RECORDS, MAX_RETRIES, MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE,
     PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR, REQUEST_TIMEOUT, REQUESTS_PER_SECOND, RESUME_WITHIN,
     RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, STATE_DIR, STORE_ID, SUMMARY, TABLE,
@@ -209,6 +209,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     // Read by `telemetry` before everything else; checked here with the others.
     let _ = reader.read(&LOG_FORMAT);
     let _ = reader.read(&LOG_LEVEL);
+    let _ = reader.read(&COLOR);
 
     proxy::check(reader, &[yotpo_endpoint.as_ref(), td_endpoint.as_ref()]);
     let (yotpo_endpoint, td_endpoint, request_timeout) = (yotpo_endpoint?, td_endpoint?, request_timeout?);
@@ -289,15 +290,16 @@ fn resume(reader: &mut Reader) -> Option<ResumeSettings> {
     Some(ResumeSettings { state_directory: state_directory?, policy, run_id: run_id? })
 }
 
-/// The directory that is set, or the platform's (XDG Base Directory Specification, "state").
+/// The platform's directory for state (XDG Base Directory Specification).
+pub(super) fn platform_state_directory(layers: &Layers) -> Option<PathBuf> {
+    let state = layers.path_variable("XDG_STATE_HOME").filter(|directory| directory.is_absolute());
+    let home = || layers.path_variable("HOME").map(|home| home.join(".local/state"));
+    state.or_else(home).map(|directory| directory.join("yotpo-td"))
+}
+
+/// The directory that is set, or the platform's.
 fn state_directory(reader: &mut Reader) -> Option<PathBuf> {
-    let layers = reader.layers();
-    let platform = || {
-        let state = layers.path_variable("XDG_STATE_HOME").filter(|directory| directory.is_absolute());
-        let home = || layers.path_variable("HOME").map(|home| home.join(".local/state"));
-        state.or_else(home).map(|directory| directory.join("yotpo-td"))
-    };
-    let platform = platform();
+    let platform = platform_state_directory(reader.layers());
     match (reader.optional(&STATE_DIR)?, platform) {
         (Some(directory), _) | (None, Some(directory)) => Some(directory),
         (None, None) => {

@@ -8,7 +8,7 @@ use super::kind::Kind;
 use super::site::Site;
 use super::summary_format::SummaryFormat;
 use crate::identity::{DatabaseName, Mode, RunId, StoreId, TableName};
-use crate::telemetry::LogFormat;
+use crate::telemetry::{ColorChoice, LogFormat};
 
 /// A type that the value of a setting can have.
 pub(super) trait FromSetting: Sized {
@@ -43,7 +43,7 @@ macro_rules! texts {
 }
 
 whole_numbers!(u8, u32, u64, usize);
-texts!(DatabaseName, LogFormat, Mode, RunId, Site, StoreId, SummaryFormat, TableName);
+texts!(ColorChoice, DatabaseName, LogFormat, Mode, RunId, Site, StoreId, SummaryFormat, TableName);
 
 impl FromSetting for f64 {
     fn from_setting(kind: &Kind, text: &str) -> Option<Self> {

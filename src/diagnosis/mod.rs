@@ -5,10 +5,12 @@
 //! Codes are public: alerts and retry rules depend on them.
 
 mod code;
+mod explain;
 mod hint;
 mod next_step;
 
 pub use code::{Code, Remedy};
+pub use explain::Explanation;
 pub use next_step::{NextStep, next_step};
 
 use crate::exit_status::ExitStatus;

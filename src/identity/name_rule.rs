@@ -36,6 +36,15 @@ impl NameRule {
             && text.bytes().all(|byte| self.characters.contains(byte))
     }
 
+    /// A regular expression for the texts that follow the rule.
+    pub fn pattern(self) -> String {
+        let class = match self.characters {
+            Characters::LowerCase => "[a-z0-9_]",
+            Characters::MixedCase => "[A-Za-z0-9_-]",
+        };
+        format!("^{class}{{{},{}}}$", self.min_length, self.max_length)
+    }
+
     /// The error for a text that does not follow the rule.
     pub(super) fn check(self, text: &str) -> Result<(), NameError> {
         if self.accepts(text) { Ok(()) } else { Err(NameError { rule: self }) }
@@ -71,6 +80,8 @@ mod tests {
         let mixed = NameRule { characters: Characters::MixedCase, ..lower };
         assert_eq!(lower.to_string(), "2 to 3 lower-case letters, digits or _");
         assert_eq!(mixed.to_string(), "2 to 3 letters, digits, - or _");
+        assert_eq!(lower.pattern(), "^[a-z0-9_]{2,3}$");
+        assert_eq!(mixed.pattern(), "^[A-Za-z0-9_-]{2,3}$");
         for (text, is_lower, is_mixed) in [
             ("a", false, false),
             ("az", true, true),

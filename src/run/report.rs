@@ -88,6 +88,7 @@ pub(super) fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
     let progress = run.progress.snapshot();
     FinishedRun {
         run_id: state.run_id,
+        store_id: Some(state.target.store),
         mode: Some(state.mode),
         outcome: match ended.outcome {
             Outcome::Committed | Outcome::AlreadyCommitted => FinishedAs::Committed,

@@ -4,6 +4,7 @@
 //! subscriber, the progress bar and the process's memory figure. It never handles customers or secrets: only counts,
 //! generated names and redacted texts are logged.
 
+mod color;
 mod fields;
 mod log_filter;
 mod log_layer;
@@ -16,7 +17,9 @@ mod streams;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
+pub use color::ColorChoice;
 pub use log_filter::is_filter;
 pub use logs::{LogFormat, LogSettings, log_format};
 pub use memory::peak_resident_bytes;

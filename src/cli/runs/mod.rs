@@ -14,22 +14,22 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::failure::{Failure, NextCommand, local_code};
-use super::invocation::{Invocation, layers};
+use super::invocation::{Invocation, layers, start_logging};
 use super::runtime::MachineDenied;
 use crate::checkpoint::{LockError, RunState, StateError, StateStore};
 use crate::clock::Clock;
-use crate::config::{AccountSettings, SettingsError, log_settings, state_directory_from_layers};
+use crate::config::{AccountSettings, SettingsError, state_directory_from_layers};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::run::{RunError, STATE_DIRECTORY_HINT};
 use crate::services::ServicesError;
-use crate::telemetry::{self, ProgressBar, write_stderr};
+use crate::telemetry::{ProgressBar, words, write_stderr};
 use crate::treasure_data::TreasureDataError;
 
 /// Runs the command.
 pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     // clap requires a subcommand.
     let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
-    telemetry::init(&log_settings(&layers(invocation, matches)), &ProgressBar::hidden());
+    start_logging(&layers(invocation, matches), &ProgressBar::hidden());
     let command = RunsCommand { invocation, matches, clock: Clock::machine() };
     let result = match name {
         "list" => command.list(),
@@ -63,19 +63,25 @@ struct RunsError {
 /// What went wrong on the command line of `runs`.
 #[derive(Debug, thiserror::Error)]
 enum UsageError {
-    #[error("no unfinished run has the id {0}")]
+    #[error("no run has the id {0}")]
     NoSuchRun(String),
+    #[error("no unfinished run has the id {0}")]
+    NoUnfinishedRun(String),
+    #[error("there is no run yet")]
+    NoRuns,
     #[error("abandoning run {0} needs confirmation: use --yes, or enter y on a terminal")]
     NotConfirmed(String),
-    #[error(
-        "--older-than {0} is shorter than the 8 days at the default --run-lifetime for which other machines may need what is \
-             there; nothing was removed: say --yes, or answer y on a terminal"
-    )]
-    NotConfirmedAge(String),
+    #[error("removing needs confirmation: use --yes, or enter y on a terminal")]
+    NotConfirmedRemoval,
     #[error("--older-than: {0:?} is no time such as 7d, 12h or 0s")]
     OlderThan(String),
     #[error("the run was made at {saved}, but the settings lead to {settings}")]
     OtherAccount { saved: String, settings: String },
+}
+
+/// What a user wrote, shortened and without control characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(80).collect()
 }
 
 impl RunsCommand<'_> {
@@ -104,10 +110,7 @@ impl RunsCommand<'_> {
                 return Ok((store, run));
             }
         }
-        Err(UsageError::NoSuchRun(
-            wanted.chars().filter(|character| !character.is_control()).take(80).collect(),
-        )
-        .into())
+        Err(UsageError::NoUnfinishedRun(printable(&wanted)).into())
     }
 
     fn state_directory(&self) -> Result<std::path::PathBuf, SettingsError> {
@@ -120,7 +123,7 @@ impl RunsCommand<'_> {
 }
 
 fn age(since: u64, now: u64) -> String {
-    humantime::format_duration(Duration::from_secs(now.saturating_sub(since))).to_string()
+    words::duration(Duration::from_secs(now.saturating_sub(since)))
 }
 
 impl From<SettingsError> for RunsError {
@@ -131,8 +134,8 @@ impl From<SettingsError> for RunsError {
 
 impl From<UsageError> for RunsError {
     fn from(error: UsageError) -> Self {
-        let hint = matches!(error, UsageError::NoSuchRun(_))
-            .then(|| "yotpo-td runs list shows what there is".to_owned());
+        let is_unknown = matches!(error, UsageError::NoSuchRun(_) | UsageError::NoUnfinishedRun(_));
+        let hint = is_unknown.then(|| "yotpo-td runs list shows what there is".to_owned());
         Self { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, hint) }
     }
 }

@@ -1,24 +1,31 @@
-//! `yotpo-td runs show`: what is known of one unfinished run, as JSON.
+//! `yotpo-td runs show`: what is known of one run, as JSON.
 //!
 //! Owns the view: what is printed is not the state file, whose form may change, and has no cursor, which is the service's and may
 //! say something of a customer.
 
 use serde::Serialize;
 
-use super::{RunsCommand, RunsError};
-use crate::checkpoint::RunState;
+use super::list::RunStatus;
+use super::{RunsCommand, RunsError, UsageError, printable};
+use crate::checkpoint::{FinishedAs, FinishedRun, LockState, RunState, StateStore};
 use crate::identity::{Mode, RunId, SessionName, StoreId};
 use crate::run::session_of;
 use crate::telemetry::write_stdout;
+use crate::yotpo::EndedBy;
 
-/// A run as it is shown.
+/// The word for the run that was saved last.
+const LATEST: &str = "latest";
+
+/// An unfinished run as it is shown.
 #[derive(Serialize)]
-struct RunView<'a> {
+struct UnfinishedView<'a> {
+    status: RunStatus,
     run_id: &'a RunId,
     store_id: &'a StoreId,
     database: &'a str,
     table: &'a str,
     mode: Mode,
+    pid: Option<u32>,
     phase: &'static str,
     pages: u64,
     rows: u64,
@@ -35,26 +42,103 @@ struct RunView<'a> {
     saved_at: String,
 }
 
+/// A finished run as it is shown.
+#[derive(Serialize)]
+struct FinishedView<'a> {
+    status: RunStatus,
+    run_id: &'a RunId,
+    store_id: Option<&'a StoreId>,
+    mode: Option<Mode>,
+    outcome: FinishedAs,
+    joined: bool,
+    pages: u64,
+    customers: u64,
+    rows: Option<u64>,
+    customers_with_loyalty_data: u64,
+    error_records: u64,
+    ended_by: Option<EndedBy>,
+    ingestion_time: Option<u64>,
+    job_id: Option<&'a str>,
+    started_at: String,
+    finished_at: String,
+}
+
+/// A run of a state file.
+enum Found {
+    Unfinished(Box<RunState>, LockState),
+    Finished(FinishedRun),
+}
+
 impl RunsCommand<'_> {
     pub(super) fn show(&self) -> Result<(), RunsError> {
-        let (_, run) = self.find()?;
-        let view = serde_json::to_value(view(&run)).unwrap_or_default();
-        write_stdout(&format!("{view:#}\n"));
+        let wanted = self.matches.get_one::<String>("run").map_or(LATEST, String::as_str);
+        let mut runs = self.all_runs()?;
+        runs.sort_by_key(|run| std::cmp::Reverse(run.saved_at()));
+        let found = runs.iter().find(|run| wanted == LATEST || run.run_id().as_str() == wanted);
+        let found = found.ok_or_else(|| match wanted {
+            LATEST => UsageError::NoRuns,
+            wanted => UsageError::NoSuchRun(printable(wanted)),
+        })?;
+        write_stdout(&format!("{:#}\n", found.view()));
         Ok(())
+    }
+
+    /// Unfinished and finished runs. A state file that cannot be read is reported by `runs list`.
+    fn all_runs(&self) -> Result<Vec<Found>, RunsError> {
+        let mut runs = Vec::new();
+        for store in StateStore::all(&self.state_directory()?)? {
+            if let (Ok(run), Ok(history)) = (store.run(), store.history()) {
+                let lock = LockState::of(&store).unwrap_or(LockState::Free);
+                runs.extend(run.map(|run| Found::Unfinished(Box::new(run), lock)));
+                runs.extend(history.into_iter().map(Found::Finished));
+            }
+        }
+        Ok(runs)
     }
 }
 
-fn view(run: &RunState) -> RunView<'_> {
-    let time = |seconds: u64| {
-        let moment = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        humantime::format_rfc3339_seconds(moment).to_string()
+impl Found {
+    fn run_id(&self) -> &RunId {
+        match self {
+            Self::Unfinished(run, _) => &run.run_id,
+            Self::Finished(run) => &run.run_id,
+        }
+    }
+
+    fn saved_at(&self) -> u64 {
+        match self {
+            Self::Unfinished(run, _) => run.updated_at,
+            Self::Finished(run) => run.finished_at,
+        }
+    }
+
+    fn view(&self) -> serde_json::Value {
+        let view = match self {
+            Self::Unfinished(run, lock) => serde_json::to_value(unfinished(run, lock)),
+            Self::Finished(run) => serde_json::to_value(finished(run)),
+        };
+        view.unwrap_or_default()
+    }
+}
+
+fn time(seconds: u64) -> String {
+    let moment = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    humantime::format_rfc3339_seconds(moment).to_string()
+}
+
+fn unfinished<'a>(run: &'a RunState, lock: &LockState) -> UnfinishedView<'a> {
+    let (status, holder) = match lock {
+        LockState::Held(holder) => (RunStatus::Running, holder.as_ref()),
+        LockState::Free => (RunStatus::Interrupted, None),
     };
-    RunView {
+    UnfinishedView {
+        status,
         run_id: &run.run_id,
         store_id: &run.target.store,
         database: run.target.database.as_str(),
         table: run.target.table.as_str(),
         mode: run.mode,
+        pid: holder.map(|holder| holder.pid),
         phase: run.phase.name(),
         pages: run.position.page(),
         rows: run.rows,
@@ -69,5 +153,26 @@ fn view(run: &RunState) -> RunView<'_> {
         run_id_given: run.keeps_marker,
         started_at: time(run.started_at),
         saved_at: time(run.updated_at),
+    }
+}
+
+fn finished(run: &FinishedRun) -> FinishedView<'_> {
+    FinishedView {
+        status: RunStatus::Finished,
+        run_id: &run.run_id,
+        store_id: run.store_id.as_ref(),
+        mode: run.mode,
+        outcome: run.outcome,
+        joined: run.joined,
+        pages: run.pages,
+        customers: run.customers,
+        rows: run.rows,
+        customers_with_loyalty_data: run.customers_with_loyalty_data,
+        error_records: run.error_records,
+        ended_by: run.ended_by,
+        ingestion_time: run.ingestion_time,
+        job_id: run.job_id.as_deref(),
+        started_at: time(run.started_at),
+        finished_at: time(run.finished_at),
     }
 }

@@ -30,6 +30,7 @@ pub const SETTINGS: &[Setting] = &[
     MODE.setting,
     SITE.setting,
     TD_ENDPOINT.setting,
+    TD_CONF.setting,
     REQUESTS_PER_SECOND.setting,
     MAX_RETRIES.setting,
     RETRY_BASE_DELAY.setting,
@@ -56,6 +57,7 @@ pub const SETTINGS: &[Setting] = &[
     SUMMARY.setting,
     LOG_FORMAT.setting,
     LOG_LEVEL.setting,
+    COLOR.setting,
 ];
 
 /// The setting that a user calls `key`.
@@ -116,6 +118,7 @@ mod tests {
                     Kind::Switch => kind.switch(value).is_some(),
                     Kind::Directory { .. } => kind.directory(value).is_some(),
                     Kind::LogFilter => kind.log_filter(value).is_some(),
+                    Kind::File => false,
                     Kind::Url => value.starts_with("https://"),
                 };
                 assert!(is_valid, "{}: {value}", setting.key);

@@ -8,7 +8,7 @@ use crate::config::setting::{Group, Key, Presence, Setting};
 use crate::config::summary_format::SummaryFormat;
 use crate::identity::RunId;
 use crate::part::CompressionLevel;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{ColorChoice, LogFormat};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
@@ -230,4 +230,17 @@ pub const LOG_LEVEL: Key<String> = Key::new(Setting {
     group: Group::Output,
     help: "Log level or filter",
     details: "`RUST_LOG` is used when this is unset.",
+});
+/// Whether there are colors.
+pub const COLOR: Key<ColorChoice> = Key::new(Setting {
+    key: "color",
+    variable: "YOTPO_TD_COLOR",
+    presence: Presence::Default(ColorChoice::Auto.as_str()),
+    kind: Kind::Choice {
+        value_name: "WHEN",
+        words: &[ColorChoice::Auto.as_str(), ColorChoice::Always.as_str(), ColorChoice::Never.as_str()],
+    },
+    group: Group::Output,
+    help: "Colors in help and log lines",
+    details: "`auto` means on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.",
 });

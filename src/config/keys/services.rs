@@ -1,5 +1,6 @@
 //! Settings about both services: what is read, where it goes, how fast and how often they are asked.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -98,6 +99,16 @@ pub const TD_ENDPOINT: Key<Url> = Key::new(Setting {
     group: Group::Destination,
     help: "Treasure Data API URL",
     details: "An alternative to `--site`.",
+});
+/// The toolbelt's file.
+pub const TD_CONF: Key<PathBuf> = Key::new(Setting {
+    key: "td-conf",
+    variable: "YOTPO_TD_TD_CONF",
+    presence: Presence::Optional,
+    kind: Kind::File,
+    group: Group::Destination,
+    help: "API key and endpoint from the file of the td command",
+    details: "Usually `~/.td/td.conf`. It replaces `TD_API_KEY` and the endpoint together, so neither may be set.",
 });
 /// Requests per second to Yotpo.
 pub const REQUESTS_PER_SECOND: Key<f64> = Key::new(Setting {

@@ -132,6 +132,7 @@ fn half_of_the_rows_is_enough() {
 fn yesterday(rows: u64) -> FinishedRun {
     FinishedRun {
         run_id: "yesterday".parse().unwrap(),
+        store_id: None,
         mode: Some(Mode::Replace),
         outcome: FinishedAs::Committed,
         joined: false,

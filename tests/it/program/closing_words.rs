@@ -29,6 +29,7 @@ pub(crate) fn with_filters(check: impl FnOnce()) {
         (r"(load job +|load job |job:show )\d{3,}", "$1[job]"),
         // How often a load job is polled depends on the machine.
         (r"\d+ to Treasure Data", "[count] to Treasure Data"),
+        (r"(?m)^(commit: +|date: +|target: +).*", "$1[build]"),
         (r"\(os error \d+\)", "(os error [number])"),
         (r"src/[\w/]+\.rs:\d+:\d+", "[place]"),
     ] {

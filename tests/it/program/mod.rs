@@ -4,6 +4,8 @@ mod attempts;
 pub(crate) mod binary;
 mod canaries;
 mod closing_words;
+mod command_line;
+mod config_command;
 mod crash_sweep;
 mod damaged_state;
 mod exit_codes;

@@ -1,4 +1,6 @@
 //! Tests of the project around the program: documents and the corpora of the fuzz targets.
 
 mod fuzz_corpora;
+mod generated;
 mod readme;
+mod retry_rules;

@@ -5,12 +5,9 @@ use std::fmt::Write as _;
 use yotpo_td::config::{Group, Presence, SECRETS, SETTINGS, Setting};
 use yotpo_td::exit_status::ExitStatus;
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-/// What is before and after the tables of settings.
-const SETTINGS_BEGIN: &str =
-    "<!-- From src/config/keys; UPDATE_README=1 cargo test --test it readme writes it. -->\n";
-const SETTINGS_END: &str = "<!-- End of the settings. -->\n";
+use crate::project::generated::assert_generated;
 
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 fn readme() -> String {
     std::fs::read_to_string(README).unwrap()
 }
@@ -49,17 +46,7 @@ fn settings_line(setting: &Setting) -> String {
 
 #[test]
 fn tables_of_settings_are_those_of_the_program() {
-    let readme = readme();
-    let (before, rest) = readme.split_once(SETTINGS_BEGIN).expect("the tables begin");
-    let (found, after) = rest.split_once(SETTINGS_END).expect("the tables end");
-    let expected = settings_tables();
-    if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(README, [before, SETTINGS_BEGIN, &expected, SETTINGS_END, after].concat()).unwrap();
-    } else {
-        let different = expected.lines().zip(found.lines()).find(|(expected, found)| expected != found);
-        assert_eq!(different, None, "the program's line and the README's");
-        assert_eq!(expected, found);
-    }
+    assert_generated("README.md", "src/config/keys", &settings_tables());
 }
 
 #[test]
