@@ -4,7 +4,7 @@ mod classify;
 mod download;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -58,6 +58,8 @@ pub struct HttpClient {
     server: Option<Arc<str>>,
     /// Whether the server has ever responded.
     has_responded: Arc<AtomicBool>,
+    /// Bytes of response bodies, as received.
+    received: Arc<AtomicU64>,
 }
 
 impl HttpClient {
@@ -95,6 +97,7 @@ impl HttpClient {
             rate_limiter,
             server: None,
             has_responded: Arc::default(),
+            received: Arc::default(),
         })
     }
 
@@ -108,6 +111,11 @@ impl HttpClient {
     /// The clock that measures deadlines and dates.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Bytes of complete response bodies so far, as received: before they are decompressed.
+    pub fn received_bytes(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Redacts secrets and personal data in server messages.
@@ -184,6 +192,9 @@ impl HttpClient {
         let mut incoming = builder.send().await.map_err(|error| ExchangeError::Transport(classify(error)))?;
         let Response { status, headers, delay, .. } = self.head(&mut incoming, permit);
         let received = read_whole(&mut incoming, &headers, request.max_response_bytes).await;
+        if let Ok(body) = &received {
+            self.received.fetch_add(u64::try_from(body.len()).unwrap_or_default(), Ordering::Relaxed);
+        }
         let body = match received.and_then(|body| Ok(decompress(&headers, body, request.max_response_bytes)?))
         {
             Ok(body) => body,

@@ -382,5 +382,7 @@ fn describe(status: StatusCode) -> String {
 }
 
 mod hints;
+mod kind;
+pub use self::kind::FailureKind;
 #[cfg(test)]
 mod tests;

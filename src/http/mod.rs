@@ -14,7 +14,7 @@ mod tls;
 
 pub use client::{BodySink, ClientSettings, HttpClient, Reach, RestartableSink};
 pub use delay::{DelayHint, delay_hint};
-pub use error::{BodyProblem, CallError, Cause, Class, Effect, TransportError};
+pub use error::{BodyProblem, CallError, Cause, Class, Effect, FailureKind, TransportError};
 pub use message::{Request, Response, parse_json};
 pub use redaction::Redactor;
 pub use tls::{TlsError, tls_configuration};

@@ -92,6 +92,12 @@ pub struct RateUsage {
     pub waits: u64,
     /// Total time of these waits.
     pub waited: Duration,
+    /// Total time that requests waited before they were sent, whatever for: our own rate included.
+    pub delayed: Duration,
+    /// Estimated requests per second of other clients now.
+    pub others_per_second: f64,
+    /// Whether other clients have used a noticeable part of the limit.
+    pub others_seen: bool,
 }
 
 /// Limits the requests to one service. All senders of the service share it.
@@ -118,6 +124,8 @@ struct State {
     others: OtherClients,
     waits: u64,
     waited: Duration,
+    delayed: Duration,
+    others_seen: bool,
     warnings: Warnings<()>,
 }
 
@@ -158,6 +166,7 @@ impl RateLimiter {
 
     /// Waits until a request may be sent. Waits for a pause before it takes a token, so that no request is sent early.
     pub async fn acquire(self: &Arc<Self>) -> Permit {
+        let asked = self.clock.now();
         loop {
             let completed = self.completed.notified();
             let now = self.clock.now();
@@ -177,7 +186,11 @@ impl RateLimiter {
             };
             match bucket.tokens.check() {
                 Ok(()) => {
-                    let number = self.state().own.record(now);
+                    let number = {
+                        let mut state = self.state();
+                        state.delayed += now.saturating_sub(asked);
+                        state.own.record(now)
+                    };
                     return Permit { limiter: Arc::clone(self), number: Some(number) };
                 }
                 Err(early) => {
@@ -232,7 +245,14 @@ impl RateLimiter {
             let left = f64::from(state.limit) - state.others.per_second();
             bucket.rate.per_second().min(left)
         });
-        RateUsage { requests_per_second, waits: state.waits, waited: state.waited }
+        RateUsage {
+            requests_per_second,
+            waits: state.waits,
+            waited: state.waited,
+            delayed: state.delayed,
+            others_per_second: state.others.per_second(),
+            others_seen: state.others_seen,
+        }
     }
 
     fn response_received(&self, number: u64, is_throttled: bool, allowance: Option<Allowance>) {
@@ -266,8 +286,9 @@ impl RateLimiter {
             }
         }
         let others = state.others.per_second();
-        let is_due =
-            self.bucket.is_some() && others >= MIN_WARNING_RATE && state.warnings.record((), now).is_some();
+        let is_noticeable = self.bucket.is_some() && others >= MIN_WARNING_RATE;
+        state.others_seen |= is_noticeable;
+        let is_due = is_noticeable && state.warnings.record((), now).is_some();
         let limit = state.limit;
         // Writing a log line may block on its reader, so the state is unlocked first.
         drop(state);

@@ -7,19 +7,21 @@
 //! state before the next.
 
 mod budget;
+mod counters;
 mod schedule;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::http::{CallError, Cause, Class, DelayHint};
+use crate::http::{CallError, Cause, Class, DelayHint, FailureKind};
 use crate::rate_limit::{RateLimiter, RateUsage};
 use crate::warnings::Warnings;
+use counters::Counters;
 
 pub use budget::RetryBudget;
+pub use counters::{RequestCounts, RetriesByCause};
 pub use schedule::Schedule;
 
 /// A delay requested by a successful response is logged if it is at least this long: it is never shortened, and the log must
@@ -43,17 +45,8 @@ pub struct Series {
     schedule: Schedule,
     started: Duration,
     attempts: u32,
-}
-
-/// Counters of the requests to a service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RequestCounts {
-    /// Attempts sent, including retries.
-    pub requests: u64,
-    /// Attempts after the first of each call.
-    pub retries: u64,
-    /// Attempts that received 429 Too Many Requests.
-    pub throttled: u64,
+    /// The failure of the last attempt.
+    failed: Option<FailureKind>,
 }
 
 /// The retry loop of one service.
@@ -66,9 +59,7 @@ pub struct Retrier {
     budget: RetryBudget,
     random: Mutex<fastrand::Rng>,
     warnings: Mutex<Warnings<(&'static str, Class)>>,
-    requests: AtomicU64,
-    retries: AtomicU64,
-    throttled: AtomicU64,
+    counters: Counters,
 }
 
 impl Retrier {
@@ -88,9 +79,7 @@ impl Retrier {
             budget: RetryBudget::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             warnings: Mutex::default(),
-            requests: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-            throttled: AtomicU64::new(0),
+            counters: Counters::default(),
         }
     }
 
@@ -106,11 +95,7 @@ impl Retrier {
 
     /// The requests sent so far.
     pub fn counts(&self) -> RequestCounts {
-        RequestCounts {
-            requests: self.requests.load(Ordering::Relaxed),
-            retries: self.retries.load(Ordering::Relaxed),
-            throttled: self.throttled.load(Ordering::Relaxed),
-        }
+        self.counters.read()
     }
 
     /// Applies the delay that a successful response requests before the next request.
@@ -147,7 +132,7 @@ impl Retrier {
 
     /// Starts the series of attempts of one call.
     pub fn series(&self) -> Series {
-        Series { schedule: Schedule::new(&self.policy), started: self.clock.now(), attempts: 0 }
+        Series { schedule: Schedule::new(&self.policy), started: self.clock.now(), attempts: 0, failed: None }
     }
 
     /// Makes one attempt. After a failure that can be retried, waits until the next attempt is due and returns `None`. A caller
@@ -169,8 +154,7 @@ impl Retrier {
                 Cause::Paused { delay, timeout },
             ));
         }
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.retries.fetch_add(u64::from(series.attempts > 0), Ordering::Relaxed);
+        self.counters.sent(series.failed.take());
         series.attempts += 1;
         let error = match attempt.await {
             Ok(value) => {
@@ -186,6 +170,7 @@ impl Retrier {
             Ok(delay) => delay,
             Err(reason) => return Err(error.after(series.attempts, reason)),
         };
+        series.failed = Some(error.kind());
         self.log_retry(&error, series.attempts, delay);
         self.clock.sleep(delay).await;
         Ok(None)
@@ -200,9 +185,7 @@ impl Retrier {
     ) -> Result<Duration, Option<String>> {
         match error.class() {
             Class::Permanent | Class::ExpiredToken => return Err(None),
-            Class::Throttled => {
-                self.throttled.fetch_add(1, Ordering::Relaxed);
-            }
+            Class::Throttled => self.counters.throttled(),
             Class::Transient | Class::Ambiguous => {}
         }
         let min_delay = error.min_delay().unwrap_or_default();

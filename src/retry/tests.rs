@@ -34,7 +34,10 @@ async fn succeeds_after_transient_failures() {
         })
         .await;
     assert_eq!(result.unwrap(), 3);
-    assert_eq!(retrier.counts(), RequestCounts { requests: 3, retries: 2, throttled: 1 });
+    let retries_by_cause =
+        RetriesByCause::from_iter([(FailureKind::ServerError, 1), (FailureKind::Throttled, 1)]);
+    let expected = RequestCounts { requests: 3, retries: 2, throttled: 1, retries_by_cause };
+    assert_eq!(retrier.counts(), expected);
 }
 
 #[tokio::test]
@@ -123,7 +126,9 @@ async fn timeouts_exhaust_the_shared_budget_twice_as_fast() {
         last = result.unwrap_err().to_string();
     }
     assert_eq!(last, "could not try (test service fails so often that its retry budget is exhausted)");
-    assert_eq!(retrier.counts().retries, 50);
+    let counts = retrier.counts();
+    assert_eq!(counts.retries, 50);
+    assert_eq!(counts.retries_by_cause, RetriesByCause::from_iter([(FailureKind::Timeout, 50)]));
 }
 
 #[tokio::test]
@@ -138,7 +143,10 @@ async fn retryable_attempt_waits_and_returns_control() {
     assert_eq!(retrier.attempt_in(&mut series, failed(429, Some(min_delay))).await.unwrap(), None);
     assert!(clock.now() >= before + min_delay, "the requested delay was not kept");
     assert_eq!(retrier.attempt_in(&mut series, std::future::ready(Ok(7))).await.unwrap(), Some(7));
-    assert_eq!(retrier.counts(), RequestCounts { requests: 3, retries: 2, throttled: 1 });
+    let retries_by_cause =
+        RetriesByCause::from_iter([(FailureKind::ServerError, 1), (FailureKind::Throttled, 1)]);
+    let expected = RequestCounts { requests: 3, retries: 2, throttled: 1, retries_by_cause };
+    assert_eq!(retrier.counts(), expected);
 }
 
 #[tokio::test]

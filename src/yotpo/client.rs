@@ -87,6 +87,11 @@ impl YotpoClient {
         self.retrier.counts()
     }
 
+    /// Bytes of response bodies so far, as received.
+    pub fn response_bytes(&self) -> u64 {
+        self.http.received_bytes()
+    }
+
     /// How the store's rate limit has been used.
     pub fn rate_usage(&self) -> RateUsage {
         self.retrier.rate_usage()
