@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::clock::Clock;
 use crate::config::keys::{
     API_KEY, CLIENT_SECRET, DATABASE, POLL_INTERVAL, QUARANTINE_DIR, REQUESTS_PER_SECOND, SITE, STATE_DIR,
-    STORE_ID, TABLE, TD_ENDPOINT, YOTPO_ENDPOINT,
+    STORE_ID, SUMMARY_FILE, TABLE, TD_ENDPOINT, YOTPO_ENDPOINT,
 };
 use crate::config::{Layers, Settings, Source};
 use crate::sandbox::{Sandbox, SandboxError, SandboxSettings};
@@ -82,6 +82,9 @@ impl EmbeddedSandbox {
         // Only what is asked for here and now is written to a directory that stays.
         if matches!(layers.get(&QUARANTINE_DIR), Some((source, _)) if source != Source::Flag) {
             layers.unset(&QUARANTINE_DIR);
+        }
+        if matches!(layers.get(&SUMMARY_FILE), Some((source, _)) if source != Source::Flag) {
+            layers.unset(&SUMMARY_FILE);
         }
         let sandbox = Sandbox::start(settings).await?;
         let credentials = sandbox.credentials();

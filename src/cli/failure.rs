@@ -145,13 +145,13 @@ pub(super) fn json_line(mut object: serde_json::Value) -> String {
 }
 
 /// Now, as log lines have it.
-fn timestamp() -> String {
+pub(super) fn timestamp() -> String {
     let now = std::time::UNIX_EPOCH + Clock::machine().unix_time();
     humantime::format_rfc3339_micros(now).to_string()
 }
 
 /// The chain behind an error. Links that say the same as the one before (transparent wrappers) are reported once.
-fn causes(error: &dyn Error) -> Vec<String> {
+pub(super) fn causes(error: &dyn Error) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
     let mut last = error.to_string();
     let mut source = error.source();

@@ -14,11 +14,11 @@ use super::failure::{Failure, NextCommand, RunLabels, local_code};
 use super::invocation::{Invocation, layers, layers_without_flags, start_logging};
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use super::setting_flags::flags;
-use super::summary::{self, counting_query};
+use super::summary::{self, Facts, Left, counting_query};
 use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::keys::FRESH;
-use crate::config::{Layers, Settings, Source, SummaryFormat};
+use crate::config::{Layers, OutputSettings, Settings, Source, SummaryFormat, output_settings};
 use crate::diagnosis::{Code, Diagnosis, next_step};
 use crate::free_space::{NO_SPACE_HINT, NoSpace};
 use crate::identity::{RunId, Target};
@@ -28,7 +28,7 @@ use crate::run::{
 use crate::services::assemble;
 use crate::shutdown::{self, Signal};
 use crate::spans;
-use crate::telemetry::{Progress, ProgressBar, write_stdout};
+use crate::telemetry::{Heartbeat, HeartbeatThread, Phase, Progress, ProgressBar, write_stdout};
 use crate::transfer::check_quarantine_space;
 
 const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next one starts over";
@@ -43,17 +43,38 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
     };
     let is_fresh_elsewhere = flags(matches).get(FRESH.key).is_none_or(|value| value != "off")
         && layers_without_flags(invocation, matches).get(&FRESH).is_some_and(is_fresh);
-    let command = SyncCommand { invocation, matches, bar, is_fresh_elsewhere, loading: OnceLock::new() };
+    let command = SyncCommand {
+        invocation,
+        matches,
+        bar,
+        is_fresh_elsewhere,
+        clock: Clock::machine(),
+        progress: Arc::default(),
+        output: OnceLock::new(),
+        loading: OnceLock::new(),
+        left: OnceLock::new(),
+    };
     let runtime = if embedded_sandbox::is_wanted(matches) { serving_runtime() } else { client_runtime() };
-    let runtime = runtime.map_err(|error| {
-        let diagnosis = Diagnosis::new(Code::MachineDenied, Some(MachineDenied::HINT.to_owned()));
-        Failure::before_start(error, diagnosis, invocation)
-    })?;
-    let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(command.start(layers))))
-        .unwrap_or_else(|_panic| Err(command.ended_abruptly(Panicked, Panicked::diagnosis())));
-    // Pages that are still being compressed are of no use any more.
-    runtime.shutdown_background();
-    result
+    if !embedded_sandbox::is_wanted(matches) {
+        // The sandbox has other names, and changes them when it starts.
+        command.output.get_or_init(|| output_settings(&layers));
+    }
+    let result = runtime.map_or_else(
+        |error| {
+            let diagnosis = Diagnosis::new(Code::MachineDenied, Some(MachineDenied::HINT.to_owned()));
+            Err(Failure::before_start(error, diagnosis, invocation))
+        },
+        |runtime| {
+            let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(command.start(layers))))
+                .unwrap_or_else(|_panic| Err(command.ended_abruptly(Panicked, Panicked::diagnosis())));
+            // Pages that are still being compressed are of no use any more.
+            runtime.shutdown_background();
+            result
+        },
+    );
+    // Log lines and the closing words follow; a panic leaves the line where it was.
+    command.bar.finish();
+    result.inspect_err(|failure| command.summarize(failure))
 }
 
 struct SyncCommand<'a> {
@@ -62,8 +83,14 @@ struct SyncCommand<'a> {
     bar: ProgressBar,
     /// Whether the environment or the settings file says `fresh`.
     is_fresh_elsewhere: bool,
+    clock: Clock,
+    progress: Arc<Progress>,
+    /// Where the summary goes, as soon as it is known.
+    output: OnceLock<OutputSettings>,
     /// What is being loaded, as soon as something may be.
     loading: OnceLock<Loading>,
+    /// What a run left that had started and failed.
+    left: OnceLock<Left>,
 }
 
 /// A run that has begun, for failures that arise outside of it.
@@ -74,17 +101,18 @@ struct Loading {
 
 impl SyncCommand<'_> {
     async fn start(&self, mut layers: Layers) -> Result<(), Failure> {
-        let clock = Clock::machine();
+        let clock = self.clock.clone();
         let sandbox = if embedded_sandbox::is_wanted(self.matches) {
             let sandbox = EmbeddedSandbox::start(self.matches, &mut layers, clock.clone()).await;
             Some(sandbox.map_err(|error| self.failed_before_start(error, Code::MachineDenied))?)
         } else {
             None
         };
+        self.output.get_or_init(|| output_settings(&layers));
         let result = match Settings::from_layers(layers) {
             Ok(settings) => {
                 let run = spans::run(&settings.load.target, settings.load.mode);
-                self.load(&settings, clock, sandbox.as_ref()).instrument(run).await
+                self.load(&settings, &clock, sandbox.as_ref()).instrument(run).await
             }
             Err(error) => Err(self.failed_before_start(error, Code::SettingsInvalid)),
         };
@@ -97,9 +125,12 @@ impl SyncCommand<'_> {
     async fn load(
         &self,
         settings: &Settings,
-        clock: Clock,
+        clock: &Clock,
         sandbox: Option<&EmbeddedSandbox>,
     ) -> Result<(), Failure> {
+        if let Some(run_id) = &settings.load.resume.run_id {
+            spans::record_run_id(run_id);
+        }
         let mut random = fastrand::Rng::new();
         let generated = RunId::generate(clock.unix_time(), random.u32(..));
         let store = StateStore::open(&settings.load.resume.state_directory, &settings.load.target)
@@ -111,48 +142,92 @@ impl SyncCommand<'_> {
         let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
         let stop = shutdown::listen(clock.clone())
             .map_err(|error| self.failed_before_start(error, Code::MachineDenied))?;
+        let heartbeat = self.show_progress();
         let _lock = tokio::select! {
             biased;
             signal = stop.graceful() => return Err(self.stopped_before_start(signal)),
-            lock = TargetLock::take_within(&store, &holder, &clock, settings.wait_for_active) => {
+            lock = TargetLock::take_within(&store, &holder, clock, settings.wait_for_active) => {
                 lock.map_err(|error| self.not_locked(&store, error))?
             },
         };
-        let services = assemble(settings, &clock, random.u64(..)).map_err(|error| {
+        let services = assemble(settings, clock, random.u64(..)).map_err(|error| {
             let diagnosis = error.diagnosis();
             self.not_started(error, diagnosis)
         })?;
         // It is only set here, and once.
         let _ = self.loading.set(Loading { store: Arc::clone(&store), load: settings.load.clone() });
-        let progress = Arc::new(Progress::default());
-        self.bar.show(Arc::clone(&progress));
         let result = tokio::select! {
             biased;
             // Before the run, which would repeat the upload that found the disk full.
             () = disk_full(sandbox) => {
-                self.bar.finish();
                 let diagnosis = Diagnosis::new(Code::DiskFull, Some(NO_SPACE_HINT.to_owned()));
                 return Err(self.ended_abruptly(SandboxDiskFull, diagnosis));
             }
-            result = run(&services, &settings.load, &store, generated, &progress, &stop) => result,
+            result = run(&services, &settings.load, &store, generated, &self.progress, &stop) => result,
             signal = stop.forced() => {
-                self.bar.finish();
                 return Err(self.ended_abruptly(ForcedExit, Diagnosis::interrupted(signal)));
             }
         };
+        drop(heartbeat);
         self.bar.finish();
         match result {
             Ok(report) => {
-                succeeded(settings, &report, sandbox);
+                self.succeeded(settings, &report, sandbox);
                 Ok(())
             }
-            Err(failure) => Err(self.failed(failure, settings, &progress)),
+            Err(failure) => Err(self.failed(failure, settings)),
         }
     }
 
-    fn failed(&self, failure: RunFailure, settings: &Settings, progress: &Progress) -> Failure {
-        let RunFailure { run_id, error, phase, recovery, rows_in_question, is_shared } = failure;
+    fn succeeded(&self, settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedSandbox>) {
+        if report.outcome == Outcome::AlreadyCommitted
+            && let Some(time) = report.ingestion_time
+        {
+            let time = std::time::UNIX_EPOCH + Duration::from_secs(time);
+            let loaded_at = humantime::format_rfc3339_seconds(time).to_string();
+            tracing::warn!(
+                run_id = %report.run_id,
+                loaded_at,
+                "this run id was loaded before, nothing was loaded now; a run id names one load"
+            );
+        }
+        if let Some(output) = self.output.get() {
+            summary::write(&Facts::of_success(settings, report), output);
+        }
+        // For people: whatever reads the other formats reads nothing else.
+        if let Some(sandbox) = sandbox
+            && settings.summary == SummaryFormat::Text
+        {
+            write_stdout(&sandbox.sample_rows(settings));
+        }
+    }
+
+    /// Shows how far the run is: on a line of the terminal, elsewhere as a heartbeat in the log.
+    fn show_progress(&self) -> Option<HeartbeatThread> {
+        let Self { progress, clock, .. } = self;
+        progress.enter(Phase::Waiting, clock.now());
+        let term = self.invocation.environment.get("TERM").and_then(|term| term.to_str());
+        if self.bar.show(progress, clock, term) {
+            return None;
+        }
+        let started = Heartbeat::new(progress, clock).start();
+        started.inspect_err(|error| tracing::warn!(%error, "there will be no heartbeat in the log")).ok()
+    }
+
+    /// Writes the summary of a run that failed, or never started.
+    fn summarize(&self, failure: &Failure) {
+        let Some(output) = self.output.get() else { return };
+        let now = self.clock.now();
+        self.progress.finish(now);
+        let facts = Facts::of_failure(failure, output, self.left.get(), self.progress.snapshot(), now);
+        summary::write(&facts, output);
+    }
+
+    fn failed(&self, failure: RunFailure, settings: &Settings) -> Failure {
         let target = &settings.load.target;
+        // It is only set where a run ends, and once.
+        let _ = self.left.set(Left::by(&failure, &settings.load));
+        let RunFailure { run_id, error, phase, recovery, rows_in_question, is_shared, .. } = failure;
         let run = Some(RunLabels {
             run_id: run_id.to_string(),
             store_id: settings.yotpo.store.to_string(),
@@ -169,11 +244,7 @@ impl SyncCommand<'_> {
             _ => diagnosis,
         };
         let next = self.next(diagnosis.code, &recovery);
-        let failure = self.of_sandbox(Failure { error: error.into(), diagnosis, saved, next, run });
-        if settings.summary == SummaryFormat::Json {
-            write_stdout(&summary::of_failure(&failure, &progress.snapshot()));
-        }
-        failure
+        self.of_sandbox(Failure { error: error.into(), diagnosis, saved, next, run })
     }
 
     /// How to find out whether the run's rows are in the table, and what to do then.
@@ -241,6 +312,8 @@ impl SyncCommand<'_> {
             return self.not_started(error, diagnosis);
         };
         let recovery = RecoveryState::at_last_checkpoint(store);
+        let phase = self.progress.snapshot().phase;
+        let _ = self.left.set(Left::abruptly(&recovery, store.run().ok().flatten().as_ref(), phase, load));
         let saved = recovery.describe(&load.target.label(), load.resume.run_id.is_some());
         let next = self.next(diagnosis.code, &recovery);
         self.of_sandbox(Failure { error: error.into(), diagnosis, saved, next, run: None })
@@ -307,24 +380,3 @@ struct SandboxDiskFull;
 #[derive(Debug, thiserror::Error)]
 #[error("stopped by a second signal, without waiting")]
 struct ForcedExit;
-
-fn succeeded(settings: &Settings, report: &RunReport, sandbox: Option<&EmbeddedSandbox>) {
-    if report.outcome == Outcome::AlreadyCommitted
-        && let Some(time) = report.ingestion_time
-    {
-        let time = std::time::UNIX_EPOCH + Duration::from_secs(time);
-        let loaded_at = humantime::format_rfc3339_seconds(time).to_string();
-        tracing::warn!(
-            run_id = %report.run_id,
-            loaded_at,
-            "this run id was loaded before, nothing was loaded now; a run id names one load"
-        );
-    }
-    write_stdout(&summary::render(settings, report));
-    // For people: whatever reads the other formats reads nothing else.
-    if let Some(sandbox) = sandbox
-        && settings.summary == SummaryFormat::Text
-    {
-        write_stdout(&sandbox.sample_rows(settings));
-    }
-}

@@ -67,6 +67,8 @@ pub enum Kind {
     },
     /// A file that exists.
     File,
+    /// A file that is written, in a directory that exists.
+    OutputFile,
     /// A log level, or a filter of levels by module.
     LogFilter,
 }
@@ -90,6 +92,7 @@ impl Kind {
             Self::Directory { must_exist: true } => "an existing directory".to_owned(),
             Self::Directory { must_exist: false } => "a directory".to_owned(),
             Self::File => "an existing file".to_owned(),
+            Self::OutputFile => "a file in an existing directory".to_owned(),
             Self::LogFilter => {
                 "off, error, warn, info, debug, trace or a filter such as yotpo_td::retry=debug".to_owned()
             }
@@ -107,6 +110,7 @@ impl Kind {
             Self::Url => "URL",
             Self::Directory { .. } => "DIR",
             Self::File => "FILE",
+            Self::OutputFile => "FILE",
             Self::LogFilter => "FILTER",
         }
     }
@@ -161,6 +165,14 @@ impl Kind {
         let Self::Directory { must_exist } = self else { return None };
         let path = PathBuf::from(text);
         (!text.is_empty() && (!must_exist || path.is_dir())).then_some(path)
+    }
+
+    pub(super) fn output_file(&self, text: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(text);
+        let folder = path.parent()?;
+        let is_in_folder = folder.as_os_str().is_empty() || folder.is_dir();
+        (*self == Self::OutputFile && path.file_name().is_some() && is_in_folder && !path.is_dir())
+            .then_some(path)
     }
 
     pub(super) fn log_filter(&self, text: &str) -> Option<String> {

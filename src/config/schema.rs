@@ -44,7 +44,7 @@ fn of_kind(kind: &Kind) -> Value {
         }
         Kind::Duration { .. } => json!({ "type": "string", "pattern": DURATION }),
         Kind::Size { .. } => json!({ "type": "string", "pattern": SIZE }),
-        Kind::Url | Kind::Directory { .. } | Kind::File | Kind::LogFilter => {
+        Kind::Url | Kind::Directory { .. } | Kind::File | Kind::OutputFile | Kind::LogFilter => {
             json!({ "type": "string", "minLength": 1 })
         }
     }

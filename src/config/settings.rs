@@ -11,7 +11,7 @@ use super::keys::{
     ALLOW_EMPTY, API_KEY, BATCH_SIZE, CLIENT_SECRET, COLOR, COMPRESSION_LEVEL, DATABASE, FRESH, LOG_FORMAT,
     LOG_LEVEL, LOYALTY_CHECK, MAX_ERROR_RECORDS, MAX_RETRIES, MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE,
     PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR, REQUEST_TIMEOUT, REQUESTS_PER_SECOND, RESUME_WITHIN,
-    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, STATE_DIR, STORE_ID, SUMMARY, TABLE,
+    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, STATE_DIR, STORE_ID, SUMMARY, SUMMARY_FILE, TABLE,
     UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
 };
 use super::layers::Layers;
@@ -206,6 +206,8 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let without_table_ids = reader.read(&WITHOUT_TABLE_IDS);
     let wait_for_active = reader.read(&WAIT_FOR_ACTIVE);
     let summary = reader.read(&SUMMARY);
+    // Read by `output_settings`, because a run that fails on its settings has a summary, too.
+    let summary_file = reader.optional(&SUMMARY_FILE);
     // Read by `telemetry` before everything else; checked here with the others.
     let _ = reader.read(&LOG_FORMAT);
     let _ = reader.read(&LOG_LEVEL);
@@ -251,7 +253,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         },
         retry: retry?,
         wait_for_active: wait_for_active?,
-        summary: summary?,
+        summary: summary_file.and(summary)?,
     })
 }
 

@@ -65,7 +65,7 @@ impl FromSetting for Duration {
 
 impl FromSetting for PathBuf {
     fn from_setting(kind: &Kind, text: &str) -> Option<Self> {
-        kind.directory(text)
+        kind.directory(text).or_else(|| kind.output_file(text))
     }
 }
 

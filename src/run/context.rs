@@ -10,10 +10,8 @@ use crate::clock::Clock;
 use crate::identity::{
     BallotName, Fingerprint, Mode, Nonce, OwnSessionName, OwnTable, RunId, RunSession, SessionName, TableName,
 };
-use crate::rate_limit::RateUsage;
-use crate::retry::RequestCounts;
 use crate::run::decide::{OwnSet, Progress as SetProgress, Winner};
-use crate::telemetry::Progress;
+use crate::telemetry::{Progress, ServiceUse};
 use crate::transfer::Quarantine;
 use crate::treasure_data::TreasureDataClient;
 use crate::yotpo::YotpoClient;
@@ -29,23 +27,13 @@ pub struct Services {
     pub clock: Clock,
 }
 
-/// What was sent to both services so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ServiceUse {
-    /// Requests to Yotpo.
-    pub yotpo: RequestCounts,
-    /// How the store's rate limit was used.
-    pub rate: RateUsage,
-    /// Requests to Treasure Data.
-    pub treasure_data: RequestCounts,
-}
-
 impl Services {
     /// What was sent so far. Does not wait for the network thread or for anything that it locks.
     pub fn usage(&self) -> ServiceUse {
         let yotpo = self.yotpo.as_ref();
         ServiceUse {
             yotpo: yotpo.map(|yotpo| yotpo.counts()).unwrap_or_default(),
+            yotpo_response_bytes: yotpo.map(|yotpo| yotpo.response_bytes()).unwrap_or_default(),
             rate: yotpo.map(|yotpo| yotpo.rate_usage()).unwrap_or_default(),
             treasure_data: self.treasure_data.counts(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::Instrument as _;
 
 use super::cleanup::{finished_before, remove_run, remove_set};
-use super::context::{Run, Services, restored, saved};
+use super::context::{Run, Services, restored, saved, session_of};
 use super::error::RunError;
 use super::guards::warn_of_stricter_limits;
 use super::recovery::{RecoveryState, RowsInQuestion, RunFailure, of_saved, recover};
@@ -39,6 +39,7 @@ pub async fn run(
     stop: &StopRequests,
 ) -> Result<RunReport, RunFailure> {
     let started = services.clock.now();
+    watch(services, store, progress);
     let is_shared = settings.resume.run_id.is_some();
     let run_id = settings.resume.run_id.clone().unwrap_or_else(|| generated.clone());
     let start =
@@ -57,7 +58,11 @@ pub async fn run(
     loop {
         // This future holds most of a run's state. It is on the heap to keep the futures of all callers small.
         match Box::pin(complete(&run, stop)).await {
-            Ok(ended) => return Ok(report(&run, ended, services.clock.now().saturating_sub(started))),
+            Ok(ended) => {
+                let now = services.clock.now();
+                progress.finish(now);
+                return Ok(report(&run, ended, now.saturating_sub(started)));
+            }
             Err(error) if may_start_over && lost_its_cursor(&run, &error) => {
                 tracing::warn!("Yotpo no longer accepts the saved cursor, starting over");
                 may_start_over = false;
@@ -68,6 +73,18 @@ pub async fn run(
             Err(error) => return Err(failed(&run, error, is_shared).await),
         }
     }
+}
+
+/// Lets whoever watches the run know what it sends, and what to expect of it.
+fn watch(services: &Services, store: &StateStore, progress: &Progress) {
+    let clients = services.clone();
+    progress.read_usage_from(move || clients.usage());
+    let history = store.history().unwrap_or_default();
+    // What this machine saw of a run that another attempt made is not all of it.
+    if let Some(last) = history.iter().find(|run| !run.joined && run.customers > 0) {
+        progress.expect(last.customers);
+    }
+    progress.enter(Phase::Starting, services.clock.now());
 }
 
 /// What earlier processes of the run counted.
@@ -85,10 +102,14 @@ fn counted_before(state: &RunState) -> ProgressSnapshot {
 /// Cleans up after a failed run, or keeps what the next one can use.
 async fn failed(run: &Run<'_>, error: RunError, is_shared: bool) -> RunFailure {
     let history = run.store.history().unwrap_or_default();
-    let rows_in_question = RowsInQuestion::of(&run.journal.state(), &history);
+    let state = run.journal.state();
+    let rows_in_question = RowsInQuestion::of(&state, &history);
     let phase = run.progress.snapshot().phase;
     let recovery = recover(run, &error).instrument(run.phases.enter(Phase::CleaningUp)).await;
-    RunFailure { run_id: run.names.run_id.clone(), error, phase, recovery, rows_in_question, is_shared }
+    run.progress.finish(run.services.clock.now());
+    let run_id = run.names.run_id.clone();
+    let (session, job_id) = (session_of(&state), state.job_id);
+    RunFailure { run_id, error, phase, recovery, rows_in_question, is_shared, session, job_id }
 }
 
 /// Runs the attempt and handles its ending.
@@ -201,7 +222,9 @@ fn failed_to_start(
     };
     let history = store.history().unwrap_or_default();
     let rows_in_question = saved.as_ref().and_then(|saved| RowsInQuestion::of(saved, &history));
+    let session = saved.as_ref().and_then(session_of);
+    let job_id = saved.as_ref().and_then(|saved| saved.job_id.clone());
     let run_id = saved.map_or(run_id, |saved| saved.run_id);
     let phase = progress.snapshot().phase;
-    RunFailure { run_id, error, phase, recovery, rows_in_question, is_shared }
+    RunFailure { run_id, error, phase, recovery, rows_in_question, is_shared, session, job_id }
 }

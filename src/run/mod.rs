@@ -24,7 +24,7 @@ mod steps;
 mod survey;
 
 pub use abandon::abandon_run;
-pub use context::{ServiceUse, Services, session_of};
+pub use context::{Services, session_of};
 pub use error::{GuardError, RunError, STATE_DIRECTORY_HINT};
 pub use load::run;
 pub use recovery::{RecoveryState, RowsInQuestion, RunFailure};

@@ -64,6 +64,10 @@ pub struct RunFailure {
     pub rows_in_question: Option<RowsInQuestion>,
     /// Whether other attempts of the run may be active or may have loaded it: then the state of the table is unknown.
     pub is_shared: bool,
+    /// The session of its set, if it has begun one.
+    pub session: Option<SessionName>,
+    /// Its load job, if it is known.
+    pub job_id: Option<String>,
 }
 
 /// Rows that can be counted in the table.
@@ -88,6 +92,19 @@ impl RowsInQuestion {
 }
 
 impl RecoveryState {
+    /// Its name in summaries.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NothingCreated => "nothing_created",
+            Self::Deleted => "deleted",
+            Self::CleanupFailed(_) => "cleanup_failed",
+            Self::Resumable { .. } => "resumable",
+            Self::MaybeCommitted { .. } => "maybe_committed",
+            Self::StateUnreadable => "state_unreadable",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// What a process leaves behind that exits immediately, from its state file: every step is saved before it begins.
     pub fn at_last_checkpoint(store: &StateStore) -> Self {
         match store.run() {

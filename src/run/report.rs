@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::context::{Run, ServiceUse, Services};
+use super::context::{Run, Services};
 use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun};
 use crate::identity::{RunId, SessionName};
 use crate::rate_limit::RateUsage;
 use crate::retry::RequestCounts;
 use crate::run::decide::Winner;
-use crate::telemetry::{Progress, ProgressSnapshot};
+use crate::telemetry::{Progress, ProgressSnapshot, ServiceUse};
 
 /// How a run succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct RunReport {
     pub resumed: bool,
     /// Records that were left out because they could not be read.
     pub error_records: u64,
-    /// What this process fetched and loaded.
+    /// What this process fetched, loaded and sent, and how long its phases lasted.
     pub progress: ProgressSnapshot,
     /// Requests to Yotpo.
     pub yotpo: RequestCounts,
@@ -130,7 +130,7 @@ pub(super) fn error_records(run: &Run<'_>, ended: &Ended) -> u64 {
 
 pub(super) fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunReport {
     let session = ended.winner.filter(|winner| !winner.is_empty()).map(|winner| run.names.session(&winner));
-    let ServiceUse { yotpo, rate, treasure_data } = run.services.usage();
+    let ServiceUse { yotpo, rate, treasure_data, .. } = run.services.usage();
     RunReport {
         outcome: ended.outcome,
         joined: ended.joined,
@@ -156,7 +156,8 @@ pub(super) fn report_of_legacy(
     legacy: &LegacyRun,
     started: Duration,
 ) -> RunReport {
-    let ServiceUse { yotpo, rate, treasure_data } = services.usage();
+    let ServiceUse { yotpo, rate, treasure_data, .. } = services.usage();
+    progress.finish(services.clock.now());
     RunReport {
         outcome: Outcome::AlreadyCommitted,
         joined: true,

@@ -1,29 +1,37 @@
 //! What the program reports while it runs.
 //!
 //! Owns the two streams (stdout for data, stderr for everything else; a closed one never ends a run), the log
-//! subscriber, the progress bar and the process's memory figure. It never handles customers or secrets: only counts,
-//! generated names and redacted texts are logged.
+//! subscriber, the facts of a run ([`Progress`]), the progress line and the heartbeat that show them, and the process's memory
+//! figure. It never handles customers or secrets: only counts, generated names and redacted texts are logged.
 
 mod color;
 mod fields;
+mod heartbeat;
 mod log_filter;
 mod log_layer;
 mod log_line;
 mod logs;
 mod memory;
+mod observer;
+mod phase;
 mod progress;
 mod progress_bar;
+mod progress_line;
 mod streams;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod usage;
 pub mod words;
 
 pub use color::ColorChoice;
+pub use heartbeat::{Heartbeat, HeartbeatThread};
 pub use log_filter::is_filter;
 pub use logs::{LogFormat, LogSettings, log_format};
 pub use memory::peak_resident_bytes;
-pub use progress::{Phase, Progress, ProgressSnapshot};
+pub use phase::{LoadJob, Phase};
+pub use progress::{Progress, ProgressSnapshot};
 pub use progress_bar::ProgressBar;
 pub use streams::{SANDBOX, SANDBOX_FIELD, is_sandbox, mark_sandbox, marked, write_stderr, write_stdout};
 pub use subscriber::init;
+pub use usage::ServiceUse;

@@ -1,17 +1,26 @@
 //! The progress display: one line on a terminal, nothing elsewhere.
+//!
+//! Owns when there is a line, and that log lines do not tear it. What it says is [`super::progress_line`]'s.
 
 use std::fmt;
-use std::sync::Arc;
+use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar as Bar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::progress::{Phase, Progress};
+use super::observer::Observer;
+use super::progress::Progress;
+use super::progress_line::progress_line;
+use super::streams::set_progress_line;
+use crate::clock::Clock;
 
 const REDRAW: Duration = Duration::from_millis(200);
+/// Where the terminal does not say how wide it is.
+const USUAL_COLUMNS: usize = 80;
 
-/// A line that shows the progress of the run. Hidden if stderr is not a terminal.
-#[derive(Clone)]
+/// A line that shows how far the run is. Hidden where stderr is no terminal that can redraw a line.
+#[derive(Clone, Debug)]
 pub struct ProgressBar(Bar);
 
 impl ProgressBar {
@@ -20,23 +29,33 @@ impl ProgressBar {
         Self(Bar::with_draw_target(None, ProgressDrawTarget::hidden()))
     }
 
-    /// Starts to draw `progress`; does nothing if stderr is not a terminal.
-    pub fn show(&self, progress: Arc<Progress>) {
+    /// Starts to draw `progress`. Returns `false`, and draws nothing, where stderr is no terminal or `term` (the
+    /// variable `TERM`) says that it cannot redraw a line.
+    pub fn show(&self, progress: &Arc<Progress>, clock: &Clock, term: Option<&str>) -> bool {
+        if !can_redraw(io::stderr().is_terminal(), term) {
+            return false;
+        }
+        let observer = Arc::new(Mutex::new(Observer::new(Arc::clone(progress), clock.clone())));
         let line = move |_: &ProgressState, output: &mut dyn fmt::Write| {
-            // The line is optional, so errors are ignored.
-            let _ = output.write_str(&describe(&progress));
+            let seen = observer.lock().unwrap_or_else(PoisonError::into_inner).observe();
+            // In the last column some terminals wrap already. A line that cannot be drawn is not missed.
+            let _ = output.write_str(&progress_line(&seen, columns().saturating_sub(1)));
         };
-        let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {line}") else { return };
+        let Ok(style) = ProgressStyle::with_template("{line}") else { return false };
         self.0.set_style(style.with_key("line", line));
         self.0.set_draw_target(ProgressDrawTarget::stderr());
-        if !self.0.is_hidden() {
-            self.0.enable_steady_tick(REDRAW);
+        if self.0.is_hidden() {
+            return false;
         }
+        set_progress_line(true);
+        self.0.enable_steady_tick(REDRAW);
+        true
     }
 
     /// Removes the line.
     pub fn finish(&self) {
         self.0.finish_and_clear();
+        set_progress_line(false);
     }
 
     /// Calls `write` while the line is hidden.
@@ -45,20 +64,28 @@ impl ProgressBar {
     }
 }
 
-fn describe(progress: &Progress) -> String {
-    let now = progress.snapshot();
-    match now.phase {
-        Phase::Starting => "starting".to_owned(),
-        Phase::Fetching => {
-            format!("{} customers on {} pages, {} parts stored", now.customers, now.pages, now.parts)
+/// Without a name of the terminal, nothing is known of it.
+fn can_redraw(is_terminal: bool, term: Option<&str>) -> bool {
+    is_terminal && term.is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+/// Columns of the terminal, each time anew: its window may be resized.
+fn columns() -> usize {
+    let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { USUAL_COLUMNS } else { columns }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_that_can_redraw_has_a_line() {
+        assert!(can_redraw(true, Some("xterm-256color")));
+        for (is_terminal, term) in
+            [(false, Some("xterm")), (true, Some("dumb")), (true, Some("")), (true, None), (false, None)]
+        {
+            assert!(!can_redraw(is_terminal, term), "{is_terminal} {term:?}");
         }
-        Phase::Uploading => format!(
-            "{} customers fetched, {} parts stored, {} to be stored",
-            now.customers, now.parts, now.parts_queued
-        ),
-        Phase::Loading => format!("{} customers fetched, waiting for the load job", now.customers),
-        Phase::Committing => format!("{} customers loaded, committing", now.customers),
-        Phase::Publishing => format!("{} customers loaded, replacing the table", now.customers),
-        Phase::CleaningUp => "cleaning up".to_owned(),
     }
 }

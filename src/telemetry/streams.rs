@@ -11,6 +11,14 @@ pub const SANDBOX_FIELD: &str = "sandbox";
 /// Whether this process loads its embedded sandbox. A static, because a process has only one pair of streams.
 static IS_SANDBOX: AtomicBool = AtomicBool::new(false);
 
+/// Whether a progress line may be on the terminal.
+static HAS_LINE: AtomicBool = AtomicBool::new(false);
+
+/// Notes whether there is a progress line, which whatever is written has to clear.
+pub(super) fn set_progress_line(is_shown: bool) {
+    HAS_LINE.store(is_shown, Ordering::Relaxed);
+}
+
 /// Marks everything that this process reports about a run from now on as the sandbox's.
 pub fn mark_sandbox() {
     IS_SANDBOX.store(true, Ordering::Relaxed);
@@ -40,11 +48,15 @@ pub fn write_stdout(text: &str) {
     }
 }
 
-/// Writes to stderr. A closed stderr is ignored.
+/// Writes to stderr, over a progress line. A closed stderr is ignored.
 pub fn write_stderr(text: &str) {
+    let clear: &[u8] = if HAS_LINE.load(Ordering::Relaxed) { b"\r\x1b[K" } else { b"" };
     let mut stderr = io::stderr().lock();
     // There is no other place to report this.
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    let _ = stderr
+        .write_all(clear)
+        .and_then(|()| stderr.write_all(text.as_bytes()))
+        .and_then(|()| stderr.flush());
 }
 
 fn with_mark(text: &str) -> String {

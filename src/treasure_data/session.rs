@@ -21,7 +21,11 @@ use crate::retry::Series;
 /// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// It is queued or running, or its status is unknown.
+    /// It waits for a free slot.
+    Queued,
+    /// It is being started.
+    Booting,
+    /// It is running, or its status is unknown.
     Running,
     /// It succeeded.
     Succeeded,
@@ -206,6 +210,8 @@ impl TreasureDataClient {
         Ok(match state.status.as_str() {
             "error" | "killed" => JobOutcome::Failed,
             "success" => JobOutcome::Succeeded,
+            "queued" => JobOutcome::Queued,
+            "booting" => JobOutcome::Booting,
             _ => JobOutcome::Running,
         })
     }

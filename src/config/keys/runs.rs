@@ -211,6 +211,16 @@ pub const SUMMARY: Key<SummaryFormat> = Key::new(Setting {
     help: "Summary on stdout",
     details: "",
 });
+/// Where else the JSON summary is written.
+pub const SUMMARY_FILE: Key<PathBuf> = Key::new(Setting {
+    key: "summary-file",
+    variable: "YOTPO_TD_SUMMARY_FILE",
+    presence: Presence::Optional,
+    kind: Kind::OutputFile,
+    group: Group::Output,
+    help: "File for the JSON summary",
+    details: "It is replaced in one step when the run ends, also when it fails.",
+});
 /// The format of the log.
 pub const LOG_FORMAT: Key<LogFormat> = Key::new(Setting {
     key: "log-format",

@@ -53,7 +53,14 @@ fn everything_that_is_wrong_is_told_at_once() {
     let wrong: Vec<_> = SETTINGS
         .iter()
         .filter(|setting| !["site", "td-conf"].contains(&setting.key))
-        .map(|setting| (setting.key, if setting.key.ends_with("endpoint") { "ftp://x" } else { "!" }))
+        .map(|setting| {
+            let value = match setting.key {
+                "summary-file" => "absent/summary.json",
+                key if key.ends_with("endpoint") => "ftp://x",
+                _ => "!",
+            };
+            (setting.key, value)
+        })
         .collect();
     let problems =
         read(&wrong, &[("YOTPO_CLIENT_SECRET", "two words"), ("TD_API_KEY", ""), ("HOME", "/somebody")])

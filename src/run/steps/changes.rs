@@ -74,6 +74,7 @@ impl Executor<'_> {
                 let (change, job) = client.perform(series, &names.session(&set)).await?;
                 if let Some(job_id) = job {
                     tracing::info!(job_id, "load job started");
+                    self.run.progress.load_job_id(&job_id);
                     self.run.journal.note(|state| state.job_id = Some(job_id));
                 }
                 change

@@ -5,7 +5,7 @@ use crate::identity::{PartTotals, TableId};
 use crate::run::decide::{BallotSeen, CountsSeen, JobSeen, OwnSet, Seen, SetSeen, Winner};
 use crate::run::error::RunError;
 use crate::run::survey::{ballot_seen, counts_seen, smallest_proposal, survey, target_seen};
-use crate::telemetry::Phase;
+use crate::telemetry::{LoadJob, Phase};
 use crate::treasure_data::{JobOutcome, SessionState, SessionStatus, TableLookup};
 
 /// Approximate maximum number of sessions in an account, as observed by other clients.
@@ -115,7 +115,7 @@ impl Executor<'_> {
             SessionStatus::Performing => {
                 self.run.phases.enter(Phase::Loading);
                 let ended = match state.job_id.as_deref() {
-                    Some(job) => self.run.client().job_outcome(job).await? == JobOutcome::Failed,
+                    Some(job) => self.job_outcome(job).await? == JobOutcome::Failed,
                     None => false,
                 };
                 SetSeen::Performing { ended }
@@ -133,9 +133,25 @@ impl Executor<'_> {
             // The new job is not visible yet, or none was started.
             return Ok(JobSeen::None);
         }
-        Ok(match self.run.client().job_outcome(job).await? {
+        Ok(match self.job_outcome(job).await? {
             JobOutcome::Failed => JobSeen::Failed,
-            JobOutcome::Running | JobOutcome::Succeeded => JobSeen::Working,
+            JobOutcome::Queued | JobOutcome::Booting | JobOutcome::Running | JobOutcome::Succeeded => {
+                JobSeen::Working
+            }
         })
+    }
+
+    /// The state of a job, which is shown to whoever watches the run.
+    async fn job_outcome(&self, job: &str) -> Result<JobOutcome, RunError> {
+        let outcome = self.run.client().job_outcome(job).await?;
+        self.run.progress.load_job_id(job);
+        self.run.progress.load_job(match outcome {
+            JobOutcome::Queued => LoadJob::Queued,
+            JobOutcome::Booting => LoadJob::Booting,
+            JobOutcome::Running => LoadJob::Running,
+            JobOutcome::Succeeded => LoadJob::Succeeded,
+            JobOutcome::Failed => LoadJob::Failed,
+        });
+        Ok(outcome)
     }
 }

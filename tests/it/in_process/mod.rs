@@ -8,6 +8,7 @@ pub(crate) mod error_records;
 mod fault_sweep;
 pub(crate) mod guards;
 pub(crate) mod harness;
+mod heartbeat;
 mod http_attempts;
 mod http_limits;
 mod interrupts;

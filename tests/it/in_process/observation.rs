@@ -10,9 +10,9 @@ use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use yotpo_td::identity::Mode;
-use yotpo_td::run::{ServiceUse, Services};
+use yotpo_td::run::Services;
 use yotpo_td::spans;
-use yotpo_td::telemetry::{Phase, Progress, ProgressSnapshot};
+use yotpo_td::telemetry::{Phase, Progress, ProgressSnapshot, ServiceUse};
 
 use super::harness::{Scenario, World};
 use super::watchdog::on_virtual_time;

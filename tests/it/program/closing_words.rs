@@ -25,6 +25,9 @@ pub(crate) fn with_filters(check: impl FnOnce()) {
         (r"(ingestion time +|rows with time |WHERE time = )\d{10}", "$1[time]"),
         (r"(?m)^(duration +).*", "$1[duration]"),
         (r"(?m)^(peak memory +).*", "$1[size]"),
+        (r"(?m)^(phases +).*", "$1[phases]"),
+        (r"(?m)^(received +).* from Yotpo", "$1[size] from Yotpo"),
+        (r"\d+ % of the fetching", "[share] % of the fetching"),
         (r"(parts +\d+), .* uploaded, .* of rows", "$1, [size] uploaded, [size] of rows"),
         (r"(load job +|load job |job:show )\d{3,}", "$1[job]"),
         // How often a load job is polled depends on the machine.
@@ -38,10 +41,12 @@ pub(crate) fn with_filters(check: impl FnOnce()) {
     settings.bind(check);
 }
 
-/// Exit code, stdout and closing words.
+/// Exit code, stdout without the summary of a failure, and closing words.
 #[track_caller]
 pub(crate) fn transcript(end: &Finished) -> String {
-    format!("exit code {}\n--- stdout\n{}--- closing words\n{}", end.code(), end.stdout, end.closing())
+    let is_summary = end.stdout.starts_with("outcome         failed while ");
+    let stdout = if is_summary { "" } else { &end.stdout };
+    format!("exit code {}\n--- stdout\n{stdout}--- closing words\n{}", end.code(), end.closing())
 }
 
 /// The words before the command that helps.

@@ -33,6 +33,7 @@ fn wrong(setting: &Setting) -> &'static str {
         key if key.ends_with("endpoint") => "ftp://example.com",
         "state-dir" => "",
         "quarantine-dir" => "no/such/directory",
+        "summary-file" => "no/such/directory/summary.json",
         "log-level" => "a=b=c",
         "min-rows-ratio" => "1.5",
         _ => "!",

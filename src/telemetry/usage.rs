@@ -1,0 +1,48 @@
+//! What was sent to both services, as counted by their clients.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::rate_limit::RateUsage;
+use crate::retry::RequestCounts;
+
+/// What was sent to both services so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ServiceUse {
+    /// Requests to Yotpo.
+    pub yotpo: RequestCounts,
+    /// Bytes of Yotpo's response bodies, as received.
+    pub yotpo_response_bytes: u64,
+    /// How the store's rate limit was used.
+    pub rate: RateUsage,
+    /// Requests to Treasure Data.
+    pub treasure_data: RequestCounts,
+}
+
+impl ServiceUse {
+    /// Retries of requests to both services.
+    pub const fn retries(&self) -> u64 {
+        self.yotpo.retries + self.treasure_data.retries
+    }
+}
+
+/// Reads the counters of the clients, once it is known where they are. It can be read from any thread.
+#[derive(Default)]
+pub(super) struct Meter(OnceLock<Box<dyn Fn() -> ServiceUse + Send + Sync>>);
+
+impl Meter {
+    /// Reads from here on; the first caller decides.
+    pub(super) fn read_from(&self, read: impl Fn() -> ServiceUse + Send + Sync + 'static) {
+        self.0.get_or_init(|| Box::new(read));
+    }
+
+    pub(super) fn read(&self) -> ServiceUse {
+        self.0.get().map(|read| read()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(formatter)
+    }
+}
