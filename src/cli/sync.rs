@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::ArgMatches;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::Panicked;
 use super::embedded_sandbox::{self, EmbeddedSandbox};
@@ -53,6 +53,7 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
         output: OnceLock::new(),
         loading: OnceLock::new(),
         left: OnceLock::new(),
+        run: OnceLock::new(),
     };
     let runtime = if embedded_sandbox::is_wanted(matches) { serving_runtime() } else { client_runtime() };
     if !embedded_sandbox::is_wanted(matches) {
@@ -91,6 +92,8 @@ struct SyncCommand<'a> {
     loading: OnceLock<Loading>,
     /// What a run left that had started and failed.
     left: OnceLock<Left>,
+    /// The span of the run, for what is said after it.
+    run: OnceLock<Span>,
 }
 
 /// A run that has begun, for failures that arise outside of it.
@@ -112,6 +115,7 @@ impl SyncCommand<'_> {
         let result = match Settings::from_layers(layers) {
             Ok(settings) => {
                 let run = spans::run(&settings.load.target, settings.load.mode);
+                let run = self.run.get_or_init(|| run).clone();
                 self.load(&settings, &clock, sandbox.as_ref()).instrument(run).await
             }
             Err(error) => Err(self.failed_before_start(error, Code::SettingsInvalid)),
@@ -220,7 +224,7 @@ impl SyncCommand<'_> {
         let now = self.clock.now();
         self.progress.finish(now);
         let facts = Facts::of_failure(failure, output, self.left.get(), self.progress.snapshot(), now);
-        summary::write(&facts, output);
+        self.run.get().unwrap_or(&Span::none()).in_scope(|| summary::write(&facts, output));
     }
 
     fn failed(&self, failure: RunFailure, settings: &Settings) -> Failure {
