@@ -29,7 +29,7 @@ FUZZ_SECONDS ?= 60
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= lint deny test interop release-build instructions cov
+CI_STEPS ?= lint deny test manual interop release-build instructions cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
@@ -44,7 +44,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions` writes its numbers instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test attempts model fuzz fuzz-smoke interop deny bench instructions cov build release-build ci
+.PHONY: help dev tools demo fmt lint test manual attempts model fuzz fuzz-smoke interop deny bench instructions cov build release-build ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -97,6 +97,9 @@ model: ## search the protocol of attempts with large bounds; `test` uses small o
 
 interop: build ## run third-party clients against `yotpo-td sandbox`
 	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run
+
+manual: build ## check the manual pages and completions that the program prints; needs mandoc, bash, zsh and fish
+	.ci/check-manual target/debug/yotpo-td
 
 deny: ## check advisories, licences, banned crates and sources of the dependencies
 	@ADVISORY_DB="$(ADVISORY_DB)" .ci/check-dependencies
