@@ -7,6 +7,7 @@ use crate::identity::{RunId, SessionName, Target};
 use crate::row::RowError;
 use crate::run::decide::Ending;
 use crate::shutdown::{Interruptible, Signal};
+use crate::telemetry::words;
 use crate::transfer::{QuarantineError, TransferError};
 use crate::treasure_data::TreasureDataError;
 use crate::yotpo::YotpoError;
@@ -129,7 +130,7 @@ pub enum GuardError {
     /// The store has no customers, but had some before.
     #[error(
         "the store has no customers, and the last run loaded {}; use --allow-empty to override",
-        thousands(*before)
+        words::number(*before)
     )]
     EmptySince {
         /// Rows that the last run loaded.
@@ -141,7 +142,7 @@ pub enum GuardError {
     /// The store has far fewer customers than before.
     #[error(
         "{} rows is {} % of the {} that {} (minimum {:.0} %)",
-        thousands(*found), share(*found, *before, *ratio), thousands(*before),
+        words::number(*found), share(*found, *before, *ratio), words::number(*before),
         if *from_last_run { "the last successful run loaded" } else { "the table holds" },
         ratio * 100.0
     )]
@@ -239,17 +240,4 @@ fn share(part: u64, whole: u64, minimum: f64) -> String {
     } else {
         format!("{}", (percent * 100.0).floor() / 100.0)
     }
-}
-
-/// A number with separators.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -75,7 +75,7 @@ pub async fn run(
     }
 }
 
-/// Lets whoever watches the run know what it sends, and what to expect of it.
+/// Connects the progress of the run to what its clients count, and to the last finished run, for an estimate.
 fn watch(services: &Services, store: &StateStore, progress: &Progress) {
     let clients = services.clone();
     progress.read_usage_from(move || clients.usage());

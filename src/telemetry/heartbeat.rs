@@ -1,6 +1,6 @@
 //! The heartbeat: a log line a minute that says how far the run is, in every phase.
 //!
-//! Owns its fields (docs/logs.md) and when it beats. It has a thread of its own with a timer, so it beats while the
+//! Owns its fields (docs/logs.md) and when it beats. It has a separate thread with a timer, so it beats while the
 //! network thread is busy or waits. Tests await [`Heartbeat::beat`] on virtual time instead.
 
 use std::io;
@@ -28,7 +28,7 @@ pub struct Heartbeat {
     run: Span,
 }
 
-/// A heartbeat in a thread of its own. It stops when this is dropped: no line follows.
+/// A heartbeat in a separate thread. It stops when this is dropped: no line follows.
 #[derive(Debug)]
 pub struct HeartbeatThread {
     stop: Option<oneshot::Sender<()>>,
@@ -51,7 +51,7 @@ impl Heartbeat {
         }
     }
 
-    /// Beats in a thread of its own.
+    /// Beats in a separate thread.
     ///
     /// # Errors
     /// When there is no thread.

@@ -141,7 +141,7 @@ impl Executor<'_> {
         })
     }
 
-    /// The state of a job, which is shown to whoever watches the run.
+    /// The state of a job, which the progress line and the heartbeat show.
     async fn job_outcome(&self, job: &str) -> Result<JobOutcome, RunError> {
         let outcome = self.run.client().job_outcome(job).await?;
         self.run.progress.load_job_id(job);
