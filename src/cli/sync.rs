@@ -116,7 +116,8 @@ impl SyncCommand<'_> {
             Ok(settings) => {
                 let run = spans::run(&settings.load.target, settings.load.mode);
                 let run = self.run.get_or_init(|| run).clone();
-                self.load(&settings, &clock, sandbox.as_ref()).instrument(run).await
+                // On the heap: it is large, and would be moved about.
+                Box::pin(self.load(&settings, &clock, sandbox.as_ref()).instrument(run)).await
             }
             Err(error) => Err(self.failed_before_start(error, Code::SettingsInvalid)),
         };
@@ -223,7 +224,7 @@ impl SyncCommand<'_> {
         let Some(output) = self.output.get() else { return };
         let now = self.clock.now();
         self.progress.finish(now);
-        let facts = Facts::of_failure(failure, output, self.left.get(), self.progress.snapshot(), now);
+        let facts = Facts::of_failure(failure, output, self.left.get(), &self.progress.snapshot(), now);
         self.run.get().unwrap_or(&Span::none()).in_scope(|| summary::write(&facts, output));
     }
 

@@ -142,7 +142,7 @@ impl<'a> Facts<'a> {
         failure: &'a Failure,
         output: &OutputSettings,
         left: Option<&Left>,
-        progress: ProgressSnapshot,
+        progress: &ProgressSnapshot,
         now: Duration,
     ) -> Self {
         let text = |name: Option<&str>| name.map(str::to_owned);
@@ -169,7 +169,7 @@ impl<'a> Facts<'a> {
             ingestion_time: left.and_then(|left| left.ingestion_time),
             counting_query: left
                 .and_then(|left| left.ingestion_time.map(|time| counting_query(&left.target, time))),
-            progress,
+            progress: *progress,
             duration: progress.phase_durations(now).filter(waited).map(|(_, duration)| duration).sum(),
             memory_bound: left.map(|left| left.memory_bound),
         }
