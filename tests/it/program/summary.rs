@@ -44,11 +44,11 @@ impl Summarized {
 
     #[track_caller]
     fn run(&self, arguments: &[&str], code: i32) -> Value {
-        self.checked(Running::start(self.command(arguments)).finish(), code)
+        self.checked(&Running::start(self.command(arguments)).finish(), code)
     }
 
     #[track_caller]
-    fn checked(&self, end: Finished, code: i32) -> Value {
+    fn checked(&self, end: &Finished, code: i32) -> Value {
         end.assert_code(code);
         let summary = read(&self.file);
         let printed: Value = serde_json::from_str(&end.stdout).unwrap();
@@ -210,7 +210,7 @@ fn a_panic_has_what_was_counted_before() {
     let summarized = Summarized::with_customers(60);
     let mut command = summarized.command(&["--upload-workers", "1"]);
     command.env("YOTPO_TD_FAILPOINT", "after save:3:panic");
-    let summary = summarized.checked(Running::start(command).finish(), 1);
+    let summary = summarized.checked(&Running::start(command).finish(), 1);
     assert_fields(
         &summary,
         &[("code", json!("bug")), ("state", json!("resumable")), ("phase", json!("fetching"))],
@@ -230,7 +230,7 @@ fn a_second_signal_has_what_was_counted_before() {
         running.signal(Signal::INT);
         running.has_ended()
     });
-    let summary = summarized.checked(running.finish(), 143);
+    let summary = summarized.checked(&running.finish(), 143);
     assert_fields(
         &summary,
         &[("code", json!("interrupted")), ("state", json!("resumable")), ("parts", json!(3))],
