@@ -131,6 +131,108 @@ async fn timeouts_exhaust_the_shared_budget_twice_as_fast() {
     assert_eq!(counts.retries_by_cause, RetriesByCause::from_iter([(FailureKind::Timeout, 50)]));
 }
 
+/// Calls without success until the budget does not permit another retry.
+async fn exhaust_budget(retrier: &Retrier) {
+    for _ in 0..60 {
+        let result: Result<(), _> =
+            retrier.call(|| std::future::ready(Err(failure(503, Effect::Repeatable, None)))).await;
+        result.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn five_successes_without_a_retry_pay_for_one_retry() {
+    let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
+    exhaust_budget(&retrier).await;
+    for successes in [4, 1] {
+        let before = retrier.counts().retries;
+        for _ in 0..successes {
+            retrier.call(|| std::future::ready(Ok(()))).await.unwrap();
+        }
+        exhaust_budget(&retrier).await;
+        assert_eq!(
+            retrier.counts().retries - before,
+            u64::from(successes == 1),
+            "{successes} more successes"
+        );
+    }
+}
+
+#[tokio::test]
+async fn success_after_a_retry_refunds_the_retry() {
+    let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
+    exhaust_budget(&retrier).await;
+    for _ in 0..5 {
+        retrier.call(|| std::future::ready(Ok(()))).await.unwrap();
+    }
+    let before = retrier.counts().retries;
+    for _ in 0..20 {
+        let is_first = Cell::new(true);
+        let attempt = || if is_first.take() { Err(failure(503, Effect::Repeatable, None)) } else { Ok(()) };
+        retrier.call(|| std::future::ready(attempt())).await.unwrap();
+    }
+    assert_eq!(retrier.counts().retries - before, 20);
+}
+
+#[tokio::test]
+async fn error_with_a_maximum_number_of_attempts_ends_the_call_after_them() {
+    let (retrier, _) = retrier(POLICY);
+    let failed = || failure(503, Effect::Repeatable, None).with_max_attempts(2);
+    let result: Result<(), _> = retrier.call(|| std::future::ready(Err(failed()))).await;
+    assert_eq!(result.unwrap_err().to_string(), "could not try after 2 attempts");
+    assert_eq!(retrier.counts().requests, 2);
+}
+
+#[tokio::test]
+async fn requested_delay_as_long_as_the_timeout_is_kept() {
+    let (retrier, clock) = retrier(POLICY);
+    let mut series = retrier.series();
+    let throttled = || failure(429, Effect::Repeatable, Some(POLICY.timeout));
+    let attempt = std::future::ready(Err::<(), _>(throttled()));
+    assert_eq!(retrier.attempt_in(&mut series, attempt).await.unwrap(), None);
+    assert_eq!(clock.now(), POLICY.timeout);
+    // The same delay is not too long by itself, but there is no time left for it.
+    let error =
+        retrier.attempt_in(&mut series, std::future::ready(Err::<(), _>(throttled()))).await.unwrap_err();
+    assert_eq!(error.to_string(), "could not try after 2 attempts (--retry-timeout 10m exhausted)");
+}
+
+#[tokio::test]
+async fn pause_longer_than_the_timeout_ends_the_call_before_it_is_sent() {
+    let (retrier, _) = retrier(POLICY);
+    let hint = |min_delay| DelayHint { min_delay: Some(min_delay), allowance: None };
+    retrier.apply_delay_hint(hint(POLICY.timeout));
+    assert_eq!(retrier.call(|| std::future::ready(Ok(7))).await.unwrap(), 7);
+    retrier.apply_delay_hint(hint(POLICY.timeout + Duration::from_secs(1)));
+    let error = retrier.call(|| std::future::ready(Ok(7))).await.unwrap_err();
+    assert_eq!(
+        error.cause().to_string(),
+        "the server requested a delay of 10m 1s, longer than --retry-timeout 10m"
+    );
+    assert_eq!(retrier.counts().requests, 1);
+}
+
+#[tokio::test]
+async fn delay_requested_by_a_success_is_a_wait_of_the_rate_limiter() {
+    let (retrier, _) = retrier(POLICY);
+    retrier.apply_delay_hint(DelayHint { min_delay: None, allowance: None });
+    assert_eq!(retrier.rate_usage().waits, 0);
+    retrier.apply_delay_hint(DelayHint { min_delay: Some(Duration::from_secs(2)), allowance: None });
+    let usage = retrier.rate_usage();
+    assert_eq!((usage.waits, usage.waited), (1, Duration::from_secs(2)));
+}
+
+#[tokio::test]
+async fn requested_delay_is_logged_from_ten_seconds() {
+    let log = Log::capture();
+    let (retrier, _) = retrier(POLICY);
+    let hint = |millis| DelayHint { min_delay: Some(Duration::from_millis(millis)), allowance: None };
+    retrier.apply_delay_hint(hint(9_999));
+    assert_eq!(log.text(), "");
+    retrier.apply_delay_hint(hint(10_000));
+    assert!(log.text().contains("the service requested a delay before the next request"), "{}", log.text());
+}
+
 #[tokio::test]
 async fn retryable_attempt_waits_and_returns_control() {
     let (retrier, clock) = retrier(POLICY);
@@ -162,17 +264,34 @@ async fn series_has_the_same_limits_as_a_call() {
     assert_eq!(error.to_string(), "could not try after 3 attempts (--max-retries 2 exhausted)");
 }
 
+/// The warnings of this thread.
+struct Log {
+    file: tempfile::NamedTempFile,
+    _guard: tracing::subscriber::DefaultGuard,
+    // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
+    _second: tracing::Dispatch,
+}
+
+impl Log {
+    fn capture() -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(Mutex::new(file.reopen().unwrap()))
+            .finish();
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        Self { file, _guard: tracing::subscriber::set_default(subscriber), _second }
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.file.path()).unwrap()
+    }
+}
+
 #[tokio::test]
 async fn failures_of_one_kind_are_logged_once_a_minute_and_counted() {
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(Mutex::new(log.reopen().unwrap()))
-        .finish();
-    // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::capture();
     let (retrier, clock) = retrier(RetryPolicy { max_retries: 2, base_delay: Duration::ZERO, ..POLICY });
     for _ in 0..2 {
         let result: Result<(), _> =
@@ -186,7 +305,7 @@ async fn failures_of_one_kind_are_logged_once_a_minute_and_counted() {
     let result: Result<(), _> =
         retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
     assert_eq!(result.unwrap_err().to_string(), "could not try after 3 attempts (--max-retries 2 exhausted)");
-    let log = std::fs::read_to_string(log.path()).unwrap();
+    let log = log.text();
     let logged: Vec<_> = log.lines().filter(|line| line.contains("request failed, retrying")).collect();
     assert_eq!(logged.len(), 2, "{log}");
     assert!(!logged[0].contains("suppressed") && logged[1].contains("suppressed=3"), "{log}");
