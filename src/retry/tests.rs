@@ -280,8 +280,8 @@ impl Log {
             .with_max_level(tracing::Level::WARN)
             .with_writer(Mutex::new(file.reopen().unwrap()))
             .finish();
-        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-        Self { file, _guard: tracing::subscriber::set_default(subscriber), _second }
+        let second = tracing::Dispatch::new(tracing_subscriber::registry());
+        Self { file, _guard: tracing::subscriber::set_default(subscriber), _second: second }
     }
 
     fn text(&self) -> String {
