@@ -92,12 +92,21 @@ mod tests {
 
     #[test]
     fn requests_wait_if_throttling_is_likely_but_never_forever() {
-        assert!(!OtherClients::default().likely_exceed(4, 5));
+        assert_eq!([4, 5].map(|own| OtherClients::default().likely_exceed(own, 5)), [false, false]);
         let two = OtherClients { per_second: 2.0 };
         assert_eq!([0, 1, 2, 3, 4].map(|own| two.likely_exceed(own, 5)), [false, false, false, true, true]);
         let four = OtherClients { per_second: 4.0 };
         assert_eq!([0, 1, 2].map(|own| four.likely_exceed(own, 5)), [false, true, true]);
         assert!(two.likely_exceed(usize::MAX, 5));
+        let nearly_all = OtherClients { per_second: 49.0 };
+        assert_eq!([0, 1].map(|own| nearly_all.likely_exceed(own, 50)), [false, true]);
+    }
+
+    #[test]
+    fn estimate_counts_from_the_negligible_rate() {
+        let per_second = |per_second| OtherClients { per_second }.per_second();
+        assert!(per_second(0.049) == 0.0);
+        assert!(per_second(NEGLIGIBLE) > 0.0);
     }
 
     #[test]

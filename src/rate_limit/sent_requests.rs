@@ -157,4 +157,30 @@ mod tests {
         requests.complete(3, ms(100_000), true);
         assert_eq!(requests.next_slot(1, WINDOW), Slot::FreeAt(ms(100_000)));
     }
+
+    #[test]
+    fn usual_response_time_is_the_shortest_of_the_last_32() {
+        let mut requests = SentRequests::default();
+        let mut respond = |second: u64, took: u64| {
+            let number = requests.record(ms(1_000 * second));
+            requests.complete(number, ms(1_000 * second + took), true);
+            requests.next_slot(1, WINDOW)
+        };
+        respond(0, 10);
+        for second in 1..32 {
+            respond(second, 100);
+        }
+        assert_eq!(respond(32, 100), Slot::FreeAt(ms(33_090)));
+        assert_eq!(respond(33, 100), Slot::FreeAt(ms(34_000)), "the short one is forgotten");
+    }
+
+    #[test]
+    fn completed_requests_are_kept_for_three_seconds() {
+        let mut requests = SentRequests::default();
+        for (at, kept) in [(0, 1), (3_000, 2), (3_001, 2), (60_000, 1)] {
+            let number = requests.record(ms(at));
+            requests.complete(number, ms(at), true);
+            assert_eq!(requests.log.len(), kept, "at {at} ms");
+        }
+    }
 }

@@ -224,13 +224,45 @@ async fn limit_reported_by_the_service_is_used() {
 }
 
 #[tokio::test]
-async fn limit_of_a_longer_period_is_ignored() {
-    let clock = Clock::virtual_at(Duration::ZERO);
-    let limiter = Arc::new(RateLimiter::with_rate(RequestRate::new(4.5).unwrap(), clock.clone()));
-    for _ in 0..20 {
-        limiter.acquire().await.response_received(false, Some(Allowance { remaining: 10, limit: Some(300) }));
+async fn implausible_allowance_is_ignored() {
+    for (remaining, limit) in [(0, 300), (10, 300), (6, 5)] {
+        let clock = Clock::virtual_at(Duration::ZERO);
+        let limiter = Arc::new(RateLimiter::with_rate(RequestRate::new(4.5).unwrap(), clock.clone()));
+        for _ in 0..20 {
+            limiter
+                .acquire()
+                .await
+                .response_received(false, Some(Allowance { remaining, limit: Some(limit) }));
+        }
+        assert!((limiter.usage().requests_per_second - 4.5).abs() < 1e-9, "{remaining} of {limit}");
+        assert_eq!(limiter.usage().waits, 0, "{remaining} of {limit}");
     }
-    assert!((limiter.usage().requests_per_second - 4.5).abs() < 1e-9);
+}
+
+/// The pause after the response to the last of `own` requests, which reports what remains of five per second.
+async fn pause_after(own: usize, remaining: u32) -> Duration {
+    let clock = Clock::virtual_at(Duration::ZERO);
+    let limiter = Arc::new(RateLimiter::with_rate(RequestRate::new(1_000.0).unwrap(), clock));
+    for _ in 1..own {
+        limiter.acquire().await.response_received(false, None);
+    }
+    let allowance = Allowance { remaining, limit: Some(5) };
+    limiter.acquire().await.response_received(false, Some(allowance));
+    limiter.remaining_pause()
+}
+
+#[tokio::test]
+async fn requests_pause_if_nothing_remains_because_of_other_clients() {
+    assert_eq!(pause_after(1, 0).await, Duration::from_secs(1));
+    assert_eq!(pause_after(1, 1).await, Duration::ZERO, "one request remains");
+    assert_eq!(pause_after(5, 0).await, Duration::ZERO, "all requests were our own");
+}
+
+#[tokio::test]
+async fn pause_of_zero_is_not_a_wait() {
+    let limiter = RateLimiter::unlimited(Clock::virtual_at(Duration::ZERO));
+    limiter.pause_for(Duration::ZERO);
+    assert_eq!(limiter.usage().waits, 0);
 }
 
 #[test]
