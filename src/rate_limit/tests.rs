@@ -259,6 +259,17 @@ async fn requests_pause_if_nothing_remains_because_of_other_clients() {
 }
 
 #[tokio::test]
+async fn requests_before_a_slow_one_are_not_attributed_to_other_clients() {
+    let clock = Clock::virtual_at(Duration::ZERO);
+    let limiter = Arc::new(RateLimiter::with_rate(RequestRate::new(5.0).unwrap(), clock.clone()));
+    limiter.acquire().await.response_received(false, None);
+    let slow = limiter.acquire().await;
+    clock.advance(Duration::from_secs(5));
+    slow.response_received(false, Some(Allowance { remaining: 3, limit: None }));
+    assert!((limiter.usage().requests_per_second - 5.0).abs() < 1e-9, "{:?}", limiter.usage());
+}
+
+#[tokio::test]
 async fn pause_of_zero_is_not_a_wait() {
     let limiter = RateLimiter::unlimited(Clock::virtual_at(Duration::ZERO));
     limiter.pause_for(Duration::ZERO);
