@@ -26,6 +26,8 @@ ATTEMPT_MOMENTS ?= 60
 # Targets that `fuzz` runs, and the duration of each.
 FUZZ_TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 FUZZ_SECONDS ?= 60
+# Modules that `mutants` changes.
+MODULE ?= retry rate_limit run/decide
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
@@ -44,7 +46,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions` writes its numbers instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test manual attempts model fuzz fuzz-smoke interop deny bench instructions cov build release-build ci
+.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop deny bench instructions cov build release-build ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -94,6 +96,9 @@ attempts: ## run two attempts of one run id at ATTEMPT_MOMENTS moments each, wit
 
 model: ## search the protocol of attempts with large bounds; `test` uses small ones
 	MODEL=full $(CARGO) test --locked --release --test model -- --nocapture
+
+mutants: ## check that unit tests fail for every change of MODULE (retry, rate_limit, run/decide); needs cargo-mutants
+	@CARGO="$(CARGO)" .ci/mutants $(MODULE)
 
 interop: build ## run third-party clients against `yotpo-td sandbox`
 	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run
