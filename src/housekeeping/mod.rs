@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use crate::checkpoint::RunState;
-use crate::identity::{DatabaseName, Fingerprint, OwnTable, Proposal, RunSession, SessionName, TableName};
+use crate::identity::{
+    DatabaseName, Fingerprint, OwnTable, ProbeName, Proposal, RunSession, SessionName, TableName,
+};
 use crate::treasure_data::{SessionState, TreasureDataClient, TreasureDataError};
 
 /// Maximum number of sessions of old runs that one run removes.
@@ -46,6 +48,8 @@ pub enum OrphanKind {
     Session,
     /// A table of `replace`.
     TemporaryTable,
+    /// A session or table with which `yotpo-td check` tested the service: no run needs it.
+    Probe,
     /// A session or table of a release without ballots.
     Legacy,
 }
@@ -85,6 +89,7 @@ impl Orphan {
                 || name.ends_with(run.run_id.as_str())
         };
         let limit = match self.kind {
+            OrphanKind::Probe => Duration::ZERO,
             OrphanKind::Legacy => limit,
             OrphanKind::Ballot | OrphanKind::Session | OrphanKind::TemporaryTable => limit.max(marker_age),
         };
@@ -113,15 +118,11 @@ pub async fn find_orphans(
     }
     for database in databases {
         for table in client.tables(database).await? {
-            let own = OwnTable::parse(&table.name);
-            let kind = if own.is_some() { OrphanKind::TemporaryTable } else { OrphanKind::Legacy };
-            if own.is_none() && !OwnTable::is_legacy(&table.name) {
-                continue;
-            }
+            let Some((kind, since)) = of_table(&table.name) else { continue };
             // This program creates no invalid names.
             let Ok(name) = table.name.parse() else { continue };
             orphans.push(Orphan {
-                since: own.map(|own| own.nonce().time()).or_else(|| time_in_legacy_name(&table.name)),
+                since,
                 object: OrphanObject::Table(database.clone(), name),
                 kind,
                 place: database.to_string(),
@@ -132,13 +133,28 @@ pub async fn find_orphans(
     Ok(orphans)
 }
 
+/// What a table is by its name, and its age; `None` if it does not belong to this program.
+fn of_table(name: &str) -> Option<(OrphanKind, Option<u64>)> {
+    if let Some(own) = OwnTable::parse(name) {
+        return Some((OrphanKind::TemporaryTable, Some(own.nonce().time())));
+    }
+    if let Some(probe) = ProbeName::parse(name) {
+        return Some((OrphanKind::Probe, Some(probe.nonce.time())));
+    }
+    OwnTable::is_legacy(name).then(|| (OrphanKind::Legacy, time_in_legacy_name(name)))
+}
+
 async fn session_orphan(
     client: &TreasureDataClient,
     session: SessionState,
 ) -> Result<Option<Orphan>, TreasureDataError> {
     let (kind, since) = match RunSession::parse(&session.name) {
+        None => match ProbeName::parse(&session.name) {
+            Some(probe) => (OrphanKind::Probe, Some(probe.nonce.time())),
+            None => return Ok(None),
+        },
         // Sessions of other protocol versions are unknown and left alone.
-        None | Some(RunSession::OtherProtocol { .. }) => return Ok(None),
+        Some(RunSession::OtherProtocol { .. }) => return Ok(None),
         Some(RunSession::Own(own)) => (OrphanKind::Session, Some(own.nonce.time())),
         Some(RunSession::Ballot(_)) => (OrphanKind::Ballot, ballot_time(client, &session).await?),
         Some(RunSession::Legacy) => (OrphanKind::Legacy, legacy_time(client, &session).await?),
@@ -192,12 +208,12 @@ impl OrphanObject {
 /// When the call fails after all retries.
 pub async fn remove_orphan(client: &TreasureDataClient, orphan: &Orphan) -> Result<(), TreasureDataError> {
     match &orphan.object {
-        OrphanObject::Session(name) if RunSession::parse(name.as_str()).is_some() => {
+        OrphanObject::Session(name)
+            if RunSession::parse(name.as_str()).is_some() || ProbeName::parse(name.as_str()).is_some() =>
+        {
             client.delete_session(name).await?;
         }
-        OrphanObject::Table(database, name)
-            if OwnTable::parse(name.as_str()).is_some() || OwnTable::is_legacy(name.as_str()) =>
-        {
+        OrphanObject::Table(database, name) if of_table(name.as_str()).is_some() => {
             client.delete_table(database, name).await?;
         }
         _ => {}
@@ -288,6 +304,7 @@ mod tests {
             assert_eq!(verdict(kind, 9 * day, 10 * day), Verdict::Young, "{kind:?}");
         }
         assert_eq!(verdict(OrphanKind::Legacy, 3 * day, 2 * day), Verdict::Remove);
+        assert_eq!(verdict(OrphanKind::Probe, 0, 8 * day), Verdict::Remove, "no run needs it");
         let unknown = orphan(OrphanKind::Ballot, None);
         assert_eq!(unknown.verdict(&[], 20 * day, Duration::ZERO, marker_age), Verdict::UnknownAge);
     }

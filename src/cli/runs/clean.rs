@@ -64,6 +64,7 @@ fn described(orphan: &Orphan) -> String {
         OrphanKind::Ballot => "ballot",
         OrphanKind::Session => "session",
         OrphanKind::TemporaryTable => "temporary table",
+        OrphanKind::Probe => "object of a check:",
         OrphanKind::Legacy => "object of an earlier release:",
     };
     format!("{kind} {}", orphan.object.name())
