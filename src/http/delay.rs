@@ -40,7 +40,7 @@ pub struct DelayHint {
 ///
 /// Invalid values are ignored: a 429 then requests one second.
 pub fn delay_hint(status: StatusCode, headers: &HeaderMap, unix_now: Duration) -> DelayHint {
-    let now = header(headers, DATE.as_str()).and_then(date).unwrap_or(unix_now);
+    let now = server_date(headers).unwrap_or(unix_now);
     let remaining = header(headers, "ratelimit-remaining").and_then(count);
     let limit = header(headers, "ratelimit-limit").and_then(count);
     let allowance = remaining.map(|remaining| Allowance { remaining, limit });
@@ -63,6 +63,11 @@ pub fn delay_hint(status: StatusCode, headers: &HeaderMap, unix_now: Duration) -
         min_delay
     };
     DelayHint { min_delay, allowance }
+}
+
+/// The `Date` of a response, since the Unix epoch; `None` if it has none that can be read.
+pub fn server_date(headers: &HeaderMap) -> Option<Duration> {
+    header(headers, DATE.as_str()).and_then(date)
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

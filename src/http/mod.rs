@@ -13,7 +13,7 @@ mod redaction;
 mod tls;
 
 pub use client::{BodySink, ClientSettings, HttpClient, Reach, RestartableSink};
-pub use delay::{DelayHint, delay_hint};
+pub use delay::{DelayHint, delay_hint, server_date};
 pub use error::{BodyProblem, CallError, Cause, Class, Effect, FailureKind, TransportError};
 pub use message::{Request, Response, parse_json};
 pub use redaction::Redactor;

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::blame::blames_path;
 use crate::clock::Clock;
-use crate::http::{BodyProblem, BodySink, CallError, Effect, HttpClient, Request, Response};
+use crate::http::{BodyProblem, BodySink, CallError, Effect, HttpClient, Request, Response, server_date};
 use crate::retry::{RequestCounts, Retrier, Series};
 use crate::secret::Secret;
 
@@ -128,12 +128,7 @@ impl TreasureDataClient {
     }
 
     fn record_date(&self, headers: &HeaderMap) {
-        let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok()) else { return };
-        let Some(date) =
-            httpdate::parse_http_date(date).ok().and_then(|date| date.duration_since(UNIX_EPOCH).ok())
-        else {
-            return;
-        };
+        let Some(date) = server_date(headers) else { return };
         let [server, machine] = [date, self.clock().unix_time()].map(|time| i64::try_from(time.as_secs()));
         if let (Ok(server), Ok(machine)) = (server, machine) {
             self.clock_offset.store(server - machine, Ordering::Relaxed);

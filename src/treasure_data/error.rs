@@ -48,6 +48,16 @@ impl TreasureDataError {
         }
     }
 
+    /// The request that failed.
+    pub fn call(&self) -> &CallError {
+        match self {
+            Self::Denied(source)
+            | Self::Call(source)
+            | Self::WrongEndpoint(source)
+            | Self::NoDatabase { source, .. } => source,
+        }
+    }
+
     /// Adds the name of the database.
     pub(super) fn in_database(self, name: &DatabaseName) -> Self {
         match self {

@@ -164,7 +164,7 @@ fn job_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
 }
 
 /// An id may be a number or a string.
-fn table_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(super) fn table_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text).filter(|text| !text.is_empty()),
@@ -172,7 +172,7 @@ fn table_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
     })
 }
 
-fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(None),
         Value::Number(number) => number.as_u64().map(Some).ok_or_else(|| D::Error::custom("not a count")),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | list, show, list parts, job status, error records | repeated: they change nothing |
 //! | upload | repeated: the same part name overwrites |
-//! | delete part, delete session | repeated: 404 means gone |
+//! | delete part, delete session, kill job | repeated: 404 means gone |
 //! | create, propose, freeze, perform, commit | reported as unclear; the caller checks the state first |
 
 use bytes::Bytes;
@@ -214,6 +214,17 @@ impl TreasureDataClient {
             "booting" => JobOutcome::Booting,
             _ => JobOutcome::Running,
         })
+    }
+
+    /// Kills a job. Succeeds if the job does not exist.
+    ///
+    /// # Errors
+    /// When the call fails after all retries.
+    pub async fn kill_job(&self, job: &str) -> Result<(), TreasureDataError> {
+        match self.send(Call::post("kill the job", Effect::Repeatable, &["job", "kill", job])).await {
+            Err(error) if error.status_code() == Some(StatusCode::NOT_FOUND) => Ok(()),
+            result => Ok(result.map(drop)?),
+        }
     }
 
     /// When a job ended, or else started, in Unix seconds; `None` if the response contains neither.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -168,7 +169,12 @@ impl YotpoClient {
         Err(self.http.failure_without_message(&request, &response))
     }
 
-    async fn token(&self) -> Result<SecretString, YotpoError> {
+    /// The machine's time since the Unix epoch.
+    pub(super) fn unix_time(&self) -> Duration {
+        self.http.clock().unix_time()
+    }
+
+    pub(super) async fn token(&self) -> Result<SecretString, YotpoError> {
         let mut token = self.token.lock().await;
         if let Some(token) = token.as_ref() {
             return Ok(token.clone());

@@ -11,6 +11,32 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "String", try_from = "String")]
 pub struct PageCursor(String);
 
+/// How `next_page_info` is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CursorForm {
+    /// Percent-encoded.
+    PercentEncoded,
+    /// Not encoded, although it has characters that a URL would have to encode.
+    Plain,
+    /// It has only characters that look the same in both forms.
+    Undetermined,
+}
+
+impl CursorForm {
+    /// The form of a text that is not empty.
+    pub(super) fn of(text: &str) -> Self {
+        let is_unreserved =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        if text.bytes().all(is_unreserved) {
+            Self::Undetermined
+        } else if is_percent_encoded(text) {
+            Self::PercentEncoded
+        } else {
+            Self::Plain
+        }
+    }
+}
+
 impl PageCursor {
     /// Decodes a cursor from a response. Returns `None` if it is empty, which means the last page.
     ///

@@ -86,6 +86,17 @@ impl YotpoError {
         }
     }
 
+    /// The request that failed; `None` if the content of the pages is the reason.
+    pub fn call(&self) -> Option<&CallError> {
+        match self {
+            Self::CredentialsDenied(source)
+            | Self::TokenNotAccepted { source, .. }
+            | Self::Page { source, .. }
+            | Self::Token(source) => Some(source),
+            Self::RepeatedCursor { .. } | Self::LoyaltyLost { .. } | Self::EndlessEmptyPages { .. } => None,
+        }
+    }
+
     /// What the user can do.
     pub fn hint(&self) -> &'static str {
         match self {

@@ -14,6 +14,7 @@ mod error;
 /// For fuzz targets only.
 #[doc(hidden)]
 pub mod fuzzing;
+mod inspection;
 mod loyalty;
 mod next_cursor;
 mod not_a_number;
@@ -25,8 +26,9 @@ mod query;
 mod reported_error;
 
 pub use client::{YotpoClient, YotpoSettings};
-pub use cursor::PageCursor;
+pub use cursor::{CursorForm, PageCursor};
 pub use error::YotpoError;
+pub use inspection::{Inspected, PageFacts};
 pub use loyalty::{LoyaltyCheck, LoyaltyCounts, LoyaltyVerdict, MemberCount};
 pub use page::{Page, RejectedCustomer};
 pub use pages::{Pages, PagesSettings};

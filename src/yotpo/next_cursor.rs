@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Unexpected};
 use serde_json::value::RawValue;
 
-use super::cursor::PageCursor;
+use super::cursor::{CursorForm, PageCursor};
 
 /// How many bytes at the end of a response are searched for a cursor.
 const MAX_TAIL: usize = 4 * 1024;
@@ -45,6 +45,18 @@ pub(super) fn cursor_of(pagination: Option<Pagination<'_>>) -> Option<PageCursor
     PageCursor::from_response(&pagination?.next_page_info?)
 }
 
+/// How the cursor of a response is written; `None` if it has none.
+pub(super) fn cursor_form(text: &str) -> Option<CursorForm> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(default, borrow, deserialize_with = "pagination")]
+        pagination: Option<Pagination<'a>>,
+    }
+    let Body { pagination } = serde_json::from_str(text).ok()?;
+    let cursor = pagination?.next_page_info.filter(|cursor| !cursor.is_empty())?;
+    Some(CursorForm::of(&cursor))
+}
+
 /// Parses null or an object; serde would also accept an array for a struct, field by field.
 pub(super) fn pagination<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -71,6 +83,21 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<C
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn form_of_a_cursor_is_recognised() {
+        let form = |cursor: &str| {
+            cursor_form(&format!(r#"{{"customers":[],"pagination":{{"next_page_info":{cursor}}}}}"#))
+        };
+        assert_eq!(form(r#""a%3D%3D""#), Some(CursorForm::PercentEncoded));
+        for plain in [r#""a==""#, r#""a%zz""#, r#""a%3D=%""#] {
+            assert_eq!(form(plain), Some(CursorForm::Plain), "{plain}");
+        }
+        assert_eq!(form(r#""abc""#), Some(CursorForm::Undetermined));
+        assert_eq!(form("12"), Some(CursorForm::Undetermined));
+        assert_eq!((form("null"), form(r#""""#)), (None, None));
+        assert_eq!(cursor_form(r#"{"customers":[]}"#), None);
+    }
 
     #[test]
     fn guessed_cursor_is_the_one_at_the_end() {

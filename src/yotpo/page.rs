@@ -128,6 +128,11 @@ impl Page {
         self.with_loyalty_data
     }
 
+    /// Number of customers that cannot become a row.
+    pub(super) fn rejected(&self) -> usize {
+        self.rejected.len()
+    }
+
     /// The rows, and the rejected customers.
     pub fn into_rows(self) -> (Rows, Vec<RejectedCustomer>) {
         (self.rows, self.rejected)

@@ -146,28 +146,39 @@ impl Prefetcher {
         Ok(FetchedPage { page, query, prefetched })
     }
 
-    /// Sends filters and `limit` with the cursor. If Yotpo rejects the first such request, tries the other parameters.
     async fn page(&self) -> Result<(Page, Option<CursorQuery>), YotpoError> {
-        let NextPage { number, ref cursor, query: accepted_query, reader: PageReader { page_size, .. } } =
-            self.next_page;
+        let NextPage { number, ref cursor, query, reader: PageReader { page_size, .. } } = self.next_page;
         let Some(cursor) = cursor else {
             let request = PageRequest { number, cursor: None, page_size };
-            return Ok((self.client.page(request, self).await?, accepted_query));
+            return Ok((self.client.page(request, self).await?, query));
         };
-        let mut query = accepted_query.unwrap_or(CursorQuery::INITIAL);
-        loop {
-            let request = PageRequest { number, cursor: Some((cursor, query)), page_size };
-            let result = self.client.page(request, self).await;
-            let fallback = query.fallback().filter(|_| accepted_query.is_none() && may_reject_query(&result));
-            let Some(fallback) = fallback else { return Ok((result?, Some(query))) };
-            tracing::warn!(
-                page = number,
-                refused = query.name(),
-                trying = fallback.name(),
-                "Yotpo rejected the parameters sent with the cursor, trying others"
-            );
-            query = fallback;
-        }
+        page_with_fallback(&self.client, number, cursor, query, page_size, self).await
+    }
+}
+
+/// Fetches the page at a cursor with filters and `limit`. If Yotpo rejects the first such request, tries the other parameters.
+/// Returns the parameters that it accepted.
+pub(super) async fn page_with_fallback(
+    client: &YotpoClient,
+    number: u64,
+    cursor: &PageCursor,
+    accepted_query: Option<CursorQuery>,
+    page_size: u8,
+    reader: &impl ReadPage,
+) -> Result<(Page, Option<CursorQuery>), YotpoError> {
+    let mut query = accepted_query.unwrap_or(CursorQuery::INITIAL);
+    loop {
+        let request = PageRequest { number, cursor: Some((cursor, query)), page_size };
+        let result = client.page(request, reader).await;
+        let fallback = query.fallback().filter(|_| accepted_query.is_none() && may_reject_query(&result));
+        let Some(fallback) = fallback else { return Ok((result?, Some(query))) };
+        tracing::warn!(
+            page = number,
+            refused = query.name(),
+            trying = fallback.name(),
+            "Yotpo rejected the parameters sent with the cursor, trying others"
+        );
+        query = fallback;
     }
 }
 

@@ -37,7 +37,7 @@ impl CursorQuery {
     }
 
     /// The name in logs and the state file.
-    pub(super) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::FiltersAndLimit => "filters_and_limit",
             Self::Filters => "filters",
