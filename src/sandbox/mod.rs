@@ -67,8 +67,8 @@ pub use self::request_log::LoggedRequest;
 pub use self::settings::SandboxSettings;
 pub use self::store::StoreSettings;
 pub use self::treasure_data::{
-    ClosedSession, InvalidSession, InvalidStatus, KeyKind, KilledJob, RenamedTable, RepeatedPerform,
-    Retention, SessionSummary, TreasureDataBehaviour, WriteOnlyTableCreation,
+    BrokenPromise, ClosedSession, InvalidSession, InvalidStatus, KeyKind, KilledJob, RenamedTable,
+    RepeatedPerform, Retention, SessionSummary, TreasureDataBehaviour, WriteOnlyTableCreation,
 };
 pub use self::verification::Verification;
 pub use self::yotpo::{

@@ -28,6 +28,30 @@ pub struct TreasureDataBehaviour {
     pub stale_show_calls: u32,
     /// How many `show` calls return `null` for the counters of a loaded session.
     pub show_calls_without_counters: u32,
+    /// A promise that is broken, for tests of `check`: runs rely on all of them.
+    pub broken_promise: BrokenPromise,
+}
+
+/// A promise that runs rely on, and that the service does not keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BrokenPromise {
+    /// All are kept.
+    #[default]
+    None,
+    /// Creating a session that exists succeeds.
+    CreatesTwice,
+    /// A second upload of the same part is a conflict.
+    RefusesSameName,
+    /// A frozen session accepts parts.
+    AcceptsWhenFrozen,
+    /// The list of parts of a frozen session lacks the last one.
+    ListsLate,
+    /// A session that is not frozen can be performed.
+    PerformsOpenSessions,
+    /// A renamed table gets another id.
+    RenameChangesId,
+    /// Deleting a table deletes its sessions.
+    ForgetsSessions,
 }
 
 /// Which name `show` and `list` report for the table of a session after it was renamed.

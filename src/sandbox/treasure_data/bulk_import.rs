@@ -22,8 +22,8 @@ use super::lag::Lag;
 use super::state::{Job, JobStatus, Moment, Phase, Session, State};
 use super::tables::{missing_table, unknown_database, unknown_table};
 use super::{
-    ClosedSession, InjectedFailure, InvalidSession, InvalidStatus, RenamedTable, RepeatedPerform,
-    SessionSummary, TreasureData, conflict, error, invalid, not_found,
+    BrokenPromise, ClosedSession, InjectedFailure, InvalidSession, InvalidStatus, RenamedTable,
+    RepeatedPerform, SessionSummary, TreasureData, conflict, error, invalid, not_found,
 };
 
 const MIN_NAME_LENGTH: usize = 3;
@@ -68,6 +68,9 @@ impl TreasureData {
         }
         let (mut state, moment) = self.lock();
         if state.sessions.contains_key(name) {
+            if self.breaks(BrokenPromise::CreatesTwice) {
+                return acknowledged(name);
+            }
             return conflict("Bulk import session already exists", None);
         }
         if !state.databases.contains_key(database) {
@@ -111,7 +114,9 @@ impl TreasureData {
 
     pub(super) fn list_parts(&self, name: &str) -> Reply {
         self.with_valid_session(name, |session, _| {
-            let parts: Vec<_> = session.parts.keys().collect();
+            let is_late = session.frozen && self.breaks(BrokenPromise::ListsLate);
+            let listed = session.parts.len() - usize::from(is_late && !session.parts.is_empty());
+            let parts: Vec<_> = session.parts.keys().take(listed).collect();
             Reply::ok(&json!({"parts": parts, "name": name, "bulk_import": name}))
         })
     }
@@ -127,6 +132,9 @@ impl TreasureData {
         let uploaded = UploadedPart::new(file.clone());
         let to_validate = uploaded.clone();
         let reply = self.with_open_session(name, |session| {
+            if self.breaks(BrokenPromise::RefusesSameName) && session.parts.contains_key(part) {
+                return conflict("Part already exists", None);
+            }
             session.parts.insert(part.to_owned(), uploaded);
             acknowledged(name)
         });
@@ -238,7 +246,8 @@ impl TreasureData {
     /// Runs `work` on a session that accepts parts.
     fn with_open_session(&self, name: &str, work: impl FnOnce(&mut Session) -> Reply) -> Reply {
         self.with_valid_session(name, |session, _| {
-            if !session.frozen && session.phase == Phase::Uploading {
+            let is_frozen = session.frozen && !self.breaks(BrokenPromise::AcceptsWhenFrozen);
+            if !is_frozen && session.phase == Phase::Uploading {
                 return work(session);
             }
             let status = match self.behaviour.closed_session {
@@ -302,7 +311,7 @@ impl TreasureData {
         let state: &mut State = &mut state;
         let session = self.valid_session(state, name)?;
         let can_start = match session.phase {
-            Phase::Uploading => session.frozen,
+            Phase::Uploading => session.frozen || self.breaks(BrokenPromise::PerformsOpenSessions),
             Phase::Ready => self.behaviour.repeated_perform == RepeatedPerform::Accepted,
             Phase::Performing { .. } | Phase::Committing { .. } | Phase::Committed => false,
         };

@@ -20,8 +20,8 @@ use http::StatusCode;
 use serde_json::json;
 
 pub use self::behaviour::{
-    ClosedSession, InvalidSession, InvalidStatus, KilledJob, RenamedTable, RepeatedPerform, Retention,
-    TreasureDataBehaviour, WriteOnlyTableCreation,
+    BrokenPromise, ClosedSession, InvalidSession, InvalidStatus, KilledJob, RenamedTable, RepeatedPerform,
+    Retention, TreasureDataBehaviour, WriteOnlyTableCreation,
 };
 pub(super) use self::loaded_part::LoadedPart;
 pub(super) use self::state::Durations;
@@ -194,6 +194,10 @@ impl TreasureData {
                 not_found("path and method do not match any API endpoint")
             }
         }
+    }
+
+    fn breaks(&self, promise: BrokenPromise) -> bool {
+        self.behaviour.broken_promise == promise
     }
 
     /// The state after applying everything that is due, and the current moment.

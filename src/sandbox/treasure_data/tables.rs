@@ -9,8 +9,8 @@ use super::super::operation::Operation;
 use super::super::read_back;
 use super::super::reply::{Call, Reply};
 use super::loaded_part::LoadedPart;
-use super::state::{Column, Database, Moment, Table};
-use super::{TreasureData, conflict, error, invalid, not_found, timestamp};
+use super::state::{Column, Database, Moment, Session, Table};
+use super::{BrokenPromise, TreasureData, conflict, error, invalid, not_found, timestamp};
 
 /// Maximum number of rows that `tail` returns.
 const MAX_TAIL_ROWS: u64 = 10_000;
@@ -135,8 +135,17 @@ impl TreasureData {
     }
 
     pub(super) fn delete_table(&self, database: &str, name: &str) -> Reply {
-        let (mut state, _) = self.lock();
+        let (mut state, moment) = self.lock();
+        let id = state.table(database, name).map(|table| table.id);
         if state.delete_table(database, name) {
+            if self.breaks(BrokenPromise::ForgetsSessions) {
+                let is_of_table = |session: &Session| Some(session.table_id) == id;
+                let sessions = state.sessions.iter().filter(|(_, session)| is_of_table(session));
+                let names: Vec<String> = sessions.map(|(name, _)| name.clone()).collect();
+                for name in names {
+                    state.remove_session(&name, moment.unix);
+                }
+            }
             Reply::ok(&json!({"database": database, "table": name, "type": "log"}))
         } else {
             unknown_table(database, name)
@@ -162,6 +171,12 @@ impl TreasureData {
             return conflict("Table already exists", Some(target.id));
         }
         state.rename_table(database, from, to, moment.unix);
+        if self.breaks(BrokenPromise::RenameChangesId) {
+            let id = state.next_id();
+            if let Some(table) = state.table_mut(database, to) {
+                table.id = id;
+            }
+        }
         Reply::ok(&json!({"database": database, "table": to, "type": "log"}))
     }
 
