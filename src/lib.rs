@@ -6,6 +6,7 @@
 #[cfg(not(unix))]
 compile_error!("yotpo-td needs a Unix: it relies on file modes, locks and signals");
 
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;

@@ -49,6 +49,7 @@ pub(super) fn command() -> Command {
         .arg_required_else_help(true)
         .max_term_width(110)
         .subcommand(sync_command())
+        .subcommand(check_command())
         .subcommand(runs_command())
         .subcommand(super::config::command())
         .subcommand(super::explain::command())
@@ -68,6 +69,23 @@ fn sync_command() -> Command {
             secrets(),
             exit_codes()
         ));
+    let command = with_settings(command, SETTINGS);
+    #[cfg(feature = "sandbox")]
+    let command = command.next_help_heading("Sandbox").args(super::sandbox::flags());
+    with_other_options(command)
+}
+
+fn check_command() -> Command {
+    let command = Command::new("check")
+        .about("Check settings, credentials, table and limits; changes nothing")
+        .after_help("It takes the settings of sync. Variables, examples and exit codes are in --help.")
+        .after_long_help(format!(
+            "{}\n\n{}\n\nThe exit code is 0 if no check failed, and otherwise that of the first failed one.\n\n{}",
+            secrets(),
+            super::check::EXAMPLES,
+            exit_codes()
+        ));
+    let command = command.next_help_heading("Check").args(super::check::flags());
     let command = with_settings(command, SETTINGS);
     #[cfg(feature = "sandbox")]
     let command = command.next_help_heading("Sandbox").args(super::sandbox::flags());

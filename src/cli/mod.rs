@@ -3,6 +3,7 @@
 //! Owns clap, one file per command, and the one place that prints failures. It makes its flags from [`crate::config::SETTINGS`] and hands
 //! everything else to the library; nothing below it knows clap.
 
+mod check;
 mod command;
 mod command_line_error;
 mod completions;
@@ -80,6 +81,7 @@ fn dispatch(invocation: &Invocation) -> Result<ExitStatus, Failure> {
     };
     match matches.subcommand() {
         Some(("sync", matches)) => sync::sync(invocation, matches)?,
+        Some(("check", matches)) => check::run(invocation, matches)?,
         Some(("config", matches)) => config::config(invocation, matches)?,
         Some(("completions", matches)) => completions::completions(command::command(), matches),
         Some(("explain", matches)) => explain::explain(matches),

@@ -76,6 +76,8 @@ pub enum Code {
     CommitUnknown,
     /// Another version of this program is working on the run.
     OtherProtocol,
+    /// Treasure Data does not behave as the exchange between attempts assumes.
+    AssumptionContradicted,
     /// The state could not be read or saved.
     StateFailed,
     /// Records could not be quarantined.
@@ -92,7 +94,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Bug,
         Self::SettingsInvalid,
         Self::YotpoCredentialsRefused,
@@ -123,6 +125,7 @@ impl Code {
         Self::RunTooOld,
         Self::CommitUnknown,
         Self::OtherProtocol,
+        Self::AssumptionContradicted,
         Self::StateFailed,
         Self::QuarantineFailed,
         Self::DiskFull,
@@ -170,6 +173,7 @@ impl Code {
             Self::RunTooOld => ("run_too_old", Status::NeedsAttention, OtherCommand),
             Self::CommitUnknown => ("commit_unknown", Status::NeedsAttention, OtherCommand),
             Self::OtherProtocol => ("other_protocol", Status::NeedsAttention, OtherCommand),
+            Self::AssumptionContradicted => ("assumption_contradicted", Status::NeedsAttention, OtherCommand),
             Self::StateFailed => ("state_failed", Status::LocalFailed, Correction),
             Self::QuarantineFailed => ("quarantine_failed", Status::LocalFailed, Correction),
             Self::DiskFull => ("disk_full", Status::LocalFailed, Correction),

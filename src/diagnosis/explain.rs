@@ -198,6 +198,13 @@ impl Code {
                 "What it stored in Treasure Data cannot be understood by this version. Nothing was changed.",
                 "Use the same version for all attempts of a run, or wait until the other one has ended.",
             ),
+            Self::AssumptionContradicted => (
+                "Treasure Data does not behave as runs rely on.",
+                "`yotpo-td check --probe-bulk-import` saw a behaviour that contradicts an assumption on which \"exactly once\" \
+                 depends. The check loaded nothing, and says which assumption it is.",
+                "Do not start more than one attempt of a run at a time. Send the line of the failed check to Treasure Data's support \
+                 and to the maintainers of yotpo-td.",
+            ),
             Self::StateFailed => (
                 "The state could not be read or saved.",
                 "The state directory cannot be used: missing permissions, another owner, a damaged file. What is in Treasure Data \

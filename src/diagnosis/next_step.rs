@@ -128,6 +128,7 @@ mod tests {
             (Code::RunTooOld, "-------"),
             (Code::CommitUnknown, "-------"),
             (Code::OtherProtocol, "-------"),
+            (Code::AssumptionContradicted, "-------"),
             (Code::StateFailed, "yyyrry-"),
             (Code::QuarantineFailed, "yyyrry-"),
             (Code::DiskFull, "yyyrry-"),

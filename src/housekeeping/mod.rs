@@ -15,6 +15,11 @@ use crate::treasure_data::{SessionState, TreasureDataClient, TreasureDataError};
 /// Maximum number of sessions of old runs that one run removes.
 const MAX_SWEPT: usize = 100;
 
+/// Approximate maximum number of sessions in an account, as observed by other clients.
+pub const MAX_SESSIONS: usize = 2_448;
+/// Number of sessions that is worth a warning: each run with `--run-id` adds two or three.
+pub const MANY_SESSIONS: usize = 1_500;
+
 /// A session or table that a run left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
@@ -100,6 +105,23 @@ impl Orphan {
             Some(_) => Verdict::Young,
         }
     }
+}
+
+/// Whether a session or table was made by this program, in any version.
+pub fn is_of_this_program(name: &str) -> bool {
+    RunSession::parse(name).is_some() || of_table(name).is_some()
+}
+
+/// Whether nobody can need a session or table of this program any more, as far as its name tells; `now` is Treasure Data's
+/// time.
+pub fn is_removable(name: &str, now: u64, marker_age: Duration) -> bool {
+    let since = match (RunSession::parse(name), of_table(name)) {
+        (_, Some((OrphanKind::Probe, _))) => return true,
+        (Some(RunSession::Own(own)), _) => Some(own.nonce.time()),
+        (_, Some((_, since))) => since,
+        _ => None,
+    };
+    since.is_some_and(|since| now.saturating_sub(since) >= marker_age.as_secs())
 }
 
 /// Everything in the account that this program created.

@@ -254,5 +254,5 @@ fn undisturbed_attempt_loads_its_own_set() {
 
 #[test]
 fn result_of_another_step_ends_the_attempt() {
-    Walk::begin(&load(Mode::Append)).then(DONE).ends(Ending::Unanswerable);
+    Walk::begin(&load(Mode::Append)).then(DONE).ends(Ending::UnexpectedResult);
 }

@@ -1,17 +1,13 @@
 //! The steps that only read: sessions, ballots, tables and jobs.
 
 use super::Executor;
+use crate::housekeeping::{MANY_SESSIONS, MAX_SESSIONS};
 use crate::identity::{PartTotals, TableId};
 use crate::run::decide::{BallotSeen, CountsSeen, JobSeen, OwnSet, Seen, SetSeen, Winner};
 use crate::run::error::RunError;
 use crate::run::survey::{ballot_seen, counts_seen, smallest_proposal, survey, target_seen};
 use crate::telemetry::{LoadJob, Phase};
 use crate::treasure_data::{JobOutcome, SessionState, SessionStatus, TableLookup};
-
-/// Approximate maximum number of sessions in an account, as observed by other clients.
-const MAX_SESSIONS: usize = 2_448;
-/// Number of sessions that is worth a warning: each run with `--run-id` adds two or three.
-const MANY_SESSIONS: usize = 1_500;
 
 impl Executor<'_> {
     /// The target. If the key could read it before and is denied now, this says nothing about the table.

@@ -19,6 +19,7 @@ macro_rules! snapshot {
 fn help_is_as_published() {
     snapshot!("help", ["--help"]);
     snapshot!("sync_help", ["sync", "--help"]);
+    snapshot!("check_help", ["check", "--help"]);
     snapshot!("sandbox_help", ["sandbox", "--help"]);
     snapshot!("runs_help", ["runs", "--help"]);
     snapshot!("version", ["--version"]);
@@ -42,6 +43,8 @@ fn unknown_words_are_reported() {
 #[test]
 fn flags_of_the_sandbox_are_checked() {
     snapshot!("sandbox_flag_without_sandbox", ["sync", "--sandbox-customers", "10"]);
+    snapshot!("check_tables_without_sessions", ["check", "--probe-tables"]);
+    snapshot!("check_output", ["check", "--output", "yaml"]);
     snapshot!("sandbox_customers_no_number", ["sync", "--sandbox", "--sandbox-customers", "many"]);
     snapshot!("sandbox_stores", ["sandbox", "--stores", "0"]);
     snapshot!("sandbox_rate", ["sandbox", "--requests-per-second", "0"]);

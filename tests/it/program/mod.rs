@@ -3,6 +3,9 @@
 mod attempts;
 pub(crate) mod binary;
 mod canaries;
+mod check;
+mod check_probes;
+mod checked;
 mod closing_words;
 mod command_line;
 mod config_command;

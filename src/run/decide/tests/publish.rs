@@ -288,6 +288,6 @@ fn dead_winner_beside_an_unreadable_target_is_published() {
 #[test]
 fn unanswerable_without_a_winner() {
     let attempt = load(Mode::Append);
-    assert_eq!(attempt.show_winner().1, Step::Finish(Ending::Unanswerable));
-    assert_eq!(attempt.winner_is_lost().1, Step::Finish(Ending::Unanswerable));
+    assert_eq!(attempt.show_winner().1, Step::Finish(Ending::UnexpectedResult));
+    assert_eq!(attempt.winner_is_lost().1, Step::Finish(Ending::UnexpectedResult));
 }
