@@ -284,20 +284,20 @@ mod tests {
     use super::*;
     use crate::exit_status::ExitStatus;
 
-    fn info(kind: Option<&str>) -> Option<KeyInfo> {
-        Some(KeyInfo { kind: kind.map(str::to_owned), administrator: Some(false) })
+    fn info(kind: Option<&str>) -> KeyInfo {
+        KeyInfo { kind: kind.map(str::to_owned), administrator: Some(false) }
     }
 
     #[test]
     fn an_import_only_key_is_enough_to_append_and_not_to_replace() {
         let verdict = |key, mode| of_key(key, mode).verdict;
         for mode in [Mode::Append, Mode::Replace] {
-            assert_eq!(verdict(info(Some("master")), mode), Verdict::Passed);
-            assert_eq!(verdict(info(None), mode), Verdict::Passed);
+            assert_eq!(verdict(Some(info(Some("master"))), mode), Verdict::Passed);
+            assert_eq!(verdict(Some(info(None)), mode), Verdict::Passed);
             assert_eq!(verdict(None, mode), Verdict::Warning);
         }
-        assert_eq!(verdict(info(Some("write_only")), Mode::Append), Verdict::Passed);
-        let finding = of_key(info(Some("write_only")), Mode::Replace);
+        assert_eq!(verdict(Some(info(Some("write_only"))), Mode::Append), Verdict::Passed);
+        let finding = of_key(Some(info(Some("write_only"))), Mode::Replace);
         assert_eq!(finding.failure.unwrap().diagnosis.status, ExitStatus::Denied);
     }
 
