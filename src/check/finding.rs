@@ -1,7 +1,7 @@
 //! What a check found: its verdict, what was seen, what to do.
 //!
 //! Owns the names of the checks and what a list of findings means: the first failed one decides the exit status. It holds
-//! counts, names of our own making and redacted texts only, never a customer, a token or a key.
+//! counts, generated names and redacted texts only, never customers, tokens or keys.
 
 use std::error::Error;
 
@@ -133,7 +133,7 @@ pub struct CheckFailure {
     pub diagnosis: Diagnosis,
 }
 
-/// The answer to a question that the documentation of a service leaves open.
+/// A question that the documentation of a service leaves open, with what was observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The question.

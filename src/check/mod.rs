@@ -31,7 +31,7 @@ use crate::retry::RetryPolicy;
 use crate::services::assemble;
 use crate::shutdown::StopRequests;
 
-/// Maximum retries of a request: whoever waits for the result can start the command again.
+/// Maximum retries of a request. The user waits for the result, and can run the command again.
 const MAX_RETRIES: u32 = 2;
 /// Maximum time spent retrying one request.
 const MAX_RETRY_TIME: Duration = Duration::from_secs(60);

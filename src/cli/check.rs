@@ -163,7 +163,7 @@ fn status(report: &Report) -> ExitStatus {
 /// A longer sequence of checks that were skipped for one reason is one line.
 const MAX_SKIPPED_LINES: usize = 4;
 
-/// One line for each check, its hint below it, then the answers to open questions and the totals.
+/// One line for each check, its hint below it, then what was observed about open questions, and the totals.
 fn text(report: &Report) -> String {
     let width = report.findings.iter().map(|finding| finding.id.name().len()).max().unwrap_or_default();
     let mut text = String::new();

@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn examples_in_help_are_accepted() {
         let examples = examples(&command());
-        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 17 } else { 14 });
+        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 19 } else { 16 });
         for words in examples {
             command().try_get_matches_from(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }

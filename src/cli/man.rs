@@ -91,7 +91,8 @@ fn write_pages(command: &Command, directory: &Path) -> Result<(), NotWritten> {
 /// Name of the file and text of the page.
 fn page(command: &Command) -> (String, String) {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-    let man = Man::new(command.clone());
+    let version = concat!("yotpo-td ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).title(name.clone()).source(version).date(env!("BUILD_DATE"));
     let mut page = Vec::new();
     // A Vec takes everything.
     let _ = man.render(&mut page);

@@ -109,8 +109,7 @@ impl Kind {
             Self::Switch => "on|off",
             Self::Url => "URL",
             Self::Directory { .. } => "DIR",
-            Self::File => "FILE",
-            Self::OutputFile => "FILE",
+            Self::File | Self::OutputFile => "FILE",
             Self::LogFilter => "FILTER",
         }
     }

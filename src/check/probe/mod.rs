@@ -301,11 +301,9 @@ fn failed(id: CheckId, error: ProbeError) -> Finding {
     match error {
         ProbeError::Call(error) => Finding::failed(id, error),
         ProbeError::Denied => Finding::failed(id, RunError::Denied),
-        ProbeError::Disturbed(what) => Finding::warning(
-            id,
-            format!("unclear: {what}"),
-            "run the command again, with nothing else at work on it",
-        ),
+        ProbeError::Disturbed(what) => {
+            Finding::warning(id, format!("unclear: {what}"), "run the command again while no run is active")
+        }
     }
 }
 

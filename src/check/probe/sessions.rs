@@ -99,9 +99,9 @@ impl Prober<'_> {
         match (done, unclear) {
             (1, 0) => tallies.create.held(),
             (0 | 1, 1..) => tallies.create.unclear(),
-            (0, _) => tallies
-                .create
-                .contradicted("each caller was told that the session exists, and none created it"),
+            (0, _) => tallies.create.contradicted(
+                "each caller received the response that the session exists, and none created it",
+            ),
             _ => tallies
                 .create
                 .contradicted(format!("{done} of {} callers created the same session", CALLERS + 1)),

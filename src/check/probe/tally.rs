@@ -49,7 +49,7 @@ impl Tally {
         self.contradiction.is_some()
     }
 
-    /// Adds the answer to a further open question; the first answer stays.
+    /// Adds what was observed about a further open question, unless something was observed before.
     pub(super) fn settle(&mut self, question: &'static str, answer: impl Into<String>) {
         if !self.settled.iter().any(|settled| settled.question == question) {
             self.settled.push(Settled { question, answer: answer.into() });

@@ -301,7 +301,8 @@ fn what_old_runs_left_is_a_warning_with_the_command_that_removes_it() {
     );
     let hint = checked.find("leftovers")["hint"].as_str().unwrap();
     let (_, command) = hint.split_once(": ").unwrap();
-    surroundings.type_in(command, &[]).finish().assert_code(0);
+    // It asks on a terminal; here there is none.
+    surroundings.type_in(&format!("{command} --yes"), &[]).finish().assert_code(0);
     let checked = check(&surroundings, &[], &[]);
     assert!(checked.seen("leftovers", "passed").starts_with("1 session in the account,"));
 }

@@ -46,7 +46,7 @@ impl Checked {
         wanted.map(|check| check["id"].as_str().unwrap()).collect()
     }
 
-    /// The answer to an open question of a check.
+    /// What was observed about an open question of a check.
     #[track_caller]
     pub(crate) fn answer(&self, question: &str) -> &str {
         let settled = self.result["settled"].as_array().unwrap();

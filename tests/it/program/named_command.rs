@@ -10,7 +10,7 @@ use crate::program::exit_codes::run_named_command;
 fn customers_by_rate(summary: &str) -> f64 {
     let line = summary.lines().find_map(|line| line.strip_prefix("duration")).expect("a duration");
     let (duration, rate) = line.trim().split_once(" (").expect("a rate");
-    let rate: f64 = rate.split(' ').next().unwrap().parse().unwrap();
+    let rate: f64 = rate.split(' ').next().unwrap().replace(',', "").parse().unwrap();
     rate * humantime::parse_duration(duration).unwrap().as_secs_f64()
 }
 
