@@ -39,7 +39,7 @@ fn note(error: &clap::Error) -> Option<String> {
             .map(|secret| format!("{} or {}", secret.variable, secret.file_variable()))
             .collect();
         format!(
-            "\nnote: secrets are no flags, because every user can read command lines; set them in the environment: {}\n",
+            "\nnote: secrets cannot be passed as flags, because other users can see the command line; set them in the environment: {}\n",
             secrets.join("; ")
         )
     })

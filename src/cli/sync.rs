@@ -15,7 +15,7 @@ use super::invocation::{Invocation, layers, layers_without_flags, start_logging}
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use super::setting_flags::flags;
 use super::summary::{self, Facts, Left, counting_query};
-use crate::checkpoint::{Holder, LockError, StateStore, TargetLock};
+use crate::checkpoint::{Holder, LockError, LockState, StateStore, TargetLock};
 use crate::clock::Clock;
 use crate::config::keys::FRESH;
 use crate::config::{Layers, OutputSettings, Settings, Source, SummaryFormat, output_settings};
@@ -147,7 +147,11 @@ impl SyncCommand<'_> {
         let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
         let stop = shutdown::listen(clock.clone())
             .map_err(|error| self.failed_before_start(error, Code::MachineDenied))?;
-        let heartbeat = self.show_progress();
+        let first_phase = match LockState::of(&store) {
+            Ok(LockState::Held(_)) => Phase::Waiting,
+            Ok(LockState::Free) | Err(_) => Phase::Starting,
+        };
+        let heartbeat = self.show_progress(first_phase);
         let _lock = tokio::select! {
             biased;
             signal = stop.graceful() => return Err(self.stopped_before_start(signal)),
@@ -208,9 +212,9 @@ impl SyncCommand<'_> {
     }
 
     /// Shows how far the run is: on a line of the terminal, elsewhere as a heartbeat in the log.
-    fn show_progress(&self) -> Option<HeartbeatThread> {
+    fn show_progress(&self, first_phase: Phase) -> Option<HeartbeatThread> {
         let Self { progress, clock, .. } = self;
-        progress.enter(Phase::Waiting, clock.now());
+        progress.enter(first_phase, clock.now());
         let term = self.invocation.environment.get("TERM").and_then(|term| term.to_str());
         if self.bar.show(progress, clock, term) {
             return None;

@@ -89,7 +89,8 @@ impl Observer {
         if self.samples.back().is_none_or(|last| last.until(now) >= MIN_GAP) {
             self.samples.push_back(now);
         }
-        let requests = per_second(now.requests.saturating_sub(first.requests), first.until(now));
+        // The first request of a run opens its first interval: ten requests in 1.8 seconds are 5 per second.
+        let requests = per_second(now.requests.saturating_sub(first.requests.max(1)), first.until(now));
         let customers = per_second(now.customers.saturating_sub(fetched.customers), fetched.until(now));
         (requests, (fetched.until(now) >= MIN_MEASURED).then_some(customers))
     }
@@ -120,7 +121,10 @@ fn as_float(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
+    use crate::telemetry::usage::ServiceUse;
 
     /// A run that fetches a page of a hundred customers each second, seen every second.
     fn fetching(expected: u64, seconds: u64) -> (Observer, Clock, Arc<Progress>) {
@@ -178,6 +182,26 @@ mod tests {
         // The set is given up, and another one begun.
         progress.begin();
         assert_eq!(eta(&mut observer), None);
+    }
+
+    #[test]
+    fn a_rate_within_the_limit_is_shown_as_such_from_the_start() {
+        let (mut observer, clock, progress) = fetching(0, 0);
+        let requests = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&requests);
+        progress.read_usage_from(move || {
+            let mut usage = ServiceUse::default();
+            usage.yotpo.requests = counter.load(Ordering::Relaxed);
+            usage
+        });
+        let mut rates = Vec::new();
+        for request in 1..=10 {
+            requests.store(request, Ordering::Relaxed);
+            rates.push(observer.observe().requests_per_second);
+            clock.advance(Duration::from_millis(200));
+        }
+        assert!(rates.iter().all(|rate| *rate <= 5.0 + 1e-9), "{rates:?}");
+        assert!((rates[9] - 5.0).abs() < 1e-9, "{rates:?}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The summary for programs: one JSON object on one line, described by docs/summary.schema.json.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::facts::Facts;
@@ -46,15 +48,15 @@ pub(super) fn render(facts: &Facts<'_>) -> String {
             "requests": usage.yotpo.requests,
             "requests_per_second": usage.rate.requests_per_second,
             "waits": usage.rate.waits,
-            "waited_seconds": usage.rate.waited.as_secs_f64(),
-            "delayed_seconds": usage.rate.delayed.as_secs_f64(),
+            "waited_seconds": seconds(usage.rate.waited),
+            "delayed_seconds": seconds(usage.rate.delayed),
             "delayed_share": facts.delayed_share(),
             "others_used_limit": usage.rate.others_seen,
             "others_requests_per_second": usage.rate.others_per_second,
         },
         "treasure_data": requests(&usage.treasure_data),
-        "duration_seconds": facts.duration.as_secs_f64(),
-        "phase_seconds": object(facts.phases().map(|(phase, duration)| (phase.name(), duration.as_secs_f64().into()))),
+        "duration_seconds": seconds(facts.duration),
+        "phase_seconds": object(facts.phases().map(|(phase, duration)| (phase.name(), seconds(duration).into()))),
         "peak_resident_bytes": peak_resident_bytes(),
         "memory_bound_bytes": facts.memory_bound,
     });
@@ -65,6 +67,11 @@ pub(super) fn render(facts: &Facts<'_>) -> String {
         summary.extend(ending(facts));
     }
     json_line(summary)
+}
+
+/// Seconds with three decimals.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000.0).round() / 1_000.0
 }
 
 /// What is said about a failure; of a success, that there was none.

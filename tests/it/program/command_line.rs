@@ -46,7 +46,7 @@ fn a_flag_that_looks_like_a_secret_is_told_where_secrets_come_from() {
     for flag in ["--api-key", "--td-api-key=canary", "--client-secret", "--token"] {
         let end = run(&["sync", flag, "canary"], &[]);
         end.assert_code(2);
-        let note = "note: secrets are no flags, because every user can read command lines; set them in the environment: \
+        let note = "note: secrets cannot be passed as flags, because other users can see the command line; set them in the environment: \
                     YOTPO_CLIENT_SECRET or YOTPO_CLIENT_SECRET_FILE; TD_API_KEY or TD_API_KEY_FILE\n";
         assert!(end.stderr.ends_with(note), "{}", end.stderr);
         assert!(!end.stderr.contains("canary"), "{}", end.stderr);
@@ -139,7 +139,7 @@ fn manual_pages_are_written_for_every_command() {
     assert_words!("manual_pages", pages.join("\n"));
     let single = run(&["man", "runs", "clean"], &[]).stdout;
     assert_eq!(std::fs::read_to_string(directory.path().join("yotpo-td-runs-clean.1")).unwrap(), single);
-    assert!(single.contains(".TH yotpo-td-runs-clean 1"), "{single}");
+    assert!(single.contains(".TH YOTPO-TD-RUNS-CLEAN 1"), "{single}");
     let unknown = run(&["man", "runs", "cleanx"], &[]);
     unknown.assert_code(2);
     assert!(unknown.stderr.contains("there is no command \"cleanx\""), "{}", unknown.stderr);
