@@ -213,8 +213,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_holds_a_lock_can_be_read_without_taking_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = StateStore::open(folder.path(), &example().target).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let store = StateStore::open(directory.path(), &example().target).unwrap();
         assert_eq!(LockState::of(&store).unwrap(), LockState::Free);
         assert!(!store.lock_path().exists());
         let lock = TargetLock::take(&store, &holder("first")).unwrap();
@@ -226,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_reads_who_holds_the_lock_does_not_fail_a_run() {
-        let (_folder, store, lock, clock) = taken();
+        let (_directory, store, lock, clock) = taken();
         drop(lock);
         let reader = File::open(store.lock_path()).unwrap();
         reader.try_lock_shared().unwrap();

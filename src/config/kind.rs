@@ -168,9 +168,9 @@ impl Kind {
 
     pub(super) fn output_file(&self, text: &str) -> Option<PathBuf> {
         let path = PathBuf::from(text);
-        let folder = path.parent()?;
-        let is_in_folder = folder.as_os_str().is_empty() || folder.is_dir();
-        (*self == Self::OutputFile && path.file_name().is_some() && is_in_folder && !path.is_dir())
+        let directory = path.parent()?;
+        let is_in_directory = directory.as_os_str().is_empty() || directory.is_dir();
+        (*self == Self::OutputFile && path.file_name().is_some() && is_in_directory && !path.is_dir())
             .then_some(path)
     }
 

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 /// Time from beat to beat.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Logs how far a run is, again and again.
+/// Logs the progress of a run at a fixed interval.
 #[derive(Debug)]
 pub struct Heartbeat {
     observer: Observer,
@@ -76,7 +76,7 @@ impl Drop for HeartbeatThread {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A heartbeat that panicked is missed by nobody now.
+            // Nothing depends on a heartbeat that panicked.
             let _ = thread.join();
         }
     }

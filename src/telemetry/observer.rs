@@ -20,7 +20,7 @@ const MIN_MEASURED: Duration = Duration::from_secs(5);
 /// A longer estimate is none: the store has stopped, and did not slow down.
 const MAX_ESTIMATE: Duration = Duration::from_secs(100 * 3_600);
 
-/// Looks at a run again and again.
+/// Observes a run repeatedly, and measures its rates.
 #[derive(Debug)]
 pub(super) struct Observer {
     progress: Arc<Progress>,

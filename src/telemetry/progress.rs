@@ -1,4 +1,4 @@
-//! How far a run is: counters that the run writes and displays read from any thread.
+//! The progress of a run: counters that the run writes and displays read from any thread.
 //!
 //! Owns the one source of facts for the progress line, the heartbeat and the summary. Writing costs a few relaxed atomic
 //! operations for each page or part; reading never waits for the network thread.

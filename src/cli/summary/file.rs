@@ -9,9 +9,10 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::other("there is something else than a regular file"));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory =
+        path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Its mode is 0600, and it is removed when anything fails.
-    let mut file = tempfile::Builder::new().prefix(".yotpo-td-summary-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".yotpo-td-summary-").tempfile_in(directory)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -27,26 +28,26 @@ mod tests {
 
     #[test]
     fn a_file_is_replaced_and_private() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("summary.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("summary.json");
         fs::write(&path, "a longer text of the run before").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         write(&path, "{}\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
     }
 
     #[test]
     fn what_is_no_regular_file_is_not_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (directory.path().join("target"), directory.path().join("link"));
         fs::write(&target, "kept").unwrap();
         symlink(&target, &link).unwrap();
         assert!(write(&link, "{}").is_err());
-        assert!(write(folder.path(), "{}").is_err());
-        assert!(write(&folder.path().join("absent/summary.json"), "{}").is_err());
+        assert!(write(directory.path(), "{}").is_err());
+        assert!(write(&directory.path().join("absent/summary.json"), "{}").is_err());
         assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
     }
 }

@@ -341,13 +341,13 @@ fn neither_secrets_nor_customers_are_printed() {
 
 #[test]
 fn the_embedded_sandbox_needs_no_settings_and_keeps_nothing() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let mut command = program();
     command.args(["check", "--sandbox", "--probe-bulk-import", "--probe-tables", "--output", "json"]);
-    command.env("HOME", folder.path()).env("TMPDIR", folder.path());
+    command.env("HOME", directory.path()).env("TMPDIR", directory.path());
     let checked = Checked::of(Running::start(command).finish());
     checked.assert_code(0);
     assert_eq!(checked.result["failed"], 0);
     assert!(checked.seen("settings", "passed").contains("into sandbox_td_yotpo.sandbox_td_yotpo_customers"));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something is left");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "something is left");
 }

@@ -254,8 +254,8 @@ fn a_file_that_cannot_be_written_is_a_warning() {
 
 #[test]
 fn a_sandbox_run_writes_no_file_that_the_environment_names() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("summary.json");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("summary.json");
     let run = |by_flag: bool| {
         let mut command = program();
         command.args(["sync", "--sandbox", "--sandbox-customers", "10"]);
