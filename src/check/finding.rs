@@ -182,11 +182,15 @@ impl Finding {
         Self::new(id, Verdict::Skipped, reason)
     }
 
-    /// A run would fail with this error.
+    /// A run would fail with this error. What a run says first, that it could not fetch or load, is not said of a check.
     pub(super) fn failed(id: CheckId, error: impl Into<RunError>) -> Self {
         let error = error.into();
         let diagnosis = error.diagnosis();
-        Self::failed_with(id, error, diagnosis)
+        match error {
+            RunError::Yotpo(error) => Self::failed_with(id, error, diagnosis),
+            RunError::TreasureData(error) => Self::failed_with(id, error, diagnosis),
+            error => Self::failed_with(id, error, diagnosis),
+        }
     }
 
     /// A run would fail with this error, which means `diagnosis`.
@@ -276,6 +280,8 @@ mod tests {
     use super::*;
     use crate::diagnosis::Code;
     use crate::exit_status::ExitStatus;
+    use crate::http::{CallError, Effect};
+    use crate::treasure_data::TreasureDataError;
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
@@ -308,6 +314,18 @@ mod tests {
         let counts =
             [Verdict::Passed, Verdict::Failed, Verdict::Warning].map(|verdict| report.count(verdict));
         assert_eq!(counts, [0, 2, 1]);
+    }
+
+    #[test]
+    fn a_check_does_not_say_that_it_could_not_fetch_or_load() {
+        let status = http::StatusCode::NOT_FOUND;
+        let source = CallError::status("show the database", Effect::Repeatable, status, None, None);
+        let error = TreasureDataError::NoDatabase { database: None, source };
+        let finding = Finding::failed(CheckId::Database, error);
+        assert!(!finding.seen.contains("could not load"), "{}", finding.seen);
+        let failure = finding.failure.unwrap();
+        assert_eq!(failure.diagnosis.code, Code::TreasureDataNoDatabase);
+        assert!(!failure.error.to_string().contains("could not load"), "{}", failure.error);
     }
 
     #[test]
