@@ -76,8 +76,7 @@ lint: ## check formatting, repository rules, spelling, unused dependencies, clip
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 test: ## run all tests; needs only Rust
-	$(CARGO) test --locked --all-targets
-	$(CARGO) test --locked --doc
+	$(CARGO) test --locked
 
 fuzz-smoke: ## run the fuzz targets without a fuzzer: the corpus and FUZZ_INPUTS mutations each (part of `test`)
 	YOTPO_TD_FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --locked --test it project::fuzz_corpora
