@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod diagnosis;
 pub mod exit_status;
+pub mod export;
 pub mod failpoint;
 pub mod free_space;
 pub mod housekeeping;

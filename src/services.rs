@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 
 use crate::clock::Clock;
-use crate::config::{AccountSettings, Settings};
+use crate::config::{AccountSettings, Settings, StoreSettings};
 use crate::http::{ClientSettings, HttpClient, Redactor, TlsError, tls_configuration};
 use crate::rate_limit::RateLimiter;
 use crate::retry::{Retrier, RetryPolicy};
@@ -32,29 +32,46 @@ pub enum ServicesError {
 /// # Errors
 /// When TLS or the proxies of the environment cannot be set up, or the API key cannot be a header.
 pub fn assemble(settings: &Settings, clock: &Clock, seed: u64) -> Result<Services, ServicesError> {
-    let endpoints = [&settings.yotpo.endpoint, &settings.treasure_data.endpoint];
+    let endpoints = [&settings.store.yotpo.endpoint, &settings.treasure_data.endpoint];
     let tls = tls_configuration(endpoints.iter().any(|endpoint| endpoint.scheme() == "https"))?;
     let redactor = Redactor::new();
-    let rate_limiter = Arc::new(RateLimiter::with_rate(settings.request_rate, clock.clone()));
-    let retrier = Retrier::new("Yotpo", settings.retry, Arc::clone(&rate_limiter), clock.clone(), seed);
-    let http = HttpClient::new(
-        &settings.yotpo_connections,
-        tls.clone(),
-        clock.clone(),
-        redactor.clone(),
-        rate_limiter,
-    )?
-    .for_server(&settings.yotpo.endpoint, &settings.origins.yotpo);
-    let yotpo = Arc::new(YotpoClient::new(settings.yotpo.clone(), http, Arc::new(retrier)));
-
+    let yotpo = store_client(&settings.store, clock, tls.clone(), redactor.clone(), seed)?;
     let account = Account {
         treasure_data: &settings.treasure_data,
         connections: &settings.treasure_data_connections,
-        origin: &settings.origins.treasure_data,
-        retry: settings.retry,
+        origin: &settings.treasure_data_origin,
+        retry: settings.store.retry,
     };
     let treasure_data = account.client(clock, tls, redactor, seed.rotate_left(1))?;
     Ok(Services { yotpo: Some(yotpo), treasure_data, clock: clock.clone() })
+}
+
+/// Makes the client of a store alone.
+///
+/// # Errors
+/// When TLS or the proxies of the environment cannot be set up.
+pub fn assemble_store(
+    settings: &StoreSettings,
+    clock: &Clock,
+    seed: u64,
+) -> Result<Arc<YotpoClient>, ServicesError> {
+    let tls = tls_configuration(settings.yotpo.endpoint.scheme() == "https")?;
+    store_client(settings, clock, tls, Redactor::new(), seed)
+}
+
+fn store_client(
+    settings: &StoreSettings,
+    clock: &Clock,
+    tls: ClientConfig,
+    redactor: Redactor,
+    seed: u64,
+) -> Result<Arc<YotpoClient>, ServicesError> {
+    let StoreSettings { yotpo, request_rate, connections, endpoint_origin, retry } = settings;
+    let rate_limiter = Arc::new(RateLimiter::with_rate(*request_rate, clock.clone()));
+    let retrier = Retrier::new("Yotpo", *retry, Arc::clone(&rate_limiter), clock.clone(), seed);
+    let http = HttpClient::new(connections, tls, clock.clone(), redactor, rate_limiter)?
+        .for_server(&yotpo.endpoint, endpoint_origin);
+    Ok(Arc::new(YotpoClient::new(yotpo.clone(), http, Arc::new(retrier))))
 }
 
 /// Makes the client of an account alone.

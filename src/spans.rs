@@ -13,7 +13,7 @@ use tracing::field::{Empty, display};
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, info_span};
 
-use crate::identity::{Mode, RunId, SessionName, Target};
+use crate::identity::{Mode, RunId, SessionName, StoreId, Target};
 
 /// Target of all spans here, by which a filter recognizes them.
 pub const TARGET: &str = module_path!();
@@ -27,6 +27,11 @@ const RUN_ID: &str = "run_id";
 pub fn run(target: &Target, mode: Mode) -> Span {
     let Target { store, database, table, .. } = target;
     info_span!("run", run_id = Empty, store_id = %store, %database, %table, %mode)
+}
+
+/// An export of this process; it has no target. Its id is that of the manifest.
+pub fn export(store: &StoreId) -> Span {
+    info_span!("run", run_id = Empty, store_id = %store)
 }
 
 /// Says which run the current span is about. Does nothing in a span that has a run id or cannot have one.

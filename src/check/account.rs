@@ -42,7 +42,7 @@ pub(super) async fn check_account(client: &TreasureDataClient, settings: &Settin
     let way = Way {
         ids: [CheckId::TreasureDataDns, CheckId::TreasureDataConnection, CheckId::TreasureDataTls],
         endpoint: &settings.treasure_data.endpoint,
-        origin: &settings.origins.treasure_data,
+        origin: &settings.treasure_data_origin,
     };
     let mut findings = Vec::new();
     let key = client.key_info().await;

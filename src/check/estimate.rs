@@ -12,9 +12,9 @@ const MILLION: u64 = 1_000_000;
 /// Estimates the time of requests for a million customers, and for the store from its last run.
 pub(super) fn estimate(settings: &Settings, last: Option<&FinishedRun>) -> Finding {
     let page_size = u64::from(settings.load.transfer.page_size);
-    let period = settings.request_rate.period();
+    let period = settings.store.request_rate.period();
     let million = time_of(MILLION, page_size, period);
-    let rate = settings.request_rate.per_second();
+    let rate = settings.store.request_rate.per_second();
     let million_seconds = million.as_secs_f64().round();
     let mut seen = format!(
         "a million customers take at least {} ({million_seconds} s) at {rate} requests per second and {} per page",

@@ -53,7 +53,9 @@ pub async fn check(
     stop: &StopRequests,
     seed: u64,
 ) -> Report {
-    let settings = &Settings { retry: few_retries(settings.retry), ..settings.clone() };
+    let mut settings = settings.clone();
+    settings.store.retry = few_retries(settings.store.retry);
+    let settings = &settings;
     let mut report = Report { checked_at: clock.unix_time().as_secs(), ..Report::default() };
     report.findings.push(of_settings(settings));
     let (state, last_run) = state::check_state(settings);
@@ -77,7 +79,7 @@ pub async fn check(
     };
     let is_https = |endpoint: &url::Url| endpoint.scheme() == "https";
     report.findings.push(
-        if is_https(&settings.yotpo.endpoint) || is_https(&settings.treasure_data.endpoint) {
+        if is_https(&settings.store.yotpo.endpoint) || is_https(&settings.treasure_data.endpoint) {
             Finding::passed(CheckId::Certificates, "root certificates are loaded")
         } else {
             Finding::skipped(CheckId::Certificates, "no address is https")
@@ -117,7 +119,7 @@ pub async fn check(
 
 fn of_settings(settings: &Settings) -> Finding {
     let load = &settings.load;
-    let (store, label, mode) = (&settings.yotpo.store, load.target.label(), load.mode.as_str());
+    let (store, label, mode) = (&settings.store.yotpo.store, load.target.label(), load.mode.as_str());
     Finding::passed(CheckId::Settings, format!("valid: store {store} into {label}, mode {mode}"))
 }
 

@@ -38,8 +38,8 @@ pub(super) struct StoreFindings {
 pub(super) async fn check_store(yotpo: &YotpoClient, settings: &Settings) -> StoreFindings {
     let way = Way {
         ids: [CheckId::YotpoDns, CheckId::YotpoConnection, CheckId::YotpoTls],
-        endpoint: &settings.yotpo.endpoint,
-        origin: &settings.origins.yotpo,
+        endpoint: &settings.store.yotpo.endpoint,
+        origin: &settings.store.endpoint_origin,
     };
     let mut findings = Vec::new();
     if let Err(error) = yotpo.obtain_token().await {
@@ -73,7 +73,7 @@ pub(super) async fn check_store(yotpo: &YotpoClient, settings: &Settings) -> Sto
     let check = settings.load.transfer.loyalty_check;
     findings.push(loyalty(&first.facts, second.as_ref().ok().and_then(Option::as_ref), check));
     findings.push(cursor(&first, second));
-    findings.push(rate_limit(&first.facts, settings.request_rate.per_second()));
+    findings.push(rate_limit(&first.facts, settings.store.request_rate.per_second()));
     StoreFindings { findings, clock: ServerClock::responded(first.facts.clock_offset) }
 }
 

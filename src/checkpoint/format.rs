@@ -183,6 +183,7 @@ pub(super) mod tests {
             rejected_customers: 0,
             error_records: 0,
             job_id: None,
+            export: None,
         }
     }
 

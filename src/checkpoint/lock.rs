@@ -1,14 +1,13 @@
-//! One run at a time for each target.
+//! One process at a time for each target and each export directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::permissions::{PrivateFileError, UntrustedPath, open_private};
-use super::store::StateStore;
 use crate::clock::Clock;
 
 /// How often to try again to take a lock that another process holds.
@@ -19,9 +18,9 @@ const READER_DELAY: Duration = Duration::from_millis(50);
 /// Maximum size of a lock file in bytes.
 const MAX_LOCK_SIZE: u64 = 64 * 1024;
 
-/// The lock of a target. The kernel releases it when the process ends for any reason.
+/// The lock of a target or an export directory. The kernel releases it when the process ends for any reason.
 #[derive(Debug)]
-pub struct TargetLock {
+pub struct ProcessLock {
     _file: File,
 }
 
@@ -58,7 +57,7 @@ pub enum LockError {
     },
 }
 
-/// Whether a process holds the lock of a target.
+/// Whether a process holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockState {
     /// None does.
@@ -68,40 +67,38 @@ pub enum LockState {
 }
 
 impl LockState {
-    /// Of the store's target. A lock file that is missing is free.
+    /// Of the lock file at `path`. A file that is missing is free.
     ///
     /// # Errors
     /// When the lock file cannot be used.
-    pub fn of(store: &StateStore) -> Result<Self, LockError> {
-        let path = store.lock_path();
-        let file = match open_private(&path, OpenOptions::new().read(true)) {
+    pub fn of(path: &Path) -> Result<Self, LockError> {
+        let file = match open_private(path, OpenOptions::new().read(true)) {
             Ok(file) => file,
             Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Self::Free);
             }
             Err(PrivateFileError::Untrusted(error)) => return Err(error.into()),
-            Err(PrivateFileError::Io(source)) => return Err(LockError::Io { path, source }),
+            Err(PrivateFileError::Io(source)) => return Err(LockError::Io { path: path.into(), source }),
         };
         // Shared, and released at once: a run that starts at this moment tries again.
         match file.try_lock_shared() {
             Ok(()) => Ok(Self::Free),
             Err(TryLockError::WouldBlock) => Ok(Self::Held(read_holder(&file))),
-            Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
+            Err(TryLockError::Error(source)) => Err(LockError::Io { path: path.into(), source }),
         }
     }
 }
 
-impl TargetLock {
-    /// Acquires the lock of the store's target for `holder`, or reports who holds it.
+impl ProcessLock {
+    /// Acquires the lock file at `path` for `holder`, or reports who holds it.
     ///
     /// # Errors
     /// When another process holds it, or the lock file cannot be used.
-    pub fn take(store: &StateStore, holder: &Holder) -> Result<Self, LockError> {
-        let path = store.lock_path();
-        let failed = |source| LockError::Io { path: path.clone(), source };
+    pub fn take(path: &Path, holder: &Holder) -> Result<Self, LockError> {
+        let failed = |source| LockError::Io { path: path.into(), source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = open_private(&path, &mut options).map_err(|error| match error {
+        let mut file = open_private(path, &mut options).map_err(|error| match error {
             PrivateFileError::Untrusted(error) => error.into(),
             PrivateFileError::Io(source) => failed(source),
         })?;
@@ -124,7 +121,7 @@ impl TargetLock {
     /// # Errors
     /// When another process still holds it at the end, or immediately if the lock file cannot be used.
     pub async fn take_within(
-        store: &StateStore,
+        path: &Path,
         holder: &Holder,
         clock: &Clock,
         limit: Duration,
@@ -134,7 +131,7 @@ impl TargetLock {
         let mut is_logged = limit.is_zero();
         loop {
             let holder = Holder { started_at: clock.unix_time().as_secs(), ..holder.clone() };
-            let active = match Self::take(store, &holder) {
+            let active = match Self::take(path, &holder) {
                 Err(LockError::Held { holder }) => holder,
                 result => return result,
             };
@@ -166,6 +163,7 @@ fn read_holder(file: &File) -> Option<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::StateStore;
     use crate::checkpoint::format::tests::example;
 
     #[test]
@@ -174,17 +172,17 @@ mod tests {
         let store = StateStore::open(directory.path(), &example().target).unwrap();
         let first = Holder { pid: 4711, run_id: "first".to_owned(), started_at: 12 };
         let second = Holder { pid: 4712, run_id: "a longer id than the first".to_owned(), started_at: 13 };
-        let lock = TargetLock::take(&store, &first).unwrap();
-        match TargetLock::take(&store, &second) {
+        let lock = ProcessLock::take(&store.lock_path(), &first).unwrap();
+        match ProcessLock::take(&store.lock_path(), &second) {
             Err(LockError::Held { holder }) => assert_eq!(holder, Some(first.clone())),
             other => panic!("{other:?}"),
         }
         drop(lock);
-        let lock = TargetLock::take(&store, &second).unwrap();
+        let lock = ProcessLock::take(&store.lock_path(), &second).unwrap();
         drop(lock);
-        let _third = TargetLock::take(&store, &first).unwrap();
+        let _third = ProcessLock::take(&store.lock_path(), &first).unwrap();
         assert!(
-            matches!(TargetLock::take(&store, &second), Err(LockError::Held { holder: Some(holder) }) if holder == first)
+            matches!(ProcessLock::take(&store.lock_path(), &second), Err(LockError::Held { holder: Some(holder) }) if holder == first)
         );
     }
 
@@ -193,10 +191,10 @@ mod tests {
     }
 
     /// A store whose lock is held, and virtual time.
-    fn taken() -> (tempfile::TempDir, StateStore, TargetLock, Clock) {
+    fn taken() -> (tempfile::TempDir, StateStore, ProcessLock, Clock) {
         let directory = tempfile::tempdir().unwrap();
         let store = StateStore::open(directory.path(), &example().target).unwrap();
-        let lock = TargetLock::take(&store, &holder("first")).unwrap();
+        let lock = ProcessLock::take(&store.lock_path(), &holder("first")).unwrap();
         (directory, store, lock, Clock::virtual_at(Duration::from_secs(1_000)))
     }
 
@@ -204,7 +202,7 @@ mod tests {
     async fn waiting_for_a_lock_ends_at_the_limit() {
         for limit in [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(90_500)] {
             let (_directory, store, _lock, clock) = taken();
-            let result = TargetLock::take_within(&store, &holder("second"), &clock, limit).await;
+            let result = ProcessLock::take_within(&store.lock_path(), &holder("second"), &clock, limit).await;
             let Err(LockError::Held { holder: Some(active) }) = result else { panic!("{result:?}") };
             assert_eq!(active, holder("first"));
             assert_eq!(clock.now(), limit.max(READER_DELAY));
@@ -215,13 +213,13 @@ mod tests {
     async fn who_holds_a_lock_can_be_read_without_taking_it() {
         let directory = tempfile::tempdir().unwrap();
         let store = StateStore::open(directory.path(), &example().target).unwrap();
-        assert_eq!(LockState::of(&store).unwrap(), LockState::Free);
+        assert_eq!(LockState::of(&store.lock_path()).unwrap(), LockState::Free);
         assert!(!store.lock_path().exists());
-        let lock = TargetLock::take(&store, &holder("first")).unwrap();
-        assert_eq!(LockState::of(&store).unwrap(), LockState::Held(Some(holder("first"))));
+        let lock = ProcessLock::take(&store.lock_path(), &holder("first")).unwrap();
+        assert_eq!(LockState::of(&store.lock_path()).unwrap(), LockState::Held(Some(holder("first"))));
         drop(lock);
-        assert_eq!(LockState::of(&store).unwrap(), LockState::Free);
-        let _lock = TargetLock::take(&store, &holder("second")).unwrap();
+        assert_eq!(LockState::of(&store.lock_path()).unwrap(), LockState::Free);
+        let _lock = ProcessLock::take(&store.lock_path(), &holder("second")).unwrap();
     }
 
     #[tokio::test]
@@ -235,8 +233,9 @@ mod tests {
             drop(reader);
         };
         let second = holder("second");
+        let path = store.lock_path();
         let (result, ()) =
-            tokio::join!(TargetLock::take_within(&store, &second, &clock, Duration::ZERO), reading);
+            tokio::join!(ProcessLock::take_within(&path, &second, &clock, Duration::ZERO), reading);
         assert!(result.is_ok(), "{result:?}");
     }
 
@@ -252,10 +251,11 @@ mod tests {
         };
         let second = holder("second");
         let limit = Duration::from_secs(3_600);
-        let (result, ()) = tokio::join!(TargetLock::take_within(&store, &second, &clock, limit), first);
+        let path = store.lock_path();
+        let (result, ()) = tokio::join!(ProcessLock::take_within(&path, &second, &clock, limit), first);
         let _lock = result.unwrap();
         assert!(clock.now() <= end_of_the_first + 2 * POLL_INTERVAL, "{:?}", clock.now());
-        let third = TargetLock::take(&store, &holder("third"));
+        let third = ProcessLock::take(&store.lock_path(), &holder("third"));
         let Err(LockError::Held { holder: Some(active) }) = third else { panic!("{third:?}") };
         assert_eq!(active.run_id, "second");
         assert_eq!(active.started_at, 1_000 + clock.now().as_secs(), "when it acquired the lock");
@@ -275,7 +275,7 @@ mod tests {
         let _guard = tracing::subscriber::set_default(subscriber);
         let (_directory, store, _lock, clock) = taken();
         let limit = Duration::from_secs(90);
-        TargetLock::take_within(&store, &holder("second"), &clock, limit).await.unwrap_err();
+        ProcessLock::take_within(&store.lock_path(), &holder("second"), &clock, limit).await.unwrap_err();
         let log = std::fs::read_to_string(log.path()).unwrap();
         assert_eq!(log.lines().count(), 1, "{log}");
         let expected =

@@ -95,7 +95,7 @@ pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> Result<Fil
 }
 
 /// Creates a directory that only this user may enter, unless it exists.
-pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -108,7 +108,7 @@ pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When it belongs to a user other than this one or root, when every user can write to it, or when it cannot be read.
-pub(super) fn check_directory(directory: &Path) -> Result<(), PrivateFileError> {
+pub(crate) fn check_directory(directory: &Path) -> Result<(), PrivateFileError> {
     let found = Found::of(&std::fs::metadata(directory)?);
     match decide(Kind::Directory, found, current_user()) {
         Err(reason) => {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{
-    Mode, Nonce, PartTotals, PartsDigest, RunId, SessionName, StoreId, TableId, TableName, TableSuffix,
-    Target,
+    Mode, Nonce, PartTotals, PartsDigest, RunId, SessionName, Sha256Sum, StoreId, TableId, TableName,
+    TableSuffix, Target,
 };
 use crate::yotpo::{EndedBy, LoyaltyCounts, Position};
 
@@ -91,6 +91,18 @@ pub struct RunState {
     pub error_records: u64,
     /// The load job.
     pub job_id: Option<String>,
+    /// The export that it loads; `None` if its rows are fetched from the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportOrigin>,
+}
+
+/// The export that a run loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportOrigin {
+    /// The digest of its manifest.
+    pub sha256: Sha256Sum,
+    /// The `time` of its rows, Unix seconds.
+    pub time: u64,
 }
 
 /// How a run succeeded.
@@ -220,7 +232,13 @@ impl RunState {
             rejected_customers: 0,
             error_records: 0,
             job_id: None,
+            export: None,
         }
+    }
+
+    /// The `time` of the rows of a set, Unix seconds.
+    pub fn ingestion_time(&self, nonce: Nonce) -> u64 {
+        self.export.map_or(nonce.time(), |export| export.time)
     }
 
     /// Resets what was stored, because a new set is started.

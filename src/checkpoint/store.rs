@@ -1,13 +1,13 @@
 //! The state directory and the state file of each target.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::durable::replace_private_file;
 use super::format::{FormatError, Saved, decode, encode};
 use super::permissions::{PrivateFileError, UntrustedPath, check_directory, make_directory, open_private};
 use super::state::{FinishedRun, LegacyRun, RunState, remember};
-use crate::failpoint;
 use crate::free_space::{self, Need, NoSpace};
 use crate::identity::Target;
 
@@ -82,8 +82,13 @@ impl StateStore {
         make_directory(directory).map_err(failed("create the state directory"))?;
         check_directory(directory)
             .map_err(|error| StateError::from_private(error, failed("check the state directory")))?;
+        Ok(Self::existing(directory, target))
+    }
+
+    /// The store of `target` in a directory that is only read, and need not exist.
+    pub fn existing(directory: &Path, target: &Target) -> Self {
         let name = format!("{}.state", target.file_stem());
-        Ok(Self { directory: directory.into(), path: directory.join(name) })
+        Self { directory: directory.into(), path: directory.join(name) }
     }
 
     /// A store for a file that was found in a state directory.
@@ -132,7 +137,7 @@ impl StateStore {
     }
 
     /// The path of the target's lock.
-    pub(super) fn lock_path(&self) -> PathBuf {
+    pub fn lock_path(&self) -> PathBuf {
         self.path.with_extension("lock")
     }
 
@@ -222,50 +227,14 @@ impl StateStore {
         if !u64::try_from(bytes.len()).is_ok_and(|size| size <= MAX_STATE_SIZE) {
             return Err(StateError::TooLarge { size: bytes.len() });
         }
-        let temporary = self.path.with_extension("state.new");
         let failed = |source| self.failed("save the state in", source);
-        self.write(&temporary, &bytes).map_err(|error| StateError::from_private(error, failed))
-    }
-
-    fn write(&self, temporary: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
-        match std::fs::remove_file(temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            // Removed or absent: a run that was killed during a save leaves one.
-            _ => {}
-        }
-        let mut file = open_private(temporary, OpenOptions::new().write(true).create_new(true))?;
-        let written = failpoint::write("write state")
-            .and_then(|()| file.write_all(bytes))
-            .and_then(|()| file.sync_all());
-        if let Err(error) = written {
-            // An incomplete state is useless on a full disk. It does not matter if it cannot be removed.
-            let _ = std::fs::remove_file(temporary);
-            return Err(error.into());
-        }
-        failpoint::hit("before rename");
-        std::fs::rename(temporary, &self.path)?;
-        Ok(sync_directory(&self.directory)?)
+        replace_private_file(&self.path, &bytes, "write state")
+            .map_err(|error| StateError::from_private(error, failed))
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> StateError {
         StateError::Io { action, path: self.path.clone(), source }
     }
-}
-
-/// Makes a rename durable if the file system can sync directories. Some return EINVAL or ENOTSUP, and offer no better
-/// durability.
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    match File::open(directory)?.sync_all() {
-        Err(error) if is_unsupported(&error) => Ok(()),
-        result => result,
-    }
-}
-
-fn is_unsupported(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    // The last two are equal on Linux.
-    let refusals = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP];
-    Errno::from_io_error(error).is_some_and(|error| refusals.contains(&error))
 }
 
 #[cfg(test)]
@@ -359,15 +328,6 @@ mod tests {
             Err(StateError::Untrusted(_))
         ));
         assert!(matches!(StateStore::all(&store.directory), Err(StateError::Untrusted(_))));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_file_system_that_cannot_sync_directories_is_supported() {
-        let directory = Path::new("/proc/self");
-        let error = File::open(directory).unwrap().sync_all().unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "this kernel cannot sync /proc: {error}");
-        sync_directory(directory).unwrap();
     }
 
     #[test]

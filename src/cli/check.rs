@@ -84,10 +84,8 @@ pub(super) fn run(invocation: &Invocation, matches: &ArgMatches) -> Result<(), F
     start_logging(&layers, &ProgressBar::hidden());
     let command = CheckCommand { invocation, matches };
     let runtime = if embedded_sandbox::is_wanted(matches) { serving_runtime() } else { client_runtime() };
-    let runtime = runtime.map_err(|error| {
-        let diagnosis = Diagnosis::new(Code::MachineDenied, Some(MachineDenied::HINT.to_owned()));
-        Failure::before_start(error, diagnosis, invocation)
-    })?;
+    let runtime =
+        runtime.map_err(|error| Failure::before_start(error, MachineDenied::diagnosis(), invocation))?;
     let result = runtime.block_on(command.start(layers));
     runtime.shutdown_background();
     result

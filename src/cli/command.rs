@@ -11,7 +11,7 @@ use crate::config::keys::{
     RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR, STORE_ID, TABLE, TD_CONF,
     TD_ENDPOINT, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
 };
-use crate::config::{SECRETS, SETTINGS, Setting};
+use crate::config::{Group, SECRETS, SETTINGS, Setting};
 use crate::exit_status::ExitStatus;
 
 const ABOUT: &str =
@@ -26,7 +26,11 @@ const SANDBOX_EXAMPLE: &str = if cfg!(feature = "sandbox") {
 const SYNC_EXAMPLES: &str = "  Append all customers to the table yotpo_customers:
     yotpo-td sync --database my_database --site us01
   Replace the table once a day; a retry on any machine never loads twice:
-    yotpo-td sync --database my_database --mode replace --run-id 20260131 --wait-for-active 1h";
+    yotpo-td sync --database my_database --mode replace --run-id 20260131 --wait-for-active 1h
+  See what a run would do, without loading anything:
+    yotpo-td sync --database my_database --dry-run
+  Write the rows to a directory; yotpo-td load loads them later:
+    yotpo-td sync --to customers-20260131";
 
 const RUNS_EXAMPLES: &str = "\
 Examples:
@@ -49,6 +53,7 @@ pub(super) fn command() -> Command {
         .arg_required_else_help(true)
         .max_term_width(110)
         .subcommand(sync_command())
+        .subcommand(load_command())
         .subcommand(check_command())
         .subcommand(runs_command())
         .subcommand(super::config::command())
@@ -70,9 +75,21 @@ fn sync_command() -> Command {
             exit_codes()
         ));
     let command = with_settings(command, SETTINGS);
+    let command = command.next_help_heading(Group::Destination.heading()).args(super::sync::flags());
     #[cfg(feature = "sandbox")]
     let command = command.next_help_heading("Sandbox").args(super::sandbox::flags());
     with_other_options(command)
+}
+
+fn load_command() -> Command {
+    let command = Command::new("load")
+        .about("Load an export into a table")
+        .arg(super::load::directory_argument())
+        .after_help(
+            "It needs TD_API_KEY, and nothing of Yotpo. Variables, examples and exit codes are in --help.",
+        )
+        .after_long_help(format!("{}\n\n{}", super::load::EXAMPLES, exit_codes()));
+    with_other_options(with_settings(command, &super::load::SETTINGS))
 }
 
 fn check_command() -> Command {
@@ -213,7 +230,7 @@ mod tests {
     #[test]
     fn examples_in_help_are_accepted() {
         let examples = examples(&command());
-        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 19 } else { 16 });
+        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 23 } else { 20 });
         for words in examples {
             command().try_get_matches_from(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }

@@ -10,7 +10,8 @@ use crate::config::keys::{
     API_KEY, CLIENT_SECRET, DATABASE, POLL_INTERVAL, QUARANTINE_DIR, REQUESTS_PER_SECOND, SITE, STATE_DIR,
     STORE_ID, SUMMARY_FILE, TABLE, TD_ENDPOINT, YOTPO_ENDPOINT,
 };
-use crate::config::{Layers, Settings, Source};
+use crate::config::{Layers, Source};
+use crate::identity::Target;
 use crate::sandbox::{Sandbox, SandboxError, SandboxSettings};
 use crate::telemetry::mark_sandbox;
 
@@ -44,6 +45,19 @@ pub(super) enum EmbeddedSandboxError {
 /// Whether `--sandbox` is given.
 pub(super) fn is_wanted(matches: &ArgMatches) -> bool {
     matches.get_flag("sandbox")
+}
+
+/// Starts it if `--sandbox` is given, and lets the settings lead there.
+pub(super) async fn start_if_wanted(
+    matches: &ArgMatches,
+    layers: &mut Layers,
+    clock: &Clock,
+) -> Result<Option<EmbeddedSandbox>, EmbeddedSandboxError> {
+    if is_wanted(matches) {
+        EmbeddedSandbox::start(matches, layers, clock.clone()).await.map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 impl EmbeddedSandbox {
@@ -111,8 +125,8 @@ impl EmbeddedSandbox {
     }
 
     /// The first rows of the loaded table, for people.
-    pub(super) fn sample_rows(&self, settings: &Settings) -> String {
-        let (database, table) = (settings.load.target.database.as_str(), settings.load.target.table.as_str());
+    pub(super) fn sample_rows(&self, target: &Target) -> String {
+        let (database, table) = (target.database.as_str(), target.table.as_str());
         let mut text = String::new();
         let Ok(rows) = self.sandbox.control().rows(database, table) else { return text };
         for row in rows.filter_map(Result::ok).take(SAMPLE_ROWS) {

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use super::setting_flags::flags;
-use crate::config::{Layers, SettingsFile, log_settings, without_user_information};
+use crate::config::keys::FRESH;
+use crate::config::{Layers, SettingsFile, Source, log_settings, without_user_information};
 use crate::telemetry::{self, ProgressBar};
 
 /// What the program was started with.
@@ -27,6 +28,12 @@ impl Invocation {
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         Self { arguments: std::env::args_os().collect(), environment: environment.collect() }
+    }
+
+    /// Where all settings of the command are listed.
+    pub(super) fn settings_hint(&self) -> String {
+        let command = self.arguments.get(1).and_then(|word| word.to_str()).filter(|word| *word == "load");
+        format!("yotpo-td {} --help lists all settings", command.unwrap_or("sync"))
     }
 
     /// The command line to type again.
@@ -80,8 +87,17 @@ pub(super) fn start_logging(layers: &Layers, bar: &ProgressBar) {
 }
 
 /// What holds when the flags are taken away.
-pub(super) fn layers_without_flags(invocation: &Invocation, matches: &ArgMatches) -> Layers {
+fn layers_without_flags(invocation: &Invocation, matches: &ArgMatches) -> Layers {
     layers_of(invocation, matches, &BTreeMap::new())
+}
+
+/// Whether the environment or the settings file says `fresh`.
+pub(super) fn is_fresh_elsewhere(invocation: &Invocation, matches: &ArgMatches) -> bool {
+    let is_fresh = |(source, value): (Source, &str)| {
+        source != Source::Flag && matches!(value.trim(), "on" | "true" | "1")
+    };
+    flags(matches).get(FRESH.key).is_none_or(|value| value != "off")
+        && layers_without_flags(invocation, matches).get(&FRESH).is_some_and(is_fresh)
 }
 
 fn layers_of(

@@ -8,11 +8,15 @@ mod command;
 mod command_line_error;
 mod completions;
 mod config;
+mod dry_run;
 #[cfg_attr(not(feature = "sandbox"), path = "without_sandbox.rs")]
 mod embedded_sandbox;
 mod explain;
+mod export;
 mod failure;
 mod invocation;
+mod load;
+mod loading;
 mod man;
 mod options;
 mod runs;
@@ -81,6 +85,7 @@ fn dispatch(invocation: &Invocation) -> Result<ExitStatus, Failure> {
     };
     match matches.subcommand() {
         Some(("sync", matches)) => sync::sync(invocation, matches)?,
+        Some(("load", matches)) => load::load(invocation, matches)?,
         Some(("check", matches)) => check::run(invocation, matches)?,
         Some(("config", matches)) => config::config(invocation, matches)?,
         Some(("completions", matches)) => completions::completions(command::command(), matches),

@@ -1,10 +1,15 @@
 //! The threads that network work runs on, and what the machine must give for them.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
+
+use super::failure::Failure;
+use super::invocation::Invocation;
+use crate::diagnosis::{Code, Diagnosis};
 
 /// Threads of the mock servers, which serve while their client works.
 const SERVING_THREADS: usize = 2;
@@ -34,6 +39,11 @@ pub(super) enum MachineDenied {
 }
 
 impl MachineDenied {
+    /// What it means.
+    pub(super) fn diagnosis() -> Diagnosis {
+        Diagnosis::new(Code::MachineDenied, Some(Self::HINT.to_owned()))
+    }
+
     /// What to do.
     pub(super) const HINT: &str =
         "raise the limit on threads and open files (ulimit -u, ulimit -n, or the container's)";
@@ -67,4 +77,20 @@ fn check_limits(threads: usize) -> Result<(), MachineDenied> {
         let probe = |_| thread::Builder::new().spawn_scoped(scope, || drop(gate.lock())).map(drop);
         (0..threads).try_for_each(probe).map_err(MachineDenied::Thread)
     })
+}
+
+/// Runs a command to its end. `panicked` is its failure if it panics.
+pub(super) fn run_to_end(
+    runtime: Result<Runtime, MachineDenied>,
+    invocation: &Invocation,
+    work: impl Future<Output = Result<(), Failure>>,
+    panicked: impl FnOnce() -> Failure,
+) -> Result<(), Failure> {
+    let runtime =
+        runtime.map_err(|error| Failure::before_start(error, MachineDenied::diagnosis(), invocation))?;
+    let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
+    let result = result.unwrap_or_else(|_panic| Err(panicked()));
+    // Pages that are still being compressed are of no use any more.
+    runtime.shutdown_background();
+    result
 }

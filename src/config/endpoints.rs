@@ -1,4 +1,4 @@
-//! Where both services are: the addresses, and which settings they are from.
+//! Where Treasure Data is, and addresses that may be shown.
 
 use url::Url;
 
@@ -6,15 +6,6 @@ use super::keys::{SITE, TD_ENDPOINT};
 use super::layers::Layers;
 use super::read::{Reader, endpoint};
 use super::site::Site;
-
-/// Which settings the addresses of both services are from, as a phrase such as `from TD_API_SERVER`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointOrigins {
-    /// Of Yotpo's.
-    pub yotpo: String,
-    /// Of Treasure Data's.
-    pub treasure_data: String,
-}
 
 /// The address that `--td-endpoint` or `--site` names: the stronger source wins, two of the same contradict.
 pub(super) fn treasure_data_endpoint(reader: &mut Reader) -> Option<Url> {

@@ -6,6 +6,7 @@
 
 mod endpoints;
 mod environment;
+mod export_settings;
 mod file;
 /// For the fuzz targets only.
 #[doc(hidden)]
@@ -30,7 +31,8 @@ mod td_conf;
 mod template;
 mod value;
 
-pub use endpoints::{EndpointOrigins, without_user_information};
+pub use endpoints::without_user_information;
+pub use export_settings::{SettingsToDryRun, SettingsToExport, SettingsToLoad};
 pub use file::FileLine;
 pub use keys::{SECRETS, SETTINGS};
 pub use kind::{ABOVE_ZERO, Kind};
@@ -41,7 +43,7 @@ pub use overview::{Overview, SecretOverview, SettingOverview};
 pub use problem::{Problem, SettingsError};
 pub use schema::schema;
 pub use setting::{Group, Key, Presence, SecretSetting, Setting};
-pub use settings::{AccountSettings, NamedRun, Settings, state_directory_from_layers};
+pub use settings::{AccountSettings, NamedRun, Settings, StoreSettings, state_directory_from_layers};
 pub use settings_file::SettingsFile;
 pub use site::Site;
 pub use summary_format::SummaryFormat;

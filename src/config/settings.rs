@@ -4,9 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
-use super::endpoints::{EndpointOrigins, treasure_data_endpoint, treasure_data_origin};
+use super::endpoints::{treasure_data_endpoint, treasure_data_origin};
 use super::keys::{
     ALLOW_EMPTY, API_KEY, BATCH_SIZE, CLIENT_SECRET, COLOR, COMPRESSION_LEVEL, DATABASE, FRESH, LOG_FORMAT,
     LOG_LEVEL, LOYALTY_CHECK, MAX_ERROR_RECORDS, MAX_RETRIES, MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE,
@@ -24,7 +22,7 @@ use crate::identity::{DatabaseName, Mode, RunId, Target};
 use crate::part::CompressionLevel;
 use crate::rate_limit::RequestRate;
 use crate::retry::RetryPolicy;
-use crate::run::{LoadSettings, ReplaceGuards, ResumePolicy, ResumeSettings};
+use crate::run::{LoadSettings, ReplaceGuards, ResumePolicy, ResumeSettings, RowSource};
 use crate::transfer::{PartSettings, TransferSettings};
 use crate::treasure_data::{Polling, TreasureDataSettings};
 use crate::yotpo::{LoyaltyCheck, YotpoSettings};
@@ -33,25 +31,34 @@ use crate::yotpo::{LoyaltyCheck, YotpoSettings};
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which store is read.
-    pub yotpo: YotpoSettings,
-    /// How fast the store is read.
-    pub request_rate: RequestRate,
+    pub store: StoreSettings,
     /// Which account is loaded.
     pub treasure_data: TreasureDataSettings,
     /// What is loaded where, and how it is cut.
     pub load: LoadSettings,
-    /// How often and how long one request is tried.
-    pub retry: RetryPolicy,
-    /// Connections to Yotpo.
-    pub yotpo_connections: ClientSettings,
     /// Connections to Treasure Data.
     pub treasure_data_connections: ClientSettings,
-    /// Which settings both addresses are from.
-    pub origins: EndpointOrigins,
+    /// Which setting its address is from, as a phrase such as `from TD_API_SERVER`.
+    pub treasure_data_origin: String,
     /// How long to wait for another run of the same target on this machine.
     pub wait_for_active: Duration,
     /// The summary on stdout.
     pub summary: SummaryFormat,
+}
+
+/// The settings for reading a store.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// Which store, and its credentials.
+    pub yotpo: YotpoSettings,
+    /// How fast it is read.
+    pub request_rate: RequestRate,
+    /// Connections to Yotpo.
+    pub connections: ClientSettings,
+    /// Which setting Yotpo's address is from, as a phrase such as `from YOTPO_TD_YOTPO_ENDPOINT`.
+    pub endpoint_origin: String,
+    /// How often and how long one request is tried.
+    pub retry: RetryPolicy,
 }
 
 /// The settings of `runs`: an account, without a store or a table.
@@ -132,7 +139,7 @@ impl Settings {
     }
 }
 
-fn checked<T>(value: Option<T>, reader: Reader) -> Result<T, SettingsError> {
+pub(super) fn checked<T>(value: Option<T>, reader: Reader) -> Result<T, SettingsError> {
     let problems = reader.into_problems();
     match value {
         Some(value) if problems.is_empty() => Ok(value),
@@ -183,23 +190,15 @@ fn read_named_run(reader: &mut Reader) -> Option<NamedRun> {
 
 /// Reads everything before it gives up, so that every problem is found.
 fn read(reader: &mut Reader) -> Option<Settings> {
-    let (client_secret, api_key) = (reader.secret(&CLIENT_SECRET), reader.secret(&API_KEY));
-    let store = reader.read(&STORE_ID);
+    let store = read_store(reader);
+    let api_key = reader.secret(&API_KEY);
     let database = reader.read(&DATABASE);
     let table = reader.read(&TABLE);
     let mode = reader.read(&MODE);
     let td_endpoint = treasure_data_endpoint(reader);
-    let yotpo_endpoint = reader.endpoint(&YOTPO_ENDPOINT);
-    let request_rate = reader.read(&REQUESTS_PER_SECOND).and_then(RequestRate::new);
-    let page_size = reader.read(&PAGE_SIZE);
-    let parts = part_settings(reader);
-    let upload_workers = reader.read(&UPLOAD_WORKERS).and_then(NonZeroUsize::new);
-    let retry = retry_policy(reader);
-    let request_timeout = reader.read(&REQUEST_TIMEOUT);
+    let transfer = transfer_settings(reader);
     let polling = polling(reader);
-    let loyalty_check = reader.read(&LOYALTY_CHECK);
     let guards = guards(reader);
-    let max_error_records = reader.read(&MAX_ERROR_RECORDS);
     let quarantine_directory = reader.optional(&QUARANTINE_DIR);
     let resume = resume(reader);
     let run_lifetime = reader.read(&RUN_LIFETIME);
@@ -208,42 +207,27 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let summary = reader.read(&SUMMARY);
     // Read by `output_settings`, because a run that fails on its settings has a summary, too.
     let summary_file = reader.optional(&SUMMARY_FILE);
-    // Read by `telemetry` before everything else; checked here with the others.
-    let _ = reader.read(&LOG_FORMAT);
-    let _ = reader.read(&LOG_LEVEL);
-    let _ = reader.read(&COLOR);
-
-    proxy::check(reader, &[yotpo_endpoint.as_ref(), td_endpoint.as_ref()]);
-    let (yotpo_endpoint, td_endpoint, request_timeout) = (yotpo_endpoint?, td_endpoint?, request_timeout?);
-    let (store, database, table, page_size) = (store?, database?, table?, page_size?);
-    let connections = |endpoint: &Url| ClientSettings { request_timeout, reach: reach(endpoint) };
+    check_log_settings(reader);
+    let yotpo_endpoint = store.as_ref().map(|store| &store.yotpo.endpoint);
+    proxy::check(reader, &[yotpo_endpoint, td_endpoint.as_ref()]);
+    let (store, td_endpoint) = (store?, td_endpoint?);
     let target = Target {
-        store: store.clone(),
-        yotpo_endpoint: yotpo_endpoint.to_string(),
+        store: store.yotpo.store.clone(),
+        yotpo_endpoint: store.yotpo.endpoint.to_string(),
         treasure_data_endpoint: td_endpoint.to_string(),
-        database,
-        table,
+        database: database?,
+        table: table?,
     };
     Some(Settings {
-        yotpo_connections: connections(&yotpo_endpoint),
-        treasure_data_connections: connections(&td_endpoint),
-        origins: EndpointOrigins {
-            yotpo: reader.layers().origin_phrase(&YOTPO_ENDPOINT),
-            treasure_data: treasure_data_origin(reader.layers()),
-        },
-        yotpo: YotpoSettings { endpoint: yotpo_endpoint, store, client_secret: client_secret? },
-        request_rate: request_rate?,
+        treasure_data_connections: ClientSettings { reach: reach(&td_endpoint), ..store.connections },
+        treasure_data_origin: treasure_data_origin(reader.layers()),
+        store,
         treasure_data: TreasureDataSettings { endpoint: td_endpoint, api_key: api_key? },
         load: LoadSettings {
             target,
+            source: RowSource::Store,
             mode: mode?,
-            transfer: TransferSettings {
-                page_size,
-                parts: parts?,
-                upload_workers: upload_workers?,
-                loyalty_check: if loyalty_check? { LoyaltyCheck::On } else { LoyaltyCheck::Off },
-                max_error_records: max_error_records?,
-            },
+            transfer: transfer?,
             polling: polling?,
             guards: guards?,
             quarantine_directory: quarantine_directory?,
@@ -251,9 +235,48 @@ fn read(reader: &mut Reader) -> Option<Settings> {
             run_lifetime: run_lifetime?,
             without_table_ids: without_table_ids?,
         },
-        retry: retry?,
         wait_for_active: wait_for_active?,
         summary: summary_file.and(summary)?,
+    })
+}
+
+/// Read by `telemetry` before everything else; checked here with the others.
+pub(super) fn check_log_settings(reader: &mut Reader) {
+    let _ = reader.read(&LOG_FORMAT);
+    let _ = reader.read(&LOG_LEVEL);
+    let _ = reader.read(&COLOR);
+}
+
+/// Without the check of the proxy, which is about all addresses of a command.
+pub(super) fn read_store(reader: &mut Reader) -> Option<StoreSettings> {
+    let client_secret = reader.secret(&CLIENT_SECRET);
+    let store = reader.read(&STORE_ID);
+    let endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let request_rate = reader.read(&REQUESTS_PER_SECOND).and_then(RequestRate::new);
+    let retry = retry_policy(reader);
+    let request_timeout = reader.read(&REQUEST_TIMEOUT);
+    let endpoint = endpoint?;
+    Some(StoreSettings {
+        request_rate: request_rate?,
+        connections: ClientSettings { request_timeout: request_timeout?, reach: reach(&endpoint) },
+        endpoint_origin: reader.layers().origin_phrase(&YOTPO_ENDPOINT),
+        yotpo: YotpoSettings { endpoint, store: store?, client_secret: client_secret? },
+        retry: retry?,
+    })
+}
+
+pub(super) fn transfer_settings(reader: &mut Reader) -> Option<TransferSettings> {
+    let page_size = reader.read(&PAGE_SIZE);
+    let parts = part_settings(reader);
+    let upload_workers = reader.read(&UPLOAD_WORKERS).and_then(NonZeroUsize::new);
+    let loyalty_check = reader.read(&LOYALTY_CHECK);
+    let max_error_records = reader.read(&MAX_ERROR_RECORDS);
+    Some(TransferSettings {
+        page_size: page_size?,
+        parts: parts?,
+        upload_workers: upload_workers?,
+        loyalty_check: if loyalty_check? { LoyaltyCheck::On } else { LoyaltyCheck::Off },
+        max_error_records: max_error_records?,
     })
 }
 
@@ -264,26 +287,26 @@ fn part_settings(reader: &mut Reader) -> Option<PartSettings> {
     Some(PartSettings { max_rows: max_rows?, closing_size: closing_size?, level: level? })
 }
 
-fn retry_policy(reader: &mut Reader) -> Option<RetryPolicy> {
+pub(super) fn retry_policy(reader: &mut Reader) -> Option<RetryPolicy> {
     let max_retries = reader.read(&MAX_RETRIES);
     let base_delay = reader.read(&RETRY_BASE_DELAY);
     let timeout = reader.read(&RETRY_TIMEOUT);
     Some(RetryPolicy { max_retries: max_retries?, base_delay: base_delay?, timeout: timeout? })
 }
 
-fn polling(reader: &mut Reader) -> Option<Polling> {
+pub(super) fn polling(reader: &mut Reader) -> Option<Polling> {
     let interval = reader.read(&POLL_INTERVAL);
     let timeout = reader.read(&PERFORM_TIMEOUT);
     Some(Polling { interval: interval?, timeout: timeout? })
 }
 
-fn guards(reader: &mut Reader) -> Option<ReplaceGuards> {
+pub(super) fn guards(reader: &mut Reader) -> Option<ReplaceGuards> {
     let allow_empty = reader.read(&ALLOW_EMPTY);
     let min_rows_ratio = reader.read(&MIN_ROWS_RATIO);
     Some(ReplaceGuards { allow_empty: allow_empty?, min_rows_ratio: min_rows_ratio? })
 }
 
-fn resume(reader: &mut Reader) -> Option<ResumeSettings> {
+pub(super) fn resume(reader: &mut Reader) -> Option<ResumeSettings> {
     let state_directory = state_directory(reader);
     let within = reader.read(&RESUME_WITHIN);
     let fresh = reader.read(&FRESH);
@@ -300,7 +323,7 @@ pub(super) fn platform_state_directory(layers: &Layers) -> Option<PathBuf> {
 }
 
 /// The directory that is set, or the platform's.
-fn state_directory(reader: &mut Reader) -> Option<PathBuf> {
+pub(super) fn state_directory(reader: &mut Reader) -> Option<PathBuf> {
     let platform = platform_state_directory(reader.layers());
     match (reader.optional(&STATE_DIR)?, platform) {
         (Some(directory), _) | (None, Some(directory)) => Some(directory),

@@ -80,6 +80,8 @@ pub enum Code {
     AssumptionContradicted,
     /// The state could not be read or saved.
     StateFailed,
+    /// An export directory cannot be read or written, or does not hold what its manifest lists.
+    ExportUnusable,
     /// Records could not be quarantined.
     QuarantineFailed,
     /// A disk has too little free space for a run.
@@ -94,7 +96,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Bug,
         Self::SettingsInvalid,
         Self::YotpoCredentialsRefused,
@@ -127,6 +129,7 @@ impl Code {
         Self::OtherProtocol,
         Self::AssumptionContradicted,
         Self::StateFailed,
+        Self::ExportUnusable,
         Self::QuarantineFailed,
         Self::DiskFull,
         Self::MachineDenied,
@@ -175,6 +178,7 @@ impl Code {
             Self::OtherProtocol => ("other_protocol", Status::NeedsAttention, OtherCommand),
             Self::AssumptionContradicted => ("assumption_contradicted", Status::NeedsAttention, OtherCommand),
             Self::StateFailed => ("state_failed", Status::LocalFailed, Correction),
+            Self::ExportUnusable => ("export_unusable", Status::LocalFailed, Correction),
             Self::QuarantineFailed => ("quarantine_failed", Status::LocalFailed, Correction),
             Self::DiskFull => ("disk_full", Status::LocalFailed, Correction),
             Self::MachineDenied => ("machine_denied", Status::LocalFailed, Correction),

@@ -211,6 +211,13 @@ impl Code {
                  is unchanged.",
                 "Do what the message says, or choose another --state-dir. Then run the same command.",
             ),
+            Self::ExportUnusable => (
+                "An export directory cannot be used.",
+                "The directory or a file in it cannot be read or written, another user could have written it, the export is \
+                 incomplete, or a part is not the one that the manifest lists. Nothing was loaded.",
+                "Do what the message says: correct the permissions, finish the export, copy it again, or export again. Then run \
+                 the same command.",
+            ),
             Self::QuarantineFailed => (
                 "Records could not be quarantined.",
                 "A record that is left out must first be written to --quarantine-dir. That failed, so the run stopped.",
@@ -218,7 +225,7 @@ impl Code {
             ),
             Self::DiskFull => (
                 "A disk has no free space for what a run writes.",
-                "The state or quarantine directory is full, or the temporary directory of a sandbox. What was stored is saved.",
+                "The state, quarantine or export directory is full, or the temporary directory of a sandbox. What was stored is saved.",
                 "Free some space or inodes, or choose another directory. Then run the same command; it resumes.",
             ),
             Self::MachineDenied => (

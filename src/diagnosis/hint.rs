@@ -54,7 +54,11 @@ pub(super) fn hint(error: &RunError) -> Option<String> {
              the run up with: yotpo-td runs abandon --run-id {run_id}, with the same settings; where the rows are missing, \
              sync again"
         )),
-        RunError::State(_) | RunError::Quarantine(_) if is_lack_of_space(error) => Some(NO_SPACE_HINT.to_owned()),
+        RunError::OtherRows { .. } => Some(
+            "leave out --run-id, which names another load, or use a new one".to_owned(),
+        ),
+        RunError::State(_) | RunError::Quarantine(_) | RunError::Export(_) if is_lack_of_space(error) => Some(NO_SPACE_HINT.to_owned()),
+        RunError::Export(error) => Some(error.hint()),
         RunError::State(_) => Some(STATE_DIRECTORY_HINT.to_owned()),
         RunError::Quarantine(_) => {
             Some("check the directory --quarantine-dir (YOTPO_TD_QUARANTINE_DIR), its disk and permissions".to_owned())

@@ -14,6 +14,7 @@ pub use explain::Explanation;
 pub use next_step::{NextStep, next_step};
 
 use crate::exit_status::ExitStatus;
+use crate::export::ExportError;
 use crate::free_space::is_lack_of_space;
 use crate::http::TlsError;
 use crate::run::RunError;
@@ -106,15 +107,23 @@ fn code(error: &RunError) -> Code {
         RunError::CountsDiffer { .. } => Code::LoadedCountsDiffer,
         RunError::Ended { ending, .. } => code_of_ending(*ending),
         RunError::TookTooLong { .. } => Code::LoadTimedOut,
-        RunError::AlreadyLoaded { .. } => Code::RunAlreadyLoaded,
+        RunError::AlreadyLoaded { .. } | RunError::OtherRows { .. } => Code::RunAlreadyLoaded,
         RunError::LegacyCommit { .. } => Code::CommitUnknown,
-        RunError::State(_) | RunError::Quarantine(_) if is_lack_of_space(error) => Code::DiskFull,
+        RunError::State(_) | RunError::Quarantine(_) | RunError::Export(_) if is_lack_of_space(error) => {
+            Code::DiskFull
+        }
+        RunError::Export(error) => code_of_export(error),
         RunError::State(_) => Code::StateFailed,
         RunError::Quarantine(_) => Code::QuarantineFailed,
         RunError::Interrupted(_) => Code::Interrupted,
         RunError::Clock(_) | RunError::ClockOutOfRange => Code::ClockWrong,
         RunError::Bug(_) => Code::Bug,
     }
+}
+
+/// The code of an export directory that cannot be used.
+pub fn code_of_export(error: &ExportError) -> Code {
+    if error.is_usage() { Code::SettingsInvalid } else { Code::ExportUnusable }
 }
 
 fn code_of_ending(ending: Ending) -> Code {

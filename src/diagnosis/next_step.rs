@@ -22,7 +22,7 @@ pub const fn next_step(code: Code, recovery: &RecoveryState) -> Option<NextStep>
         (Remedy::Correction, _) => true,
     };
     let resumes = match recovery {
-        RecoveryState::Resumable { .. } => match code {
+        RecoveryState::Resumable { .. } | RecoveryState::ResumableExport { .. } => match code {
             // The stored rows are refused: only a different flag accepts or replaces them.
             Code::GuardTripped | Code::LoadedCountsDiffer => return None,
             // Rows without loyalty data are not reused.
@@ -72,6 +72,7 @@ mod tests {
                 RecoveryState::Deleted => 1,
                 RecoveryState::CleanupFailed(_) => 2,
                 RecoveryState::Resumable { .. } => 3,
+                RecoveryState::ResumableExport { .. } => panic!("it is tested separately"),
                 RecoveryState::MaybeCommitted { .. } => 4,
                 RecoveryState::StateUnreadable => 5,
                 RecoveryState::Unknown => 6,
@@ -130,6 +131,7 @@ mod tests {
             (Code::OtherProtocol, "-------"),
             (Code::AssumptionContradicted, "-------"),
             (Code::StateFailed, "yyyrry-"),
+            (Code::ExportUnusable, "yyyrry-"),
             (Code::QuarantineFailed, "yyyrry-"),
             (Code::DiskFull, "yyyrry-"),
             (Code::MachineDenied, "yyyrry-"),
@@ -139,6 +141,17 @@ mod tests {
         assert_eq!(expected.map(|(code, _)| code), Code::ALL, "every code once");
         for (code, letters_of_code) in expected {
             assert_eq!(letters(code), letters_of_code, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn an_export_is_resumed_like_a_session() {
+        let [session, export] = [
+            RecoveryState::Resumable { session: "session".parse().unwrap(), rows: 1, parts: 1 },
+            RecoveryState::ResumableExport { rows: 1, parts: 1 },
+        ];
+        for code in Code::ALL {
+            assert_eq!(next_step(code, &export), next_step(code, &session), "{code:?}");
         }
     }
 

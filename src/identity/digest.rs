@@ -1,4 +1,4 @@
-//! Hashes that are part of names.
+//! Hashes that are part of names or name a content.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +16,11 @@ pub struct ShortHash([u8; 8]);
 #[serde(try_from = "String", into = "String")]
 pub struct PartsDigest([u8; 16]);
 
+/// A SHA-256 digest, as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sha256Sum([u8; 32]);
+
 impl ShortHash {
     /// Hashes `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
@@ -31,6 +36,13 @@ impl PartsDigest {
         hasher.update(self.0);
         hasher.update(name.as_bytes());
         Self(first(&hasher.finalize()))
+    }
+}
+
+impl Sha256Sum {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
     }
 }
 
@@ -95,6 +107,42 @@ impl TryFrom<String> for PartsDigest {
 impl From<PartsDigest> for String {
     fn from(digest: PartsDigest) -> Self {
         digest.to_string()
+    }
+}
+
+impl fmt::Display for Sha256Sum {
+    /// With a precision, only so many digits.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = formatter.precision().map_or(self.0.len(), |digits| digits / 2);
+        write_hexadecimal(self.0.get(..bytes).unwrap_or(&self.0), formatter)
+    }
+}
+
+impl fmt::Debug for Sha256Sum {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hexadecimal(&self.0, formatter)
+    }
+}
+
+impl FromStr for Sha256Sum {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        read_hexadecimal(text).map(Self).ok_or(())
+    }
+}
+
+impl TryFrom<String> for Sha256Sum {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map_err(|()| "not a SHA-256 digest")
+    }
+}
+
+impl From<Sha256Sum> for String {
+    fn from(sum: Sha256Sum) -> Self {
+        sum.to_string()
     }
 }
 

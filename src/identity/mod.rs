@@ -18,7 +18,7 @@ mod table_id;
 mod table_name;
 mod target;
 
-pub use digest::{PartsDigest, ShortHash};
+pub use digest::{PartsDigest, Sha256Sum, ShortHash};
 pub use mode::Mode;
 pub use name::{DatabaseName, PartName, SessionName, TableName};
 pub use name_rule::{Characters, NameError, NameRule};

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::Sha256Sum;
 use super::name_rule::{Characters, NameError, NameRule};
 
 /// The id of a run: up to 64 letters, digits, `-` and `_`. All attempts of a run share it.
@@ -23,6 +24,11 @@ impl RunId {
         let time = UNIX_EPOCH + unix_time.min(Duration::from_secs(253_402_300_799));
         let stamp = humantime::format_rfc3339_seconds(time).to_string().replace(['-', ':'], "");
         Self(format!("{stamp}-{random:08x}"))
+    }
+
+    /// The id of the run that loads an export: the beginning of its digest.
+    pub fn of_export(sha256: &Sha256Sum) -> Self {
+        Self(format!("export-{sha256:.32}"))
     }
 
     /// The id as text.

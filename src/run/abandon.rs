@@ -64,7 +64,7 @@ pub(super) async fn abandon(run: &Run<'_>, stop: &StopRequests) -> Result<bool, 
         }
         Ending::Loaded { winner, .. } => {
             tracing::warn!(
-                ingestion_time = winner.nonce.time(),
+                ingestion_time = run.journal.state().ingestion_time(winner.nonce),
                 "it was too late to abandon the run: its rows are in the table"
             );
             Some(winner)

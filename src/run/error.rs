@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::checkpoint::StateError;
+use crate::export::ExportError;
 use crate::identity::{RunId, SessionName, Target};
 use crate::row::RowError;
 use crate::run::decide::Ending;
@@ -104,6 +105,23 @@ pub enum RunError {
     /// The state could not be read or saved.
     #[error("could not read or save the state of the run")]
     State(#[from] StateError),
+    /// An export directory cannot be used.
+    #[error("could not use the export directory")]
+    Export(#[from] ExportError),
+    /// The run id names a load of other rows.
+    #[error(
+        "run {run_id} has loaded other rows than those of this export: {}, and the export has {}",
+        words::count(*loaded, "row", "rows"),
+        words::number(*exported)
+    )]
+    OtherRows {
+        /// The run.
+        run_id: RunId,
+        /// How many it has loaded.
+        loaded: u64,
+        /// How many the export has.
+        exported: u64,
+    },
     /// Records could not be quarantined.
     #[error("could not quarantine unreadable records")]
     Quarantine(#[from] QuarantineError),
@@ -158,11 +176,11 @@ pub enum GuardError {
     },
 }
 
-impl From<TransferError<Self>> for RunError {
-    fn from(error: TransferError<Self>) -> Self {
+impl<E: Into<Self>> From<TransferError<E>> for RunError {
+    fn from(error: TransferError<E>) -> Self {
         match error {
             TransferError::Yotpo(error) => error.into(),
-            TransferError::Sink(error) => error,
+            TransferError::Sink(error) => error.into(),
             TransferError::Customer { page, position, allowed, source } => {
                 Self::Customer { page, position, allowed, source }
             }
@@ -170,6 +188,12 @@ impl From<TransferError<Self>> for RunError {
             TransferError::Interrupted(signal) => Self::Interrupted(signal),
             TransferError::Bug(reason) => Self::Bug(reason),
         }
+    }
+}
+
+impl From<std::convert::Infallible> for RunError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
     }
 }
 
@@ -196,6 +220,7 @@ impl RunError {
             // It would fail again in the same way, or its rows cannot be trusted.
             Self::Yotpo(YotpoError::RepeatedCursor { .. })
             | Self::Bug(_)
+            | Self::OtherRows { .. }
             | Self::Clock(_)
             | Self::ClockOutOfRange => true,
             _ => false,

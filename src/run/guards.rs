@@ -2,19 +2,25 @@
 
 use super::context::Run;
 use super::error::{GuardError, RunError};
-use crate::checkpoint::FinishedAs;
+use super::settings::LoadSettings;
+use crate::checkpoint::{FinishedAs, FinishedRun};
 use crate::identity::Mode;
 
 /// Refuses a store without customers unless that is allowed.
 pub(super) fn guard_empty(run: &Run<'_>) -> Result<(), RunError> {
-    if run.settings.guards.allow_empty {
+    Ok(refuse_empty(run.settings, &run.store.history()?)?)
+}
+
+/// As [`guard_empty`], with the history of the target.
+pub(super) fn refuse_empty(settings: &LoadSettings, history: &[FinishedRun]) -> Result<(), GuardError> {
+    if settings.guards.allow_empty {
         return Ok(());
     }
-    match run.settings.mode {
-        Mode::Replace => Err(GuardError::Empty.into()),
+    match settings.mode {
+        Mode::Replace => Err(GuardError::Empty),
         // A store that never had customers loses nothing.
-        Mode::Append => match rows_of_last_run(run)? {
-            Some(before) if before > 0 => Err(GuardError::EmptySince { before }.into()),
+        Mode::Append => match rows_of_last_run(history) {
+            Some(before) if before > 0 => Err(GuardError::EmptySince { before }),
             _ => Ok(()),
         },
     }
@@ -22,22 +28,40 @@ pub(super) fn guard_empty(run: &Run<'_>) -> Result<(), RunError> {
 
 /// Refuses a result without rows or, in `replace` mode, with far fewer rows than before.
 pub(super) async fn guard(run: &Run<'_>, rows: u64) -> Result<(), RunError> {
+    let history = run.store.history()?;
+    refuse_rows(run.settings, &history, rows)?;
+    if rows_of_last_run(&history).is_none() && run.settings.mode == Mode::Replace {
+        let before = rows_in_target(run).await;
+        refuse_shrunk(run.settings, rows, before, false)?;
+    }
+    Ok(())
+}
+
+/// What [`guard`] refuses with the history of the target alone.
+pub(super) fn refuse_rows(
+    settings: &LoadSettings,
+    history: &[FinishedRun],
+    rows: u64,
+) -> Result<(), GuardError> {
     if rows == 0 {
-        return Err(GuardError::NoRows.into());
+        return Err(GuardError::NoRows);
     }
-    if run.settings.mode == Mode::Append {
-        return Ok(());
+    match settings.mode {
+        Mode::Append => Ok(()),
+        Mode::Replace => refuse_shrunk(settings, rows, rows_of_last_run(history), true),
     }
-    let last = rows_of_last_run(run)?;
-    let from_last_run = last.is_some();
-    let before = match last {
-        Some(rows) => Some(rows),
-        None => rows_in_target(run).await,
-    };
-    let ratio = run.settings.guards.min_rows_ratio;
+}
+
+fn refuse_shrunk(
+    settings: &LoadSettings,
+    rows: u64,
+    before: Option<u64>,
+    from_last_run: bool,
+) -> Result<(), GuardError> {
+    let ratio = settings.guards.min_rows_ratio;
     match before {
         Some(before) if is_shrunk(rows, before, ratio) => {
-            Err(GuardError::Shrunk { found: rows, before, from_last_run, ratio }.into())
+            Err(GuardError::Shrunk { found: rows, before, from_last_run, ratio })
         }
         _ => Ok(()),
     }
@@ -53,7 +77,7 @@ pub(super) fn warn_of_stricter_limits(run: &Run<'_>, rows: Option<u64>, error_re
             "another attempt loaded the rows and left out more records than this one allows"
         );
     }
-    let before = rows_of_last_run(run).ok().flatten();
+    let before = run.store.history().ok().and_then(|history| rows_of_last_run(&history));
     let ratio = run.settings.guards.min_rows_ratio;
     if run.settings.mode == Mode::Replace
         && let (Some(rows), Some(before)) = (rows, before)
@@ -64,12 +88,11 @@ pub(super) fn warn_of_stricter_limits(run: &Run<'_>, rows: Option<u64>, error_re
 }
 
 /// Rows that the last run of this target on this machine loaded.
-fn rows_of_last_run(run: &Run<'_>) -> Result<Option<u64>, RunError> {
-    let history = run.store.history()?;
+fn rows_of_last_run(history: &[FinishedRun]) -> Option<u64> {
     let loaded = history
         .iter()
         .find(|finished| finished.outcome != FinishedAs::NothingToLoad && finished.rows.is_some());
-    Ok(loaded.and_then(|finished| finished.rows))
+    loaded.and_then(|finished| finished.rows)
 }
 
 /// Rows of the target as reported by Treasure Data; a write-only key cannot read this.

@@ -12,7 +12,7 @@ use super::recovery::{RecoveryState, RowsInQuestion, RunFailure, of_saved, recov
 use super::report::{
     Ended, Outcome, RunReport, WinnerFacts, error_records, finished, loaded, report, report_of_legacy, rows,
 };
-use super::settings::LoadSettings;
+use super::settings::{LoadSettings, RowSource};
 use super::start::{Start, decide_start, load_attempt};
 use super::steps::Executor;
 use crate::checkpoint::{RunPhase, RunState, StateStore};
@@ -126,6 +126,7 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
     let facts = executor.winner_facts();
     match ending {
         Ending::Loaded { winner, joined } => {
+            check_rows(run, &winner, &facts)?;
             let ended = loaded(winner, joined, facts);
             if joined {
                 warn_of_stricter_limits(run, rows(&ended), error_records(run, &ended));
@@ -154,6 +155,24 @@ async fn complete(run: &Run<'_>, stop: &StopRequests) -> Result<Ended, RunError>
             Ok(ended)
         }
         ending => Err(executor.unsuccessful(ending)),
+    }
+}
+
+/// A run id that the user gave may name the load of another export, whose rows are then in the table. Their number is all that
+/// every attempt knows of them.
+fn check_rows(run: &Run<'_>, winner: &Winner, facts: &WinnerFacts) -> Result<(), RunError> {
+    let RowSource::Export(export) = &run.settings.source else { return Ok(()) };
+    let exported = export.manifest.rows;
+    let loaded = match winner.totals {
+        _ if winner.is_empty() => Some(0),
+        Some(totals) => Some(totals.valid),
+        None => facts.rows.map(|rows| rows.saturating_add(facts.error_records)),
+    };
+    match loaded {
+        Some(loaded) if loaded != exported => {
+            Err(RunError::OtherRows { run_id: run.names.run_id.clone(), loaded, exported })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,9 @@ mod abandon;
 mod cleanup;
 mod context;
 pub mod decide;
+mod dry_run;
 mod error;
+mod export;
 mod guards;
 mod journal;
 mod legacy;
@@ -25,8 +27,12 @@ mod survey;
 
 pub use abandon::abandon_run;
 pub use context::{Services, session_of};
+pub use dry_run::{DryRunContext, DryRunReport, Resumption, Stored, dry_run};
 pub use error::{GuardError, RunError, STATE_DIRECTORY_HINT};
+pub use export::{ExportContext, ExportFailure, ExportReport, export};
 pub use load::run;
 pub use recovery::{RecoveryState, RowsInQuestion, RunFailure};
 pub use report::{Outcome, RunReport};
-pub use settings::{AbandonSettings, LoadSettings, ReplaceGuards, ResumePolicy, ResumeSettings};
+pub use settings::{
+    AbandonSettings, ExportSettings, LoadSettings, ReplaceGuards, ResumePolicy, ResumeSettings, RowSource,
+};

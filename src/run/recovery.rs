@@ -13,6 +13,7 @@ use crate::checkpoint::{FinishedRun, RunPhase, RunState, SavedSet, StateStore};
 use crate::identity::{RunId, SessionName};
 use crate::run::decide::Ending;
 use crate::telemetry::Phase;
+use crate::telemetry::words::count;
 use crate::transfer::PartSink as _;
 
 /// Maximum time for cleaning up after a failed run.
@@ -33,6 +34,13 @@ pub enum RecoveryState {
     Resumable {
         /// The session.
         session: SessionName,
+        /// Rows that need not be fetched again.
+        rows: u64,
+        /// Stored parts.
+        parts: u64,
+    },
+    /// An export with the same settings resumes from here.
+    ResumableExport {
         /// Rows that need not be fetched again.
         rows: u64,
         /// Stored parts.
@@ -87,7 +95,7 @@ impl RowsInQuestion {
             return Some(Self { ingestion_time: finished.ingestion_time?, expected: finished.rows });
         };
         let expected = set.totals.map(|totals| totals.valid.saturating_sub(state.error_records));
-        Some(Self { ingestion_time: set.nonce.time(), expected })
+        Some(Self { ingestion_time: state.ingestion_time(set.nonce), expected })
     }
 }
 
@@ -98,7 +106,7 @@ impl RecoveryState {
             Self::NothingCreated => "nothing_created",
             Self::Deleted => "deleted",
             Self::CleanupFailed(_) => "cleanup_failed",
-            Self::Resumable { .. } => "resumable",
+            Self::Resumable { .. } | Self::ResumableExport { .. } => "resumable",
             Self::MaybeCommitted { .. } => "maybe_committed",
             Self::StateUnreadable => "state_unreadable",
             Self::Unknown => "unknown",
@@ -130,6 +138,10 @@ impl RecoveryState {
                 let parts = if *parts == 1 { "1 part".to_owned() } else { format!("{parts} parts") };
                 let rows = if *rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
                 format!("{rows} in {parts} of session {session}; {untouched}")
+            }
+            Self::ResumableExport { rows, parts } => {
+                let (rows, parts) = (count(*rows, "row", "rows"), count(*parts, "part", "parts"));
+                format!("{rows} in {parts} of the export; {untouched}")
             }
             Self::MaybeCommitted { ingestion_time } => format!(
                 "the rows with time {ingestion_time} may be in {target} now or soon, and are never loaded twice"
@@ -169,7 +181,9 @@ fn leftover(state: &RunState, error: Option<&RunError>) -> Leftover {
     }
     let Some(set) = state.set else { return Leftover::Stays(RecoveryState::NothingCreated) };
     if state.phase >= RunPhase::Proposed || set.proposed {
-        return Leftover::Stays(RecoveryState::MaybeCommitted { ingestion_time: set.nonce.time() });
+        return Leftover::Stays(RecoveryState::MaybeCommitted {
+            ingestion_time: state.ingestion_time(set.nonce),
+        });
     }
     if state.has_stored_parts() && !error.is_some_and(RunError::condemns_set) {
         let session = RunNames::of(state).session(&restored(&set).as_winner());

@@ -86,6 +86,7 @@ pub(super) fn loaded(winner: Winner, joined: bool, facts: WinnerFacts) -> Ended 
 pub(super) fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
     let state = run.journal.state();
     let progress = run.progress.snapshot();
+    let ingestion_time = ended.winner.map(|winner| state.ingestion_time(winner.nonce));
     FinishedRun {
         run_id: state.run_id,
         store_id: Some(state.target.store),
@@ -96,7 +97,7 @@ pub(super) fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
             Outcome::NothingToLoad => FinishedAs::NothingToLoad,
         },
         joined: ended.joined,
-        ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
+        ingestion_time,
         rows: rows(ended),
         customers: progress.customers,
         customers_with_loyalty_data: progress.customers_with_loyalty_data,
@@ -131,13 +132,14 @@ pub(super) fn error_records(run: &Run<'_>, ended: &Ended) -> u64 {
 pub(super) fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunReport {
     let session = ended.winner.filter(|winner| !winner.is_empty()).map(|winner| run.names.session(&winner));
     let ServiceUse { yotpo, rate, treasure_data, .. } = run.services.usage();
+    let ingestion_time = ended.winner.map(|winner| run.journal.state().ingestion_time(winner.nonce));
     RunReport {
         outcome: ended.outcome,
         joined: ended.joined,
         rows: rows(&ended),
         run_id: run.names.run_id.clone(),
         session,
-        ingestion_time: ended.winner.map(|winner| winner.nonce.time()),
+        ingestion_time,
         // The resumed set may have been replaced by a new one, or by another attempt's.
         resumed: run.resumed.is_some_and(|nonce| ended.winner.is_some_and(|winner| winner.nonce == nonce)),
         error_records: error_records(run, &ended),

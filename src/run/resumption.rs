@@ -59,6 +59,9 @@ fn why_not_resumable(state: &RunState, settings: &LoadSettings, now: u64) -> Opt
         Some(id) if *id != state.run_id => return Some("its --run-id is different".to_owned()),
         _ => {}
     }
+    if state.export != settings.source.origin() {
+        return Some("its rows come from elsewhere: the store or another export".to_owned());
+    }
     let lifetime = settings.run_lifetime;
     // With `--run-id`, every attempt would find it too old.
     if !is_named(state, settings)

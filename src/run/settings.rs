@@ -2,9 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::identity::{Mode, RunId, Target};
+use crate::checkpoint::ExportOrigin;
+use crate::export::CompleteExport;
+use crate::identity::{Mode, RunId, StoreId, Target};
 use crate::part::CompressionLevel;
 use crate::transfer::{PartSettings, TransferSettings};
 use crate::treasure_data::Polling;
@@ -28,6 +31,23 @@ pub enum ResumePolicy {
     Never,
 }
 
+/// What is exported, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExportSettings {
+    /// The store.
+    pub store: StoreId,
+    /// The address at which it is read.
+    pub yotpo_endpoint: String,
+    /// How customers are transferred from the store to the directory.
+    pub transfer: TransferSettings,
+    /// The directory for unreadable records. None by default, because they are customer data.
+    pub quarantine_directory: Option<PathBuf>,
+    /// Whether an interrupted export is resumed.
+    pub policy: ResumePolicy,
+    /// The run's id, if set by the user.
+    pub run_id: Option<RunId>,
+}
+
 /// What is kept between runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumeSettings {
@@ -39,11 +59,32 @@ pub struct ResumeSettings {
     pub run_id: Option<RunId>,
 }
 
+/// Where the rows of a run come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RowSource {
+    /// The store.
+    Store,
+    /// An export of the store.
+    Export(Arc<CompleteExport>),
+}
+
+impl RowSource {
+    /// What the state says about it.
+    pub fn origin(&self) -> Option<ExportOrigin> {
+        match self {
+            Self::Store => None,
+            Self::Export(export) => Some(ExportOrigin { sha256: export.sha256, time: export.manifest.time }),
+        }
+    }
+}
+
 /// What is loaded where, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadSettings {
     /// Store, services, database and table.
     pub target: Target,
+    /// Where the rows come from.
+    pub source: RowSource,
     /// How rows reach the table.
     pub mode: Mode,
     /// How customers are transferred from the store to the session.
@@ -68,6 +109,7 @@ impl LoadSettings {
         let AbandonSettings { state_directory, polling, run_lifetime, without_table_ids } = account;
         Self {
             target,
+            source: RowSource::Store,
             mode,
             transfer: TransferSettings {
                 page_size: 100,

@@ -1,16 +1,15 @@
 //! The bulk import session of an attempt as a sink of parts. The run's state records what is stored there.
 
-use bytes::Bytes;
 use tracing::Instrument as _;
 
 use super::cleanup::remove_set;
 use super::context::Run;
 use super::error::RunError;
 use crate::checkpoint::RunPhase;
-use crate::identity::{PartName, SessionName};
+use crate::identity::SessionName;
 use crate::run::decide::OwnSet;
 use crate::spans;
-use crate::transfer::{CompleteParts, PartSink, Put, StoredPrefix};
+use crate::transfer::{CompleteParts, NamedPart, PartSink, Put, StoredPrefix};
 
 /// The session of an attempt.
 pub(super) struct SessionSink<'a> {
@@ -35,9 +34,11 @@ impl<'a> SessionSink<'a> {
 impl PartSink for SessionSink<'_> {
     type Error = RunError;
 
-    async fn put(&self, name: &PartName, body: Bytes) -> Result<Put, RunError> {
+    async fn put(&self, part: &NamedPart) -> Result<Put, RunError> {
+        let NamedPart { name, body, .. } = part;
         let span = spans::upload(&self.session, body.len());
-        let is_stored = self.run.client().upload_part(&self.session, name, body).instrument(span).await?;
+        let uploading = self.run.client().upload_part(&self.session, name, body.clone());
+        let is_stored = uploading.instrument(span).await?;
         Ok(if is_stored { Put::Stored } else { Put::SinkClosed })
     }
 

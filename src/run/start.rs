@@ -115,14 +115,15 @@ fn report_start(state: &RunState, resumed: bool) {
 fn new_state(services: &Services, settings: &LoadSettings, run_id: RunId) -> RunState {
     let now = services.clock.unix_time().as_secs();
     let keeps_marker = settings.resume.run_id.is_some();
-    RunState::new(
+    let state = RunState::new(
         run_id,
         keeps_marker,
         settings.target.clone(),
         settings.mode,
         settings.transfer.page_size,
         now,
-    )
+    );
+    RunState { export: settings.source.origin(), ..state }
 }
 
 /// The saved run. A damaged state is set aside and not used.

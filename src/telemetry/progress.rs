@@ -234,6 +234,11 @@ impl Progress {
         }
     }
 
+    /// Counts customers that were not fetched now: they are read from an export.
+    pub fn customers_read(&self, customers: u64) {
+        self.customers.fetch_add(customers, Ordering::Relaxed);
+    }
+
     /// Counts a stored part.
     pub fn part_stored(&self, compressed: usize, row_bytes: u64) {
         self.parts.fetch_add(1, Ordering::Relaxed);

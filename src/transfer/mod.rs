@@ -29,7 +29,7 @@ pub use ledger::{PageEnd, StoredPrefix};
 pub use memory::MAX_COMPRESSION_THREADS;
 pub use quarantine::{ErrorRecordsFile, Quarantine, QuarantineError, check_quarantine_space};
 pub use settings::{PartSettings, TransferSettings};
-pub use sink::{CompleteParts, PartSink, Put};
+pub use sink::{CompleteParts, NamedPart, PartSink, Put};
 pub use writer::TransferContext;
 
 use std::sync::Arc;

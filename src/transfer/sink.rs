@@ -13,7 +13,7 @@ pub trait PartSink: Sync {
     type Error: std::fmt::Display + Send;
 
     /// Stores a part durably. A later process may put the same part again.
-    fn put(&self, name: &PartName, body: Bytes) -> impl Future<Output = Result<Put, Self::Error>> + Send;
+    fn put(&self, part: &NamedPart) -> impl Future<Output = Result<Put, Self::Error>> + Send;
 
     /// Records that everything up to `prefix` is stored, so that a later process can continue after it.
     fn checkpoint(&self, prefix: StoredPrefix) -> impl Future<Output = Result<(), Self::Error>> + Send;
@@ -23,6 +23,23 @@ pub trait PartSink: Sync {
 
     /// Deletes everything that was put, because nothing can use it.
     fn abort(&self) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// A part with its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPart {
+    /// Its name.
+    pub name: PartName,
+    /// Its position, from 0.
+    pub position: u64,
+    /// gzip.
+    pub body: Bytes,
+    /// Number of rows.
+    pub rows: u64,
+    /// Size of the rows before compression, in bytes.
+    pub row_bytes: u64,
+    /// Rejected customers of the same pages.
+    pub rejected: u64,
 }
 
 /// The result of storing a part.

@@ -16,8 +16,8 @@ use super::ledger::{Ledger, PageEnd, StoredPart, StoredPrefix};
 use super::memory::{part_capacity, parts_in_memory};
 use super::quarantine::Quarantine;
 use super::settings::TransferSettings;
-use super::sink::{PartSink, Put};
-use crate::identity::{OwnPart, PartName, PartTotals, PartsDigest};
+use super::sink::{NamedPart, PartSink, Put};
+use crate::identity::{OwnPart, PartTotals, PartsDigest};
 use crate::part::{Part, PartBuilder};
 use crate::spans;
 use crate::telemetry::Progress;
@@ -238,7 +238,10 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
             end: self.end.take().filter(|_| last.is_none()),
             digest: self.digest,
         };
-        let storing = store(self.sink, name, self.position, part, stored);
+        let Part { body, rows, uncompressed_bytes: row_bytes } = part;
+        let named =
+            NamedPart { name, position: self.position, body, rows, row_bytes, rejected: stored.rejected };
+        let storing = store(self.sink, named, stored);
         self.in_flight.push(Box::pin(storing.instrument(spans::part(self.position))));
         self.position += 1;
         self.context.progress.parts_queued(self.in_flight.len());
@@ -272,14 +275,12 @@ impl<'a, S: PartSink> PartWriter<'a, S> {
 /// Stores a part in the sink. Returns `None` if the sink accepts no more parts.
 async fn store<S: PartSink>(
     sink: &S,
-    name: PartName,
-    position: u64,
-    part: Part,
-    stored: StoredPart,
+    named: NamedPart,
+    part: StoredPart,
 ) -> Result<Option<Stored>, S::Error> {
-    let Part { body, uncompressed_bytes: row_bytes, .. } = part;
-    let put = sink.put(&name, body.clone()).await?;
-    Ok((put == Put::Stored).then_some(Stored { position, part: stored, body, row_bytes }))
+    let put = sink.put(&named).await?;
+    let NamedPart { position, body, row_bytes, .. } = named;
+    Ok((put == Put::Stored).then_some(Stored { position, part, body, row_bytes }))
 }
 
 /// Whether to store an incomplete part with this end when the run stops. Not after the last page: no rows would follow, and the

@@ -29,6 +29,8 @@ pub struct Pages {
     seen_cursors: SeenCursors,
     /// Number of consecutive empty pages.
     consecutive_empty: u32,
+    /// Number of the page after which the pages end; `None` if they end with the last.
+    last_wanted: Option<u64>,
 }
 
 /// How to request and parse the pages of a store.
@@ -65,7 +67,15 @@ impl Pages {
             prefetched: None,
             seen_cursors: SeenCursors::default(),
             consecutive_empty: 0,
+            last_wanted: None,
         }
+    }
+
+    /// Ends after the page with this number, from 1, although others may follow.
+    #[must_use]
+    pub fn until(mut self, page: u64) -> Self {
+        self.last_wanted = Some(page);
+        self
     }
 
     /// Continues from `position`. `loyalty` contains the counts up to there.
@@ -102,6 +112,9 @@ impl Pages {
     /// stays before the page.
     pub async fn next_page(&mut self) -> Result<Option<Page>, YotpoError> {
         self.check_loyalty()?;
+        if self.last_wanted.is_some_and(|last| self.position.page() >= last) {
+            return Ok(None);
+        }
         let (cursor, query) = match &self.position {
             Position::Start => (None, None),
             Position::After { cursor, query, .. } => (Some(cursor.clone()), *query),

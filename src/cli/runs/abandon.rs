@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{RunsCommand, RunsError, UsageError};
-use crate::checkpoint::{Holder, RunState, StateStore, TargetLock};
+use crate::checkpoint::{Holder, ProcessLock, RunState, StateStore};
 use crate::cli::invocation::layers;
 use crate::cli::runtime::client_runtime;
 use crate::config::NamedRun;
@@ -26,7 +26,7 @@ impl RunsCommand<'_> {
             run_id: run.run_id.to_string(),
             started_at: self.clock.unix_time().as_secs(),
         };
-        let _lock = TargetLock::take(&store, &holder)?;
+        let _lock = ProcessLock::take(&store.lock_path(), &holder)?;
         self.confirm_abandoning(&run)?;
         let treasure_data = assemble_account(&account, &self.clock, fastrand::u64(..))?;
         let runtime = client_runtime()?;

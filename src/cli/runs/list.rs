@@ -76,7 +76,7 @@ impl RunsCommand<'_> {
 }
 
 fn of_store(store: &StateStore) -> Result<Vec<ListedRun>, Box<dyn Error + Send + Sync>> {
-    let (run, history, lock) = (store.run()?, store.history()?, LockState::of(store)?);
+    let (run, history, lock) = (store.run()?, store.history()?, LockState::of(&store.lock_path())?);
     let target = target_of(store.path());
     let mut runs = Vec::new();
     match (&lock, run) {

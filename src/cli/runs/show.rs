@@ -88,7 +88,7 @@ impl RunsCommand<'_> {
         let mut runs = Vec::new();
         for store in StateStore::all(&self.state_directory()?)? {
             if let (Ok(run), Ok(history)) = (store.run(), store.history()) {
-                let lock = LockState::of(&store).unwrap_or(LockState::Free);
+                let lock = LockState::of(&store.lock_path()).unwrap_or(LockState::Free);
                 runs.extend(run.map(|run| Found::Unfinished(Box::new(run), lock)));
                 runs.extend(history.into_iter().map(Found::Finished));
             }
@@ -147,7 +147,7 @@ fn unfinished<'a>(run: &'a RunState, lock: &LockState) -> UnfinishedView<'a> {
         customers_with_loyalty_data: run.loyalty.with_loyalty_data(),
         error_records: run.error_records,
         session: session_of(run),
-        ingestion_time: run.set.map(|set| set.nonce.time()),
+        ingestion_time: run.set.map(|set| run.ingestion_time(set.nonce)),
         job_id: run.job_id.as_deref(),
         page_size: run.page_size,
         run_id_given: run.keeps_marker,

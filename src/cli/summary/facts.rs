@@ -1,12 +1,17 @@
 //! What a summary says, whether the run succeeded or failed.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::checkpoint::RunState;
 use crate::cli::failure::Failure;
-use crate::config::{OutputSettings, Settings};
+use crate::config::OutputSettings;
+use crate::export::{CompleteExport, Manifest};
 use crate::identity::{Mode, Target};
-use crate::run::{LoadSettings, Outcome, RecoveryState, RunFailure, RunReport, session_of};
+use crate::run::{
+    DryRunReport, ExportReport, ExportSettings, LoadSettings, Outcome, RecoveryState, Resumption, RowSource,
+    RunFailure, RunReport, session_of,
+};
 use crate::telemetry::{Phase, ProgressSnapshot};
 
 /// What a summary says.
@@ -15,8 +20,8 @@ pub(in crate::cli) struct Facts<'a> {
     pub(super) outcome: &'static str,
     /// What is true of the run's rows: the name in JSON.
     pub(super) state: &'static str,
-    /// The outcome in words, without the rows' table.
-    pub(super) success: Option<Outcome>,
+    /// The outcome, where it is no failure.
+    pub(super) success: Option<Success>,
     pub(super) failure: Option<&'a Failure>,
     pub(super) store_id: Option<String>,
     pub(super) database: Option<String>,
@@ -33,9 +38,39 @@ pub(in crate::cli) struct Facts<'a> {
     pub(super) error_records: Option<u64>,
     pub(super) ingestion_time: Option<u64>,
     pub(super) counting_query: Option<String>,
+    /// Where an export is.
+    pub(super) directory: Option<String>,
+    /// The digest that names the export.
+    pub(super) export_sha256: Option<String>,
+    pub(super) dry_run: Option<DryRunFacts>,
     pub(super) progress: ProgressSnapshot,
     pub(super) duration: Duration,
     pub(super) memory_bound: Option<u64>,
+}
+
+/// How a command succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Success {
+    /// A run.
+    Run(Outcome),
+    /// An export.
+    Exported,
+    /// An export that an earlier process had completed.
+    AlreadyExported,
+    /// A dry run.
+    DryRun,
+}
+
+/// What a dry run found.
+#[derive(Clone, Debug)]
+pub(super) struct DryRunFacts {
+    pub(super) resumption: Resumption,
+    /// Whether another run of the target is active on this machine.
+    pub(super) is_active: bool,
+    /// Whether there are more pages than were fetched.
+    pub(super) is_partial: bool,
+    /// How long fetching everything takes.
+    pub(super) expected: Option<Duration>,
 }
 
 /// What a run left that had started and failed.
@@ -49,8 +84,8 @@ pub(in crate::cli) struct Left {
     job_id: Option<String>,
     /// The `time` of rows that may be in the table.
     ingestion_time: Option<u64>,
-    target: Target,
-    memory_bound: u64,
+    target: Option<Target>,
+    memory_bound: Option<u64>,
 }
 
 impl Left {
@@ -63,8 +98,8 @@ impl Left {
             session: failure.session.as_ref().map(ToString::to_string),
             job_id: failure.job_id.clone(),
             ingestion_time: time_in_question(&failure.recovery),
-            target: load.target.clone(),
-            memory_bound: load.transfer.memory_bound(),
+            target: Some(load.target.clone()),
+            memory_bound: Some(load.transfer.memory_bound()),
         }
     }
 
@@ -82,8 +117,26 @@ impl Left {
             session: saved.and_then(session_of).map(|session| session.to_string()),
             job_id: saved.and_then(|saved| saved.job_id.clone()),
             ingestion_time: time_in_question(recovery),
-            target: load.target.clone(),
-            memory_bound: load.transfer.memory_bound(),
+            target: Some(load.target.clone()),
+            memory_bound: Some(load.transfer.memory_bound()),
+        }
+    }
+
+    /// By an export: what its manifest says.
+    pub(in crate::cli) fn of_export(
+        recovery: &RecoveryState,
+        saved: Option<&Manifest>,
+        phase: Phase,
+    ) -> Self {
+        Self {
+            state: recovery.name(),
+            run_id: saved.map(|manifest| manifest.run_id.to_string()),
+            phase: phase.name(),
+            session: None,
+            job_id: None,
+            ingestion_time: None,
+            target: None,
+            memory_bound: None,
         }
     }
 }
@@ -104,8 +157,12 @@ fn time_in_question(recovery: &RecoveryState) -> Option<u64> {
 
 impl<'a> Facts<'a> {
     /// Of a run that succeeded.
-    pub(in crate::cli) fn of_success(settings: &Settings, report: &RunReport) -> Self {
-        let target = &settings.load.target;
+    pub(in crate::cli) fn of_success(settings: &LoadSettings, report: &RunReport) -> Self {
+        let target = &settings.target;
+        let export = match &settings.source {
+            RowSource::Store => None,
+            RowSource::Export(export) => Some(export),
+        };
         let (outcome, state) = match report.outcome {
             Outcome::Committed => ("committed", "loaded"),
             Outcome::AlreadyCommitted => ("already_committed", "loaded"),
@@ -115,12 +172,12 @@ impl<'a> Facts<'a> {
         Self {
             outcome,
             state,
-            success: Some(report.outcome),
+            success: Some(Success::Run(report.outcome)),
             failure: None,
-            store_id: Some(settings.yotpo.store.to_string()),
+            store_id: Some(target.store.to_string()),
             database: Some(target.database.to_string()),
             table: Some(target.table.to_string()),
-            mode: Some(settings.load.mode),
+            mode: Some(settings.mode),
             run_id: Some(report.run_id.to_string()),
             session: report.session.as_ref().map(ToString::to_string),
             job_id: report.job_id.clone(),
@@ -131,9 +188,94 @@ impl<'a> Facts<'a> {
             error_records: Some(report.error_records),
             ingestion_time: report.ingestion_time,
             counting_query: report.ingestion_time.map(|time| counting_query(target, time)),
+            directory: export.map(|export| export.directory.path().display().to_string()),
+            export_sha256: export.map(|export| export.sha256.to_string()),
+            dry_run: None,
             progress: report.progress,
             duration: report.duration,
-            memory_bound: Some(settings.load.transfer.memory_bound()),
+            memory_bound: Some(settings.transfer.memory_bound()),
+        }
+    }
+
+    /// Of an export that is complete.
+    pub(in crate::cli) fn of_export(settings: &ExportSettings, report: &ExportReport) -> Self {
+        let CompleteExport { directory, manifest, sha256 } = &report.export;
+        let was_complete = report.was_complete;
+        Self {
+            outcome: if was_complete { "already_exported" } else { "exported" },
+            state: "exported",
+            success: Some(if was_complete { Success::AlreadyExported } else { Success::Exported }),
+            store_id: Some(manifest.store_id.to_string()),
+            run_id: Some(manifest.run_id.to_string()),
+            rows: Some(manifest.rows),
+            resumed: report.resumed,
+            error_records: Some(manifest.rejected_customers),
+            ingestion_time: Some(manifest.time),
+            directory: Some(directory.path().display().to_string()),
+            export_sha256: Some(sha256.to_string()),
+            duration: report.duration,
+            memory_bound: Some(settings.transfer.memory_bound()),
+            ..Self::nothing(&report.progress)
+        }
+    }
+
+    /// Of a dry run.
+    pub(in crate::cli) fn of_dry_run(
+        settings: &LoadSettings,
+        report: &DryRunReport,
+        is_active: bool,
+    ) -> Self {
+        let target = &settings.target;
+        let DryRunReport { resumption, totals, is_partial, expected, progress, duration } = report;
+        Self {
+            outcome: "dry_run",
+            state: "nothing_created",
+            success: Some(Success::DryRun),
+            store_id: Some(target.store.to_string()),
+            database: Some(target.database.to_string()),
+            table: Some(target.table.to_string()),
+            mode: Some(settings.mode),
+            run_id: settings.resume.run_id.as_ref().map(ToString::to_string),
+            rows: Some(totals.valid),
+            error_records: Some(totals.rejected),
+            dry_run: Some(DryRunFacts {
+                resumption: resumption.clone(),
+                is_active,
+                is_partial: *is_partial,
+                expected: *expected,
+            }),
+            duration: *duration,
+            memory_bound: Some(settings.transfer.memory_bound()),
+            ..Self::nothing(progress)
+        }
+    }
+
+    fn nothing(progress: &ProgressSnapshot) -> Self {
+        Self {
+            outcome: "failed",
+            state: "not_started",
+            success: None,
+            failure: None,
+            store_id: None,
+            database: None,
+            table: None,
+            mode: None,
+            run_id: None,
+            session: None,
+            job_id: None,
+            phase: None,
+            rows: None,
+            joined: false,
+            resumed: false,
+            error_records: None,
+            ingestion_time: None,
+            counting_query: None,
+            directory: None,
+            export_sha256: None,
+            dry_run: None,
+            progress: *progress,
+            duration: Duration::ZERO,
+            memory_bound: None,
         }
     }
 
@@ -148,9 +290,7 @@ impl<'a> Facts<'a> {
         let text = |name: Option<&str>| name.map(str::to_owned);
         let waited = |(phase, _): &(Phase, Duration)| *phase != Phase::Waiting;
         Self {
-            outcome: "failed",
             state: left.map_or("not_started", |left| left.state),
-            success: None,
             failure: Some(failure),
             store_id: output.store.as_ref().map(ToString::to_string),
             database: output.database.as_ref().map(ToString::to_string),
@@ -162,17 +302,20 @@ impl<'a> Facts<'a> {
             session: text(left.and_then(|left| left.session.as_deref())),
             job_id: text(left.and_then(|left| left.job_id.as_deref())),
             phase: left.map(|left| left.phase),
-            rows: None,
-            joined: false,
             resumed: progress.customers_before > 0,
-            error_records: None,
             ingestion_time: left.and_then(|left| left.ingestion_time),
             counting_query: left
-                .and_then(|left| left.ingestion_time.map(|time| counting_query(&left.target, time))),
-            progress: *progress,
+                .and_then(|left| Some(counting_query(left.target.as_ref()?, left.ingestion_time?))),
             duration: progress.phase_durations(now).filter(waited).map(|(_, duration)| duration).sum(),
-            memory_bound: left.map(|left| left.memory_bound),
+            memory_bound: left.and_then(|left| left.memory_bound),
+            ..Self::nothing(progress)
         }
+    }
+
+    /// The command writes to a directory, not to a table.
+    pub(in crate::cli) fn is_into_directory(&mut self, directory: &Path) {
+        (self.database, self.table, self.mode) = (None, None, None);
+        self.directory = Some(directory.display().to_string());
     }
 
     /// Whether anything was started.

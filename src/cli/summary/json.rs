@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::facts::Facts;
+use super::facts::{DryRunFacts, Facts};
 use crate::cli::failure::{causes, json_line, timestamp};
 use crate::retry::RequestCounts;
+use crate::run::Resumption;
 use crate::telemetry::peak_resident_bytes;
 
 /// Changes when a field is removed or gets another meaning. Fields may be added without.
@@ -34,6 +35,9 @@ pub(super) fn render(facts: &Facts<'_>) -> String {
         "error_records": facts.error_records,
         "ingestion_time": facts.ingestion_time,
         "counting_query": facts.counting_query,
+        "directory": facts.directory,
+        "export_sha256": facts.export_sha256,
+        "dry_run": facts.dry_run.as_ref().map(dry_run),
         "customers": progress.customers,
         "customers_with_loyalty_data": progress.customers_with_loyalty_data,
         "customers_seen_twice": progress.seen_twice,
@@ -67,6 +71,26 @@ pub(super) fn render(facts: &Facts<'_>) -> String {
         summary.extend(ending(facts));
     }
     json_line(summary)
+}
+
+fn dry_run(found: &DryRunFacts) -> Value {
+    let (resumption, stored, reason) = match &found.resumption {
+        Resumption::Nothing => ("nothing_saved", None, None),
+        Resumption::Resume(stored) => ("resume", Some(stored), None),
+        Resumption::StartOver(stored) => ("start_over", Some(stored), None),
+        Resumption::Abandon { stored, reason } => ("abandon", Some(stored), Some(reason)),
+    };
+    json!({
+        "resumption": resumption,
+        "reason": reason,
+        "saved_pages": stored.map(|stored| stored.pages),
+        "saved_rows": stored.map(|stored| stored.rows),
+        "saved_parts": stored.map(|stored| stored.parts),
+        "saved_at": stored.map(|stored| stored.saved_at),
+        "another_run_is_active": found.is_active,
+        "is_partial": found.is_partial,
+        "expected_fetching_seconds": found.expected.map(seconds),
+    })
 }
 
 /// Seconds with three decimals.

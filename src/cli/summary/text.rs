@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::facts::Facts;
+use super::facts::{DryRunFacts, Facts, Success};
 use crate::http::FailureKind;
 use crate::identity::Mode;
 use crate::retry::RequestCounts;
-use crate::run::Outcome;
+use crate::run::{Outcome, Resumption, Stored};
 use crate::telemetry::words::{self, count, decimal, number};
 use crate::telemetry::{marked, peak_resident_bytes};
 use crate::yotpo::EndedBy;
@@ -39,13 +39,18 @@ fn ending(facts: &Facts<'_>) -> Lines {
         (false, true) => " (resumed)",
         (false, false) => "",
     };
-    lines.push(("run", format!("{}{how}", name(&facts.run_id))));
+    if facts.success != Some(Success::DryRun) {
+        lines.push(("run", format!("{}{how}", name(&facts.run_id))));
+    }
+    lines.extend(facts.directory.clone().map(|directory| ("directory", directory)));
+    lines.extend(facts.export_sha256.clone().map(|sha256| ("export", sha256)));
+    lines.extend(facts.dry_run.as_ref().map(dry_run).unwrap_or_default());
     if let Some(session) = &facts.session {
         lines.push(("session", session.clone()));
         lines.push(("load job", name(&facts.job_id)));
     }
-    if let (Some(time), Some(query)) = (facts.ingestion_time, &facts.counting_query) {
-        lines.push(("ingestion time", time.to_string()));
+    lines.extend(facts.ingestion_time.map(|time| ("ingestion time", time.to_string())));
+    if let Some(query) = &facts.counting_query {
         let expected = facts.rows.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
         lines.push(("verify with", format!("{query} -- expected: {expected}")));
     }
@@ -56,19 +61,66 @@ fn outcome(facts: &Facts<'_>) -> String {
     let target = [&facts.database, &facts.table].map(|name| name.as_deref().unwrap_or("unknown")).join(".");
     let rows = facts.rows.map_or_else(|| "all rows".to_owned(), |rows| count(rows, "row", "rows"));
     match (facts.success, facts.mode) {
-        (Some(Outcome::Committed), Some(Mode::Replace)) => {
+        (Some(Success::Run(Outcome::Committed)), Some(Mode::Replace)) => {
             format!("replaced the rows of {target} with {rows}")
         }
-        (Some(Outcome::Committed), _) => format!("committed {rows} to {target}"),
-        (Some(Outcome::AlreadyCommitted), _) => format!("{target} already has the {rows} of this run"),
-        (Some(Outcome::Emptied), _) => format!("0 customers: {target} is empty now"),
-        (Some(Outcome::NothingToLoad), _) => format!("0 customers: nothing to load, {target} is untouched"),
+        (Some(Success::Run(Outcome::Committed)), _) => format!("committed {rows} to {target}"),
+        (Some(Success::Run(Outcome::AlreadyCommitted)), _) => {
+            format!("{target} already has the {rows} of this run")
+        }
+        (Some(Success::Run(Outcome::Emptied)), _) => format!("0 customers: {target} is empty now"),
+        (Some(Success::Run(Outcome::NothingToLoad)), _) => {
+            format!("0 customers: nothing to load, {target} is untouched")
+        }
+        (Some(Success::Exported), _) => format!("exported {rows}"),
+        (Some(Success::AlreadyExported), _) => {
+            format!("the directory already holds a complete export of {rows}; nothing was fetched")
+        }
+        (Some(Success::DryRun), mode) => {
+            let verb = if mode == Some(Mode::Replace) { "replace the rows of" } else { "append to" };
+            format!("dry run: a run would {verb} {target}; nothing was loaded")
+        }
         (None, _) => {
             let phase = facts.phase.unwrap_or("starting").replace('_', " ");
             let code = facts.failure.map(|failure| failure.diagnosis.code.name()).unwrap_or_default();
             format!("failed while {phase}: {code}")
         }
     }
+}
+
+/// What a run would do with what is saved, and how long it would take.
+fn dry_run(found: &DryRunFacts) -> Lines {
+    let saved = |stored: &Stored| {
+        let (rows, pages) = (count(stored.rows, "row", "rows"), count(stored.pages, "page", "pages"));
+        let parts = count(stored.parts, "part", "parts");
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(stored.saved_at);
+        format!("{rows} of {pages} in {parts}, saved {}", humantime::format_rfc3339_seconds(time))
+    };
+    let resumption = match &found.resumption {
+        Resumption::Nothing => "no run is saved: a run fetches everything".to_owned(),
+        Resumption::Resume(stored) => format!(
+            "a run resumes after {}; it does not see what changed on these pages since",
+            saved(stored)
+        ),
+        Resumption::StartOver(_) => "a run is saved, and starts over: nothing stored can be used".to_owned(),
+        Resumption::Abandon { stored, reason } => {
+            format!("a run abandons what is saved, because {reason}; it loses {}", saved(stored))
+        }
+    };
+    let mut lines = vec![("resume", resumption)];
+    if found.is_active {
+        lines.push(("active", "another run of this table is active on this machine".to_owned()));
+    }
+    let expected = match (found.expected, found.is_partial) {
+        (None, _) => "unknown: no finished run says how many customers there are".to_owned(),
+        (Some(time), false) => format!("fetching took {}, the load job comes on top", words::duration(time)),
+        (Some(time), true) => format!(
+            "fetching takes about {} for as many customers as the last run, the load job comes on top",
+            words::duration(time)
+        ),
+    };
+    lines.push(("expected", expected));
+    lines
 }
 
 /// What was read and loaded.
@@ -92,14 +144,20 @@ fn data(facts: &Facts<'_>) -> Lines {
         "customers",
         format!("{}, {with_loyalty_data} with loyalty data", number(progress.customers)),
     ));
+    let stored = match facts.success {
+        Some(Success::DryRun) => "compressed",
+        _ if facts.directory.is_some() && facts.table.is_none() => "written",
+        _ => "uploaded",
+    };
     lines.push(("pages", number(progress.pages)));
     lines.push(("ended by", progress.ended_by.map_or("unknown", EndedBy::name).to_owned()));
     lines.push((
         "parts",
         format!(
-            "{}, {} uploaded, {} of rows",
+            "{}, {} {}, {} of rows",
             number(progress.parts),
             bytes(progress.uploaded_bytes),
+            stored,
             bytes(progress.row_bytes)
         ),
     ));

@@ -25,19 +25,19 @@ const COMPLETE: [(&str, &str); 5] = [
 #[test]
 fn defaults_are_the_published_ones() {
     let settings = read(&[], &COMPLETE).unwrap();
-    assert_eq!(settings.yotpo.endpoint.as_str(), "https://api.yotpo.com/");
+    assert_eq!(settings.store.yotpo.endpoint.as_str(), "https://api.yotpo.com/");
     assert_eq!(settings.treasure_data.endpoint.as_str(), "https://api.treasuredata.com/");
     assert_eq!(settings.load.target.table.as_str(), "yotpo_customers");
     assert_eq!(settings.load.mode, Mode::Append);
-    assert!((settings.request_rate.per_second() - 4.5).abs() < f64::EPSILON);
+    assert!((settings.store.request_rate.per_second() - 4.5).abs() < f64::EPSILON);
     assert_eq!(settings.load.transfer.page_size, 100);
     assert_eq!(settings.load.transfer.parts.max_rows.get(), 100_000);
     assert_eq!(settings.load.transfer.parts.closing_size, 4 * 1024 * 1024);
     assert_eq!(settings.load.transfer.upload_workers.get(), 2);
     let retry =
         RetryPolicy { max_retries: 8, base_delay: Duration::from_secs(1), timeout: Duration::from_secs(600) };
-    assert_eq!(settings.retry, retry);
-    assert_eq!(settings.yotpo_connections.request_timeout, Duration::from_secs(30));
+    assert_eq!(settings.store.retry, retry);
+    assert_eq!(settings.store.connections.request_timeout, Duration::from_secs(30));
     let polling = Polling { interval: Duration::from_secs(2), timeout: Duration::from_secs(6 * 3_600) };
     assert_eq!(settings.load.polling, polling);
     assert_eq!(settings.summary, SummaryFormat::Text);
@@ -137,8 +137,8 @@ fn secrets_come_from_variables_or_files_and_never_show() {
 #[test]
 fn origin_of_an_address_is_the_name_it_was_set_by() {
     let origins = |flags, environment: &[(&str, &str)]| {
-        let origins = read(flags, &[&COMPLETE[..], environment].concat()).unwrap().origins;
-        (origins.yotpo, origins.treasure_data)
+        let settings = read(flags, &[&COMPLETE[..], environment].concat()).unwrap();
+        (settings.store.endpoint_origin, settings.treasure_data_origin)
     };
     let owned = |yotpo: &str, treasure_data: &str| (yotpo.to_owned(), treasure_data.to_owned());
     assert_eq!(origins(&[], &[]), owned("the default of --yotpo-endpoint", "the default of --td-endpoint"));

@@ -4,6 +4,7 @@
 //! decided here; what a call may create is in the state before the call is sent.
 
 mod changes;
+mod export;
 mod reads;
 mod set;
 

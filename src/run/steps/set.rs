@@ -11,6 +11,7 @@ use crate::run::context::Run;
 use crate::run::decide::{BallotSeen, OwnSet, PartsSeen, Seen, UploadEnd};
 use crate::run::error::RunError;
 use crate::run::guards::{guard, guard_empty};
+use crate::run::settings::RowSource;
 use crate::run::sink::SessionSink;
 use crate::shutdown::{cancel_on_stop, with_shutdown_grace};
 use crate::telemetry::{Phase, ProgressSnapshot};
@@ -40,8 +41,11 @@ impl Executor<'_> {
         let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
         self.run.journal.note(RunState::begin_set);
         self.run.progress.begin();
+        if let RowSource::Export(export) = &self.run.settings.source {
+            return self.begin_export(export);
+        }
         let mut transfer = self.start_transfer(time)?;
-        if transfer.has_customers().await? {
+        if transfer.has_customers::<RunError>().await? {
             self.transfer = Some(transfer);
             return Ok(Seen::FirstRows);
         }
@@ -52,17 +56,27 @@ impl Executor<'_> {
     pub(super) async fn upload(&mut self, own: OwnSet) -> Result<Seen, RunError> {
         let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
         let stop = self.stop;
-        let fetching = self.run.phases.enter(Phase::Fetching);
-        let declaring = Box::pin(self.declare_columns(own)).instrument(fetching.clone());
-        cancel_on_stop(stop, declaring).await?;
-        let transfer = match self.transfer.take() {
-            Some(transfer) => transfer,
-            None => fetching.in_scope(|| self.start_transfer(time))?,
+        let phase = match &self.run.settings.source {
+            RowSource::Store => self.run.phases.enter(Phase::Fetching),
+            RowSource::Export(_) => self.run.phases.enter(Phase::Uploading),
         };
+        let declaring = Box::pin(self.declare_columns(own)).instrument(phase.clone());
+        cancel_on_stop(stop, declaring).await?;
         let generation = self.attempt.generation();
+        let transfer = self.transfer.take();
+        let storing = async {
+            if let RowSource::Export(export) = &self.run.settings.source {
+                return self.store_export(export, own).instrument(phase).await;
+            }
+            let transfer = match transfer {
+                Some(transfer) => transfer,
+                None => phase.in_scope(|| self.start_transfer(time))?,
+            };
+            self.store(transfer, own, phase).await
+        };
         let end = tokio::select! {
             biased;
-            end = self.store(transfer, own, fetching) => end?,
+            end = storing => end?,
             () = self.ballot_moves(generation) => {
                 tracing::info!("another attempt of this run is further ahead, joining it");
                 UploadEnd::BallotMoved

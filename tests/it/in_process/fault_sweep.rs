@@ -179,6 +179,7 @@ pub(crate) async fn check_aftermath(world: &World, failure: &RunFailure, context
                 }
                 RecoveryState::CleanupFailed(_) => {}
                 RecoveryState::MaybeCommitted { .. }
+                | RecoveryState::ResumableExport { .. }
                 | RecoveryState::StateUnreadable
                 | RecoveryState::Unknown => panic!("{report}"),
             }

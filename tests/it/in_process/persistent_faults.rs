@@ -140,7 +140,7 @@ fn wrong_credentials_are_denied_immediately_and_nothing_is_created() {
             if variable == "TD_API_KEY" {
                 settings.treasure_data.api_key = Secret::new(&format!("1/{}", "0".repeat(40))).unwrap();
             } else {
-                settings.yotpo.client_secret = Secret::new("wrong").unwrap();
+                settings.store.yotpo.client_secret = Secret::new("wrong").unwrap();
             }
             let failure = world.run_as(&settings).await.unwrap_err();
             assert_eq!(failure.error.diagnosis().status, ExitStatus::Denied, "{failure:?}");
@@ -178,7 +178,7 @@ fn a_refused_secret_is_read_from_its_file_once_more() {
                 let (secret, wrong) = if is_key {
                     (&mut settings.treasure_data.api_key, wrong_key.as_str())
                 } else {
-                    (&mut settings.yotpo.client_secret, "wrong")
+                    (&mut settings.store.yotpo.client_secret, "wrong")
                 };
                 let right = secret.current().expose_secret().to_owned();
                 let other = format!("{wrong}1");
@@ -204,7 +204,7 @@ fn a_store_or_a_database_that_does_not_exist_is_named() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;
         let mut settings = world.settings();
-        settings.yotpo.store = "elsewhere".parse().unwrap();
+        settings.store.yotpo.store = "elsewhere".parse().unwrap();
         let failure = world.run_as(&settings).await.unwrap_err();
         assert_eq!(failure.error.diagnosis().status, ExitStatus::Denied, "{failure:?}");
         let failure = world.run_with(&[("database", "nowhere")]).await.unwrap_err();

@@ -87,7 +87,7 @@ fn compressed_responses_load_the_same_rows() {
         scenario.sandbox.customers = 1_000;
         let world = World::start(scenario).await;
         let mut settings = world.settings();
-        settings.yotpo_connections.reach = Reach::Network;
+        settings.store.connections.reach = Reach::Network;
         settings.treasure_data_connections.reach = Reach::Network;
         world.run_as(&settings).await.unwrap();
         world.assert_complete();

@@ -15,7 +15,7 @@ const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/summary.schema.j
 
 /// Fails where a summary does not follow the schema.
 #[track_caller]
-fn assert_valid(summary: &Value) {
+pub(super) fn assert_valid(summary: &Value) {
     let mut schemas = Schemas::new();
     let schema = Compiler::new().compile(SCHEMA, &mut schemas).unwrap();
     if let Err(error) = schemas.validate(summary, schema) {

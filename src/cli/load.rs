@@ -1,0 +1,125 @@
+//! `yotpo-td load`: an export into a table.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Arg, ArgMatches, value_parser};
+use tracing::Instrument as _;
+
+use super::Panicked;
+use super::failure::Failure;
+use super::invocation::{Invocation, is_fresh_elsewhere, layers, start_logging};
+use super::loading::{Load, LoadCommand};
+use super::runtime::{client_runtime, run_to_end};
+use crate::config::keys::{
+    ALLOW_EMPTY, COLOR, DATABASE, FRESH, LOG_FORMAT, LOG_LEVEL, MAX_ERROR_RECORDS, MAX_RETRIES,
+    MIN_ROWS_RATIO, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR, REQUEST_TIMEOUT, RESUME_WITHIN,
+    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR, STORE_ID, SUMMARY, SUMMARY_FILE,
+    TABLE, TD_CONF, TD_ENDPOINT, UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
+};
+use crate::config::{Layers, Setting, SettingsToLoad, output_settings};
+use crate::diagnosis::{Code, Diagnosis, code_of_export};
+use crate::export::{CompleteExport, ExportDirectory, ExportError};
+use crate::run::Services;
+use crate::services::assemble_account;
+use crate::spans;
+use crate::telemetry::ProgressBar;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Load what sync --to wrote; a retry never loads it twice:
+    yotpo-td load customers-20260131 --database my_database --site us01
+  Replace the rows of a table with those of the export:
+    yotpo-td load customers-20260131 --database my_database --mode replace";
+
+/// The settings that the command takes.
+pub(super) const SETTINGS: [Setting; 31] = [
+    DATABASE.setting,
+    TABLE.setting,
+    MODE.setting,
+    SITE.setting,
+    TD_ENDPOINT.setting,
+    TD_CONF.setting,
+    STORE_ID.setting,
+    YOTPO_ENDPOINT.setting,
+    RUN_ID.setting,
+    STATE_DIR.setting,
+    RESUME_WITHIN.setting,
+    FRESH.setting,
+    RUN_LIFETIME.setting,
+    WAIT_FOR_ACTIVE.setting,
+    WITHOUT_TABLE_IDS.setting,
+    ALLOW_EMPTY.setting,
+    MIN_ROWS_RATIO.setting,
+    MAX_ERROR_RECORDS.setting,
+    QUARANTINE_DIR.setting,
+    UPLOAD_WORKERS.setting,
+    MAX_RETRIES.setting,
+    RETRY_BASE_DELAY.setting,
+    RETRY_TIMEOUT.setting,
+    REQUEST_TIMEOUT.setting,
+    POLL_INTERVAL.setting,
+    PERFORM_TIMEOUT.setting,
+    SUMMARY.setting,
+    SUMMARY_FILE.setting,
+    LOG_FORMAT.setting,
+    LOG_LEVEL.setting,
+    COLOR.setting,
+];
+
+/// The directory.
+pub(super) fn directory_argument() -> Arg {
+    Arg::new("directory")
+        .value_name("DIR")
+        .required(true)
+        .value_parser(value_parser!(PathBuf))
+        .help("Directory that sync --to wrote")
+}
+
+/// Runs the command.
+pub(super) fn load(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
+    let layers = layers(invocation, matches);
+    let bar = ProgressBar::hidden();
+    start_logging(&layers, &bar);
+    let command = LoadCommand::new(invocation, bar, false, is_fresh_elsewhere(invocation, matches));
+    command.output.get_or_init(|| output_settings(&layers));
+    let directory = matches.get_one::<PathBuf>("directory").cloned().unwrap_or_default();
+    let result = run_to_end(client_runtime(), invocation, start(&command, layers, directory), || {
+        command.ended_abruptly(Panicked, Panicked::diagnosis())
+    });
+    // Log lines and the closing words follow; a panic leaves the line where it was.
+    command.bar.finish();
+    result.inspect_err(|failure| command.summarize(failure))
+}
+
+async fn start(command: &LoadCommand<'_>, layers: Layers, directory: PathBuf) -> Result<(), Failure> {
+    let read = move || -> Result<CompleteExport, ExportError> {
+        let export = ExportDirectory::at(&directory)?.complete()?;
+        export.verify()?;
+        Ok(export)
+    };
+    let export = match command.clock.blocking(read).await {
+        Ok(Ok(export)) => Arc::new(export),
+        Ok(Err(error)) => {
+            let diagnosis = Diagnosis::new(code_of_export(&error), Some(error.hint()));
+            return Err(Failure::before_start(error, diagnosis, command.invocation));
+        }
+        Err(_panicked) => return Err(command.ended_abruptly(Panicked, Panicked::diagnosis())),
+    };
+    let settings = SettingsToLoad::from_layers(layers, export)
+        .map_err(|error| command.failed_before_start(error, Code::SettingsInvalid))?;
+    let run = spans::run(&settings.load.target, settings.load.mode);
+    let run = command.run.get_or_init(|| run).clone();
+    let load = Load {
+        settings: &settings.load,
+        wait_for_active: settings.wait_for_active,
+        summary: settings.summary,
+        assemble: &|seed| {
+            let treasure_data = assemble_account(&settings.account, &command.clock, seed)?;
+            Ok(Services { yotpo: None, treasure_data, clock: command.clock.clone() })
+        },
+        sandbox: None,
+    };
+    // On the heap: it is large, and would be moved about.
+    Box::pin(command.load(load).instrument(run)).await
+}

@@ -1,0 +1,35 @@
+//! Why a command that loads ends outside of the run.
+
+use crate::cli::embedded_sandbox::EmbeddedSandbox;
+use crate::shutdown::Signal;
+
+/// Another process loads the same target.
+#[derive(Debug, thiserror::Error)]
+#[error("another run for this target is active: {holder} ({progress})")]
+pub(super) struct AlreadyRunning {
+    pub(super) holder: String,
+    pub(super) progress: String,
+}
+
+/// A signal came before it was this run's turn.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by {} while waiting for another run to end", .0.name())]
+pub(in crate::cli) struct StoppedWaiting(pub(in crate::cli) Signal);
+
+/// Ends when the embedded sandbox has no disk left; never without one.
+pub(in crate::cli) async fn disk_full(sandbox: Option<&EmbeddedSandbox>) {
+    match sandbox {
+        Some(sandbox) => sandbox.disk_full().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The embedded sandbox cannot store what is loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk of the sandbox's temporary directory is full")]
+pub(in crate::cli) struct SandboxDiskFull;
+
+/// A second signal came.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by a second signal, without waiting")]
+pub(in crate::cli) struct ForcedExit;

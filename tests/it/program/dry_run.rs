@@ -1,0 +1,118 @@
+//! `sync --dry-run`: says what a run would do, and changes nothing anywhere.
+
+use serde_json::Value;
+use yotpo_td::sandbox::{FaultKind, Operation, Service};
+
+use crate::program::binary::{Finished, Running, Surroundings, files_below};
+use crate::program::closing_words::{assert_words, transcript};
+
+const CUSTOMERS: u64 = 60;
+
+fn dry_run(surroundings: &Surroundings, arguments: &[&str]) -> Finished {
+    let mut command = surroundings.sync(&[&["--dry-run"], arguments].concat());
+    command.env_remove("TD_API_KEY");
+    Running::start(command).finish()
+}
+
+fn summary(surroundings: &Surroundings, arguments: &[&str]) -> Value {
+    let end = dry_run(surroundings, &[&["--summary", "json"], arguments].concat());
+    end.assert_code(0);
+    let summary: Value = serde_json::from_str(&end.stdout).unwrap();
+    super::summary::assert_valid(&summary);
+    summary
+}
+
+#[test]
+fn everything_is_fetched_and_counted_and_nothing_is_sent_or_saved() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    let seen = summary(&surroundings, &["--mode", "replace"]);
+    assert_eq!((&seen["outcome"], &seen["state"]), (&"dry_run".into(), &"nothing_created".into()));
+    assert_eq!((&seen["rows"], &seen["pages"], &seen["parts"]), (&60.into(), &12.into(), &6.into()));
+    assert_eq!((&seen["mode"], &seen["table"]), (&"replace".into(), &"yotpo_customers".into()));
+    assert_eq!(seen["dry_run"]["resumption"], "nothing_saved");
+    assert_eq!(seen["dry_run"]["is_partial"], false);
+    assert!(seen["dry_run"]["expected_fetching_seconds"].is_number(), "{seen}");
+    assert!(
+        seen["uploaded_bytes"].as_u64().unwrap() > 0 && seen["row_bytes"].as_u64().unwrap() > 0,
+        "{seen}"
+    );
+    assert_eq!(surroundings.control().requests(Service::TreasureData), 0);
+    assert!(!surroundings.state_directory().exists());
+}
+
+#[test]
+fn it_says_what_a_run_would_resume_or_lose() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    surroundings.fault_from_page(7, &FaultKind::Status(503, None));
+    surroundings.run(&[]).assert_code(4);
+    surroundings.end_faults();
+    let before = files_below(&surroundings.state_directory());
+    let (sessions, requests) =
+        (surroundings.control().sessions(), surroundings.control().requests(Service::TreasureData));
+    let resumes = &summary(&surroundings, &[])["dry_run"];
+    assert_eq!(resumes["resumption"], "resume");
+    assert_eq!((&resumes["saved_pages"], &resumes["saved_rows"]), (&6.into(), &30.into()));
+    let abandons = &summary(&surroundings, &["--fresh"])["dry_run"];
+    assert_eq!((&abandons["resumption"], &abandons["reason"]), (&"abandon".into(), &"--fresh is set".into()));
+    let text = dry_run(&surroundings, &[]);
+    text.assert_code(0);
+    assert!(
+        text.stdout.contains("a run resumes after 30 rows of 6 pages in 3 parts, saved "),
+        "{}",
+        text.stdout
+    );
+    assert_eq!(files_below(&surroundings.state_directory()), before);
+    assert_eq!(surroundings.control().sessions(), sessions);
+    assert_eq!(surroundings.control().requests(Service::TreasureData), requests);
+    let run = surroundings.run(&[]);
+    run.assert_code(0);
+    assert!(run.stdout.contains("(resumed)"), "{}", run.stdout);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
+fn a_limit_ends_it_after_so_many_pages_and_the_last_run_gives_the_estimate() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    let partial = summary(&surroundings, &["--limit", "3"]);
+    assert_eq!((&partial["rows"], &partial["pages"]), (&15.into(), &3.into()));
+    assert_eq!(partial["dry_run"]["is_partial"], true);
+    assert_eq!(partial["dry_run"]["expected_fetching_seconds"], Value::Null);
+    surroundings.run(&[]).assert_code(0);
+    let estimated = summary(&surroundings, &["--limit", "3"]);
+    assert!(estimated["dry_run"]["expected_fetching_seconds"].is_number(), "{estimated}");
+    let whole = summary(&surroundings, &["--limit", "1000"]);
+    assert_eq!((&whole["rows"], &whole["dry_run"]["is_partial"]), (&60.into(), &false.into()));
+}
+
+#[test]
+fn what_a_run_would_refuse_fails_with_its_exit_code() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    surroundings.run(&["--mode", "replace"]).assert_code(0);
+    surroundings.control().set_customers(20);
+    let refused = dry_run(&surroundings, &["--mode", "replace"]);
+    refused.assert_code(7);
+    assert_words!("dry_run_refused", transcript(&refused));
+    surroundings.control().set_customers(0);
+    dry_run(&surroundings, &["--mode", "replace"]).assert_code(7);
+    surroundings.control().set_customers(CUSTOMERS);
+    surroundings.fault_on_every(Operation::Customers, FaultKind::Status(503, None));
+    let failed = dry_run(&surroundings, &[]);
+    failed.assert_code(4);
+    assert!(
+        failed.last_line().starts_with("saved: nothing: a dry run loads and saves nothing"),
+        "{}",
+        failed.stderr
+    );
+}
+
+#[test]
+fn an_active_run_is_reported() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    surroundings.fault_on(Operation::Customers, 6, FaultKind::Hang);
+    let run = Running::start(surroundings.sync(&[]));
+    surroundings.wait_for_fault();
+    surroundings.end_faults();
+    assert_eq!(summary(&surroundings, &[])["dry_run"]["another_run_is_active"], true);
+    run.kill();
+    assert_eq!(summary(&surroundings, &[])["dry_run"]["another_run_is_active"], false);
+}

@@ -1,0 +1,151 @@
+//! Exports that are not what they should be are refused, and so are loads that would not be what they seem.
+
+use std::fs;
+
+use yotpo_td::sandbox::{Operation, SandboxSettings, Service};
+
+use crate::program::binary::{Running, Surroundings};
+use crate::program::closing_words::{assert_no_command, assert_words, transcript};
+use crate::program::exports::{
+    CUSTOMERS, export, export_command, export_directory, load, load_command, manifest, parts, requests,
+};
+
+/// Changes something in the export.
+type Damage = fn(&Surroundings);
+
+#[test]
+fn what_differs_from_the_manifest_is_refused_before_anything_is_sent() {
+    let damage: [(&str, Damage); 7] = [
+        ("truncated manifest", |surroundings| {
+            let path = export_directory(surroundings).join("manifest.json");
+            let text = fs::read(&path).unwrap();
+            fs::write(&path, &text[..text.len() / 2]).unwrap();
+        }),
+        ("changed manifest", |surroundings| {
+            let path = export_directory(surroundings).join("manifest.json");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replace("\"rows\":60", "\"rows\":61")).unwrap();
+        }),
+        ("newer manifest", |surroundings| {
+            let path = export_directory(surroundings).join("manifest.json");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replace("\"version\":1", "\"version\":2")).unwrap();
+        }),
+        ("missing part", |surroundings| fs::remove_file(&parts(surroundings)[2]).unwrap()),
+        ("truncated part", |surroundings| {
+            let part = &parts(surroundings)[3];
+            let body = fs::read(part).unwrap();
+            fs::write(part, &body[..body.len() - 1]).unwrap();
+        }),
+        ("flipped bit", |surroundings| {
+            let part = &parts(surroundings)[5];
+            let mut body = fs::read(part).unwrap();
+            let middle = body.len() / 2;
+            body[middle] ^= 1;
+            fs::write(part, body).unwrap();
+        }),
+        ("swapped parts", |surroundings| {
+            let parts = parts(surroundings);
+            let body = fs::read(&parts[0]).unwrap();
+            fs::write(&parts[1], body).unwrap();
+        }),
+    ];
+    for (what, damage) in damage {
+        let surroundings = Surroundings::with_customers(CUSTOMERS);
+        export(&surroundings, &[]).assert_code(0);
+        damage(&surroundings);
+        let end = load(&surroundings, &[]);
+        end.assert_code(6);
+        assert!(end.closing().contains("code: export_unusable"), "{what}: {}", end.closing());
+        assert_eq!(requests(&surroundings, Service::TreasureData), 0, "{what}");
+        export(&surroundings, &["--fresh"]).assert_code(0);
+        load(&surroundings, &[]).assert_code(0);
+        surroundings.assert_exact();
+    }
+}
+
+#[test]
+fn an_export_of_another_store_or_server_is_neither_loaded_nor_touched() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    export(&surroundings, &[]).assert_code(0);
+    let before = manifest(&surroundings);
+    for (variable, value) in
+        [("YOTPO_STORE_ID", "another-store"), ("YOTPO_TD_YOTPO_ENDPOINT", "https://api.yotpo.com")]
+    {
+        for command in [load_command(&surroundings, &[]), export_command(&surroundings, &["--fresh"])] {
+            let mut command = command;
+            command.env(variable, value);
+            let end = Running::start(command).finish();
+            end.assert_code(2);
+            assert_no_command(&end);
+            assert!(end.closing().contains(value), "{}", end.closing());
+        }
+    }
+    assert_eq!(manifest(&surroundings), before);
+    assert_eq!(requests(&surroundings, Service::TreasureData), 0);
+}
+
+#[test]
+fn a_directory_with_other_files_is_not_touched() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    let directory = export_directory(&surroundings);
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("holiday.jpg"), "kept").unwrap();
+    let end = export(&surroundings, &[]);
+    end.assert_code(2);
+    assert_words!("export_not_empty", transcript(&end));
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    load(&surroundings, &[]).assert_code(2);
+    fs::remove_dir_all(&directory).unwrap();
+    let missing = load(&surroundings, &[]);
+    missing.assert_code(2);
+    assert_words!("load_missing", transcript(&missing));
+    assert_eq!(requests(&surroundings, Service::Yotpo) + requests(&surroundings, Service::TreasureData), 0);
+}
+
+#[test]
+fn a_run_id_names_the_load_of_one_export() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    export(&surroundings, &[]).assert_code(0);
+    load(&surroundings, &["--run-id", "monday"]).assert_code(0);
+    surroundings.control().set_customers(45);
+    export(&surroundings, &["--fresh"]).assert_code(0);
+    let end = load(&surroundings, &["--run-id", "monday"]);
+    end.assert_code(2);
+    assert_words!("load_other_rows", transcript(&end));
+    assert_eq!(surroundings.rows(), CUSTOMERS);
+    load(&surroundings, &["--run-id", "tuesday"]).assert_code(0);
+    assert_eq!(surroundings.rows(), CUSTOMERS + 45);
+}
+
+#[test]
+fn a_store_without_customers_is_an_export_that_a_load_treats_like_a_sync() {
+    let surroundings = Surroundings::new(SandboxSettings { customers: 0, ..SandboxSettings::default() });
+    let end = export(&surroundings, &[]);
+    end.assert_code(0);
+    assert!(end.stdout.contains("exported 0 rows"), "{}", end.stdout);
+    let loaded = load(&surroundings, &[]);
+    loaded.assert_code(0);
+    assert!(loaded.stdout.contains("0 customers: nothing to load"), "{}", loaded.stdout);
+    let refused = load(&surroundings, &["--mode", "replace"]);
+    refused.assert_code(7);
+    assert!(refused.closing().contains("guard_tripped"), "{}", refused.closing());
+    load(&surroundings, &["--mode", "replace", "--allow-empty"]).assert_code(0);
+    assert_eq!(surroundings.rows(), 0);
+}
+
+#[test]
+fn the_guards_of_a_load_apply_before_anything_is_uploaded() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    surroundings.run(&["--mode", "replace"]).assert_code(0);
+    surroundings.control().set_customers(20);
+    export(&surroundings, &[]).assert_code(0);
+    let uploads = surroundings.control().operation_requests(Operation::UploadPart);
+    let end = load(&surroundings, &["--mode", "replace"]);
+    end.assert_code(7);
+    assert!(end.closing().contains("20 rows is 33 %"), "{}", end.closing());
+    assert_eq!(surroundings.control().operation_requests(Operation::UploadPart), uploads);
+    assert_eq!(surroundings.rows(), CUSTOMERS);
+    load(&surroundings, &["--mode", "replace", "--min-rows-ratio", "0.1"]).assert_code(0);
+    assert_eq!(surroundings.rows(), 20);
+}
