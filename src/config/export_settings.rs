@@ -12,13 +12,12 @@ use super::keys::{
     WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
 };
 use super::layers::Layers;
+use super::log_settings::check_log_settings;
 use super::problem::SettingsError;
 use super::proxy;
-use super::read::{Reader, reach};
-use super::settings::{
-    AccountSettings, StoreSettings, check_log_settings, checked, guards, polling, read_store, resume,
-    retry_policy, transfer_settings,
-};
+use super::read::{Reader, checked, reach};
+use super::settings::{AccountSettings, guards, polling, resume, transfer_settings};
+use super::store_settings::{StoreSettings, read_store, retry_policy};
 use super::summary_format::SummaryFormat;
 use crate::export::CompleteExport;
 use crate::http::ClientSettings;
@@ -103,7 +102,8 @@ impl SettingsToLoad {
 }
 
 fn read_export(reader: &mut Reader) -> Option<SettingsToExport> {
-    let store = read_store(reader);
+    let endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let store = read_store(reader, endpoint.clone());
     let transfer = transfer_settings(reader);
     let quarantine_directory = reader.optional(&QUARANTINE_DIR);
     let within = reader.read(&RESUME_WITHIN);
@@ -111,7 +111,7 @@ fn read_export(reader: &mut Reader) -> Option<SettingsToExport> {
     let run_id = reader.optional(&RUN_ID);
     let wait_for_active = reader.read(&WAIT_FOR_ACTIVE);
     let summary = summary(reader);
-    proxy::check(reader, &[store.as_ref().map(|store| &store.yotpo.endpoint)]);
+    proxy::check(reader, &[endpoint.as_ref()]);
     let store = store?;
     Some(SettingsToExport {
         export: ExportSettings {
@@ -129,7 +129,8 @@ fn read_export(reader: &mut Reader) -> Option<SettingsToExport> {
 }
 
 fn read_dry_run(reader: &mut Reader) -> Option<SettingsToDryRun> {
-    let store = read_store(reader);
+    let endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let store = read_store(reader, endpoint.clone());
     let database = reader.read(&DATABASE);
     let table = reader.read(&TABLE);
     let mode = reader.read(&MODE);
@@ -141,7 +142,7 @@ fn read_dry_run(reader: &mut Reader) -> Option<SettingsToDryRun> {
     let run_lifetime = reader.read(&RUN_LIFETIME);
     let without_table_ids = reader.read(&WITHOUT_TABLE_IDS);
     let summary = summary(reader);
-    proxy::check(reader, &[store.as_ref().map(|store| &store.yotpo.endpoint)]);
+    proxy::check(reader, &[endpoint.as_ref()]);
     let store = store?;
     let target = Target {
         store: store.yotpo.store.clone(),

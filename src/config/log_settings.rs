@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use super::keys::{COLOR, LOG_FORMAT, LOG_LEVEL};
 use super::layers::{Layers, Source};
+use super::read::Reader;
 use crate::telemetry::{ColorChoice, LogFormat, LogSettings, is_filter};
 
 /// From the layers; what is wrong falls back to the default and is reported with the other settings.
@@ -17,6 +18,13 @@ pub fn log_settings(layers: &Layers) -> LogSettings {
         _ => "info".to_owned(),
     };
     LogSettings { format, filter: chosen, colour: has_color(layers, &io::stderr()) }
+}
+
+/// Reports what is wrong with the settings of logs, together with all others.
+pub(super) fn check_log_settings(reader: &mut Reader) {
+    let _ = reader.read(&LOG_FORMAT);
+    let _ = reader.read(&LOG_LEVEL);
+    let _ = reader.read(&COLOR);
 }
 
 /// Whether text on a stream is colored.

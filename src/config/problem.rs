@@ -20,6 +20,11 @@ impl Problem {
     pub fn new(label: impl Into<String>, what: impl Into<String>) -> Self {
         Self { label: label.into(), what: what.into() }
     }
+
+    /// Whether the label begins with this name.
+    pub(super) fn is_about(&self, name: &str) -> bool {
+        self.label.starts_with(name)
+    }
 }
 
 impl SettingsError {

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use url::{Host, Url};
 
+use super::keys::{SECRETS, SETTINGS};
 use super::layers::Layers;
 use super::nearest::nearest;
-use super::problem::Problem;
+use super::problem::{Problem, SettingsError};
 use super::setting::{Key, SecretSetting};
 use super::value::FromSetting;
 use crate::http::Reach;
@@ -22,19 +23,30 @@ const MAX_WORD_CHANGES: usize = 2;
 pub(super) struct Reader {
     layers: Layers,
     problems: Vec<Problem>,
+    /// How many of them were found while the layers were put together.
+    of_layers: usize,
 }
 
 impl Reader {
     pub(super) fn new(mut layers: Layers) -> Self {
         let problems = layers.take_problems();
-        Self { layers, problems }
+        Self { layers, of_layers: problems.len(), problems }
     }
 
     pub(super) fn layers(&self) -> &Layers {
         &self.layers
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    /// Secrets and then settings in the order of `--help`, whatever they were read in.
+    fn into_problems(mut self) -> Vec<Problem> {
+        let of_secret = |problem: &Problem| SECRETS.iter().any(|secret| problem.is_about(secret.variable));
+        let place = |problem: &Problem| {
+            let setting = SETTINGS.iter().position(|setting| problem.is_about(&setting.label()));
+            (!of_secret(problem), setting.unwrap_or(SETTINGS.len()))
+        };
+        if let Some(of_values) = self.problems.get_mut(self.of_layers..) {
+            of_values.sort_by_key(place);
+        }
         self.problems
     }
 
@@ -109,6 +121,15 @@ impl Reader {
             (None, Some(path)) => Secret::from_file(Path::new(&path)),
         };
         secret.map_err(|error| self.report(label, error.to_string())).ok()
+    }
+}
+
+/// The settings that were read, if nothing is wrong with any of them.
+pub(super) fn checked<T>(value: Option<T>, reader: Reader) -> Result<T, SettingsError> {
+    let problems = reader.into_problems();
+    match value {
+        Some(value) if problems.is_empty() => Ok(value),
+        _ => Err(SettingsError::new(problems)),
     }
 }
 

@@ -6,26 +6,26 @@ use std::time::Duration;
 
 use super::endpoints::{treasure_data_endpoint, treasure_data_origin};
 use super::keys::{
-    ALLOW_EMPTY, API_KEY, BATCH_SIZE, CLIENT_SECRET, COLOR, COMPRESSION_LEVEL, DATABASE, FRESH, LOG_FORMAT,
-    LOG_LEVEL, LOYALTY_CHECK, MAX_ERROR_RECORDS, MAX_RETRIES, MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE,
-    PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR, REQUEST_TIMEOUT, REQUESTS_PER_SECOND, RESUME_WITHIN,
-    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, STATE_DIR, STORE_ID, SUMMARY, SUMMARY_FILE, TABLE,
+    ALLOW_EMPTY, API_KEY, BATCH_SIZE, COMPRESSION_LEVEL, DATABASE, FRESH, LOYALTY_CHECK, MAX_ERROR_RECORDS,
+    MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE, PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR,
+    REQUEST_TIMEOUT, RESUME_WITHIN, RUN_ID, RUN_LIFETIME, STATE_DIR, STORE_ID, SUMMARY, SUMMARY_FILE, TABLE,
     UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
 };
 use super::layers::Layers;
+use super::log_settings::check_log_settings;
 use super::problem::SettingsError;
 use super::proxy;
-use super::read::{Reader, reach};
+use super::read::{Reader, checked, reach};
+use super::store_settings::{StoreSettings, read_store, retry_policy};
 use super::summary_format::SummaryFormat;
 use crate::http::ClientSettings;
 use crate::identity::{DatabaseName, Mode, RunId, Target};
 use crate::part::CompressionLevel;
-use crate::rate_limit::RequestRate;
 use crate::retry::RetryPolicy;
 use crate::run::{LoadSettings, ReplaceGuards, ResumePolicy, ResumeSettings, RowSource};
 use crate::transfer::{PartSettings, TransferSettings};
 use crate::treasure_data::{Polling, TreasureDataSettings};
-use crate::yotpo::{LoyaltyCheck, YotpoSettings};
+use crate::yotpo::LoyaltyCheck;
 
 /// All settings of `sync`, checked.
 #[derive(Clone, Debug)]
@@ -44,21 +44,6 @@ pub struct Settings {
     pub wait_for_active: Duration,
     /// The summary on stdout.
     pub summary: SummaryFormat,
-}
-
-/// The settings for reading a store.
-#[derive(Clone, Debug)]
-pub struct StoreSettings {
-    /// Which store, and its credentials.
-    pub yotpo: YotpoSettings,
-    /// How fast it is read.
-    pub request_rate: RequestRate,
-    /// Connections to Yotpo.
-    pub connections: ClientSettings,
-    /// Which setting Yotpo's address is from, as a phrase such as `from YOTPO_TD_YOTPO_ENDPOINT`.
-    pub endpoint_origin: String,
-    /// How often and how long one request is tried.
-    pub retry: RetryPolicy,
 }
 
 /// The settings of `runs`: an account, without a store or a table.
@@ -139,14 +124,6 @@ impl Settings {
     }
 }
 
-pub(super) fn checked<T>(value: Option<T>, reader: Reader) -> Result<T, SettingsError> {
-    let problems = reader.into_problems();
-    match value {
-        Some(value) if problems.is_empty() => Ok(value),
-        _ => Err(SettingsError::new(problems)),
-    }
-}
-
 fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
     let api_key = reader.secret(&API_KEY);
     let endpoint = treasure_data_endpoint(reader);
@@ -190,7 +167,8 @@ fn read_named_run(reader: &mut Reader) -> Option<NamedRun> {
 
 /// Reads everything before it gives up, so that every problem is found.
 fn read(reader: &mut Reader) -> Option<Settings> {
-    let store = read_store(reader);
+    let yotpo_endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let store = read_store(reader, yotpo_endpoint.clone());
     let api_key = reader.secret(&API_KEY);
     let database = reader.read(&DATABASE);
     let table = reader.read(&TABLE);
@@ -208,8 +186,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     // Read by `output_settings`, because a run that fails on its settings has a summary, too.
     let summary_file = reader.optional(&SUMMARY_FILE);
     check_log_settings(reader);
-    let yotpo_endpoint = store.as_ref().map(|store| &store.yotpo.endpoint);
-    proxy::check(reader, &[yotpo_endpoint, td_endpoint.as_ref()]);
+    proxy::check(reader, &[yotpo_endpoint.as_ref(), td_endpoint.as_ref()]);
     let (store, td_endpoint) = (store?, td_endpoint?);
     let target = Target {
         store: store.yotpo.store.clone(),
@@ -240,31 +217,6 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     })
 }
 
-/// Read by `telemetry` before everything else; checked here with the others.
-pub(super) fn check_log_settings(reader: &mut Reader) {
-    let _ = reader.read(&LOG_FORMAT);
-    let _ = reader.read(&LOG_LEVEL);
-    let _ = reader.read(&COLOR);
-}
-
-/// Without the check of the proxy, which is about all addresses of a command.
-pub(super) fn read_store(reader: &mut Reader) -> Option<StoreSettings> {
-    let client_secret = reader.secret(&CLIENT_SECRET);
-    let store = reader.read(&STORE_ID);
-    let endpoint = reader.endpoint(&YOTPO_ENDPOINT);
-    let request_rate = reader.read(&REQUESTS_PER_SECOND).and_then(RequestRate::new);
-    let retry = retry_policy(reader);
-    let request_timeout = reader.read(&REQUEST_TIMEOUT);
-    let endpoint = endpoint?;
-    Some(StoreSettings {
-        request_rate: request_rate?,
-        connections: ClientSettings { request_timeout: request_timeout?, reach: reach(&endpoint) },
-        endpoint_origin: reader.layers().origin_phrase(&YOTPO_ENDPOINT),
-        yotpo: YotpoSettings { endpoint, store: store?, client_secret: client_secret? },
-        retry: retry?,
-    })
-}
-
 pub(super) fn transfer_settings(reader: &mut Reader) -> Option<TransferSettings> {
     let page_size = reader.read(&PAGE_SIZE);
     let parts = part_settings(reader);
@@ -285,13 +237,6 @@ fn part_settings(reader: &mut Reader) -> Option<PartSettings> {
     let closing_size = reader.read(&PART_SIZE);
     let level = reader.read(&COMPRESSION_LEVEL).and_then(|level| CompressionLevel::new(level).ok());
     Some(PartSettings { max_rows: max_rows?, closing_size: closing_size?, level: level? })
-}
-
-pub(super) fn retry_policy(reader: &mut Reader) -> Option<RetryPolicy> {
-    let max_retries = reader.read(&MAX_RETRIES);
-    let base_delay = reader.read(&RETRY_BASE_DELAY);
-    let timeout = reader.read(&RETRY_TIMEOUT);
-    Some(RetryPolicy { max_retries: max_retries?, base_delay: base_delay?, timeout: timeout? })
 }
 
 pub(super) fn polling(reader: &mut Reader) -> Option<Polling> {
