@@ -20,6 +20,7 @@ pub mod housekeeping;
 pub mod http;
 pub mod identity;
 pub mod part;
+pub mod preview;
 pub mod rate_limit;
 pub mod retry;
 pub mod row;

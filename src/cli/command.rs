@@ -7,11 +7,12 @@ use clap::{Arg, ArgAction, Command};
 use super::options::{output_flag, with_other_options};
 use super::setting_flags::with_settings;
 use crate::config::keys::{
-    COLOR, DATABASE, LOG_LEVEL, MAX_RETRIES, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, REQUEST_TIMEOUT,
-    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR, STORE_ID, TABLE, TD_CONF,
-    TD_ENDPOINT, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
+    CLIENT_SECRET, COLOR, DATABASE, LOG_FORMAT, LOG_LEVEL, LOYALTY_CHECK, MAX_ERROR_RECORDS, MAX_RETRIES,
+    MODE, PAGE_SIZE, PERFORM_TIMEOUT, POLL_INTERVAL, REQUEST_TIMEOUT, REQUESTS_PER_SECOND, RETRY_BASE_DELAY,
+    RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR, STORE_ID, TABLE, TD_CONF, TD_ENDPOINT,
+    WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
 };
-use crate::config::{Group, SECRETS, SETTINGS, Setting};
+use crate::config::{Group, SECRETS, SETTINGS, SecretSetting, Setting};
 use crate::exit_status::ExitStatus;
 
 const ABOUT: &str =
@@ -55,6 +56,7 @@ pub(super) fn command() -> Command {
         .subcommand(sync_command())
         .subcommand(load_command())
         .subcommand(check_command())
+        .subcommand(preview_command())
         .subcommand(runs_command())
         .subcommand(super::config::command())
         .subcommand(super::explain::command())
@@ -104,6 +106,40 @@ fn check_command() -> Command {
         ));
     let command = command.next_help_heading("Check").args(super::check::flags());
     let command = with_settings(command, SETTINGS);
+    #[cfg(feature = "sandbox")]
+    let command = command.next_help_heading("Sandbox").args(super::sandbox::flags());
+    with_other_options(command)
+}
+
+/// Settings that are needed to read a store.
+const STORE_SETTINGS: [Setting; 13] = [
+    STORE_ID.setting,
+    YOTPO_ENDPOINT.setting,
+    PAGE_SIZE.setting,
+    REQUESTS_PER_SECOND.setting,
+    MAX_RETRIES.setting,
+    RETRY_BASE_DELAY.setting,
+    RETRY_TIMEOUT.setting,
+    REQUEST_TIMEOUT.setting,
+    LOYALTY_CHECK.setting,
+    MAX_ERROR_RECORDS.setting,
+    LOG_FORMAT.setting,
+    LOG_LEVEL.setting,
+    COLOR.setting,
+];
+
+fn preview_command() -> Command {
+    let command = Command::new("preview")
+        .about("Show the first customers as they would be stored; loads nothing")
+        .after_help("Variables, examples and exit codes are in --help.")
+        .after_long_help(format!(
+            "{}\n\n{}\n\n{}",
+            secrets_of(&[CLIENT_SECRET]),
+            super::preview::EXAMPLES,
+            exit_codes()
+        ));
+    let command = command.next_help_heading("Preview").args(super::preview::flags());
+    let command = with_settings(command, &STORE_SETTINGS);
     #[cfg(feature = "sandbox")]
     let command = command.next_help_heading("Sandbox").args(super::sandbox::flags());
     with_other_options(command)
@@ -192,8 +228,12 @@ fn runs_command() -> Command {
 }
 
 fn secrets() -> String {
+    secrets_of(SECRETS)
+}
+
+fn secrets_of(secrets: &[SecretSetting]) -> String {
     let mut text = "Secrets, only from the environment or from files named there:\n".to_owned();
-    for secret in SECRETS {
+    for secret in secrets {
         // A String takes everything.
         let _ = writeln!(text, "  {} or {}: {}", secret.variable, secret.file_variable(), secret.help);
     }
@@ -230,7 +270,7 @@ mod tests {
     #[test]
     fn examples_in_help_are_accepted() {
         let examples = examples(&command());
-        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 23 } else { 20 });
+        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 26 } else { 22 });
         for words in examples {
             command().try_get_matches_from(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }

@@ -19,6 +19,7 @@ mod load;
 mod loading;
 mod man;
 mod options;
+mod preview;
 mod runs;
 mod runtime;
 #[cfg(feature = "sandbox")]
@@ -87,6 +88,7 @@ fn dispatch(invocation: &Invocation) -> Result<ExitStatus, Failure> {
         Some(("sync", matches)) => sync::sync(invocation, matches)?,
         Some(("load", matches)) => load::load(invocation, matches)?,
         Some(("check", matches)) => check::run(invocation, matches)?,
+        Some(("preview", matches)) => preview::run(invocation, matches)?,
         Some(("config", matches)) => config::config(invocation, matches)?,
         Some(("completions", matches)) => completions::completions(command::command(), matches),
         Some(("explain", matches)) => explain::explain(matches),

@@ -8,6 +8,7 @@
 //! Treatment of duplicate keys and numbers, and the reasons: `docs/adr/0002-duplicate-keys-and-numbers.md`.
 
 mod compactor;
+mod decoder;
 mod duplicates;
 mod encoder;
 mod error;
@@ -21,6 +22,7 @@ mod whitespace;
 use serde_json::value::RawValue;
 
 use compactor::Compactor;
+pub use decoder::DecodedRow;
 pub use encoder::{Encoded, Encoder};
 pub use error::{MAX_DEPTH, MAX_KEYS, NotJson, RowError};
 pub use ingestion_time::{IngestionTime, IngestionTimeOutOfRange};

@@ -32,6 +32,9 @@ pub use memory::peak_resident_bytes;
 pub use phase::{LoadJob, Phase};
 pub use progress::{Progress, ProgressSnapshot};
 pub use progress_bar::ProgressBar;
-pub use streams::{SANDBOX, SANDBOX_FIELD, is_sandbox, mark_sandbox, marked, write_stderr, write_stdout};
+pub use streams::{
+    SANDBOX, SANDBOX_FIELD, columns, is_sandbox, mark_sandbox, marked, try_write_stdout, write_stderr,
+    write_stdout,
+};
 pub use subscriber::init;
 pub use usage::ServiceUse;

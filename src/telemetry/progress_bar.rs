@@ -12,7 +12,7 @@ use indicatif::{ProgressBar as Bar, ProgressDrawTarget, ProgressState, ProgressS
 use super::observer::Observer;
 use super::progress::Progress;
 use super::progress_line::progress_line;
-use super::streams::set_progress_line;
+use super::streams::{columns, set_progress_line};
 use crate::clock::Clock;
 
 const REDRAW: Duration = Duration::from_millis(200);
@@ -38,8 +38,10 @@ impl ProgressBar {
         let observer = Arc::new(Mutex::new(Observer::new(Arc::clone(progress), clock.clone())));
         let line = move |_: &ProgressState, output: &mut dyn fmt::Write| {
             let seen = observer.lock().unwrap_or_else(PoisonError::into_inner).observe();
+            // Read each time: the window may be resized.
+            let columns = columns(io::stderr()).unwrap_or(USUAL_COLUMNS);
             // In the last column some terminals wrap already. A line that cannot be drawn is not missed.
-            let _ = output.write_str(&progress_line(&seen, columns().saturating_sub(1)));
+            let _ = output.write_str(&progress_line(&seen, columns.saturating_sub(1)));
         };
         let Ok(style) = ProgressStyle::with_template("{line}") else { return false };
         self.0.set_style(style.with_key("line", line));
@@ -67,12 +69,6 @@ impl ProgressBar {
 /// Without a name of the terminal, nothing is known of it.
 fn can_redraw(is_terminal: bool, term: Option<&str>) -> bool {
     is_terminal && term.is_some_and(|term| !term.is_empty() && term != "dumb")
-}
-
-/// Columns of the terminal, each time anew: its window may be resized.
-fn columns() -> usize {
-    let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
-    if columns == 0 { USUAL_COLUMNS } else { columns }
 }
 
 #[cfg(test)]

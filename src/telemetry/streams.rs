@@ -1,6 +1,7 @@
 //! stdout and stderr, either of which may be closed at any time, and the mark of sandbox runs on them.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The mark of a line about the embedded sandbox: the first word of a text line.
@@ -37,15 +38,27 @@ pub fn marked(text: &str) -> String {
 /// Writes data to stdout. Errors do not fail the run, because the rows are loaded. A full disk is a warning; a closed
 /// pipe is ignored.
 pub fn write_stdout(text: &str) {
-    let written = {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
-    };
-    if let Err(error) = written
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
+    if let Err(error) = try_write_stdout(text) {
         tracing::warn!(%error, "could not write to stdout; what was loaded is not affected");
     }
+}
+
+/// Writes data to stdout, for commands whose only result it is. A closed pipe is ignored: its reader has all it wants.
+///
+/// # Errors
+/// When not everything could be written.
+pub fn try_write_stdout(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Columns of the terminal that a stream is; `None` if it is none, or does not say how wide it is.
+pub fn columns(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// Writes to stderr, over a progress line. A closed stderr is ignored.

@@ -30,7 +30,7 @@ pub use cursor::{CursorForm, PageCursor};
 pub use error::YotpoError;
 pub use inspection::{Inspected, PageFacts};
 pub use loyalty::{LoyaltyCheck, LoyaltyCounts, LoyaltyVerdict, MemberCount};
-pub use page::{Page, RejectedCustomer};
+pub use page::{Page, RejectedCustomer, has_loyalty_data};
 pub use pages::{Pages, PagesSettings};
 pub use position::{EndedBy, Position};
 pub use query::CursorQuery;

@@ -74,6 +74,12 @@ struct Body<'a> {
     _pagination: Option<Pagination<'a>>,
 }
 
+/// Whether the JSON text of a customer has loyalty data, as [`Page::customers_with_loyalty_data`] counts it.
+pub fn has_loyalty_data(customer: &str) -> bool {
+    let encoded = Encoder::watching(LOYALTY_DATA, IngestionTime::MAX).encode_at(customer, 0, &mut Vec::new());
+    encoded.is_ok_and(|encoded| encoded.has_watched)
+}
+
 impl Page {
     /// Parses a response and converts each customer to a row with `time`. `customers` must be an array; `pagination` and its
     /// cursor may be null or absent. A page that reports an error is rejected, even if it contains customers.

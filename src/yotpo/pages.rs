@@ -12,7 +12,7 @@ use super::error::YotpoError;
 use super::loyalty::{LoyaltyCheck, LoyaltyCounts, LoyaltyVerdict, MemberCount};
 use super::page::Page;
 use super::position::{EndedBy, Position};
-use super::prefetch::{FetchedPage, InFlightPage, NextPage, PageReader};
+use super::prefetch::{FetchedPage, InFlightPage, NextPage, PageReader, Prefetch};
 use super::query::CursorQuery;
 use crate::row::IngestionTime;
 
@@ -111,6 +111,19 @@ impl Pages {
     /// When the page cannot be fetched or violates a paging rule, or the pages before it lack loyalty data. The position then
     /// stays before the page.
     pub async fn next_page(&mut self) -> Result<Option<Page>, YotpoError> {
+        let is_last_wanted = self.last_wanted == Some(self.position.page() + 1);
+        self.advance(if is_last_wanted { Prefetch::Nothing } else { Prefetch::NextPage }).await
+    }
+
+    /// As [`Self::next_page`], for a caller that probably needs no further page: none is requested meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::next_page`].
+    pub async fn last_page_needed(&mut self) -> Result<Option<Page>, YotpoError> {
+        self.advance(Prefetch::Nothing).await
+    }
+
+    async fn advance(&mut self, prefetch: Prefetch) -> Result<Option<Page>, YotpoError> {
         self.check_loyalty()?;
         if self.last_wanted.is_some_and(|last| self.position.page() >= last) {
             return Ok(None);
@@ -123,7 +136,7 @@ impl Pages {
         let number = self.position.page() + 1;
         let prefetched = self.prefetched.take().filter(|prefetched| prefetched.cursor() == cursor.as_ref());
         let in_flight = prefetched.unwrap_or_else(|| self.start(number, cursor, query));
-        let FetchedPage { page, query, prefetched } = in_flight.page().await?;
+        let FetchedPage { page, query, prefetched } = in_flight.page(prefetch).await?;
         if page.ended_by() == Some(EndedBy::NoResults) {
             self.position = Position::End { page: number - 1, ended_by: EndedBy::NoResults };
             self.log_end();
@@ -159,7 +172,10 @@ impl Pages {
 
     /// Fails when the counts show that loyalty data was lost. The page at which this was detected was returned before: its rows
     /// are stored with its counts, so a resumed run makes the same decision.
-    fn check_loyalty(&self) -> Result<(), YotpoError> {
+    ///
+    /// # Errors
+    /// When it was lost and that is an error.
+    pub fn check_loyalty(&self) -> Result<(), YotpoError> {
         let is_lost = self.loyalty.verdict() == LoyaltyVerdict::Lost;
         if is_lost && self.loyalty_check == LoyaltyCheck::On {
             let without_filters =

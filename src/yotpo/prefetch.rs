@@ -55,6 +55,13 @@ pub(super) struct FetchedPage {
     pub(super) prefetched: Option<InFlightPage>,
 }
 
+/// What is requested while a page is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prefetch {
+    NextPage,
+    Nothing,
+}
+
 /// A page request in flight.
 #[derive(Debug)]
 pub(super) struct InFlightPage {
@@ -70,7 +77,7 @@ struct Prefetcher {
     next_page: NextPage,
     /// The span that contains all pages.
     parent: Span,
-    /// Whether a caller waits for the page. Otherwise no further page is prefetched.
+    /// Whether a caller waits for the page and wants the next one, too. Otherwise no further page is prefetched.
     is_awaited: Arc<AtomicBool>,
     started: Mutex<Option<InFlightPage>>,
 }
@@ -98,8 +105,8 @@ impl InFlightPage {
     }
 
     /// Waits for the page.
-    pub(super) async fn page(self) -> Result<FetchedPage, YotpoError> {
-        self.is_awaited.store(true, Ordering::Relaxed);
+    pub(super) async fn page(self, prefetch: Prefetch) -> Result<FetchedPage, YotpoError> {
+        self.is_awaited.store(prefetch == Prefetch::NextPage, Ordering::Relaxed);
         match self.task.await {
             Ok(result) => result,
             Err(failed) => match failed.try_into_panic() {

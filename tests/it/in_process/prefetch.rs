@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use yotpo_td::preview::{Masking, PreviewSettings, preview};
 use yotpo_td::sandbox::{Operation, Service};
+use yotpo_td::telemetry::Progress;
 use yotpo_td::yotpo::LoyaltyCheck;
 
 use crate::in_process::harness::{Scenario, World, pages};
@@ -45,6 +47,23 @@ fn a_page_is_requested_before_the_previous_one_is_taken() {
         }
         assert_eq!((rest, asked()), (7, 10));
         assert_eq!(world.control().connections(Service::Yotpo), 1);
+    });
+}
+
+#[test]
+fn a_preview_requests_no_page_ahead_of_the_last_one_that_it_needs() {
+    on_virtual_time(|| async {
+        let world = World::start(Scenario::append()).await;
+        let (settings, services) = (world.settings(), world.services(&world.settings()));
+        let yotpo = services.yotpo.as_ref().unwrap();
+        let page_size = settings.load.transfer.page_size;
+        let limit = 3 * u64::from(page_size);
+        let (masking, loyalty_check) = (Masking::On, LoyaltyCheck::On);
+        let wanted = PreviewSettings { limit, masking, page_size, loyalty_check };
+        let shown = preview(yotpo, wanted, &Progress::default(), &services.clock).await.unwrap();
+        assert_eq!((shown.customers.len() as u64, shown.has_more), (limit, true));
+        // A request counts before it is sent.
+        assert_eq!(yotpo.counts().requests, 4, "a token and three pages");
     });
 }
 

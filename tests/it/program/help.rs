@@ -20,6 +20,7 @@ fn help_is_as_published() {
     snapshot!("help", ["--help"]);
     snapshot!("sync_help", ["sync", "--help"]);
     snapshot!("check_help", ["check", "--help"]);
+    snapshot!("preview_help", ["preview", "--help"]);
     snapshot!("sandbox_help", ["sandbox", "--help"]);
     snapshot!("runs_help", ["runs", "--help"]);
     snapshot!("version", ["--version"]);

@@ -21,6 +21,7 @@ mod logs;
 mod long_lists;
 mod named_command;
 mod next_commands;
+mod preview;
 mod progress_line;
 mod proxies;
 mod runs_command;
