@@ -21,6 +21,8 @@ MAX_BINARY_BYTES ?= 15000000
 COVERAGE_FLOOR ?= 90
 # Mutated inputs per fuzz target in `fuzz-smoke`.
 FUZZ_INPUTS ?= 100000
+# Customers that `scale` loads.
+SCALE_CUSTOMERS ?= 1000000
 # Number of moments tried by `attempts`.
 ATTEMPT_MOMENTS ?= 60
 # Targets that `fuzz` runs, and the duration of each.
@@ -31,7 +33,7 @@ MODULE ?= retry rate_limit run/decide
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= lint deny test manual interop release-build instructions cov
+CI_STEPS ?= lint deny test manual interop release-build scale instructions cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
@@ -46,7 +48,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions` writes its numbers instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop deny bench instructions cov build release-build ci
+.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop deny bench instructions cov build release-build scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -125,6 +127,10 @@ release-build: ## build the release binary and check its size
 	@size=$$(wc -c < target/release/yotpo-td); \
 	echo "target/release/yotpo-td: $$size bytes, maximum $(MAX_BINARY_BYTES)"; \
 	[ "$$size" -le "$(MAX_BINARY_BYTES)" ]
+
+scale: ## load SCALE_CUSTOMERS customers with the release binary, directly and through an export, within the memory bound
+	$(CARGO) build --release --locked
+	.ci/check-scale target/release/yotpo-td $(SCALE_CUSTOMERS)
 
 ci: ## run everything that must pass before a change is merged
 	@MAKE="$(MAKE)" .ci/steps $(CI_STEPS)

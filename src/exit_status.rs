@@ -72,7 +72,7 @@ impl ExitStatus {
     /// The meaning of the code, as in `--help` and the README.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Success => "loaded and committed, or no customers to load",
+            Self::Success => "loaded and committed, exported, or no customers to load",
             Self::Bug => "a bug in yotpo-td",
             Self::Usage => {
                 "wrong usage or settings, such as a database that does not exist; nothing was loaded"

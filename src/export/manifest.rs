@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::identity::{PartName, PartTotals, ProofError, RunId, Sha256Sum, StoreId, prove_complete};
+use crate::identity::{OwnPart, PartName, PartTotals, ProofError, RunId, Sha256Sum, StoreId, prove_complete};
 use crate::yotpo::{LoyaltyCounts, Position};
 
 const FORMAT: &str = "yotpo-td export";
@@ -140,10 +140,14 @@ impl Manifest {
         if !is_sum || !is_rejected_sum {
             return Err(ManifestError::Content);
         }
+        let names = self.parts.iter().map(|part| part.name.as_str());
+        let positions = names.clone().map(|name| OwnPart::parse(name).map(|own| own.position()));
+        if !positions.eq((0..self.totals().parts).map(Some)) {
+            return Err(ManifestError::Content);
+        }
         if !self.is_complete || self.parts.is_empty() {
             return if self.is_complete && self.rows > 0 { Err(ManifestError::Content) } else { Ok(()) };
         }
-        let names = self.parts.iter().map(|part| part.name.as_str());
         let proven = prove_complete(names).map_err(ManifestError::Parts)?;
         let totals = self.totals();
         if proven == totals { Ok(()) } else { Err(ManifestError::Content) }
@@ -174,5 +178,137 @@ impl Manifest {
     /// Size of all rows before compression, in bytes.
     pub fn row_bytes(&self) -> u64 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.row_bytes))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::identity::PartsDigest;
+    use crate::yotpo::EndedBy;
+
+    /// A complete export of three parts.
+    pub(in crate::export) fn example() -> Manifest {
+        let mut digest = PartsDigest::default();
+        let part = |position: u64, digest: PartsDigest| {
+            let body = position.to_le_bytes();
+            let own = OwnPart::new(position, &body);
+            let own = if position == 2 { own.last(digest, 30, 1) } else { own };
+            ManifestPart {
+                name: own.render(),
+                rows: 10,
+                rejected_customers: u64::from(position == 1),
+                bytes: 8,
+                row_bytes: 100,
+                sha256: Sha256Sum::of(&body),
+            }
+        };
+        let mut parts = Vec::new();
+        for position in 0..3 {
+            parts.push(part(position, digest));
+            digest = digest.with(parts.last().unwrap().name.as_str());
+        }
+        Manifest {
+            run_id: "20261123T040000Z-9f1c02ab".parse().unwrap(),
+            store_id: "store".parse().unwrap(),
+            yotpo_endpoint: "https://api.yotpo.com/".to_owned(),
+            time: 1_795_406_400,
+            is_complete: true,
+            started_at: 1_795_406_400,
+            updated_at: 1_795_406_460,
+            page_size: 100,
+            position: Position::End { page: 1, ended_by: EndedBy::LastPage },
+            loyalty: LoyaltyCounts::default(),
+            rows: 30,
+            rejected_customers: 1,
+            parts,
+        }
+    }
+
+    fn decoded(manifest: &Manifest) -> Result<Manifest, ManifestError> {
+        Manifest::decode(&manifest.encode().unwrap())
+    }
+
+    #[test]
+    fn a_written_manifest_is_read_back_and_named_by_its_digest() {
+        assert_eq!(decoded(&example()), Ok(example()));
+        let empty = Manifest { rows: 0, rejected_customers: 0, parts: Vec::new(), ..example() };
+        assert_eq!(decoded(&empty), Ok(empty.clone()));
+        assert_ne!(example().digest().unwrap(), empty.digest().unwrap());
+        let text = String::from_utf8(example().encode().unwrap()).unwrap();
+        assert!(text.contains(&format!("\"sha256\":\"{}\"", example().digest().unwrap())), "{text}");
+    }
+
+    #[test]
+    fn a_manifest_that_contradicts_itself_is_refused() {
+        let changed = |change: fn(&mut Manifest)| {
+            let mut manifest = example();
+            change(&mut manifest);
+            decoded(&manifest)
+        };
+        assert_eq!(changed(|manifest| manifest.rows = 31), Err(ManifestError::Content));
+        assert_eq!(changed(|manifest| manifest.rejected_customers = 0), Err(ManifestError::Content));
+        assert_eq!(
+            changed(|manifest| manifest.rejected_customers = 2),
+            Err(ManifestError::Content),
+            "as the last part says"
+        );
+        assert_eq!(changed(|manifest| manifest.parts[0].rows = u64::MAX), Err(ManifestError::Content));
+        let swapped = changed(|manifest| manifest.parts.swap(0, 1));
+        assert_eq!(swapped, Err(ManifestError::Content), "they are listed in their order");
+        let without_last = |manifest: &mut Manifest| {
+            manifest.parts.pop();
+            manifest.rows = 20;
+        };
+        assert_eq!(changed(without_last), Err(ManifestError::Parts(ProofError::NoLast)));
+        let incomplete = |manifest: &mut Manifest| {
+            manifest.parts.pop();
+            (manifest.rows, manifest.is_complete) = (20, false);
+        };
+        assert_eq!(changed(incomplete).map(|manifest| manifest.totals().parts), Ok(2));
+        let no_parts = |manifest: &mut Manifest| manifest.parts.clear();
+        assert_eq!(changed(no_parts), Err(ManifestError::Content));
+    }
+
+    #[test]
+    fn another_format_or_a_newer_version_is_reported() {
+        let text = String::from_utf8(example().encode().unwrap()).unwrap();
+        let decode = |text: String| Manifest::decode(text.as_bytes());
+        assert_eq!(
+            decode(text.replace("\"version\":1", "\"version\":2")),
+            Err(ManifestError::TooNew { found: 2 })
+        );
+        assert_eq!(decode(text.replace("\"version\":1", "\"version\":0")), Err(ManifestError::NotAManifest));
+        assert_eq!(decode(text.replace("yotpo-td export", "other")), Err(ManifestError::NotAManifest));
+        assert_eq!(decode(text.replace("\"rows\":30", "\"rows\":29")), Err(ManifestError::Checksum));
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_is_detected() {
+        let whole = example().encode().unwrap();
+        for length in 0..whole.len() - 1 {
+            assert!(Manifest::decode(&whole[..length]).is_err(), "{length}");
+        }
+        let mut accepted = Vec::new();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(manifest) = Manifest::decode(&flipped) {
+                assert_eq!(manifest, example(), "bit {bit}");
+                accepted.push(bit);
+            }
+        }
+        // The line break at the end may be any other white space.
+        let newline = (whole.len() - 1) * 8;
+        assert!(accepted.iter().all(|bit| *bit >= newline), "{accepted:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(Manifest::decode(&bytes).is_err());
+        }
     }
 }

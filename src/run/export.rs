@@ -328,3 +328,6 @@ fn counted_before(manifest: &Manifest) -> ProgressSnapshot {
         ..ProgressSnapshot::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ pub(crate) fn with_filters(check: impl FnOnce()) {
         (r"127\.0\.0\.1:\d{5}", "[address]"),
         (r"yotpo_td_v1_[0-9a-f]{16}_[st](_[0-9a-z]+)+_\d{8}T\d{6}Z-[0-9a-f]{8}", "[session]"),
         (r"\d{8}T\d{6}Z-[0-9a-f]{8}", "[run]"),
+        (r"part_(\d{8})_[0-9a-f]{16}", "part_${1}_[hash]"),
         (r"(\w+\.\w+)\.[0-9a-f]{8}\.(state|lock|damaged)", "$1.[fingerprint].$2"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
         (r"process \d+", "process [pid]"),

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use yotpo_td::sandbox::{FaultKind, Operation, Service};
+use yotpo_td::sandbox::{FaultKind, Glitch, GlitchKind, Operation, SandboxSettings, Service, YotpoBehaviour};
 
 use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program, wait_until};
 use crate::program::closing_words::{
@@ -315,5 +315,28 @@ fn an_interrupted_export_with_a_damaged_part_starts_over() {
     end.assert_code(0);
     assert!(end.stderr.contains("cannot be resumed, starting over"), "{}", end.stderr);
     load(&surroundings, &[]).assert_code(0);
+    surroundings.assert_exact();
+}
+
+#[test]
+fn customers_that_cannot_become_rows_are_left_out_of_the_export_and_reported_by_its_load() {
+    let glitch =
+        Glitch { page: 6.try_into().unwrap(), times: u32::MAX, kind: GlitchKind::NumberAmongCustomers };
+    let yotpo = YotpoBehaviour { glitch: Some(glitch), ..YotpoBehaviour::default() };
+    let surroundings =
+        Surroundings::new(SandboxSettings { customers: CUSTOMERS, yotpo, ..SandboxSettings::default() });
+    let refused = export(&surroundings, &[]);
+    refused.assert_code(7);
+    assert!(refused.closing().contains("customer_unreadable"), "{}", refused.closing());
+    let quarantine = surroundings.directory().join("quarantine");
+    fs::create_dir(&quarantine).unwrap();
+    let allowed = ["--max-error-records", "1", "--quarantine-dir", quarantine.to_str().unwrap()];
+    export(&surroundings, &allowed).assert_code(0);
+    assert_eq!(manifest(&surroundings)["rejected_customers"], 1);
+    assert_eq!(fs::read_dir(&quarantine).unwrap().count(), 1);
+    let loaded = load(&surroundings, &["--summary", "json"]);
+    loaded.assert_code(0);
+    let summary: Value = serde_json::from_str(&loaded.stdout).unwrap();
+    assert_eq!((&summary["error_records"], &summary["rows"]), (&1.into(), &manifest(&surroundings)["rows"]));
     surroundings.assert_exact();
 }
