@@ -239,6 +239,13 @@ impl Progress {
         self.customers.fetch_add(customers, Ordering::Relaxed);
     }
 
+    /// Notes what an export says about its pages.
+    pub fn export_read(&self, pages: u64, with_loyalty_data: u64, ended_by: Option<EndedBy>) {
+        self.pages.store(pages, Ordering::Relaxed);
+        self.customers_with_loyalty_data.store(with_loyalty_data, Ordering::Relaxed);
+        self.pages_ended(ended_by);
+    }
+
     /// Counts a stored part.
     pub fn part_stored(&self, compressed: usize, row_bytes: u64) {
         self.parts.fetch_add(1, Ordering::Relaxed);

@@ -24,14 +24,18 @@ use crate::diagnosis::{Code, Diagnosis, next_step};
 use crate::free_space::{NO_SPACE_HINT, NoSpace};
 use crate::identity::{RunId, Target};
 use crate::run::{
-    LoadSettings, Outcome, RecoveryState, RowsInQuestion, RunFailure, RunReport, STATE_DIRECTORY_HINT,
-    Services, run,
+    LoadSettings, Outcome, RecoveryState, RowSource, RowsInQuestion, RunError, RunFailure, RunReport,
+    STATE_DIRECTORY_HINT, Services, run,
 };
 use crate::services::ServicesError;
 use crate::shutdown::{self, Signal};
 use crate::spans;
 use crate::telemetry::{Heartbeat, HeartbeatThread, Phase, Progress, ProgressBar, write_stdout};
 use crate::transfer::check_quarantine_space;
+
+/// Fetching the store again does not change an export.
+const EXPORT_GUARD_HINT: &str = "look at the store in Yotpo: when the export is right, override the guard (--min-rows-ratio, \
+     --allow-empty); otherwise export again";
 
 const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next one starts over";
 
@@ -203,7 +207,12 @@ impl<'a> LoadCommand<'a> {
             phase: phase.name(),
         });
         let saved = recovery.describe(&target.label(), is_shared);
-        let diagnosis = error.diagnosis();
+        let diagnosis = match (&error, &settings.source) {
+            (RunError::Guard(_), RowSource::Export(_)) => {
+                Diagnosis::new(Code::GuardTripped, Some(EXPORT_GUARD_HINT.to_owned()))
+            }
+            _ => error.diagnosis(),
+        };
         let diagnosis = match rows_in_question {
             Some(rows) if matches!(diagnosis.code, Code::CommitUnknown | Code::RunTooOld) => {
                 diagnosis.with_hint(&self.what_follows(target, rows, &run_id))

@@ -71,7 +71,9 @@ impl Executor<'_> {
             advance(&mut prefix, part);
             let totals = export.manifest.totals();
             let position = export.manifest.position.clone();
-            let end = PageEnd { position, loyalty: export.manifest.loyalty };
+            let loyalty = export.manifest.loyalty;
+            run.progress.export_read(position.page(), loyalty.with_loyalty_data(), position.ended_by());
+            let end = PageEnd { position, loyalty };
             sink.complete(CompleteParts { totals, digest: prefix.digest, end }).await?;
             tracing::info!(rows = totals.valid, parts = totals.parts, "all rows of the export stored");
             Ok(UploadEnd::Complete(totals))

@@ -143,7 +143,7 @@ fn the_guards_of_a_load_apply_before_anything_is_uploaded() {
     let uploads = surroundings.control().operation_requests(Operation::UploadPart);
     let end = load(&surroundings, &["--mode", "replace"]);
     end.assert_code(7);
-    assert!(end.closing().contains("20 rows is 33 %"), "{}", end.closing());
+    assert_words!("load_shrunk", transcript(&end));
     assert_eq!(surroundings.control().operation_requests(Operation::UploadPart), uploads);
     assert_eq!(surroundings.rows(), CUSTOMERS);
     load(&surroundings, &["--mode", "replace", "--min-rows-ratio", "0.1"]).assert_code(0);

@@ -91,6 +91,12 @@ fn an_export_and_its_load_give_the_rows_of_a_sync() {
         let summary: Value = serde_json::from_str(&loaded.stdout).unwrap();
         assert_eq!(summary["ingestion_time"], manifest["time"]);
         assert_eq!((&summary["rows"], &summary["customers"]), (&CUSTOMERS.into(), &CUSTOMERS.into()));
+        let with_loyalty_data = exported.iter().filter(|(_, text)| !text.contains("\"yotpo_loyalty\":null"));
+        let with_loyalty_data =
+            with_loyalty_data.filter(|(_, text)| text.contains("\"yotpo_loyalty\":")).count();
+        assert_eq!(summary["customers_with_loyalty_data"], with_loyalty_data);
+        assert_eq!((&summary["pages"], &summary["ended_by"]), (&12.into(), &"last_page".into()));
+        crate::program::summary::assert_valid(&summary);
         let run_id = summary["run_id"].as_str().unwrap();
         let sha256 = summary["export_sha256"].as_str().unwrap();
         assert_eq!(run_id, format!("export-{}", &sha256[..32]));
