@@ -5,6 +5,7 @@
 //! mutations of it on stable Rust. Nothing here may therefore need a fuzzer.
 
 mod delay_headers;
+mod manifest;
 mod page_body;
 mod page_cursor;
 mod sandbox_part;
@@ -13,6 +14,7 @@ mod state_file;
 mod unique_keys;
 
 pub use delay_headers::delay_headers;
+pub use manifest::manifest;
 pub use page_body::page_body;
 pub use page_cursor::page_cursor;
 pub use sandbox_part::sandbox_part;

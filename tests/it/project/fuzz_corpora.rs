@@ -68,6 +68,11 @@ fn states_are_accepted_only_if_undamaged() {
 }
 
 #[test]
+fn manifests_are_accepted_only_if_intact_and_consistent() {
+    replay_and_mutate("manifest", targets::manifest);
+}
+
+#[test]
 fn parts_are_read_in_only_one_way() {
     replay_and_mutate("sandbox_part", targets::sandbox_part);
 }
