@@ -22,7 +22,7 @@ pub enum ExitStatus {
     TreasureDataFailed,
     /// The local disk or the saved state failed.
     LocalFailed,
-    /// The data was refused: a guard, or records that could not be read.
+    /// The data was refused: a guard, records that could not be read, or compared rows that differ.
     DataRefused,
     /// Another run for the same target is active, or has replaced the table.
     AlreadyRunning,
@@ -81,7 +81,7 @@ impl ExitStatus {
             Self::YotpoFailed => "Yotpo failed",
             Self::TreasureDataFailed => "Treasure Data failed",
             Self::LocalFailed => "local disk or state failed",
-            Self::DataRefused => "data refused (guard, error records)",
+            Self::DataRefused => "data refused (guard, error records), or compared rows differ",
             Self::AlreadyRunning => "another run is active or has replaced the table",
             Self::NeedsAttention => "needs attention: what was loaded cannot be determined",
             Self::Interrupted(Signal::HangUp) => "hung up (SIGHUP)",

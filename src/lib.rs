@@ -10,6 +10,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
+pub mod compare;
 pub mod config;
 pub mod diagnosis;
 pub mod exit_status;

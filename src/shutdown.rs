@@ -97,6 +97,14 @@ impl StopSender {
 /// # Errors
 /// When the handlers cannot be installed.
 pub fn listen(clock: Clock) -> io::Result<StopRequests> {
+    listen_and_log(clock, "stopping after the requests in flight (press Ctrl-C again to exit now)")
+}
+
+/// The same, with what to log at the first signal.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn listen_and_log(clock: Clock, first: &'static str) -> io::Result<StopRequests> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -121,11 +129,7 @@ pub fn listen(clock: Clock) -> io::Result<StopRequests> {
             }
             let (parent, signal_name) = (run.clone(), signal.name());
             if last.is_none() {
-                tracing::info!(
-                    parent: parent,
-                    signal = signal_name,
-                    "stopping after the requests in flight (press Ctrl-C again to exit now)"
-                );
+                tracing::info!(parent: parent, signal = signal_name, "{first}");
             } else {
                 tracing::info!(parent: parent, signal = signal_name, "second signal, exiting immediately");
             }

@@ -57,6 +57,7 @@ pub(super) fn command() -> Command {
         .subcommand(load_command())
         .subcommand(check_command())
         .subcommand(preview_command())
+        .subcommand(super::compare::command(&exit_codes()))
         .subcommand(runs_command())
         .subcommand(super::config::command())
         .subcommand(super::explain::command())
@@ -270,7 +271,7 @@ mod tests {
     #[test]
     fn examples_in_help_are_accepted() {
         let examples = examples(&command());
-        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 26 } else { 22 });
+        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 28 } else { 24 });
         for words in examples {
             command().try_get_matches_from(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }

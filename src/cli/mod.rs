@@ -6,6 +6,7 @@
 mod check;
 mod command;
 mod command_line_error;
+mod compare;
 mod completions;
 mod config;
 mod dry_run;
@@ -89,6 +90,7 @@ fn dispatch(invocation: &Invocation) -> Result<ExitStatus, Failure> {
         Some(("load", matches)) => load::load(invocation, matches)?,
         Some(("check", matches)) => check::run(invocation, matches)?,
         Some(("preview", matches)) => preview::run(invocation, matches)?,
+        Some(("compare", matches)) => compare::run(invocation, matches)?,
         Some(("config", matches)) => config::config(invocation, matches)?,
         Some(("completions", matches)) => completions::completions(command::command(), matches),
         Some(("explain", matches)) => explain::explain(matches),

@@ -78,6 +78,12 @@ pub enum Code {
     OtherProtocol,
     /// Treasure Data does not behave as the exchange between attempts assumes.
     AssumptionContradicted,
+    /// Two sets of rows differ.
+    RowsDiffer,
+    /// A file of rows is damaged, or not what the command reads.
+    InputDamaged,
+    /// A file of rows cannot be read from the disk.
+    InputUnreadable,
     /// The state could not be read or saved.
     StateFailed,
     /// An export directory cannot be read or written, or does not hold what its manifest lists.
@@ -96,7 +102,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 41] = [
         Self::Bug,
         Self::SettingsInvalid,
         Self::YotpoCredentialsRefused,
@@ -128,6 +134,9 @@ impl Code {
         Self::CommitUnknown,
         Self::OtherProtocol,
         Self::AssumptionContradicted,
+        Self::RowsDiffer,
+        Self::InputDamaged,
+        Self::InputUnreadable,
         Self::StateFailed,
         Self::ExportUnusable,
         Self::QuarantineFailed,
@@ -177,6 +186,9 @@ impl Code {
             Self::CommitUnknown => ("commit_unknown", Status::NeedsAttention, OtherCommand),
             Self::OtherProtocol => ("other_protocol", Status::NeedsAttention, OtherCommand),
             Self::AssumptionContradicted => ("assumption_contradicted", Status::NeedsAttention, OtherCommand),
+            Self::RowsDiffer => ("rows_differ", Status::DataRefused, OtherCommand),
+            Self::InputDamaged => ("input_damaged", Status::DataRefused, OtherCommand),
+            Self::InputUnreadable => ("input_unreadable", Status::LocalFailed, Correction),
             Self::StateFailed => ("state_failed", Status::LocalFailed, Correction),
             Self::ExportUnusable => ("export_unusable", Status::LocalFailed, Correction),
             Self::QuarantineFailed => ("quarantine_failed", Status::LocalFailed, Correction),

@@ -205,6 +205,25 @@ impl Code {
                 "Do not start more than one attempt of a run at a time. Send the line of the failed check to Treasure Data's support \
                  and to the maintainers of yotpo-td.",
             ),
+            Self::RowsDiffer => (
+                "The rows that were compared differ.",
+                "`yotpo-td compare` found customers that only one side has, or that have other values. Rows that are only written \
+                 differently count as equal. Nothing was changed.",
+                "Read the table on stdout: it counts the rows of each kind and names the fields that differ. The hint says what \
+                 usually causes it.",
+            ),
+            Self::InputDamaged => (
+                "A file of rows is damaged, or not what the command reads.",
+                "It is truncated, its gzip data is damaged, it is empty, its form is unknown, or a row has no customer as a JSON \
+                 object in json_response. The message names the file and the row.",
+                "Export or copy the file again, or convert it to a form that the command reads (docs/compare.md). Then run the same \
+                 command.",
+            ),
+            Self::InputUnreadable => (
+                "A file of rows cannot be read.",
+                "The system reported an error for the file or the directory: a missing permission, or a failing disk.",
+                "Correct what the message says. Then run the same command.",
+            ),
             Self::StateFailed => (
                 "The state could not be read or saved.",
                 "The state directory cannot be used: missing permissions, another owner, a damaged file. What is in Treasure Data \

@@ -5,6 +5,7 @@
 //! Codes are public: alerts and retry rules depend on them.
 
 mod code;
+mod compare;
 mod explain;
 mod hint;
 mod next_step;

@@ -21,6 +21,7 @@ fn help_is_as_published() {
     snapshot!("sync_help", ["sync", "--help"]);
     snapshot!("check_help", ["check", "--help"]);
     snapshot!("preview_help", ["preview", "--help"]);
+    snapshot!("compare_help", ["compare", "--help"]);
     snapshot!("sandbox_help", ["sandbox", "--help"]);
     snapshot!("runs_help", ["runs", "--help"]);
     snapshot!("version", ["--version"]);
