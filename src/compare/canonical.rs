@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::error::{MAX_DEPTH, RowProblem};
-use super::json::{Level, Members, level, whole};
+use super::json::{Level, Members, level, object};
 use super::number;
 
 /// What identifies a customer, in this order: the first that has a value counts. Yotpo itself gives customers no id.
@@ -57,7 +57,7 @@ impl fmt::Debug for Digest {
 impl Digester {
     /// The digests of a customer, the text of a JSON object.
     pub(super) fn digests(&mut self, text: &[u8]) -> Result<Digests, RowProblem> {
-        let members = members(text)?;
+        let members = object(text)?;
         let customer = self.customer(&members)?;
         self.form.clear();
         write_object(&members, 0, &mut self.form)?;
@@ -82,14 +82,6 @@ impl Digester {
             }
         }
         Ok(Digest::NONE)
-    }
-}
-
-/// The members of a customer.
-pub(super) fn members(text: &[u8]) -> Result<Members<'_>, RowProblem> {
-    match level(whole(text)?)? {
-        Level::Object(members) => Ok(members),
-        _ => Err(RowProblem::NotAnObject),
     }
 }
 

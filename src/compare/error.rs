@@ -5,6 +5,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::json::NotAnObject;
+
 /// Levels that a customer may nest, as in [`crate::row`].
 pub(super) const MAX_DEPTH: usize = 1_000;
 /// Maximum size of a row, and of a line. A page of Yotpo has at most 16 MiB, and escapes make it four times as large at most.
@@ -124,6 +126,15 @@ pub enum RowProblem {
     /// Larger than any row can be.
     #[error("it is larger than {} MiB", MAX_ROW_BYTES >> 20)]
     TooLarge,
+}
+
+impl From<NotAnObject> for RowProblem {
+    fn from(problem: NotAnObject) -> Self {
+        match problem {
+            NotAnObject::OtherValue => Self::NotAnObject,
+            NotAnObject::NotJson | NotAnObject::Truncated => Self::NotJson,
+        }
+    }
 }
 
 /// The words of `serde_json` could quote a customer.

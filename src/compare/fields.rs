@@ -10,9 +10,9 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use foldhash::quality::FixedState;
 use serde_json::value::RawValue;
 
-use super::canonical::{deeper, members, write_scalar};
+use super::canonical::{deeper, write_scalar};
 use super::error::RowProblem;
-use super::json::{Level, Members, level};
+use super::json::{Level, Members, level, object};
 
 /// In place of a key that is not shown.
 const HIDDEN: &str = "…";
@@ -59,7 +59,7 @@ impl FieldReader {
     /// The fields of a customer, the text of a JSON object.
     pub(super) fn fields(&mut self, text: &[u8]) -> Result<Fields, RowProblem> {
         self.leaves.clear();
-        self.add_members(&members(text)?, Place { path: ROOT, details: 0, depth: 0 })?;
+        self.add_members(&object(text)?, Place { path: ROOT, details: 0, depth: 0 })?;
         // Stable: the values of a path stay in order.
         self.leaves.sort_by_key(|(path, _)| *path);
         let mut fields: Fields = Vec::with_capacity(self.leaves.len());

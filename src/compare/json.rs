@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 /// A value whose parts are not decoded yet.
@@ -25,9 +26,26 @@ pub(super) enum Level<'a> {
 #[derive(Default)]
 pub(super) struct Members<'a>(Vec<(Cow<'a, [u8]>, &'a RawValue)>);
 
-/// The one value that the bytes contain.
-pub(super) fn whole(bytes: &[u8]) -> serde_json::Result<&RawValue> {
-    serde_json::from_slice(bytes)
+/// Why bytes are not a JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAnObject {
+    /// They end too early.
+    Truncated,
+    /// They are not JSON.
+    NotJson,
+    /// They begin with another value.
+    OtherValue,
+}
+
+/// The members of the one object that the bytes contain.
+pub(super) fn object(bytes: &[u8]) -> Result<Members<'_>, NotAnObject> {
+    // Keys are read as bytes, so they are not checked later.
+    let text = std::str::from_utf8(bytes).map_err(|_| NotAnObject::NotJson)?;
+    serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data => NotAnObject::OtherValue,
+        Category::Eof => NotAnObject::Truncated,
+        Category::Syntax | Category::Io => NotAnObject::NotJson,
+    })
 }
 
 /// Decodes the outermost level.
@@ -114,6 +132,10 @@ impl<'de> Deserialize<'de> for Bytes<'de> {
             }
 
             fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                // Only strings that are read as text are checked for these.
+                if bytes.iter().any(|byte| *byte < b' ') {
+                    return Err(E::custom("control character in a string"));
+                }
                 Ok(Bytes(Cow::Borrowed(bytes)))
             }
 
@@ -131,9 +153,7 @@ mod tests {
     use super::*;
 
     fn keys_and_values(json: &str) -> Vec<(String, String)> {
-        let Level::Object(members) = level(whole(json.as_bytes()).unwrap()).unwrap() else {
-            panic!("{json}")
-        };
+        let members = object(json.as_bytes()).unwrap_or_else(|problem| panic!("{json}: {problem:?}"));
         let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
         members.iter().map(|(key, value)| (text(key), value.get().to_owned())).collect()
     }
@@ -147,15 +167,32 @@ mod tests {
 
     #[test]
     fn lone_surrogates_are_read() {
-        let Ok(Level::Text(text)) = level(whole(br#""\ud83d\ude00 \ud83d""#).unwrap()) else { panic!() };
+        let members = object(br#"{"text":"\ud83d\ude00 \ud83d"}"#).unwrap();
+        let Level::Text(text) = level(members.get("text").unwrap()).unwrap() else { panic!("no text") };
         assert_eq!(text.as_ref(), b"\xf0\x9f\x98\x80 \xed\xa0\xbd");
         assert_eq!(keys_and_values(r#"{"\udc00":1}"#)[0].0, r"\xed\xb0\x80");
     }
 
     #[test]
-    fn what_is_not_one_json_value_is_an_error() {
-        for bytes in [&b""[..], b"{", b"{}{}", b"nul", b"01", b"NaN", b"{\"a\":\xff}", b"\xef\xbb\xbf{}"] {
-            assert!(whole(bytes).is_err(), "{}", bytes.escape_ascii());
+    fn what_is_not_one_object_is_an_error() {
+        for (bytes, expected) in [
+            (&b""[..], NotAnObject::Truncated),
+            (b"{", NotAnObject::Truncated),
+            (b"{\"a\":\"", NotAnObject::Truncated),
+            (b"{}{}", NotAnObject::NotJson),
+            (b"{\"a\":01}", NotAnObject::NotJson),
+            (b"{\"a\":NaN}", NotAnObject::NotJson),
+            (b"{\"a\":\"\n\"}", NotAnObject::NotJson),
+            (b"{\"a\":\xff}", NotAnObject::NotJson),
+            (b"{\"\xff\":1}", NotAnObject::NotJson),
+            (b"{\"\\x\":1}", NotAnObject::NotJson),
+            (b"\xef\xbb\xbf{}", NotAnObject::NotJson),
+            (b"{\"a\n\":1}", NotAnObject::OtherValue),
+            (b"[]", NotAnObject::OtherValue),
+            (b"null", NotAnObject::OtherValue),
+            (b"7", NotAnObject::OtherValue),
+        ] {
+            assert_eq!(object(bytes).err(), Some(expected), "{}", bytes.escape_ascii());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::io::BufRead;
 use serde_json::value::RawValue;
 
 use super::error::{MAX_ROW_BYTES, RowProblem};
-use super::json::{Level, Members, level, whole};
+use super::json::{Level, Members, NotAnObject, level, object};
 use super::message_pack::whole_seconds;
 use super::source::{Found, ReadProblem};
 
@@ -59,16 +59,10 @@ impl JsonLines {
 
 /// The members of a line.
 fn members(line: &[u8]) -> Result<Members<'_>, RowProblem> {
-    let is_complete = line.ends_with(b"\n");
-    let decode = || match level(whole(line)?)? {
-        Level::Object(members) => Ok(Some(members)),
-        _ => Ok(None),
-    };
-    match decode() {
-        Ok(members) => members.ok_or(RowProblem::LineNotJson),
-        Err(error) if serde_json::Error::is_eof(&error) && !is_complete => Err(RowProblem::Truncated),
-        Err(_) => Err(RowProblem::LineNotJson),
-    }
+    object(line).map_err(|problem| match problem {
+        NotAnObject::Truncated if !line.ends_with(b"\n") => RowProblem::Truncated,
+        _ => RowProblem::LineNotJson,
+    })
 }
 
 /// Whole seconds, as a number or as text. Anything else is no time.
