@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::json::NotAnObject;
+use crate::export::ExportError;
 
 /// Levels that a customer may nest, as in [`crate::row`].
 pub(super) const MAX_DEPTH: usize = 1_000;
@@ -33,6 +34,9 @@ pub enum CompareError {
         /// The path.
         path: PathBuf,
     },
+    /// The directory of an export is incomplete or damaged.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The machine does not let us read it.
     #[error("could not read {}", path.display())]
     Read {

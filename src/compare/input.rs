@@ -1,10 +1,11 @@
 //! Inputs: which files a path stands for, and the rows in each of them.
 //!
-//! Owns the names of files in a directory, and the form of a file, which its content decides: gzip or not, then MessagePack
-//! or JSON Lines. It reads one row at a time and keeps none.
+//! Owns the names of files in a directory, and the form of a file, which its content decides: gzip or not, then `MessagePack`
+//! or JSON Lines. Of an export, it reads exactly the parts that the manifest lists, each checked before its first row. It reads
+//! one row at a time and keeps none.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Cursor};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use super::error::{CompareError, FileProblem, RowProblem};
 use super::json_lines::JsonLines;
 use super::message_pack::MessagePackRows;
 use super::source::{ReadProblem, at_end};
+use crate::export::{ExportDirectory, MANIFEST_FILE, ManifestPart};
 
 /// Names of files in a directory that hold rows.
 pub const EXTENSIONS: [&str; 5] = [".msgpack.gz", ".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"];
@@ -26,7 +28,17 @@ const BUFFER: usize = 256 * 1_024;
 /// One of the two sets of rows: the files that hold it, in order.
 #[derive(Clone, Debug)]
 pub struct Input {
-    files: Vec<PathBuf>,
+    path: PathBuf,
+    files: Vec<RowFile>,
+}
+
+/// A file with rows.
+#[derive(Clone, Debug)]
+enum RowFile {
+    /// Any file.
+    File(PathBuf),
+    /// A part of an export, which is checked against the manifest.
+    Part(ExportDirectory, ManifestPart),
 }
 
 /// A row as it is stored.
@@ -67,11 +79,11 @@ impl Input {
             }
             _ => CompareError::Read { path: path.into(), source },
         })?;
-        let files = if metadata.is_dir() { files_of(path)? } else { vec![path.to_owned()] };
+        let files = if metadata.is_dir() { files_of(path)? } else { vec![RowFile::File(path.to_owned())] };
         if !metadata.is_dir() && !metadata.is_file() {
             return Err(CompareError::NotAFile { path: path.into() });
         }
-        Ok(Self { files })
+        Ok(Self { path: path.to_owned(), files })
     }
 
     /// Number of files.
@@ -84,12 +96,12 @@ impl Input {
         &self,
         mut each: impl FnMut(Row<'_>) -> Result<(), ReadEnd>,
     ) -> Result<(), CompareError> {
-        self.files.iter().try_for_each(|path| read_file(path, &mut each))
+        self.files.iter().try_for_each(|file| read_file(file, &mut each))
     }
 
     /// The error that its rows are not what they were before.
     pub(super) fn changed(&self) -> CompareError {
-        CompareError::Changed { path: self.files.first().cloned().unwrap_or_default() }
+        CompareError::Changed { path: self.path.clone() }
     }
 }
 
@@ -108,8 +120,22 @@ impl From<RowProblem> for ReadEnd {
     }
 }
 
-/// The files of a directory that hold rows, in the order of their names.
-fn files_of(directory: &Path) -> Result<Vec<PathBuf>, CompareError> {
+impl RowFile {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Part(directory, part) => directory.part_path(&part.name),
+        }
+    }
+}
+
+/// The files of a directory that hold rows: the parts of an export, or all files with the right names, in their order.
+fn files_of(directory: &Path) -> Result<Vec<RowFile>, CompareError> {
+    if directory.join(MANIFEST_FILE).exists() {
+        let export = ExportDirectory::at(directory)?.complete()?;
+        let part = |part| RowFile::Part(export.directory.clone(), part);
+        return Ok(export.manifest.parts.into_iter().map(part).collect());
+    }
     let unreadable = |source| CompareError::Read { path: directory.into(), source };
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(unreadable)? {
@@ -121,12 +147,25 @@ fn files_of(directory: &Path) -> Result<Vec<PathBuf>, CompareError> {
         }
     }
     files.sort();
-    if files.is_empty() { Err(CompareError::NoFiles { path: directory.into() }) } else { Ok(files) }
+    if files.is_empty() {
+        return Err(CompareError::NoFiles { path: directory.into() });
+    }
+    Ok(files.into_iter().map(RowFile::File).collect())
 }
 
-fn read_file(path: &Path, each: &mut dyn FnMut(Row<'_>) -> Result<(), ReadEnd>) -> Result<(), CompareError> {
+fn read_file(
+    file: &RowFile,
+    each: &mut dyn FnMut(Row<'_>) -> Result<(), ReadEnd>,
+) -> Result<(), CompareError> {
+    let path = &file.path();
     let unreadable = |source| CompareError::Read { path: path.into(), source };
-    let mut reader = RowReader::open(path).map_err(|problem| match problem {
+    let stored: Box<dyn BufRead> = match file {
+        RowFile::File(path) => {
+            Box::new(BufReader::with_capacity(BUFFER, File::open(path).map_err(unreadable)?))
+        }
+        RowFile::Part(directory, part) => Box::new(Cursor::new(directory.read_part(part)?)),
+    };
+    let mut reader = RowReader::new(stored).map_err(|problem| match problem {
         OpenProblem::Machine(source) => unreadable(source),
         OpenProblem::File(problem) => CompareError::File { path: path.into(), problem },
     })?;
@@ -152,10 +191,8 @@ fn read_file(path: &Path, each: &mut dyn FnMut(Row<'_>) -> Result<(), ReadEnd>) 
 }
 
 impl RowReader {
-    /// Opens a file and recognises its form.
-    fn open(path: &Path) -> Result<Self, OpenProblem> {
-        let file = File::open(path).map_err(OpenProblem::Machine)?;
-        let mut source: Box<dyn BufRead> = Box::new(BufReader::with_capacity(BUFFER, file));
+    /// Recognises the form of a file.
+    fn new(mut source: Box<dyn BufRead>) -> Result<Self, OpenProblem> {
         if source.fill_buf()?.starts_with(&GZIP_MAGIC) {
             source = Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(source)));
         }

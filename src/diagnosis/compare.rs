@@ -1,6 +1,6 @@
 //! What an error of `compare` means, and what to do.
 
-use super::{Code, Diagnosis};
+use super::{Code, Diagnosis, code_of_export};
 use crate::compare::{CompareError, Comparison, FileProblem, RowProblem};
 
 impl CompareError {
@@ -8,13 +8,18 @@ impl CompareError {
     pub fn diagnosis(&self) -> Diagnosis {
         let code = match self {
             Self::Missing { .. } | Self::NotAFile { .. } | Self::NoFiles { .. } => Code::SettingsInvalid,
+            Self::Export(error) => code_of_export(error),
             Self::Read { .. } => Code::InputUnreadable,
             Self::File { .. } | Self::Row { .. } | Self::Changed { .. } => Code::InputDamaged,
             Self::Thread(_) => Code::MachineDenied,
             // The signal that asked for the stop is reported instead.
             Self::Stopped => Code::Interrupted,
         };
-        Diagnosis::new(code, self.hint().map(str::to_owned))
+        let hint = match self {
+            Self::Export(error) => Some(error.hint()),
+            _ => self.hint().map(str::to_owned),
+        };
+        Diagnosis::new(code, hint)
     }
 
     fn hint(&self) -> Option<&'static str> {
@@ -54,7 +59,8 @@ impl CompareError {
                 | RowProblem::TooDeep => CUSTOMER,
             },
             Self::Thread(_) => "raise the limit on threads (ulimit -u, or the container's)",
-            Self::Stopped => return None,
+            // An export has its own.
+            Self::Stopped | Self::Export(_) => return None,
         })
     }
 }

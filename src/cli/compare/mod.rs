@@ -30,11 +30,11 @@ const EXAMPLES: &str = "\
 Examples:
   Compare the table of the old job with that of sync, both exported as JSON Lines:
     yotpo-td compare old.jsonl new.jsonl
-  Compare a directory with parts and a file, for a program:
-    yotpo-td compare parts/ customers.jsonl.gz --output json > difference.json";
+  Compare an export of sync --to and a file, for a program:
+    yotpo-td compare export/ customers.jsonl.gz --output json > difference.json";
 
 const DETAILS: &str = "\
-A and B are files of rows or directories with such files: MessagePack or JSON Lines, both also as gzip. \
+A and B are files of rows (MessagePack or JSON Lines, both also as gzip), directories with such files, or exports of sync --to. \
 Rows are compared by their content, whatever their order, spelling and time. \
 No value is printed, only counts and names of fields.
 

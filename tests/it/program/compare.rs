@@ -27,7 +27,7 @@ fn example() -> Inputs {
     inputs.write("old.jsonl", exported(&old, TIME - 18_000));
     inputs.write("new/part_00000000_0123456789abcdef.msgpack.gz", part(&new[..700]));
     inputs.write("new/part_00000001_0123456789abcdef.msgpack.gz", part(&new[700..]));
-    inputs.write("new/manifest.json", "{}");
+    inputs.write("new/notes.txt", "ignored");
     inputs
 }
 

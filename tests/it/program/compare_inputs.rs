@@ -1,7 +1,9 @@
 //! What `yotpo-td compare` reads: each form of rows, and each error with its exit code.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use yotpo_td::sandbox::FaultKind;
 
+use crate::program::binary::{Surroundings, files_below};
 use crate::program::closing_words::{CORRECT_AND_RETRY, assert_no_command, assert_words, next_command_to};
 use crate::program::compared::{Inputs, TIME, customers, exported, gzip, part};
 
@@ -57,12 +59,71 @@ fn a_directory_is_read_file_by_file_and_other_files_are_ignored() {
     inputs.write("directory/3.ndjson", exported(groups[2], TIME));
     inputs.write("directory/4.jsonl.gz", gzip(exported(groups[3], TIME).as_bytes()));
     inputs.write("directory/5.ndjson.gz", gzip(exported(groups[4], TIME).as_bytes()));
-    for ignored in ["manifest.json", ".hidden.jsonl", "6.msgpack.gz.tmp", "below/7.jsonl"] {
+    for ignored in ["notes.txt", ".hidden.jsonl", "6.msgpack.gz.tmp", "below/7.jsonl"] {
         inputs.write(&format!("directory/{ignored}"), "ignored");
     }
     let compared = inputs.compare("directory", "all.jsonl");
     compared.assert_code(0);
     assert_eq!((&compared.result["a"]["files"], &compared.result["b"]["files"]), (&json!(5), &json!(1)));
+}
+
+#[test]
+fn an_export_is_read_as_its_manifest_lists_it() {
+    let (surroundings, inputs) = (Surroundings::with_customers(60), Inputs::new());
+    let directory = inputs.path("export");
+    let export =
+        |arguments: &[&str]| surroundings.run(&[&["--to", directory.to_str().unwrap()], arguments].concat());
+    // Interrupted after some parts.
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    export(&[]).assert_code(4);
+    surroundings.end_faults();
+    inputs.write("customers.jsonl", exported(&customers(1), TIME));
+    let end = inputs.run(&["export", "customers.jsonl"]);
+    end.assert_code(6);
+    assert!(end.closing().contains("error: the export in export is incomplete: "), "{}", end.stderr);
+    assert!(end.closing().contains("code: export_unusable (exit code 6)"), "{}", end.stderr);
+    export(&[]).assert_code(0);
+    let control = surroundings.control();
+    let store: Vec<String> = (0..60).map(|index| control.expected_json_response(index)).collect();
+    inputs.write("customers.jsonl", store.join("\n"));
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(directory.join("manifest.json")).unwrap()).unwrap();
+    let parts = manifest["manifest"]["parts"].as_array().unwrap().len();
+    assert!(parts > 2, "{manifest}");
+    // A part that the manifest does not list is not read.
+    inputs.write("export/part_99999999_0123456789abcdef.msgpack.gz", part(&customers(9)));
+    let compared = inputs.compare("export", "customers.jsonl");
+    compared.assert_code(0);
+    assert_eq!(compared.classes(), [60, 0, 0, 0, 0]);
+    assert_eq!(compared.result["a"]["files"], parts);
+    // A part that differs from the manifest is not compared, although it could be read.
+    let named = files_below(&directory);
+    let (listed, _) =
+        named.iter().find(|(path, _)| path.to_str().unwrap().contains("part_00000001")).unwrap();
+    let size = std::fs::metadata(listed).unwrap().len();
+    for (content, words) in [
+        (part(&customers(10)), "has another size than the manifest lists"),
+        (vec![0; usize::try_from(size).unwrap()], "is damaged: its checksum is not the one in the manifest"),
+    ] {
+        std::fs::write(listed, content).unwrap();
+        let end = inputs.run(&["customers.jsonl", "export"]);
+        end.assert_code(6);
+        assert!(end.closing().contains(words), "{}", end.stderr);
+    }
+    inputs.write("export/manifest.json", "{}");
+    let end = inputs.run(&["export", "customers.jsonl"]);
+    end.assert_code(6);
+    assert!(end.closing().contains("the manifest export/manifest.json cannot be used"), "{}", end.stderr);
+}
+
+#[test]
+fn an_export_of_an_empty_store_has_no_rows() {
+    let (surroundings, inputs) = (Surroundings::with_customers(0), Inputs::new());
+    let directory = inputs.path("export");
+    surroundings.run(&["--to", directory.to_str().unwrap()]).assert_code(0);
+    let compared = inputs.compare("export", "export");
+    compared.assert_code(0);
+    assert_eq!(compared.classes(), [0; 5]);
 }
 
 /// Compares something damaged with something whole, on either side; returns the closing words.
