@@ -195,6 +195,8 @@ mod tests {
         let writer = lines.clone();
         let subscriber =
             tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (clock, progress) =
             (Clock::virtual_at(Duration::from_secs(1_700_000_000)), CompareProgress::default());

@@ -21,7 +21,7 @@ fn console_blocks(page: &str) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
     let mut is_console = false;
     for line in page.lines() {
-        match (line.trim_start(), is_console) {
+        match (line, is_console) {
             ("```console", _) => is_console = true,
             ("```", true) => is_console = false,
             (line, true) => match line.strip_prefix("$ ") {
@@ -110,6 +110,16 @@ fn the_page_about_dry_runs_shows_what_happens() {
 #[test]
 fn the_page_about_exports_shows_what_happens() {
     run_page("export.md", 2);
+}
+
+#[test]
+fn the_page_about_the_preview_shows_what_happens() {
+    run_page("preview.md", 1);
+}
+
+#[test]
+fn the_page_about_comparisons_shows_what_happens() {
+    run_page("compare.md", 3);
 }
 
 #[test]
