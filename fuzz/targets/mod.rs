@@ -4,6 +4,7 @@
 //! them. This is the library of the fuzz crate and a module of the integration tests, which replay the corpus and
 //! mutations of it on stable Rust. Nothing here may therefore need a fuzzer.
 
+mod compare_input;
 mod delay_headers;
 mod manifest;
 mod page_body;
@@ -13,6 +14,7 @@ mod settings_file;
 mod state_file;
 mod unique_keys;
 
+pub use compare_input::compare_input;
 pub use delay_headers::delay_headers;
 pub use manifest::manifest;
 pub use page_body::page_body;

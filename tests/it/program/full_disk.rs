@@ -194,6 +194,7 @@ fn a_full_directory_is_named_before_anything_is_started() {
             "size=512k,mode=0700",
             format!("exec yotpo-td sync --quarantine-dir '{small}'"),
         ),
+        ("before_export", "size=4m,mode=0700", format!("exec yotpo-td sync --to '{small}'")),
         ("before_sandbox", "size=1m,mode=0700", format!("TMPDIR='{small}' exec yotpo-td sync --sandbox")),
     ] {
         let Some(end) = on_own_file_system(&surroundings, &directory, options, &command) else { return };

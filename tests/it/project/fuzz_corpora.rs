@@ -68,6 +68,11 @@ fn states_are_accepted_only_if_undamaged() {
 }
 
 #[test]
+fn rows_of_others_equal_themselves() {
+    replay_and_mutate("compare_input", targets::compare_input);
+}
+
+#[test]
 fn manifests_are_accepted_only_if_intact_and_consistent() {
     replay_and_mutate("manifest", targets::manifest);
 }
