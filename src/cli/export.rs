@@ -20,14 +20,14 @@ use crate::config::{Layers, OutputSettings, SettingsToExport, output_settings};
 use crate::diagnosis::{Code, Diagnosis, code_of_export, next_step};
 use crate::export::{ExportDirectory, ExportError, Manifest};
 use crate::identity::RunId;
-use crate::run::{ExportContext, ExportFailure, ExportReport, RecoveryState, export};
+use crate::run::{ExportContext, ExportFailure, ExportReport, RecoveryState, RunError, export};
 use crate::services::assemble_store;
 use crate::shutdown;
 use crate::spans;
 use crate::telemetry::{Phase, Progress, ProgressBar, words};
 use crate::transfer::check_quarantine_space;
 
-const NOTHING_SAVED: &str = "nothing was exported";
+const NOTHING_SAVED: &str = "this command exported nothing";
 
 /// The command.
 pub(super) struct ExportCommand<'a> {
@@ -191,6 +191,9 @@ impl<'a> ExportCommand<'a> {
     fn failed(&self, failure: ExportFailure) -> Failure {
         let ExportFailure { error, phase, saved } = failure;
         let diagnosis = error.diagnosis();
+        if matches!(&error, RunError::Export(error) if error.is_usage()) {
+            return self.not_started(error, diagnosis);
+        }
         self.leave(error, diagnosis, phase, saved.as_deref())
     }
 

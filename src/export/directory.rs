@@ -72,6 +72,9 @@ impl ExportDirectory {
     /// When it cannot be created, holds anything but an export, or another user could change what is in it.
     pub fn create(path: &Path) -> Result<Self, ExportError> {
         let failed = |action| move |source| ExportError::Io { action, path: path.into(), source };
+        if path.is_file() {
+            return Err(ExportError::NotADirectory { path: path.into() });
+        }
         make_directory(path).map_err(failed("create the export directory"))?;
         let directory = Self::at(path)?;
         let (mut is_export, mut is_foreign) = (false, false);
@@ -102,6 +105,9 @@ impl ExportDirectory {
     pub fn at(path: &Path) -> Result<Self, ExportError> {
         let failed =
             |source| ExportError::Io { action: "read the export directory", path: path.into(), source };
+        if path.is_file() {
+            return Err(ExportError::NotADirectory { path: path.into() });
+        }
         match check_directory(path) {
             Ok(()) => Ok(Self { path: path.into() }),
             Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {

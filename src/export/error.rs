@@ -54,6 +54,12 @@ pub enum ExportError {
         /// How it differs.
         what: &'static str,
     },
+    /// It is a file.
+    #[error("{} is not a directory", path.display())]
+    NotADirectory {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// There is no manifest.
     #[error("{} holds no export: it has no manifest.json", directory.display())]
     NoManifest {
@@ -97,6 +103,7 @@ impl ExportError {
             Self::Incomplete { directory, .. } => {
                 format!("finish it first: yotpo-td sync --to {}, with the settings of the export", quoted(directory))
             }
+            Self::NotADirectory { .. } => "name a directory".to_owned(),
             Self::NoManifest { .. } => "name the directory that sync --to wrote".to_owned(),
             Self::NotEmpty { .. } => "name a directory that is empty or does not exist".to_owned(),
             Self::OfOther { what: "run", .. } => "use another directory, or leave out --run-id".to_owned(),
@@ -108,7 +115,13 @@ impl ExportError {
 
     /// Whether the command line names the wrong directory, so that nothing but another command helps.
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::NoManifest { .. } | Self::NotEmpty { .. } | Self::OfOther { .. })
+        matches!(
+            self,
+            Self::NotADirectory { .. }
+                | Self::NoManifest { .. }
+                | Self::NotEmpty { .. }
+                | Self::OfOther { .. }
+        )
     }
 
     pub(super) fn from_private(error: PrivateFileError, failed: impl FnOnce(io::Error) -> Self) -> Self {

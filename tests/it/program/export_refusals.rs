@@ -97,10 +97,29 @@ fn a_directory_with_other_files_is_not_touched() {
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
     load(&surroundings, &[]).assert_code(2);
     fs::remove_dir_all(&directory).unwrap();
+    fs::write(&directory, "a file").unwrap();
+    for end in [export(&surroundings, &[]), load(&surroundings, &[])] {
+        end.assert_code(2);
+        assert_no_command(&end);
+        assert!(end.closing().contains("is not a directory"), "{}", end.closing());
+    }
+    fs::remove_file(&directory).unwrap();
     let missing = load(&surroundings, &[]);
     missing.assert_code(2);
     assert_words!("load_missing", transcript(&missing));
     assert_eq!(requests(&surroundings, Service::Yotpo) + requests(&surroundings, Service::TreasureData), 0);
+}
+
+#[test]
+fn a_directory_holds_the_export_of_one_run() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    export(&surroundings, &["--run-id", "monday"]).assert_code(0);
+    let end = export(&surroundings, &["--run-id", "tuesday"]);
+    end.assert_code(2);
+    assert_words!("export_other_run", transcript(&end));
+    assert_eq!(manifest(&surroundings)["run_id"], "monday");
+    export(&surroundings, &["--run-id", "tuesday", "--fresh"]).assert_code(0);
+    assert_eq!(manifest(&surroundings)["run_id"], "tuesday");
 }
 
 #[test]
