@@ -21,6 +21,9 @@ VARIABLES = (
     "TD_DATABASE",
 )
 
+# Those that differ from store to store. Further stores are printed as comments.
+STORE_VARIABLES = ("YOTPO_STORE_ID", "YOTPO_CLIENT_SECRET")
+
 START_SECONDS = 30
 STOP_SECONDS = 15
 # Maximum number of rows that the control call returns at once.
@@ -43,8 +46,11 @@ def clean_environment(**more: str) -> dict[str, str]:
 class Sandbox:
     """A running sandbox; its temporary files are in `folder`, which nothing else uses."""
 
-    def __init__(self, folder: Path, customers: int, seed: int = 7) -> None:
+    def __init__(self, folder: Path, customers: int, seed: int = 7, stores: int = 1) -> None:
         self.folder = folder
+        self._store_count = stores
+        # The credentials of each store, in order.
+        self.stores: list[dict[str, str]] = []
         self.store_customers = customers
         self._stderr = open(folder.parent / f"{folder.name}.stderr", "w+b")
         self._process = subprocess.Popen(
@@ -53,6 +59,7 @@ class Sandbox:
                 "sandbox",
                 f"--customers={customers}",
                 f"--seed={seed}",
+                f"--stores={stores}",
                 "--yotpo-listen=127.0.0.1:0",
                 "--td-listen=127.0.0.1:0",
                 "--requests-per-second=off",
@@ -74,10 +81,14 @@ class Sandbox:
     def _read_stdout(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            found = re.fullmatch(r"export ([A-Z_]+)='?([^']*?)'?", line.decode().strip())
+            text = line.decode().strip()
+            found = re.fullmatch(r"export ([A-Z_]+)='?([^']*?)'?", text)
             if found:
                 self.environment[found[1]] = found[2]
-            if all(name in self.environment for name in VARIABLES):
+            elif text.startswith("# export "):
+                self.stores.append(dict(pair.split("=", 1) for pair in text.removeprefix("# export ").split()))
+            if all(name in self.environment for name in VARIABLES) and len(self.stores) == self._store_count - 1:
+                self.stores.insert(0, {name: self.environment[name] for name in STORE_VARIABLES})
                 self._listening.set()
 
     def __getitem__(self, variable: str) -> str:
