@@ -30,6 +30,11 @@ impl Invocation {
         Self { arguments: std::env::args_os().collect(), environment: environment.collect() }
     }
 
+    /// The terminal, as `TERM` names it.
+    pub(super) fn terminal(&self) -> Option<&str> {
+        self.environment.get("TERM").and_then(|term| term.to_str())
+    }
+
     /// Where all settings of the command are listed.
     pub(super) fn settings_hint(&self) -> String {
         let command = self.arguments.get(1).and_then(|word| word.to_str()).filter(|word| *word == "load");

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use clap::{Arg, ArgMatches, value_parser};
 use serde::Serialize;
 
-use super::embedded_sandbox::{self, EmbeddedSandbox};
+use super::embedded_sandbox;
 use super::failure::{Failure, NextCommand, local_code};
 use super::invocation::{Invocation, layers, start_logging};
+use super::loading::show_progress;
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use crate::clock::Clock;
 use crate::config::{Layers, SettingsToPreview};
@@ -22,7 +23,7 @@ use crate::run::RunError;
 use crate::services::assemble_store;
 use crate::shutdown::{self, cancel_on_stop};
 use crate::telemetry::{
-    Heartbeat, LogFormat, Progress, ProgressBar, columns, log_format, try_write_stdout, words, write_stderr,
+    LogFormat, Progress, ProgressBar, columns, log_format, try_write_stdout, words, write_stderr,
 };
 
 pub(super) const EXAMPLES: &str = if cfg!(feature = "sandbox") {
@@ -92,20 +93,24 @@ pub(super) fn flags() -> [Arg; 3] {
 /// Runs the command.
 pub(super) fn run(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     let layers = layers(invocation, matches);
-    start_logging(&layers, &ProgressBar::hidden());
-    let command = PreviewCommand { invocation, matches, clock: Clock::machine() };
+    let bar = ProgressBar::hidden();
+    start_logging(&layers, &bar);
+    let command = PreviewCommand { invocation, matches, bar, clock: Clock::machine() };
     let runtime = if embedded_sandbox::is_wanted(matches) { serving_runtime() } else { client_runtime() };
     let runtime = runtime.map_err(|error| {
         command.failed(error, Diagnosis::new(Code::MachineDenied, Some(MachineDenied::HINT.to_owned())))
     })?;
     let result = runtime.block_on(command.start(layers));
     runtime.shutdown_background();
+    // After a failure, the closing words follow.
+    command.bar.finish();
     result
 }
 
 struct PreviewCommand<'a> {
     invocation: &'a Invocation,
     matches: &'a ArgMatches,
+    bar: ProgressBar,
     clock: Clock,
 }
 
@@ -116,12 +121,9 @@ struct NotPrinted(#[from] io::Error);
 
 impl PreviewCommand<'_> {
     async fn start(&self, mut layers: Layers) -> Result<(), Failure> {
-        let sandbox = if embedded_sandbox::is_wanted(self.matches) {
-            let sandbox = EmbeddedSandbox::start(self.matches, &mut layers, self.clock.clone()).await;
-            Some(sandbox.map_err(|error| self.failed_locally(error))?)
-        } else {
-            None
-        };
+        let sandbox = embedded_sandbox::start_if_wanted(self.matches, &mut layers, &self.clock)
+            .await
+            .map_err(|error| self.failed_locally(error))?;
         let result = match SettingsToPreview::from_layers(layers) {
             Ok(settings) => self.preview(&settings).await,
             Err(error) => {
@@ -149,11 +151,10 @@ impl PreviewCommand<'_> {
             loyalty_check: settings.loyalty_check,
         };
         let progress = Arc::new(Progress::default());
-        let heartbeat = Heartbeat::new(&progress, clock).start();
-        let _heartbeat = heartbeat
-            .inspect_err(|error| tracing::warn!(%error, "there will be no heartbeat in the log"))
-            .ok();
+        let heartbeat = show_progress(self.invocation, &self.bar, &progress, clock);
         let preview = cancel_on_stop(&stop, preview(&yotpo, wanted, &progress, clock)).await;
+        drop(heartbeat);
+        self.bar.finish();
         let preview = preview.map_err(|error| self.not_fetched(error))?;
         let printed = try_write_stdout(&self.render(&preview.customers)).map_err(NotPrinted);
         printed.map_err(|error| self.failed_locally(error))?;

@@ -32,16 +32,27 @@ impl ProgressBar {
     /// Starts to draw `progress`. Returns `false`, and draws nothing, where stderr is no terminal or `term` (the
     /// variable `TERM`) says that it cannot redraw a line.
     pub fn show(&self, progress: &Arc<Progress>, clock: &Clock, term: Option<&str>) -> bool {
+        let observer = Arc::new(Mutex::new(Observer::new(Arc::clone(progress), clock.clone())));
+        self.show_line(term, move |width| {
+            let seen = observer.lock().unwrap_or_else(PoisonError::into_inner).observe();
+            progress_line(&seen, width)
+        })
+    }
+
+    /// As [`Self::show`], with a line that `line` makes for a width.
+    pub fn show_line(
+        &self,
+        term: Option<&str>,
+        line: impl Fn(usize) -> String + Clone + Send + Sync + 'static,
+    ) -> bool {
         if !can_redraw(io::stderr().is_terminal(), term) {
             return false;
         }
-        let observer = Arc::new(Mutex::new(Observer::new(Arc::clone(progress), clock.clone())));
         let line = move |_: &ProgressState, output: &mut dyn fmt::Write| {
-            let seen = observer.lock().unwrap_or_else(PoisonError::into_inner).observe();
             // Read each time: the window may be resized.
             let columns = columns(io::stderr()).unwrap_or(USUAL_COLUMNS);
             // In the last column some terminals wrap already. A line that cannot be drawn is not missed.
-            let _ = output.write_str(&progress_line(&seen, columns.saturating_sub(1)));
+            let _ = output.write_str(&line(columns.saturating_sub(1)));
         };
         let Ok(style) = ProgressStyle::with_template("{line}") else { return false };
         self.0.set_style(style.with_key("line", line));

@@ -1,6 +1,6 @@
 //! `yotpo-td compare`: in what two sets of rows differ, as a table or as JSON.
 //!
-//! Owns the flags of the command, its progress in the log, and how it ends. What is compared is decided in
+//! Owns the flags of the command, its progress on a terminal or in the log, and how it ends. What is compared is decided in
 //! [`crate::compare`].
 
 mod json;
@@ -78,12 +78,15 @@ struct Stopped(Signal);
 
 /// Runs the command.
 pub(super) fn run(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
-    start_logging(&layers(invocation, matches), &ProgressBar::hidden());
-    let command = CompareCommand { invocation, matches };
+    let bar = ProgressBar::hidden();
+    start_logging(&layers(invocation, matches), &bar);
+    let command = CompareCommand { invocation, matches, bar };
     let runtime = client_runtime().map_err(|error| {
         command.failure(error, Diagnosis::new(Code::MachineDenied, Some(MachineDenied::HINT.to_owned())))
     })?;
     let result = runtime.block_on(command.compare());
+    // After a failure, the closing words follow.
+    command.bar.finish();
     // After a signal, the threads that read are not waited for.
     runtime.shutdown_background();
     result
@@ -92,6 +95,7 @@ pub(super) fn run(invocation: &Invocation, matches: &ArgMatches) -> Result<(), F
 struct CompareCommand<'a> {
     invocation: &'a Invocation,
     matches: &'a ArgMatches,
+    bar: ProgressBar,
 }
 
 impl CompareCommand<'_> {
@@ -110,6 +114,9 @@ impl CompareCommand<'_> {
         tracing::debug!(files_a, files_b, "comparing");
         let progress = Arc::new(CompareProgress::default());
         let reading = Arc::clone(&progress);
+        let shown = Arc::clone(&progress);
+        let has_line =
+            self.bar.show_line(self.invocation.terminal(), move |width| progress_line(&shown, width));
         let result = tokio::select! {
             biased;
             signal = stop.graceful() => {
@@ -117,7 +124,7 @@ impl CompareCommand<'_> {
                 return Err(self.failure(Stopped(signal), Diagnosis::interrupted(signal)));
             }
             result = clock.blocking(move || compare(&inputs, &reading)) => result,
-            never = log_progress(&clock, &progress) => match never {},
+            never = log_progress(&clock, &progress), if !has_line => match never {},
         };
         match result {
             Ok(Ok(found)) => self.finish(paths, &found),
@@ -136,6 +143,7 @@ impl CompareCommand<'_> {
 
     /// Prints what was found. It fails if the rows differ.
     fn finish(&self, paths: [&Path; 2], found: &Comparison) -> Result<(), Failure> {
+        self.bar.finish();
         let text = if is_json(self.matches) { json::json(paths, found) } else { table::table(paths, found) };
         write_stdout(&text);
         let Some(diagnosis) = found.diagnosis() else { return Ok(()) };
@@ -157,6 +165,14 @@ impl CompareCommand<'_> {
         let next = NextCommand::again(diagnosis.code, || self.invocation.command_line());
         Failure { error: error.into(), diagnosis, saved: NOTHING_SAVED.to_owned(), next, run: None }
     }
+}
+
+/// How many rows were read, for a terminal.
+fn progress_line(progress: &CompareProgress, width: usize) -> String {
+    let phase = if progress.is_second_pass() { "comparing fields" } else { "reading" };
+    let [rows_a, rows_b] = progress.rows().map(|rows| words::count(rows, "row", "rows"));
+    let line = format!("{phase}  A {rows_a}  B {rows_b}");
+    line.chars().take(width).collect()
 }
 
 /// Logs once a minute how many rows were read.
@@ -187,6 +203,13 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_terminal_shows_the_rows_of_both_sides_in_its_width() {
+        let progress = CompareProgress::default();
+        assert_eq!(progress_line(&progress, 80), "reading  A 0 rows  B 0 rows");
+        assert_eq!(progress_line(&progress, 11), "reading  A ");
     }
 
     #[test]

@@ -330,8 +330,7 @@ pub(super) fn show_progress(
     progress: &Arc<Progress>,
     clock: &Clock,
 ) -> Option<HeartbeatThread> {
-    let term = invocation.environment.get("TERM").and_then(|term| term.to_str());
-    if bar.show(progress, clock, term) {
+    if bar.show(progress, clock, invocation.terminal()) {
         return None;
     }
     let started = Heartbeat::new(progress, clock).start();
