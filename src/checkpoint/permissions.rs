@@ -87,8 +87,12 @@ pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> Result<Fil
         Err(reason) => Err(UntrustedPath { path: path.into(), expected: Kind::File, reason }.into()),
         Ok(Repair::Nothing) => Ok(file),
         Ok(Repair::Restrict(mode)) => {
-            set_mode(mode, |permissions| file.set_permissions(permissions))?;
-            report_repair(path, found.mode, mode);
+            match set_mode(mode, |permissions| file.set_permissions(permissions)) {
+                Ok(()) => report_repair(path, found.mode, mode),
+                // Nobody can write to it; that others can read it cannot be changed here.
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+                Err(error) => return Err(error.into()),
+            }
             Ok(file)
         }
     }

@@ -20,7 +20,7 @@ use crate::config::{Layers, OutputSettings, SettingsToExport, output_settings};
 use crate::diagnosis::{Code, Diagnosis, code_of_export, next_step};
 use crate::export::{ExportDirectory, ExportError, Manifest};
 use crate::identity::RunId;
-use crate::run::{ExportContext, ExportFailure, ExportReport, RecoveryState, RunError, export};
+use crate::run::{ExportContext, ExportFailure, ExportReport, RecoveryState, ResumePolicy, RunError, export};
 use crate::services::assemble_store;
 use crate::shutdown;
 use crate::spans;
@@ -120,8 +120,11 @@ impl<'a> ExportCommand<'a> {
         let transfer = &settings.export.transfer;
         let parts = transfer.upload_workers.get().saturating_add(1);
         let quarantine = settings.export.quarantine_directory.as_deref();
-        directory
-            .check_space(transfer.parts.closing_size, parts)
+        // Nothing is written to an export that is complete.
+        let is_kept = settings.export.policy != ResumePolicy::Never
+            && matches!(directory.manifest(), Ok(Some(manifest)) if manifest.is_complete);
+        let space = if is_kept { Ok(()) } else { directory.check_space(transfer.parts.closing_size, parts) };
+        space
             .and_then(|()| quarantine.map_or(Ok(()), check_quarantine_space))
             .map_err(|error| self.failed_before_start(error, Code::DiskFull))?;
         let run_id = settings.export.run_id.as_ref().unwrap_or(&generated).to_string();

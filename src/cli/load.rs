@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, value_parser};
 use tracing::Instrument as _;
@@ -11,6 +12,7 @@ use super::failure::Failure;
 use super::invocation::{Invocation, is_fresh_elsewhere, layers, start_logging};
 use super::loading::{Load, LoadCommand};
 use super::runtime::{client_runtime, run_to_end};
+use crate::checkpoint::{FinishedRun, StateStore};
 use crate::config::keys::{
     ALLOW_EMPTY, COLOR, DATABASE, FRESH, LOG_FORMAT, LOG_LEVEL, MAX_ERROR_RECORDS, MAX_RETRIES,
     MIN_ROWS_RATIO, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR, REQUEST_TIMEOUT, RESUME_WITHIN,
@@ -20,7 +22,7 @@ use crate::config::keys::{
 use crate::config::{Layers, Setting, SettingsToLoad, output_settings};
 use crate::diagnosis::{Code, Diagnosis, code_of_export};
 use crate::export::{CompleteExport, ExportDirectory, ExportError};
-use crate::run::Services;
+use crate::run::{LoadSettings, Services};
 use crate::services::assemble_account;
 use crate::spans;
 use crate::telemetry::ProgressBar;
@@ -92,6 +94,35 @@ pub(super) fn load(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
     result.inspect_err(|failure| command.summarize(failure))
 }
 
+/// The export was loaded so long ago that Treasure Data may no longer know.
+#[derive(Debug, thiserror::Error)]
+#[error("this export was loaded into {table} before, at {time}")]
+struct LoadedBefore {
+    table: String,
+    time: String,
+}
+
+/// Refuses to load an export again whose load is too old for its attempts to be told apart. This machine's history is all that
+/// is known of it; a younger one is recognised by what it left in Treasure Data.
+fn refuse_old_load(load: &LoadSettings, export: &CompleteExport, now: u64) -> Result<(), LoadedBefore> {
+    let run_id = export.load_run_id();
+    if load.resume.run_id.as_ref() != Some(&run_id) {
+        return Ok(());
+    }
+    let store = StateStore::existing(&load.resume.state_directory, &load.target);
+    // A state that cannot be read is reported by the run.
+    let history = store.history().unwrap_or_default();
+    let is_old = |run: &&FinishedRun| now.saturating_sub(run.finished_at) > load.run_lifetime.as_secs();
+    match history.iter().filter(|run| run.run_id == run_id).find(is_old) {
+        Some(run) => {
+            let time = std::time::UNIX_EPOCH + Duration::from_secs(run.finished_at);
+            let time = humantime::format_rfc3339_seconds(time).to_string();
+            Err(LoadedBefore { table: load.target.label(), time })
+        }
+        None => Ok(()),
+    }
+}
+
 async fn start(command: &LoadCommand<'_>, layers: Layers, directory: PathBuf) -> Result<(), Failure> {
     let read = move || -> Result<CompleteExport, ExportError> {
         let export = ExportDirectory::at(&directory)?.complete()?;
@@ -106,8 +137,13 @@ async fn start(command: &LoadCommand<'_>, layers: Layers, directory: PathBuf) ->
         }
         Err(_panicked) => return Err(command.ended_abruptly(Panicked, Panicked::diagnosis())),
     };
-    let settings = SettingsToLoad::from_layers(layers, export)
+    let settings = SettingsToLoad::from_layers(layers, Arc::clone(&export))
         .map_err(|error| command.failed_before_start(error, Code::SettingsInvalid))?;
+    refuse_old_load(&settings.load, &export, command.clock.unix_time().as_secs()).map_err(|error| {
+        let hint = "look at the table; to load the export again, name the load with a new --run-id";
+        let diagnosis = Diagnosis::new(Code::RunAlreadyLoaded, Some(hint.to_owned()));
+        Failure::before_start(error, diagnosis, command.invocation)
+    })?;
     let run = spans::run(&settings.load.target, settings.load.mode);
     let run = command.run.get_or_init(|| run).clone();
     let load = Load {

@@ -46,6 +46,8 @@ pub(super) fn flags() -> Vec<Arg> {
         .value_name("PAGES")
         .value_parser(value_parser!(u64).range(1..))
         .requires("dry-run")
+        // clap does not require what conflicts with another argument that is given.
+        .conflicts_with("to")
         .help("Fetch only so many pages; with --dry-run");
     vec![to, dry_run, limit]
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::error::ExportError;
-use super::manifest::{Manifest, ManifestPart};
+use super::manifest::{BEGINNING, Manifest, ManifestPart};
 use crate::checkpoint::{
     PrivateFileError, check_directory, make_directory, open_private, replace_private_file, sync_directory,
     temporary_path,
@@ -76,11 +76,15 @@ impl ExportDirectory {
             return Err(ExportError::NotADirectory { path: path.into() });
         }
         make_directory(path).map_err(failed("create the export directory"))?;
-        let directory = Self::at(path)?;
+        let directory = Self { path: path.into() };
         let (mut is_export, mut is_foreign) = (false, false);
         for name in directory.file_names()? {
             match own_file(&name) {
-                Some(OwnFile::Manifest) => is_export = true,
+                Some(OwnFile::Manifest) => match directory.manifest_origin() {
+                    Origin::Ours => is_export = true,
+                    Origin::Unknown => {}
+                    Origin::Others => is_foreign = true,
+                },
                 Some(OwnFile::Part(_) | OwnFile::Lock | OwnFile::Temporary) => {}
                 None => is_foreign = true,
             }
@@ -88,6 +92,8 @@ impl ExportDirectory {
         if is_foreign && !is_export {
             return Err(ExportError::NotEmpty { directory: path.into() });
         }
+        // Only now: permissions of a directory that is refused stay as they are.
+        Self::trusted(path)?;
         let mode = std::fs::metadata(path).map_err(failed("check"))?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             let private = std::fs::Permissions::from_mode(0o700);
@@ -103,17 +109,37 @@ impl ExportDirectory {
     /// # Errors
     /// When it is missing, or another user could change what is in it.
     pub fn at(path: &Path) -> Result<Self, ExportError> {
-        let failed =
-            |source| ExportError::Io { action: "read the export directory", path: path.into(), source };
         if path.is_file() {
             return Err(ExportError::NotADirectory { path: path.into() });
         }
+        if !path.join(MANIFEST_FILE).exists() {
+            return Err(ExportError::NoManifest { directory: path.into() });
+        }
+        Self::trusted(path)
+    }
+
+    fn trusted(path: &Path) -> Result<Self, ExportError> {
+        let failed =
+            |source| ExportError::Io { action: "read the export directory", path: path.into(), source };
         match check_directory(path) {
             Ok(()) => Ok(Self { path: path.into() }),
             Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 Err(ExportError::NoManifest { directory: path.into() })
             }
             Err(error) => Err(ExportError::from_private(error, failed)),
+        }
+    }
+
+    /// Whose the manifest is, by its first bytes: other programs have files of that name.
+    fn manifest_origin(&self) -> Origin {
+        let mut beginning = Vec::new();
+        let file = open_private(&self.path.join(MANIFEST_FILE), OpenOptions::new().read(true));
+        let length = u64::try_from(BEGINNING.len()).unwrap_or(u64::MAX);
+        match file.map(|file| file.take(length).read_to_end(&mut beginning)) {
+            Ok(Ok(_)) if beginning == BEGINNING.as_bytes() => Origin::Ours,
+            // Truncated, or unreadable.
+            Ok(Ok(_)) if !BEGINNING.as_bytes().starts_with(&beginning) => Origin::Others,
+            _ => Origin::Unknown,
         }
     }
 
@@ -291,6 +317,13 @@ impl ExportDirectory {
         let entries = std::fs::read_dir(&self.path).map_err(failed)?;
         entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
     }
+}
+
+/// Who wrote a file.
+enum Origin {
+    Ours,
+    Others,
+    Unknown,
 }
 
 /// A file that exports write.

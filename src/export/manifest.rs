@@ -11,10 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::identity::{OwnPart, PartName, PartTotals, ProofError, RunId, Sha256Sum, StoreId, prove_complete};
+use crate::row::IngestionTime;
 use crate::yotpo::{LoyaltyCounts, Position};
 
 const FORMAT: &str = "yotpo-td export";
 const VERSION: u32 = 1;
+
+/// How every manifest begins.
+pub(super) const BEGINNING: &str = "{\"format\":\"yotpo-td export\",";
 
 /// What an export holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +147,9 @@ impl Manifest {
         // Customers after the last part belong to none.
         let is_rejected_sum =
             sum(|part| part.rejected_customers).is_some_and(|sum| sum <= self.rejected_customers);
-        if !is_sum || !is_rejected_sum {
+        let is_countable = self.rows.checked_add(self.rejected_customers).is_some();
+        let is_time = IngestionTime::from_unix_seconds(self.time).is_ok();
+        if !is_sum || !is_rejected_sum || !is_countable || !is_time {
             return Err(ManifestError::Content);
         }
         let names = self.parts.iter().map(|part| part.name.as_str());
@@ -244,6 +250,7 @@ pub(super) mod tests {
         assert_eq!(decoded(&empty), Ok(empty.clone()));
         assert_ne!(example().digest().unwrap(), empty.digest().unwrap());
         let text = String::from_utf8(example().encode().unwrap()).unwrap();
+        assert!(text.starts_with(BEGINNING), "{text}");
         assert!(text.contains(&format!("\"sha256\":\"{}\"", example().digest().unwrap())), "{text}");
     }
 
@@ -274,6 +281,11 @@ pub(super) mod tests {
             (manifest.rows, manifest.is_complete) = (20, false);
         };
         assert_eq!(changed(incomplete).map(|manifest| manifest.totals().parts), Ok(2));
+        assert_eq!(changed(|manifest| manifest.time = 1 << 63), Err(ManifestError::Content));
+        let uncountable = |manifest: &mut Manifest| {
+            (manifest.rejected_customers, manifest.is_complete) = (u64::MAX, false);
+        };
+        assert_eq!(changed(uncountable), Err(ManifestError::Content));
         let no_parts = |manifest: &mut Manifest| manifest.parts.clear();
         assert_eq!(changed(no_parts), Err(ManifestError::Content));
     }

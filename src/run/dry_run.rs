@@ -139,8 +139,12 @@ pub async fn dry_run(context: DryRunContext<'_>) -> Result<DryRunReport, RunErro
             return Err(RunError::Bug("nothing accepts every part"));
         };
         let last = parts.stored().await?;
-        if max_pages.is_none() || last.rows() == 0 {
+        if max_pages.is_none() {
             refuse_rows(settings, &history, last.rows())?;
+        } else if last.rows() == 0 {
+            // Later pages may have rows.
+            let rejected = progress.snapshot().customers;
+            return Ok(PartTotals { parts: 0, valid: 0, rejected });
         }
         match last.store().await? {
             TransferEnd::Complete(totals) => Ok(totals),

@@ -130,7 +130,15 @@ impl Exporter<'_> {
             (found, _) => found?,
         };
         let resumable = match plan(found, settings, directory, now)? {
-            Plan::Keep => return Ok((directory.complete()?, true, false)),
+            Plan::Keep => {
+                let export = directory.complete()?;
+                let checked = export.clone();
+                let Ok(verified) = clock.blocking(move || checked.verify()).await else {
+                    return Err(RunError::Bug("reading the parts panicked"));
+                };
+                verified?;
+                return Ok((export, true, false));
+            }
             Plan::Resume(manifest) => self.verified(*manifest).await?,
             Plan::Start { reason } => {
                 if let Some(reason) = reason {
@@ -153,10 +161,8 @@ impl Exporter<'_> {
                 Err(error) => return Err(error),
             }
         }
-        directory.remove_surplus(None)?;
         progress.begin();
         let manifest = self.new_manifest(generated)?;
-        directory.save(&manifest)?;
         match self.attempt(manifest, true).await? {
             Some(export) => Ok((export, false, false)),
             None => Err(RunError::Bug("an export from the first page found no row for its last part")),
@@ -222,9 +228,15 @@ impl Exporter<'_> {
         let quarantine = Quarantine::new(settings.quarantine_directory.as_deref(), clock.clone());
         let work = async {
             let mut fetched = Transfer::start(pages, before, transfer, progress, clock, stop);
-            if is_first && !fetched.has_customers::<RunError>().await? {
-                sink.complete_empty().await?;
-                return Ok(true);
+            if is_first {
+                let has_customers = fetched.has_customers::<RunError>().await?;
+                // Not before: an export that is there may be the only copy, and Yotpo may not be reachable.
+                directory.remove_surplus(None)?;
+                directory.save(&sink.manifest())?;
+                if !has_customers {
+                    sink.complete_empty().await?;
+                    return Ok(true);
+                }
             }
             let context = TransferContext {
                 settings: transfer,
@@ -257,7 +269,9 @@ impl Exporter<'_> {
             );
             return Ok(None);
         }
-        directory.remove_surplus(Some(&sink.manifest()))?;
+        if let Err(error) = directory.remove_surplus(Some(&sink.manifest())) {
+            tracing::warn!(%error, "the export is complete, but not everything else could be removed");
+        }
         Ok(Some(directory.complete()?))
     }
 }
@@ -322,7 +336,7 @@ fn stored_before(manifest: &Manifest) -> StoredPrefix {
 fn counted_before(manifest: &Manifest) -> ProgressSnapshot {
     ProgressSnapshot {
         pages: manifest.position.page(),
-        customers: manifest.rows + manifest.rejected_customers,
+        customers: manifest.rows.saturating_add(manifest.rejected_customers),
         customers_with_loyalty_data: manifest.loyalty.with_loyalty_data(),
         parts: manifest.totals().parts,
         ..ProgressSnapshot::default()

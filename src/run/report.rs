@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::context::{Run, Services};
+use super::settings::RowSource;
 use crate::checkpoint::{FinishedAs, FinishedRun, LegacyRun};
 use crate::identity::{RunId, SessionName};
 use crate::rate_limit::RateUsage;
@@ -86,7 +87,7 @@ pub(super) fn loaded(winner: Winner, joined: bool, facts: WinnerFacts) -> Ended 
 pub(super) fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
     let state = run.journal.state();
     let progress = run.progress.snapshot();
-    let ingestion_time = ended.winner.map(|winner| state.ingestion_time(winner.nonce));
+    let ingestion_time = ingestion_time(run, ended);
     FinishedRun {
         run_id: state.run_id,
         store_id: Some(state.target.store),
@@ -108,6 +109,18 @@ pub(super) fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
         started_at: state.started_at,
         finished_at: run.services.clock.unix_time().as_secs(),
     }
+}
+
+/// The `time` of the rows; `None` if there are none, or if the user gave the id of a load and another attempt made the rows: it
+/// may have loaded another export.
+fn ingestion_time(run: &Run<'_>, ended: &Ended) -> Option<u64> {
+    let winner = ended.winner?;
+    if let RowSource::Export(export) = &run.settings.source {
+        let is_own = !ended.joined && !ended.facts.was_done_before;
+        let is_certain = is_own || run.names.run_id == export.load_run_id();
+        return is_certain.then_some(export.manifest.time);
+    }
+    Some(winner.nonce.time())
 }
 
 pub(super) fn rows(ended: &Ended) -> Option<u64> {
@@ -132,7 +145,7 @@ pub(super) fn error_records(run: &Run<'_>, ended: &Ended) -> u64 {
 pub(super) fn report(run: &Run<'_>, ended: Ended, duration: Duration) -> RunReport {
     let session = ended.winner.filter(|winner| !winner.is_empty()).map(|winner| run.names.session(&winner));
     let ServiceUse { yotpo, rate, treasure_data, .. } = run.services.usage();
-    let ingestion_time = ended.winner.map(|winner| run.journal.state().ingestion_time(winner.nonce));
+    let ingestion_time = ingestion_time(run, &ended);
     RunReport {
         outcome: ended.outcome,
         joined: ended.joined,

@@ -23,6 +23,7 @@ use crate::config::{OutputSettings, SummaryFormat};
 use crate::diagnosis::{Code, Diagnosis, next_step};
 use crate::free_space::{NO_SPACE_HINT, NoSpace};
 use crate::identity::{RunId, Target};
+use crate::run::decide::Ending;
 use crate::run::{
     LoadSettings, Outcome, RecoveryState, RowSource, RowsInQuestion, RunError, RunFailure, RunReport,
     STATE_DIRECTORY_HINT, Services, run,
@@ -36,6 +37,10 @@ use crate::transfer::check_quarantine_space;
 /// Fetching the store again does not change an export.
 const EXPORT_GUARD_HINT: &str = "look at the store in Yotpo: when the export is right, override the guard (--min-rows-ratio, \
      --allow-empty); otherwise export again";
+
+/// The id of a load follows from its export, so that the same command is the same run.
+const EXPORT_SUPERSEDED_HINT: &str =
+    "another load has replaced the table since; to load this export again, name the load with a new --run-id";
 
 const NOTHING_KEPT: &str = "nothing: a sandbox run keeps nothing, and the next one starts over";
 
@@ -210,6 +215,9 @@ impl<'a> LoadCommand<'a> {
         let diagnosis = match (&error, &settings.source) {
             (RunError::Guard(_), RowSource::Export(_)) => {
                 Diagnosis::new(Code::GuardTripped, Some(EXPORT_GUARD_HINT.to_owned()))
+            }
+            (RunError::Ended { ending: Ending::Superseded, .. }, RowSource::Export(_)) => {
+                Diagnosis::new(Code::RunSuperseded, Some(EXPORT_SUPERSEDED_HINT.to_owned()))
             }
             _ => error.diagnosis(),
         };

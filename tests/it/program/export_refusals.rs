@@ -1,8 +1,10 @@
 //! Exports that are not what they should be are refused, and so are loads that would not be what they seem.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
-use yotpo_td::sandbox::{Operation, SandboxSettings, Service};
+use yotpo_td::checkpoint::{FinishedRun, StateStore};
+use yotpo_td::sandbox::{FaultKind, Operation, SandboxSettings, Service};
 
 use crate::program::binary::{Running, Surroundings};
 use crate::program::closing_words::{assert_no_command, assert_words, transcript};
@@ -167,4 +169,82 @@ fn the_guards_of_a_load_apply_before_anything_is_uploaded() {
     assert_eq!(surroundings.rows(), CUSTOMERS);
     load(&surroundings, &["--mode", "replace", "--min-rows-ratio", "0.1"]).assert_code(0);
     assert_eq!(surroundings.rows(), 20);
+}
+
+#[test]
+fn a_load_that_is_too_old_to_be_recognised_is_not_repeated_on_the_machine_that_did_it() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    export(&surroundings, &[]).assert_code(0);
+    load(&surroundings, &[]).assert_code(0);
+    let stores = StateStore::all(&surroundings.state_directory()).unwrap();
+    let finished = stores[0].history().unwrap().remove(0);
+    let six_days_ago = finished.finished_at - 6 * 24 * 3_600;
+    stores[0].save_finished(FinishedRun { finished_at: six_days_ago, ..finished }).unwrap();
+    let end = load(&surroundings, &[]);
+    end.assert_code(2);
+    assert_words!("load_too_old", transcript(&end));
+    assert_eq!(surroundings.rows(), CUSTOMERS);
+    load(&surroundings, &["--run-id", "again"]).assert_code(0);
+    assert_eq!(surroundings.rows(), 2 * CUSTOMERS);
+}
+
+#[test]
+fn an_export_stays_until_customers_of_the_next_one_have_arrived() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    export(&surroundings, &[]).assert_code(0);
+    let before = manifest(&surroundings);
+    let mut command = export_command(&surroundings, &["--fresh"]);
+    command.env("YOTPO_CLIENT_SECRET", "wrong");
+    Running::start(command).finish().assert_code(3);
+    surroundings.fault_on_every(Operation::Customers, FaultKind::Status(503, None));
+    export(&surroundings, &["--fresh"]).assert_code(4);
+    surroundings.end_faults();
+    assert_eq!(manifest(&surroundings), before);
+    load(&surroundings, &[]).assert_code(0);
+    surroundings.assert_exact();
+}
+
+#[test]
+fn a_manifest_of_another_program_is_not_touched() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    let directory = export_directory(&surroundings);
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(directory.join("manifest.json"), "{\"manifest_version\":3}").unwrap();
+    for arguments in [&[][..], &["--fresh"]] {
+        let end = export(&surroundings, arguments);
+        end.assert_code(2);
+        assert!(end.closing().contains("is not empty"), "{}", end.closing());
+    }
+    let kept = fs::read_to_string(directory.join("manifest.json")).unwrap();
+    assert_eq!(kept, "{\"manifest_version\":3}");
+    assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o755);
+}
+
+#[test]
+fn a_damaged_export_is_not_called_complete() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    export(&surroundings, &[]).assert_code(0);
+    let part = &parts(&surroundings)[5];
+    let mut body = fs::read(part).unwrap();
+    let middle = body.len() / 2;
+    body[middle] ^= 1;
+    fs::write(part, body).unwrap();
+    let end = export(&surroundings, &[]);
+    end.assert_code(6);
+    assert!(end.closing().contains("is damaged"), "{}", end.closing());
+    export(&surroundings, &["--limit", "3"]).assert_code(2);
+}
+
+#[test]
+fn the_time_of_rows_that_another_attempt_loaded_under_a_given_id_is_not_claimed() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    surroundings.run(&["--run-id", "monday"]).assert_code(0);
+    export(&surroundings, &[]).assert_code(0);
+    let end = load(&surroundings, &["--run-id", "monday", "--summary", "json"]);
+    end.assert_code(0);
+    let summary: serde_json::Value = serde_json::from_str(&end.stdout).unwrap();
+    assert_eq!(summary["outcome"], "already_committed");
+    assert_eq!((&summary["ingestion_time"], &summary["counting_query"]), (&().into(), &().into()));
+    surroundings.assert_exact();
 }
