@@ -8,15 +8,16 @@ use std::time::Duration;
 use super::endpoints::{treasure_data_endpoint, treasure_data_origin};
 use super::keys::{
     API_KEY, DATABASE, FRESH, MAX_ERROR_RECORDS, MODE, QUARANTINE_DIR, REQUEST_TIMEOUT, RESUME_WITHIN,
-    RUN_ID, RUN_LIFETIME, STORE_ID, SUMMARY, SUMMARY_FILE, TABLE, UPLOAD_WORKERS, WAIT_FOR_ACTIVE,
-    WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
+    RUN_ID, RUN_LIFETIME, STORE_ID, TABLE, UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS,
+    YOTPO_ENDPOINT,
 };
 use super::layers::Layers;
-use super::log_settings::check_log_settings;
 use super::problem::SettingsError;
 use super::proxy;
 use super::read::{Reader, checked, reach};
-use super::settings::{AccountSettings, guards, polling, resume, transfer_settings};
+use super::settings::{
+    AccountSettings, LoadOfStore, guards, polling, read_load_of_store, resume, summary, transfer_settings,
+};
 use super::store_settings::{StoreSettings, read_store, retry_policy};
 use super::summary_format::SummaryFormat;
 use crate::export::CompleteExport;
@@ -129,44 +130,8 @@ fn read_export(reader: &mut Reader) -> Option<SettingsToExport> {
 }
 
 fn read_dry_run(reader: &mut Reader) -> Option<SettingsToDryRun> {
-    let endpoint = reader.endpoint(&YOTPO_ENDPOINT);
-    let store = read_store(reader, endpoint.clone());
-    let database = reader.read(&DATABASE);
-    let table = reader.read(&TABLE);
-    let mode = reader.read(&MODE);
-    let td_endpoint = treasure_data_endpoint(reader);
-    let transfer = transfer_settings(reader);
-    let polling = polling(reader);
-    let guards = guards(reader);
-    let resume = resume(reader);
-    let run_lifetime = reader.read(&RUN_LIFETIME);
-    let without_table_ids = reader.read(&WITHOUT_TABLE_IDS);
-    let summary = summary(reader);
-    proxy::check(reader, &[endpoint.as_ref()]);
-    let store = store?;
-    let target = Target {
-        store: store.yotpo.store.clone(),
-        yotpo_endpoint: store.yotpo.endpoint.to_string(),
-        treasure_data_endpoint: td_endpoint?.to_string(),
-        database: database?,
-        table: table?,
-    };
-    Some(SettingsToDryRun {
-        store,
-        load: LoadSettings {
-            target,
-            source: RowSource::Store,
-            mode: mode?,
-            transfer: transfer?,
-            polling: polling?,
-            guards: guards?,
-            quarantine_directory: None,
-            resume: resume?,
-            run_lifetime: run_lifetime?,
-            without_table_ids: without_table_ids?,
-        },
-        summary: summary?,
-    })
+    let LoadOfStore { store, load, summary, .. } = read_load_of_store(reader, false)?;
+    Some(SettingsToDryRun { store, load, summary })
 }
 
 fn read_load(reader: &mut Reader, export: Arc<CompleteExport>) -> Option<SettingsToLoad> {
@@ -257,11 +222,4 @@ fn check_origin(reader: &mut Reader, export: &CompleteExport) {
         );
         reader.report(YOTPO_ENDPOINT.label(), what);
     }
-}
-
-fn summary(reader: &mut Reader) -> Option<SummaryFormat> {
-    check_log_settings(reader);
-    let summary = reader.read(&SUMMARY);
-    // Read by `output_settings`, because a run that fails on its settings has a summary, too.
-    reader.optional(&SUMMARY_FILE).and(summary)
 }

@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 use super::endpoints::{treasure_data_endpoint, treasure_data_origin};
 use super::keys::{
     ALLOW_EMPTY, API_KEY, BATCH_SIZE, COMPRESSION_LEVEL, DATABASE, FRESH, LOYALTY_CHECK, MAX_ERROR_RECORDS,
@@ -165,11 +167,35 @@ fn read_named_run(reader: &mut Reader) -> Option<NamedRun> {
     Some(NamedRun { target, mode: mode?, run_id: run_id? })
 }
 
+/// What is read of a store and loaded, and where Treasure Data is.
+pub(super) struct LoadOfStore {
+    pub(super) store: StoreSettings,
+    pub(super) load: LoadSettings,
+    pub(super) td_endpoint: Url,
+    pub(super) summary: SummaryFormat,
+}
+
 /// Reads everything before it gives up, so that every problem is found.
 fn read(reader: &mut Reader) -> Option<Settings> {
+    let of_store = read_load_of_store(reader, true);
+    let api_key = reader.secret(&API_KEY);
+    let wait_for_active = reader.read(&WAIT_FOR_ACTIVE);
+    let LoadOfStore { store, load, td_endpoint, summary } = of_store?;
+    Some(Settings {
+        treasure_data_connections: ClientSettings { reach: reach(&td_endpoint), ..store.connections },
+        treasure_data_origin: treasure_data_origin(reader.layers()),
+        store,
+        treasure_data: TreasureDataSettings { endpoint: td_endpoint, api_key: api_key? },
+        load,
+        wait_for_active: wait_for_active?,
+        summary,
+    })
+}
+
+/// Reads everything before it gives up. `contacts_account` is whether the proxy to Treasure Data matters.
+pub(super) fn read_load_of_store(reader: &mut Reader, contacts_account: bool) -> Option<LoadOfStore> {
     let yotpo_endpoint = reader.endpoint(&YOTPO_ENDPOINT);
     let store = read_store(reader, yotpo_endpoint.clone());
-    let api_key = reader.secret(&API_KEY);
     let database = reader.read(&DATABASE);
     let table = reader.read(&TABLE);
     let mode = reader.read(&MODE);
@@ -181,12 +207,9 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let resume = resume(reader);
     let run_lifetime = reader.read(&RUN_LIFETIME);
     let without_table_ids = reader.read(&WITHOUT_TABLE_IDS);
-    let wait_for_active = reader.read(&WAIT_FOR_ACTIVE);
-    let summary = reader.read(&SUMMARY);
-    // Read by `output_settings`, because a run that fails on its settings has a summary, too.
-    let summary_file = reader.optional(&SUMMARY_FILE);
-    check_log_settings(reader);
-    proxy::check(reader, &[yotpo_endpoint.as_ref(), td_endpoint.as_ref()]);
+    let summary = summary(reader);
+    let contacted = td_endpoint.as_ref().filter(|_| contacts_account);
+    proxy::check(reader, &[yotpo_endpoint.as_ref(), contacted]);
     let (store, td_endpoint) = (store?, td_endpoint?);
     let target = Target {
         store: store.yotpo.store.clone(),
@@ -195,26 +218,27 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         database: database?,
         table: table?,
     };
-    Some(Settings {
-        treasure_data_connections: ClientSettings { reach: reach(&td_endpoint), ..store.connections },
-        treasure_data_origin: treasure_data_origin(reader.layers()),
-        store,
-        treasure_data: TreasureDataSettings { endpoint: td_endpoint, api_key: api_key? },
-        load: LoadSettings {
-            target,
-            source: RowSource::Store,
-            mode: mode?,
-            transfer: transfer?,
-            polling: polling?,
-            guards: guards?,
-            quarantine_directory: quarantine_directory?,
-            resume: resume?,
-            run_lifetime: run_lifetime?,
-            without_table_ids: without_table_ids?,
-        },
-        wait_for_active: wait_for_active?,
-        summary: summary_file.and(summary)?,
-    })
+    let load = LoadSettings {
+        target,
+        source: RowSource::Store,
+        mode: mode?,
+        transfer: transfer?,
+        polling: polling?,
+        guards: guards?,
+        quarantine_directory: quarantine_directory?,
+        resume: resume?,
+        run_lifetime: run_lifetime?,
+        without_table_ids: without_table_ids?,
+    };
+    Some(LoadOfStore { store, load, td_endpoint, summary: summary? })
+}
+
+/// The summary on stdout. The other settings of outputs are checked as well.
+pub(super) fn summary(reader: &mut Reader) -> Option<SummaryFormat> {
+    check_log_settings(reader);
+    let summary = reader.read(&SUMMARY);
+    // Read by `output_settings`, because a run that fails on its settings has a summary, too.
+    reader.optional(&SUMMARY_FILE).and(summary)
 }
 
 pub(super) fn transfer_settings(reader: &mut Reader) -> Option<TransferSettings> {

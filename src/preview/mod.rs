@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::row::{DecodedRow, IngestionTime, Rows};
-use crate::run::RunError;
-use crate::telemetry::{Phase, Progress, ServiceUse};
+use crate::run::{RunError, usage_of_store};
+use crate::telemetry::{Phase, Progress};
 use crate::yotpo::{
     LoyaltyCheck, Pages, PagesSettings, Position, RejectedCustomer, YotpoClient, has_loyalty_data,
 };
@@ -81,7 +81,7 @@ pub async fn preview(
 ) -> Result<Preview, RunError> {
     let PreviewSettings { limit, masking, page_size, loyalty_check } = settings;
     let client = Arc::clone(yotpo);
-    progress.read_usage_from(move || usage(&client));
+    progress.read_usage_from(move || usage_of_store(&client));
     progress.enter(Phase::Fetching, clock.now());
     let time = IngestionTime::from_unix_seconds(clock.unix_time().as_secs())?;
     // All pages have this size, because a cursor is only valid with the page size of its page.
@@ -153,14 +153,5 @@ impl std::fmt::Debug for PreviewedCustomer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The text may be customer data.
         write!(formatter, "PreviewedCustomer({}, {} bytes)", self.position, self.bytes)
-    }
-}
-
-fn usage(yotpo: &YotpoClient) -> ServiceUse {
-    ServiceUse {
-        yotpo: yotpo.counts(),
-        yotpo_response_bytes: yotpo.response_bytes(),
-        rate: yotpo.rate_usage(),
-        ..ServiceUse::default()
     }
 }

@@ -30,13 +30,18 @@ pub struct Services {
 impl Services {
     /// What was sent so far. Does not wait for the network thread or for anything that it locks.
     pub fn usage(&self) -> ServiceUse {
-        let yotpo = self.yotpo.as_ref();
-        ServiceUse {
-            yotpo: yotpo.map(|yotpo| yotpo.counts()).unwrap_or_default(),
-            yotpo_response_bytes: yotpo.map(|yotpo| yotpo.response_bytes()).unwrap_or_default(),
-            rate: yotpo.map(|yotpo| yotpo.rate_usage()).unwrap_or_default(),
-            treasure_data: self.treasure_data.counts(),
-        }
+        let yotpo = self.yotpo.as_deref().map(usage_of_store).unwrap_or_default();
+        ServiceUse { treasure_data: self.treasure_data.counts(), ..yotpo }
+    }
+}
+
+/// What was sent to Yotpo so far.
+pub fn usage_of_store(yotpo: &YotpoClient) -> ServiceUse {
+    ServiceUse {
+        yotpo: yotpo.counts(),
+        yotpo_response_bytes: yotpo.response_bytes(),
+        rate: yotpo.rate_usage(),
+        ..ServiceUse::default()
     }
 }
 

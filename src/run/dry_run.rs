@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
+use super::context::usage_of_store;
 use super::error::RunError;
 use super::guards::{refuse_empty, refuse_rows};
 use super::phases::Phases;
@@ -19,7 +20,7 @@ use crate::clock::Clock;
 use crate::identity::{PartTotals, PartsDigest};
 use crate::row::IngestionTime;
 use crate::shutdown::{StopRequests, cancel_on_stop};
-use crate::telemetry::{Phase, Progress, ProgressSnapshot, ServiceUse};
+use crate::telemetry::{Phase, Progress, ProgressSnapshot};
 use crate::transfer::{
     CompleteParts, NamedPart, PageEnd, PartSink, Put, Quarantine, StoredPrefix, Transfer, TransferContext,
     TransferEnd,
@@ -101,12 +102,7 @@ pub async fn dry_run(context: DryRunContext<'_>) -> Result<DryRunReport, RunErro
     let DryRunContext { yotpo, clock, settings, store, max_pages, progress, stop } = context;
     let started = clock.now();
     let client = Arc::clone(yotpo);
-    progress.read_usage_from(move || ServiceUse {
-        yotpo: client.counts(),
-        yotpo_response_bytes: client.response_bytes(),
-        rate: client.rate_usage(),
-        ..ServiceUse::default()
-    });
+    progress.read_usage_from(move || usage_of_store(&client));
     let phases = Phases::new(progress, clock);
     phases.enter(Phase::Starting);
     let (saved, history) = (store.run()?, store.history()?);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
+use super::context::usage_of_store;
 use super::error::{GuardError, RunError};
 use super::phases::Phases;
 use super::settings::{ExportSettings, ResumePolicy};
@@ -17,7 +18,7 @@ use crate::identity::{PartsDigest, RunId};
 use crate::row::IngestionTime;
 use crate::shutdown::{StopRequests, with_shutdown_grace};
 use crate::spans;
-use crate::telemetry::{Phase, Progress, ProgressSnapshot, ServiceUse};
+use crate::telemetry::{Phase, Progress, ProgressSnapshot};
 use crate::transfer::{PageEnd, Quarantine, StoredPrefix, Transfer, TransferContext, TransferEnd};
 use crate::yotpo::{
     LoyaltyCheck, LoyaltyCounts, LoyaltyVerdict, Pages, PagesSettings, Position, YotpoClient,
@@ -88,12 +89,7 @@ pub async fn export(context: ExportContext<'_>, generated: RunId) -> Result<Expo
     let ExportContext { clock, progress, yotpo, .. } = context;
     let started = clock.now();
     let client = Arc::clone(yotpo);
-    progress.read_usage_from(move || ServiceUse {
-        yotpo: client.counts(),
-        yotpo_response_bytes: client.response_bytes(),
-        rate: client.rate_usage(),
-        ..ServiceUse::default()
-    });
+    progress.read_usage_from(move || usage_of_store(&client));
     let phases = Phases::new(progress, clock);
     phases.enter(Phase::Starting);
     let result = Box::pin(Exporter { context, phases }.run(generated)).await;

@@ -26,7 +26,7 @@ mod steps;
 mod survey;
 
 pub use abandon::abandon_run;
-pub use context::{Services, session_of};
+pub use context::{Services, session_of, usage_of_store};
 pub use dry_run::{DryRunContext, DryRunReport, Resumption, Stored, dry_run};
 pub use error::{GuardError, RunError, STATE_DIRECTORY_HINT};
 pub use export::{ExportContext, ExportFailure, ExportReport, export};
