@@ -48,7 +48,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions` writes its numbers instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop digdag deny bench instructions cov build release-build scale ci
+.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop examples digdag deny bench instructions cov build release-build scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -103,6 +103,9 @@ mutants: ## check that unit tests fail for every change of MODULE (retry, rate_l
 
 interop: build ## run third-party clients against `yotpo-td sandbox`
 	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run
+
+examples: build ## run the examples for schedulers against mock servers, and check them with cron and systemd (part of `interop`)
+	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run test_cron.py test_systemd.py test_digdag.py
 
 # Not part of `ci`: Digdag cannot be installed from a package registry.
 digdag: build ## run the workflows of examples/digdag with the digdag on PATH against mock servers

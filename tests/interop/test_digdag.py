@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -24,19 +23,27 @@ import dig_file
 import pytest
 import tdclient
 import yaml
+from example_runs import (
+    CUSTOMERS,
+    DATABASE,
+    DOCS,
+    REPOSITORY,
+    TABLE,
+    TIMEOUT,
+    assert_loaded_once,
+    assert_nothing_secret,
+    dead_address,
+    endpoints,
+    table_id,
+)
 from sandbox import Sandbox, binary, open_url
 
-CUSTOMERS = 300
-REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples" / "digdag"
-PAGE = REPOSITORY / "docs" / "digdag.md"
+PAGE = DOCS / "digdag.md"
 STAND_IN = Path(__file__).parent / "digdag_stand_in"
 FILES = ("daily", "backfill", "stores", "hosted")
 NEW_YORK = datetime.timezone(datetime.timedelta(hours=-5))
 SESSION = dig_file.session(datetime.datetime(2026, 1, 31, tzinfo=NEW_YORK), "America/New_York")
-# The names in the examples.
-DATABASE, TABLE = "my_database", "yotpo_customers"
-TIMEOUT = 60
 # Shorter than the program's wait for a response.
 LINE_TIMEOUT = 20
 
@@ -79,21 +86,14 @@ def agent(store: Sandbox, folder: Path, **more: str) -> dict[str, str]:
     return {
         "PATH": f"{Path(binary()).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(folder),
-        "YOTPO_TD_YOTPO_ENDPOINT": store["YOTPO_TD_YOTPO_ENDPOINT"],
-        "TD_API_SERVER": store["TD_API_SERVER"],
-        "YOTPO_TD_POLL_INTERVAL": "100ms",
-        "YOTPO_TD_REQUESTS_PER_SECOND": "1000000",
-        "YOTPO_TD_RETRY_BASE_DELAY": "1ms",
+        **endpoints(store),
         **more,
     }
 
 
 def without_retries() -> dict[str, str]:
     """An address on which nothing listens, and no patience."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    return {"YOTPO_TD_YOTPO_ENDPOINT": f"http://127.0.0.1:{port}", "YOTPO_TD_MAX_RETRIES": "0"}
+    return {"YOTPO_TD_YOTPO_ENDPOINT": dead_address(), "YOTPO_TD_MAX_RETRIES": "0"}
 
 
 def secrets(store: Sandbox) -> dict[str, str]:
@@ -105,27 +105,6 @@ def secrets(store: Sandbox) -> dict[str, str]:
     for name, credentials in zip(workflow("stores")["+stores"]["for_each>"]["store"], store.stores, strict=True):
         found[f"yotpo.{name}.client_secret"] = credentials["YOTPO_CLIENT_SECRET"]
         found[f"yotpo.{name}.store_id"] = credentials["YOTPO_STORE_ID"]
-    return found
-
-
-def assert_nothing_secret(text: str, store: Sandbox) -> None:
-    for value in [store["TD_API_KEY"], *(one["YOTPO_CLIENT_SECRET"] for one in store.stores)]:
-        assert not re.search(re.escape(value) + r"(?![\w-])", text)
-
-
-def assert_loaded_once(store: Sandbox, table: str = TABLE, store_id: str | None = None) -> None:
-    rows = store.rows(DATABASE, table)
-    assert len(rows) == CUSTOMERS
-    (time,) = {row["time"] for row in rows}
-    found = store.control(
-        f"/sandbox/tables/{DATABASE}/{table}/verify", **{"from": time, "to": time, "store": store_id or store["YOTPO_STORE_ID"]}
-    )
-    assert found["exact"] is True, found
-
-
-def table_id(store: Sandbox, table: str = TABLE) -> str:
-    """Changes with each replace, also within a second."""
-    (found,) = [one["id"] for one in store.control("/sandbox/tables")["tables"] if (one["database"], one["table"]) == (DATABASE, table)]
     return found
 
 

@@ -13,6 +13,9 @@ use yotpo_td::exit_status::ExitStatus;
 use crate::project::generated::assert_generated;
 
 const EXIT_CODES: &str = include_str!("../../../docs/exit-codes.md");
+const SERVICE: &str = include_str!("../../../examples/systemd/yotpo-td@.service");
+/// The script for cron.
+const SCRIPT: &str = include_str!("../../../examples/cron/load-customers");
 
 fn is_signal(status: ExitStatus) -> bool {
     matches!(status, ExitStatus::Interrupted(_))
@@ -69,9 +72,9 @@ fn lasting() -> BTreeSet<u8> {
     ExitStatus::ALL.into_iter().filter(is_lasting).map(ExitStatus::code).collect()
 }
 
-/// The numbers behind `name` in the document.
-fn numbers_after(name: &str) -> BTreeSet<u8> {
-    let (_, rest) = EXIT_CODES.split_once(name).unwrap();
+/// The numbers behind `name` in an example.
+fn numbers_after(name: &str, example: &str) -> BTreeSet<u8> {
+    let (_, rest) = example.split_once(name).unwrap();
     let line = rest.lines().next().unwrap();
     line.split(|character: char| !character.is_ascii_digit())
         .filter_map(|number| number.parse().ok())
@@ -80,14 +83,8 @@ fn numbers_after(name: &str) -> BTreeSet<u8> {
 
 #[test]
 fn systemd_and_kubernetes_do_not_retry_what_lasts() {
-    assert_eq!(numbers_after("RestartPreventExitStatus="), lasting());
-    assert_eq!(numbers_after("values:"), lasting());
-}
-
-/// The shell script of the document.
-fn script() -> &'static str {
-    let (_, rest) = EXIT_CODES.split_once("```sh\n").unwrap();
-    rest.split_once("```").unwrap().0
+    assert_eq!(numbers_after("RestartPreventExitStatus=", SERVICE), lasting());
+    assert_eq!(numbers_after("values:", EXIT_CODES), lasting());
 }
 
 fn write_program(directory: &Path, name: &str, text: &str) {
@@ -96,14 +93,19 @@ fn write_program(directory: &Path, name: &str, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Runs the script with a program that ends with `code` each time; gives the exit code and how often it was started.
+/// Runs the script of examples/cron with a program that ends with `code` each time; gives the exit code and how often it was started.
 fn run_script(code: u8) -> (i32, usize) {
     let directory = tempfile::tempdir().unwrap();
     write_program(directory.path(), "yotpo-td", &format!("echo \"$@\" >> calls; exit {code}"));
     write_program(directory.path(), "sleep", "exit 0");
     let path = format!("{}:/usr/bin:/bin", directory.path().display());
     let mut shell = Command::new("/bin/sh");
-    shell.env_clear().env("PATH", path).current_dir(directory.path()).arg("-c").arg(script());
+    shell.env_clear().env("PATH", path).current_dir(directory.path()).args([
+        "-c",
+        SCRIPT,
+        "load-customers",
+        "shop_us",
+    ]);
     let status = shell.status().unwrap();
     let calls = std::fs::read_to_string(directory.path().join("calls")).unwrap();
     let first = calls.lines().next().unwrap();
