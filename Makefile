@@ -104,8 +104,8 @@ mutants: ## check that unit tests fail for every change of MODULE (retry, rate_l
 interop: build ## run third-party clients against `yotpo-td sandbox`
 	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run
 
-examples: build ## run the examples for schedulers against mock servers, and check them with cron and systemd (part of `interop`)
-	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run test_cron.py test_systemd.py test_digdag.py
+examples: build ## run the examples for schedulers, and check them with cron, systemd and kubeconform (part of `interop`)
+	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run test_cron.py test_systemd.py test_kubernetes.py test_digdag.py
 
 # Not part of `ci`: Digdag cannot be installed from a package registry.
 digdag: build ## run the workflows of examples/digdag with the digdag on PATH against mock servers
