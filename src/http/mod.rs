@@ -10,6 +10,7 @@ mod delay;
 mod error;
 mod message;
 mod redaction;
+mod server_clock;
 mod tls;
 
 pub use client::{BodySink, ClientSettings, HttpClient, Reach, RestartableSink};
@@ -17,4 +18,5 @@ pub use delay::{DelayHint, delay_hint, server_date};
 pub use error::{BodyProblem, CallError, Cause, Class, Effect, FailureKind, TransportError};
 pub use message::{Request, Response, parse_json};
 pub use redaction::Redactor;
+pub use server_clock::ServerClock;
 pub use tls::{TlsError, tls_configuration};

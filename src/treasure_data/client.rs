@@ -1,6 +1,5 @@
 //! Sends calls: URL, API key and effect of each.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,15 +12,12 @@ use url::Url;
 
 use super::blame::blames_path;
 use crate::clock::Clock;
-use crate::http::{BodyProblem, BodySink, CallError, Effect, HttpClient, Request, Response, server_date};
+use crate::http::{BodyProblem, BodySink, CallError, Effect, HttpClient, Request, Response, ServerClock};
 use crate::retry::{RequestCounts, Retrier, Series};
 use crate::secret::Secret;
 
 /// Maximum size of a JSON response.
 const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
-
-/// Stands for an offset that is not known yet; two clocks cannot be this far apart.
-const UNKNOWN_OFFSET: i64 = i64::MIN;
 
 /// Which account to load into, and how to access it.
 #[derive(Clone, Debug)]
@@ -40,8 +36,7 @@ pub struct TreasureDataClient {
     authorization: RwLock<HeaderValue>,
     http: HttpClient,
     retrier: Arc<Retrier>,
-    /// How far Treasure Data's clock is ahead of this machine's, in seconds; [`UNKNOWN_OFFSET`] before the first response.
-    clock_offset: AtomicI64,
+    server_clock: ServerClock,
 }
 
 /// How to wait for load jobs and commits.
@@ -100,8 +95,8 @@ impl TreasureDataClient {
         let TreasureDataSettings { endpoint, api_key } = settings;
         http.redactor().add_secret(&api_key.current());
         let authorization = RwLock::new(authorization(&api_key.current())?);
-        let clock_offset = AtomicI64::new(UNKNOWN_OFFSET);
-        Ok(Self { endpoint, api_key, authorization, http, retrier, clock_offset })
+        let server_clock = ServerClock::default();
+        Ok(Self { endpoint, api_key, authorization, http, retrier, server_clock })
     }
 
     /// The requests sent so far.
@@ -122,17 +117,11 @@ impl TreasureDataClient {
     /// Seconds since the Unix epoch by Treasure Data's clock, from the `Date` of its last response; `None` if no response had
     /// one.
     pub fn server_time(&self) -> Option<u64> {
-        let offset =
-            Some(self.clock_offset.load(Ordering::Relaxed)).filter(|offset| *offset != UNKNOWN_OFFSET)?;
-        self.clock().unix_time().as_secs().checked_add_signed(offset)
+        self.server_clock.now(self.clock().unix_time())
     }
 
     fn record_date(&self, headers: &HeaderMap) {
-        let Some(date) = server_date(headers) else { return };
-        let [server, machine] = [date, self.clock().unix_time()].map(|time| i64::try_from(time.as_secs()));
-        if let (Ok(server), Ok(machine)) = (server, machine) {
-            self.clock_offset.store(server - machine, Ordering::Relaxed);
-        }
+        self.server_clock.record(headers, self.clock().unix_time());
     }
 
     /// Sends a call once and returns the response, whatever its status.

@@ -16,7 +16,7 @@ use super::end_of_data::{EndCheck, is_no_results};
 use super::error::YotpoError;
 use super::page::{MAX_PAGE_BYTES, Page};
 use super::query::{CursorQuery, add_query};
-use crate::http::{BodyProblem, CallError, Cause, Effect, HttpClient, Request, Response};
+use crate::http::{BodyProblem, CallError, Cause, Effect, HttpClient, Request, Response, ServerClock};
 use crate::identity::StoreId;
 use crate::rate_limit::RateUsage;
 use crate::retry::{RequestCounts, Retrier};
@@ -68,6 +68,7 @@ pub struct YotpoClient {
     token: Mutex<Option<SecretString>>,
     /// Whether the current token has ever been accepted.
     token_was_accepted: AtomicBool,
+    server_clock: ServerClock,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +81,14 @@ impl YotpoClient {
     /// Creates a client without sending anything.
     pub fn new(settings: YotpoSettings, http: HttpClient, retrier: Arc<Retrier>) -> Self {
         http.redactor().add_secret(&settings.client_secret.current());
-        Self { settings, http, retrier, token: Mutex::new(None), token_was_accepted: AtomicBool::new(false) }
+        Self {
+            settings,
+            http,
+            retrier,
+            token: Mutex::new(None),
+            token_was_accepted: AtomicBool::new(false),
+            server_clock: ServerClock::default(),
+        }
     }
 
     /// The requests sent so far.
@@ -169,6 +177,16 @@ impl YotpoClient {
         Err(self.http.failure_without_message(&request, &response))
     }
 
+    /// Seconds since the Unix epoch by Yotpo's clock, from the `Date` of the response to the request for a token, which every
+    /// page needs; `None` if it had none.
+    ///
+    /// # Errors
+    /// When there is no token.
+    pub async fn server_time(&self) -> Result<Option<u64>, YotpoError> {
+        self.token().await?;
+        Ok(self.server_clock.now(self.unix_time()))
+    }
+
     /// The machine's time since the Unix epoch.
     pub(super) fn unix_time(&self) -> Duration {
         self.http.clock().unix_time()
@@ -222,6 +240,7 @@ impl YotpoClient {
             max_response_bytes: MAX_TOKEN_RESPONSE_BYTES,
         };
         let response = self.http.send_for_success(&request).await?;
+        self.server_clock.record(&response.headers, self.unix_time());
         let body_error = |problem| CallError::body(GET_TOKEN, Effect::Repeatable, problem);
         let token_response: TokenResponse = response.json().map_err(body_error)?;
         if token_response.access_token.is_empty()
