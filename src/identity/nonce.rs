@@ -10,8 +10,9 @@ const MAX_TIME: u64 = 9_999_999_999;
 /// Length of a nonce as text.
 const LENGTH: usize = 27;
 
-/// An attempt: its start by Treasure Data's clock, which is the `time` of its rows, and 64 random bits. Never used
-/// twice. Ordered by time first: the smaller one is older.
+/// An attempt: its start by Treasure Data's clock, 63 random bits, and one that says whether it loads an export. The start is the
+/// `time` of its rows unless they are those of an export, which has its own. Never used twice. Ordered by time first: the smaller
+/// one is older.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Nonce {
@@ -33,9 +34,22 @@ impl Nonce {
         if time <= MAX_TIME { Ok(Self { time, random }) } else { Err(NonceError) }
     }
 
-    /// The start of the attempt in Unix seconds by Treasure Data's clock; the `time` of its rows.
+    /// The same, with the mark of an attempt that loads an export or does not.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn marked(time: u64, random: u64, loads_export: bool) -> Result<Self, NonceError> {
+        Self::new(time, random & !1 | u64::from(loads_export))
+    }
+
+    /// The start of the attempt in Unix seconds by Treasure Data's clock; the `time` of its rows unless it loads an export.
     pub const fn time(self) -> u64 {
         self.time
+    }
+
+    /// Whether the attempt loads an export.
+    pub const fn loads_export(self) -> bool {
+        self.random & 1 == 1
     }
 }
 
@@ -81,6 +95,17 @@ pub(super) fn split_nonce(text: &str) -> Option<(Nonce, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_says_whether_the_attempt_loads_an_export() {
+        for random in [0, 1, u64::MAX, 0x0123_4567_89ab_cdef] {
+            for loads_export in [false, true] {
+                let nonce = Nonce::marked(1_795_406_400, random, loads_export).unwrap();
+                let read: Nonce = nonce.to_string().parse().unwrap();
+                assert_eq!((read.loads_export(), read.random | 1), (loads_export, random | 1));
+            }
+        }
+    }
 
     #[test]
     fn the_older_nonce_is_smaller_regardless_of_its_random_bits() {

@@ -111,16 +111,17 @@ pub(super) fn finished(run: &Run<'_>, ended: &Ended) -> FinishedRun {
     }
 }
 
-/// The `time` of the rows; `None` if there are none, or if the user gave the id of a load and another attempt made the rows: it
-/// may have loaded another export.
+/// The `time` of the rows; `None` if there are none, or if it cannot be known. That is so if the user gave the run's id and another
+/// attempt made the rows: it may have loaded an export, or another one.
 fn ingestion_time(run: &Run<'_>, ended: &Ended) -> Option<u64> {
     let winner = ended.winner?;
     if let RowSource::Export(export) = &run.settings.source {
         let is_own = !ended.joined && !ended.facts.was_done_before;
-        let is_certain = is_own || run.names.run_id == export.load_run_id();
-        return is_certain.then_some(export.manifest.time);
+        if is_own || run.names.run_id == export.load_run_id() {
+            return Some(export.manifest.time);
+        }
     }
-    Some(winner.nonce.time())
+    (!winner.nonce.loads_export()).then_some(winner.nonce.time())
 }
 
 pub(super) fn rows(ended: &Ended) -> Option<u64> {

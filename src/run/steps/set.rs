@@ -33,8 +33,9 @@ impl Executor<'_> {
         let time = self.run.now();
         // Not every time is valid in a row; a wrong clock is detected here.
         IngestionTime::from_unix_seconds(time)?;
-        let nonce = Nonce::new(time, fastrand::u64(..)).map_err(|_too_late| RunError::ClockOutOfRange)?;
-        Ok(Seen::Nonce(nonce))
+        let loads_export = matches!(self.run.settings.source, RowSource::Export(_));
+        let nonce = Nonce::marked(time, fastrand::u64(..), loads_export);
+        Ok(Seen::Nonce(nonce.map_err(|_too_late| RunError::ClockOutOfRange)?))
     }
 
     pub(super) async fn fetch(&mut self, own: OwnSet) -> Result<Seen, RunError> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use yotpo_td::checkpoint::{FinishedRun, StateStore};
 use yotpo_td::sandbox::{FaultKind, Operation, SandboxSettings, Service};
 
-use crate::program::binary::{Running, Surroundings};
+use crate::program::binary::{Finished, Running, Surroundings};
 use crate::program::closing_words::{assert_no_command, assert_words, transcript};
 use crate::program::exports::{
     CUSTOMERS, export, export_command, export_directory, load, load_command, manifest, parts, requests,
@@ -237,14 +237,50 @@ fn a_damaged_export_is_not_called_complete() {
 }
 
 #[test]
-fn the_time_of_rows_that_another_attempt_loaded_under_a_given_id_is_not_claimed() {
+fn the_time_of_rows_that_another_attempt_loaded_under_a_given_id_is_only_claimed_if_it_is_known() {
+    let summary = |end: &Finished| -> serde_json::Value {
+        end.assert_code(0);
+        serde_json::from_str(&end.stdout).unwrap()
+    };
+    let arguments = ["--run-id", "monday", "--summary", "json"];
+    let elsewhere =
+        |surroundings: &Surroundings| surroundings.directory().join("elsewhere").to_str().unwrap().to_owned();
     let surroundings = Surroundings::with_customers(CUSTOMERS);
-    surroundings.run(&["--run-id", "monday"]).assert_code(0);
+    let synced = summary(&surroundings.run(&arguments));
     export(&surroundings, &[]).assert_code(0);
-    let end = load(&surroundings, &["--run-id", "monday", "--summary", "json"]);
-    end.assert_code(0);
-    let summary: serde_json::Value = serde_json::from_str(&end.stdout).unwrap();
-    assert_eq!(summary["outcome"], "already_committed");
-    assert_eq!((&summary["ingestion_time"], &summary["counting_query"]), (&().into(), &().into()));
+    let joined = summary(&load(&surroundings, &arguments));
+    assert_eq!(joined["outcome"], "already_committed");
+    assert_eq!(joined["ingestion_time"], synced["ingestion_time"], "that of the sync");
     surroundings.assert_exact();
+    // A load of any export may have been first: its rows have the time of that export.
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    export(&surroundings, &[]).assert_code(0);
+    load(&surroundings, &arguments).assert_code(0);
+    export(&surroundings, &["--fresh"]).assert_code(0);
+    let elsewhere = elsewhere(&surroundings);
+    for joined in [
+        summary(&load(&surroundings, &arguments)),
+        summary(&surroundings.run(&arguments)),
+        summary(&surroundings.run(&[&arguments[..], &["--state-dir", &elsewhere]].concat())),
+    ] {
+        assert_eq!(joined["outcome"], "already_committed");
+        assert_eq!((&joined["ingestion_time"], &joined["counting_query"]), (&().into(), &().into()));
+    }
+    surroundings.assert_exact();
+}
+
+#[test]
+fn an_export_whose_rows_were_replaced_is_loaded_again_under_another_id() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    export(&surroundings, &[]).assert_code(0);
+    load(&surroundings, &["--mode", "replace"]).assert_code(0);
+    surroundings.control().set_customers(45);
+    surroundings.run(&["--mode", "replace"]).assert_code(0);
+    let end = load(&surroundings, &["--mode", "replace"]);
+    end.assert_code(8);
+    assert_words!("load_superseded", transcript(&end));
+    assert_no_command(&end);
+    assert_eq!(surroundings.rows(), 45);
+    load(&surroundings, &["--mode", "replace", "--run-id", "back"]).assert_code(0);
+    assert_eq!(surroundings.rows(), CUSTOMERS);
 }
