@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 
+use crate::paths::shown;
+
 /// The free space that a directory must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
@@ -35,7 +37,7 @@ pub struct FileSystem {
 
 /// A directory has less free space than needed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {} has too little free space: {lack}", directory.display())]
+#[error("{what} {} has too little free space: {lack}", shown(directory))]
 pub struct NoSpace {
     /// What the directory is for.
     what: &'static str,

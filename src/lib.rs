@@ -21,6 +21,7 @@ pub mod housekeeping;
 pub mod http;
 pub mod identity;
 pub mod part;
+pub mod paths;
 pub mod preview;
 pub mod rate_limit;
 pub mod retry;

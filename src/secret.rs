@@ -9,6 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::paths::shown;
+
 /// Maximum size of a file with a secret.
 const MAX_FILE_SIZE: u64 = 64 * 1024;
 
@@ -29,7 +31,7 @@ pub enum SecretError {
     #[error("empty, or contains characters that a secret cannot contain (spaces, line breaks, non-ASCII)")]
     Invalid,
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", shown(path))]
     File {
         /// Its path.
         path: PathBuf,

@@ -3,13 +3,14 @@
 use super::finding::{CheckId, Finding};
 use crate::checkpoint::{FinishedRun, StateError, StateStore};
 use crate::config::Settings;
+use crate::paths::shown;
 use crate::telemetry::words;
 
 /// Checks the state directory; also returns the last run of the target that fetched customers.
 pub(super) fn check_state(settings: &Settings) -> (Finding, Option<FinishedRun>) {
     let id = CheckId::StateDir;
     let (directory, target) = (&settings.load.resume.state_directory, &settings.load.target);
-    let shown = directory.display();
+    let shown = shown(directory);
     let store = match StateStore::all(directory) {
         Ok(stores) => stores
             .into_iter()

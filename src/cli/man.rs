@@ -9,6 +9,7 @@ use clap_mangen::Man;
 use super::failure::{Failure, local_code};
 use super::invocation::Invocation;
 use crate::diagnosis::{Code, Diagnosis};
+use crate::paths::shown;
 use crate::telemetry::write_stdout;
 
 /// Maximum width of a line of text in bytes, as mandoc wants it.
@@ -44,7 +45,7 @@ pub(super) fn command() -> Command {
 
 /// A page could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("could not write {}", path.display())]
+#[error("could not write {}", shown(path))]
 struct NotWritten {
     path: PathBuf,
     source: io::Error,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::json::NotAnObject;
 use crate::export::ExportError;
+use crate::paths::shown;
 
 /// Levels that a customer may nest, as in [`crate::row`].
 pub(super) const MAX_DEPTH: usize = 1_000;
@@ -17,19 +18,19 @@ pub(super) const MAX_ROW_BYTES: usize = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
     /// There is nothing under this path.
-    #[error("{} does not exist", path.display())]
+    #[error("{} does not exist", shown(path))]
     Missing {
         /// The path.
         path: PathBuf,
     },
     /// A device, a pipe or a socket: it cannot be read twice.
-    #[error("{} is neither a file nor a directory", path.display())]
+    #[error("{} is neither a file nor a directory", shown(path))]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
     /// A directory without a file that could hold rows.
-    #[error("the directory {} has no files of rows", path.display())]
+    #[error("the directory {} has no files of rows", shown(path))]
     NoFiles {
         /// The path.
         path: PathBuf,
@@ -38,7 +39,7 @@ pub enum CompareError {
     #[error(transparent)]
     Export(#[from] ExportError),
     /// The machine does not let us read it.
-    #[error("could not read {}", path.display())]
+    #[error("could not read {}", shown(path))]
     Read {
         /// The path.
         path: PathBuf,
@@ -46,7 +47,7 @@ pub enum CompareError {
         source: io::Error,
     },
     /// The content of a file as a whole is not what can be compared.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: {problem}", shown(path))]
     File {
         /// The path.
         path: PathBuf,
@@ -54,7 +55,7 @@ pub enum CompareError {
         problem: FileProblem,
     },
     /// A row is not what can be compared.
-    #[error("{}, row {row}: {problem}", path.display())]
+    #[error("{}, row {row}: {problem}", shown(path))]
     Row {
         /// The path.
         path: PathBuf,
@@ -64,7 +65,7 @@ pub enum CompareError {
         problem: RowProblem,
     },
     /// The second look found other rows than the first.
-    #[error("{} changed while it was compared", path.display())]
+    #[error("{} changed while it was compared", shown(path))]
     Changed {
         /// The path.
         path: PathBuf,

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use crate::paths::shown;
+
 /// A place in a settings file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileLine {
@@ -60,13 +62,13 @@ impl InvalidToml {
 
     /// The error in the file at `path`.
     pub(super) fn in_file(self, path: &Path) -> String {
-        format!("{}:{}:{}: not valid TOML", path.display(), self.line, self.column)
+        format!("{}:{}:{}: not valid TOML", shown(path), self.line, self.column)
     }
 }
 
 impl fmt::Display for FileLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}", self.path.display(), self.line)
+        write!(formatter, "{}:{}", shown(&self.path), self.line)
     }
 }
 

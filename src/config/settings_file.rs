@@ -10,6 +10,8 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::paths::{shell_word, shown};
+
 /// Name of the file in the working directory.
 const LOCAL_NAME: &str = "yotpo-td.toml";
 /// Path of the file below the platform's directory for configuration (XDG Base Directory Specification).
@@ -48,7 +50,7 @@ impl SettingsFile {
 
     /// Its text, or why it cannot be read or trusted.
     pub(super) fn read(&self) -> Result<String, String> {
-        let shown = self.path().display();
+        let shown = shown(self.path());
         let open = || {
             let file = File::open(self.path())?;
             let metadata = file.metadata()?;
@@ -79,9 +81,7 @@ fn searched(environment: &BTreeMap<String, OsString>) -> Vec<PathBuf> {
 
 /// Whether the content of a found file is the user's. A symbolic link counts as the file that it leads to.
 fn trust(path: &Path, metadata: &Metadata) -> Result<(), String> {
-    let (shown, text) = (path.display(), path.to_string_lossy());
-    // What cannot be quoted contains a NUL, and then it is no path.
-    let quoted = shlex::try_quote(&text).unwrap_or_default();
+    let shown = shown(path);
     let user = rustix::process::geteuid().as_raw();
     if metadata.uid() != user && metadata.uid() != ROOT {
         return Err(format!(
@@ -91,9 +91,11 @@ fn trust(path: &Path, metadata: &Metadata) -> Result<(), String> {
         ));
     }
     if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        let restrict = shell_word(path)
+            .map_or_else(|| "remove their permission".to_owned(), |path| format!("run `chmod go-w {path}`"));
         return Err(format!(
-            "{shown} was found, but other users can write to it (mode {:04o}): run `chmod go-w {quoted}` if you trust its \
-             content, or name it with --config",
+            "{shown} was found, but other users can write to it (mode {:04o}): {restrict} if you trust its content, or name it \
+             with --config",
             metadata.mode() & 0o7777
         ));
     }

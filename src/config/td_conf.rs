@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::file::FileLine;
+use crate::paths::shown;
 use crate::secret::Secret;
 
 /// Maximum size of the file in bytes.
@@ -24,7 +25,7 @@ pub(super) struct Account {
 
 /// Reads the account of the file at `path`.
 pub(super) fn read(path: &Path) -> Result<Account, String> {
-    let shown = path.display();
+    let shown = shown(path);
     let text = match std::fs::metadata(path).map(|metadata| metadata.len()) {
         Ok(size) if size > MAX_SIZE => return Err(format!("{shown} is larger than {} KiB", MAX_SIZE >> 10)),
         Ok(_) => std::fs::read_to_string(path),
@@ -55,7 +56,7 @@ fn parse(text: &str, path: &Path) -> Result<Account, String> {
         }
     }
     let Some((api_key, key_line)) = api_key else {
-        return Err(format!("{} has no apikey in its section [account]", path.display()));
+        return Err(format!("{} has no apikey in its section [account]", shown(path)));
     };
     if Secret::new(&api_key).is_err() {
         return Err(format!(

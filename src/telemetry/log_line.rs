@@ -12,6 +12,8 @@ use tracing::Level;
 use super::fields::Fields;
 use super::streams::{SANDBOX, SANDBOX_FIELD};
 
+use crate::paths::printable;
+
 /// Names in every JSON line; a field with such a name would be a duplicate.
 const RESERVED: [&str; 5] = ["timestamp", "level", "message", "target", SANDBOX_FIELD];
 
@@ -39,7 +41,7 @@ impl LogLine<'_> {
         let (time, level) = (self.timestamp(), self.level);
         let mut line = format!("{sandbox}{gap}{dim}{time}{reset} {level_colour}{level:>5}{reset} ");
         // Writing to a String cannot fail, here and below.
-        let _ = write_escaped(&mut line, &self.message);
+        let _ = line.write_str(&printable(&self.message));
         for (name, value) in self.fields.iter() {
             let _ = write!(line, " {dim}{name}={reset}");
             let _ = match value {
@@ -105,24 +107,10 @@ fn write_value(line: &mut String, text: &str) -> fmt::Result {
             Some(before) => (before, piece.get(before.len()..)),
             None => (piece, None),
         };
-        write_escaped(line, before)?;
+        line.write_str(&printable(before))?;
         if let Some(special) = special {
             write!(line, "\\{special}")?;
         }
     }
     line.write_char('"')
-}
-
-/// Escapes line feeds and other control characters, so that they cannot start a second line or control a terminal.
-fn write_escaped(line: &mut String, text: &str) -> fmt::Result {
-    for character in text.chars() {
-        match character {
-            '\n' => line.write_str("\\n")?,
-            '\r' => line.write_str("\\r")?,
-            '\t' => line.write_str("\\t")?,
-            control if control.is_control() => write!(line, "\\u{:04x}", u32::from(control))?,
-            other => line.write_char(other)?,
-        }
-    }
-    Ok(())
 }

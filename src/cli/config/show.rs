@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cli::options::is_json;
 use crate::config::{Group, Layers, Overview, SecretOverview, SettingOverview, Settings, SettingsFile};
+use crate::paths::shown;
 use crate::telemetry::write_stderr;
 
 /// What stands for a secret.
@@ -30,8 +31,8 @@ pub(super) fn render(layers: Layers, matches: &ArgMatches) -> String {
 
 fn text(overview: &Overview, file: Option<&SettingsFile>) -> String {
     let mut text = match file {
-        Some(SettingsFile::Named(path)) => format!("settings file: {}\n", path.display()),
-        Some(SettingsFile::Found(path)) => format!("settings file: {} (found)\n", path.display()),
+        Some(SettingsFile::Named(path)) => format!("settings file: {}\n", shown(path)),
+        Some(SettingsFile::Found(path)) => format!("settings file: {} (found)\n", shown(path)),
         None => "settings file: none\n".to_owned(),
     };
     let value_of = |setting: &SettingOverview| setting.value.clone().unwrap_or_else(|| UNSET.to_owned());

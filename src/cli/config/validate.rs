@@ -6,6 +6,7 @@ use crate::cli::failure::Failure;
 use crate::cli::invocation::Invocation;
 use crate::config::{Layers, Settings};
 use crate::diagnosis::{Code, Diagnosis};
+use crate::paths::shown;
 
 /// What the settings lead to, if they are valid.
 pub(super) fn validate(
@@ -16,8 +17,7 @@ pub(super) fn validate(
     if matches.get_flag("without-secrets") {
         layers.assume_secrets();
     }
-    let file =
-        layers.settings_file().map_or_else(|| "none".to_owned(), |file| file.path().display().to_string());
+    let file = layers.settings_file().map_or_else(|| "none".to_owned(), |file| shown(file.path()));
     let settings = Settings::from_layers(layers).map_err(|error| {
         let hint = Some("yotpo-td config show prints where each value comes from".to_owned());
         Failure::before_start(error, Diagnosis::new(Code::SettingsInvalid, hint), invocation)

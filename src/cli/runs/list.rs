@@ -11,6 +11,7 @@ use super::{RunsCommand, RunsError};
 use crate::checkpoint::{FinishedAs, FinishedRun, LockState, RunState, StateStore};
 use crate::cli::options::is_json;
 use crate::identity::Mode;
+use crate::paths::shown;
 use crate::telemetry::{words, write_stderr, write_stdout};
 
 /// What a run is doing.
@@ -65,7 +66,7 @@ impl RunsCommand<'_> {
             let list = serde_json::to_value(&runs).unwrap_or_default();
             format!("{list:#}\n")
         } else if runs.is_empty() {
-            write_stderr(&format!("no runs in {}\n", directory.display()));
+            write_stderr(&format!("no runs in {}\n", shown(&directory)));
             String::new()
         } else {
             table(&runs, self.clock.unix_time().as_secs())

@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use super::facts::{DryRunFacts, Facts, Success};
 use crate::http::FailureKind;
 use crate::identity::Mode;
+use crate::paths::printable;
 use crate::retry::RequestCounts;
 use crate::run::{Outcome, Resumption, Stored};
 use crate::telemetry::words::{self, count, decimal, number};
@@ -42,7 +43,8 @@ fn ending(facts: &Facts<'_>) -> Lines {
     if facts.success != Some(Success::DryRun) {
         lines.push(("run", format!("{}{how}", name(&facts.run_id))));
     }
-    lines.extend(facts.directory.clone().map(|directory| ("directory", directory)));
+    lines
+        .extend(facts.directory.as_deref().map(|directory| ("directory", printable(directory).into_owned())));
     lines.extend(facts.export_sha256.clone().map(|sha256| ("export", sha256)));
     lines.extend(facts.dry_run.as_ref().map(dry_run).unwrap_or_default());
     if let Some(session) = &facts.session {
