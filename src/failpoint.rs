@@ -1,7 +1,7 @@
 //! Failpoints, at which a test can make the program crash. Only in debug builds.
 //!
 //! `YOTPO_TD_FAILPOINT="after save:3:kill"` kills the process with SIGKILL when it reaches the failpoint "after save"
-//! for the third time; `panic` panics instead. At failpoints of writes, `full` simulates a full disk from then on.
+//! for the third time; `panic` panics instead, and `hang` never goes on from there. At failpoints of writes, `full` simulates a full disk from then on.
 //! Release builds have no failpoints: [`hit`] and [`write()`] do nothing.
 
 #[cfg(debug_assertions)]
@@ -22,6 +22,7 @@ mod armed {
     enum Action {
         Kill,
         Panic,
+        Hang,
         FillDisk,
     }
 
@@ -35,6 +36,7 @@ mod armed {
         let action = match action {
             "full" => Action::FillDisk,
             "panic" => Action::Panic,
+            "hang" => Action::Hang,
             _ => Action::Kill,
         };
         let failpoint = Failpoint { name: name.to_owned(), remaining: AtomicU64::new(count), action };
@@ -46,6 +48,9 @@ mod armed {
     pub fn hit(name: &str) {
         let Some(failpoint) = ARMED.get() else { return };
         if failpoint.name == name && failpoint.remaining.fetch_sub(1, Ordering::SeqCst) == 1 {
+            if failpoint.action == Action::Hang {
+                hang();
+            }
             crash(failpoint.action == Action::Panic);
         }
     }
@@ -63,6 +68,12 @@ mod armed {
             Ok(())
         } else {
             Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    fn hang() -> ! {
+        loop {
+            std::thread::park();
         }
     }
 

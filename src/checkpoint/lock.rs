@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::permissions::{PrivateFileError, UntrustedPath, open_private};
+use super::permissions::{PrivateFileError, UntrustedPath, look_at_private, open_private};
 use crate::clock::Clock;
+use crate::paths::shown;
 
 /// How often to try again to take a lock that another process holds.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,7 +49,7 @@ pub enum LockError {
     #[error(transparent)]
     Untrusted(#[from] UntrustedPath),
     /// The lock file could not be opened or written.
-    #[error("could not lock {}", path.display())]
+    #[error("could not lock {}", shown(path))]
     Io {
         /// The lock file.
         path: PathBuf,
@@ -67,12 +68,12 @@ pub enum LockState {
 }
 
 impl LockState {
-    /// Of the lock file at `path`. A file that is missing is free.
+    /// Of the lock file at `path`. A file that is missing is free. Nothing is changed.
     ///
     /// # Errors
     /// When the lock file cannot be used.
     pub fn of(path: &Path) -> Result<Self, LockError> {
-        let file = match open_private(path, OpenOptions::new().read(true)) {
+        let file = match look_at_private(path) {
             Ok(file) => file,
             Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Self::Free);

@@ -20,7 +20,7 @@ pub(crate) use durable::{replace_private_file, sync_directory, temporary_path};
 pub use format::FormatError;
 pub use lock::{Holder, LockError, LockState, ProcessLock};
 pub use permissions::{PrivateFileError, UntrustedPath};
-pub(crate) use permissions::{check_directory, make_directory, open_private};
+pub(crate) use permissions::{check_directory, is_shared, make_directory, open_private, read_private};
 pub use state::{
     ExportOrigin, FinishedAs, FinishedRun, LegacyPhase, LegacyRun, RunPhase, RunState, SavedSet,
 };

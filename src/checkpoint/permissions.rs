@@ -11,10 +11,14 @@ use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::paths::{shell_word, shown};
+
 /// Permission bits of the group and of all others.
 const NOT_THE_OWNER: u32 = 0o077;
 const WRITABLE_BY_GROUP: u32 = 0o020;
 const WRITABLE_BY_ALL: u32 = 0o002;
+/// Only the owner of a file may remove it from a directory, as in `/tmp`.
+const STICKY: u32 = 0o1000;
 const ROOT: u32 = 0;
 
 /// What is expected at a path.
@@ -48,8 +52,17 @@ enum Repair {
 enum Reason {
     SymbolicLink,
     WrongKind,
-    OtherOwner { owner: u32, user: u32 },
-    WritableByAll { mode: u32 },
+    OtherOwner {
+        owner: u32,
+        user: u32,
+    },
+    WritableByAll {
+        mode: u32,
+    },
+    /// A directory that every user can write to, and whose mode is not this user's to change.
+    Shared {
+        mode: u32,
+    },
 }
 
 /// A file or directory that another user could have written. Its message says what is wrong and how to correct it.
@@ -78,6 +91,39 @@ pub enum PrivateFileError {
 /// When it belongs to a user other than this one or root, when every user can write to it, when it is a symbolic link or
 /// not a regular file, or when it cannot be opened.
 pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> Result<File, PrivateFileError> {
+    let (file, found, repair) = open_trusted(path, options)?;
+    if let Repair::Restrict(mode) = repair {
+        restrict(path, found, mode, |permissions| file.set_permissions(permissions))?;
+    }
+    Ok(file)
+}
+
+/// As [`open_private`], to read. A file of root whose permissions this user cannot change is read as it is: like for a directory,
+/// root decides who else may use it.
+///
+/// # Errors
+/// As [`open_private`].
+pub(crate) fn read_private(path: &Path) -> Result<File, PrivateFileError> {
+    let (file, found, repair) = open_trusted(path, OpenOptions::new().read(true))?;
+    if let Repair::Restrict(mode) = repair {
+        match restrict(path, found, mode, |permissions| file.set_permissions(permissions)) {
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied && found.owner != current_user() => {}
+            result => result?,
+        }
+    }
+    Ok(file)
+}
+
+/// As [`read_private`], and changes nothing.
+///
+/// # Errors
+/// As [`open_private`].
+pub(crate) fn look_at_private(path: &Path) -> Result<File, PrivateFileError> {
+    open_trusted(path, OpenOptions::new().read(true)).map(|(file, ..)| file)
+}
+
+fn open_trusted(path: &Path, options: &mut OpenOptions) -> Result<(File, Found, Repair), PrivateFileError> {
     let file = open_without_waiting(path, options).map_err(|error| match reason_for(&error) {
         Some(reason) => UntrustedPath { path: path.into(), expected: Kind::File, reason }.into(),
         None => PrivateFileError::Io(error),
@@ -85,17 +131,29 @@ pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> Result<Fil
     let found = Found::of(&file.metadata()?);
     match decide(Kind::File, found, current_user()) {
         Err(reason) => Err(UntrustedPath { path: path.into(), expected: Kind::File, reason }.into()),
-        Ok(Repair::Nothing) => Ok(file),
-        Ok(Repair::Restrict(mode)) => {
-            match set_mode(mode, |permissions| file.set_permissions(permissions)) {
-                Ok(()) => report_repair(path, found.mode, mode),
-                // Nobody can write to it; that others can read it cannot be changed here.
-                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
-                Err(error) => return Err(error.into()),
-            }
-            Ok(file)
-        }
+        Ok(repair) => Ok((file, found, repair)),
     }
+}
+
+/// Sets the mode, unless the file system is read-only: then nobody can write, and who can read cannot be changed here.
+fn restrict(
+    path: &Path,
+    found: Found,
+    mode: u32,
+    apply: impl FnOnce(std::fs::Permissions) -> io::Result<()>,
+) -> io::Result<()> {
+    match apply(std::os::unix::fs::PermissionsExt::from_mode(mode)) {
+        Ok(()) => report_repair(path, found.mode, mode),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Whether a file or directory that is open to others belongs to another user, so that this one cannot change that.
+pub(crate) fn is_shared(metadata: &Metadata) -> bool {
+    let Found { owner, mode, .. } = Found::of(metadata);
+    mode & NOT_THE_OWNER != 0 && owner != current_user()
 }
 
 /// Creates a directory that only this user may enter, unless it exists.
@@ -120,8 +178,7 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), PrivateFileError> 
         }
         Ok(Repair::Nothing) => Ok(()),
         Ok(Repair::Restrict(mode)) => {
-            set_mode(mode, |permissions| std::fs::set_permissions(directory, permissions))?;
-            report_repair(directory, found.mode, mode);
+            restrict(directory, found, mode, |permissions| std::fs::set_permissions(directory, permissions))?;
             Ok(())
         }
     }
@@ -137,7 +194,8 @@ fn decide(expected: Kind, found: Found, user: u32) -> Result<Repair, Reason> {
         return Err(Reason::OtherOwner { owner, user });
     }
     if mode & WRITABLE_BY_ALL != 0 {
-        return Err(Reason::WritableByAll { mode });
+        let is_shared = expected == Kind::Directory && (mode & STICKY != 0 || owner != user);
+        return Err(if is_shared { Reason::Shared { mode } } else { Reason::WritableByAll { mode } });
     }
     Ok(match expected {
         Kind::File if mode & NOT_THE_OWNER != 0 => Repair::Restrict(0o600),
@@ -193,8 +251,11 @@ fn reason_for(error: &io::Error) -> Option<Reason> {
     }
 }
 
-fn set_mode(mode: u32, apply: impl FnOnce(std::fs::Permissions) -> io::Result<()>) -> io::Result<()> {
-    apply(std::os::unix::fs::PermissionsExt::from_mode(mode))
+impl UntrustedPath {
+    /// Whether it is a directory such as `/tmp`, which is right as it is, and of which only a subdirectory can be used.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.reason, Reason::Shared { .. })
+    }
 }
 
 impl std::error::Error for UntrustedPath {}
@@ -202,10 +263,8 @@ impl std::error::Error for UntrustedPath {}
 impl fmt::Display for UntrustedPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, expected, reason } = self;
-        let shown = path.display();
-        let text = path.to_string_lossy();
-        // Only a NUL cannot be quoted, and a path contains none.
-        let quoted = shlex::try_quote(&text).unwrap_or_default();
+        let shown = shown(path);
+        let word = shell_word(path);
         let (otherwise, mode) = match expected {
             Kind::File => ("if you trust its content, otherwise delete it", "600"),
             Kind::Directory => ("or choose another directory", "700"),
@@ -221,13 +280,27 @@ impl fmt::Display for UntrustedPath {
                 Kind::File => write!(formatter, "{shown} is not a regular file: delete it"),
                 Kind::Directory => write!(formatter, "{shown} is not a directory: choose another directory"),
             },
-            Reason::OtherOwner { owner, user } => write!(
+            Reason::OtherOwner { owner, user } => {
+                let change = word.map_or_else(
+                    || "change its owner".to_owned(),
+                    |word| format!("run `chown {user} {word}`"),
+                );
+                write!(
+                    formatter,
+                    "{shown} belongs to user {owner}, but this process runs as user {user}: {change} {otherwise}"
+                )
+            }
+            Reason::WritableByAll { mode: found } => {
+                let change = word.map_or_else(
+                    || format!("change its mode to {mode}"),
+                    |word| format!("run `chmod {mode} {word}`"),
+                );
+                write!(formatter, "every user can write to {shown} (mode {found:04o}): {change} {otherwise}")
+            }
+            Reason::Shared { mode: found } => write!(
                 formatter,
-                "{shown} belongs to user {owner}, but this process runs as user {user}: run `chown {user} {quoted}` {otherwise}"
-            ),
-            Reason::WritableByAll { mode: found } => write!(
-                formatter,
-                "every user can write to {shown} (mode {found:04o}): run `chmod {mode} {quoted}` {otherwise}"
+                "every user can write to {shown} (mode {found:04o}): choose a subdirectory of it that does not exist yet, which \
+                 is then created for this user only"
             ),
         }
     }

@@ -1,15 +1,18 @@
 //! The state directory and the state file of each target.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::durable::replace_private_file;
 use super::format::{FormatError, Saved, decode, encode};
-use super::permissions::{PrivateFileError, UntrustedPath, check_directory, make_directory, open_private};
+use super::permissions::{
+    PrivateFileError, UntrustedPath, check_directory, look_at_private, make_directory, read_private,
+};
 use super::state::{FinishedRun, LegacyRun, RunState, remember};
 use crate::free_space::{self, Need, NoSpace};
 use crate::identity::Target;
+use crate::paths::shown;
 
 /// Maximum size of a state file in bytes, for reading and thus also for writing.
 const MAX_STATE_SIZE: u64 = 1024 * 1024;
@@ -26,13 +29,22 @@ const READ: &str = "read the state";
 pub struct StateStore {
     directory: PathBuf,
     path: PathBuf,
+    access: Access,
+}
+
+/// What may be changed by reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Permissions of the file that are too open.
+    Repair,
+    Nothing,
 }
 
 /// The state could not be read or saved.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// A file or directory could not be read or written.
-    #[error("could not {action} {}", path.display())]
+    #[error("could not {action} {}", shown(path))]
     Io {
         /// What was being done.
         action: &'static str,
@@ -42,7 +54,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// The content is invalid.
-    #[error("the state file {} cannot be used", path.display())]
+    #[error("the state file {} cannot be used", shown(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -85,15 +97,21 @@ impl StateStore {
         Ok(Self::existing(directory, target))
     }
 
-    /// The store of `target` in a directory that is only read, and need not exist.
+    /// The store of `target` in a directory that need not exist.
     pub fn existing(directory: &Path, target: &Target) -> Self {
         let name = format!("{}.state", target.file_stem());
-        Self { directory: directory.into(), path: directory.join(name) }
+        Self { directory: directory.into(), path: directory.join(name), access: Access::Repair }
+    }
+
+    /// As [`Self::existing`]; reading it changes nothing, not even permissions.
+    pub fn unchanged(directory: &Path, target: &Target) -> Self {
+        Self { access: Access::Nothing, ..Self::existing(directory, target) }
     }
 
     /// A store for a file that was found in a state directory.
     pub fn at(path: &Path) -> Self {
-        Self { directory: path.parent().unwrap_or(Path::new(".")).into(), path: path.into() }
+        let directory = path.parent().unwrap_or(Path::new(".")).into();
+        Self { directory, path: path.into(), access: Access::Repair }
     }
 
     /// All state files in a directory; none if the directory is missing.
@@ -214,7 +232,11 @@ impl StateStore {
 
     /// The file, if there is one.
     fn open_file(&self) -> Result<Option<File>, StateError> {
-        match open_private(&self.path, OpenOptions::new().read(true)) {
+        let opened = match self.access {
+            Access::Repair => read_private(&self.path),
+            Access::Nothing => look_at_private(&self.path),
+        };
+        match opened {
             Ok(file) => Ok(Some(file)),
             Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StateError::from_private(error, |source| self.failed(READ, source))),

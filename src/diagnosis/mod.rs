@@ -124,7 +124,11 @@ fn code(error: &RunError) -> Code {
 
 /// The code of an export directory that cannot be used.
 pub fn code_of_export(error: &ExportError) -> Code {
-    if error.is_usage() { Code::SettingsInvalid } else { Code::ExportUnusable }
+    match error {
+        ExportError::Bug(_) => Code::Bug,
+        error if error.is_usage() => Code::SettingsInvalid,
+        _ => Code::ExportUnusable,
+    }
 }
 
 fn code_of_ending(ending: Ending) -> Code {

@@ -1,6 +1,6 @@
 //! The directory of an export: its files, who may use them, and whether they are what the manifest lists.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,10 @@ use bytes::Bytes;
 use super::error::ExportError;
 use super::manifest::{BEGINNING, Manifest, ManifestPart};
 use crate::checkpoint::{
-    PrivateFileError, check_directory, make_directory, open_private, replace_private_file, sync_directory,
-    temporary_path,
+    PrivateFileError, check_directory, is_shared, make_directory, read_private, replace_private_file,
+    sync_directory, temporary_path,
 };
+use crate::failpoint;
 use crate::free_space::{self, Need, NoSpace};
 use crate::identity::{OwnPart, PartName, RunId, Sha256Sum};
 
@@ -55,7 +56,12 @@ impl CompleteExport {
     /// # Errors
     /// Which part is not.
     pub fn verify(&self) -> Result<(), ExportError> {
-        self.manifest.parts.iter().try_for_each(|part| self.directory.read_part(part).map(drop))
+        let (parts, bytes) = (self.manifest.totals().parts, self.manifest.bytes());
+        tracing::info!(directory = %self.directory.path.display(), parts, bytes, "verifying the export");
+        self.manifest.parts.iter().try_for_each(|part| {
+            failpoint::hit("verify part");
+            self.directory.read_part(part).map(drop)
+        })
     }
 
     /// Size of the largest part in bytes.
@@ -94,7 +100,11 @@ impl ExportDirectory {
         }
         // Only now: permissions of a directory that is refused stay as they are.
         Self::trusted(path)?;
-        let mode = std::fs::metadata(path).map_err(failed("check"))?.permissions().mode() & 0o777;
+        let metadata = std::fs::metadata(path).map_err(failed("check"))?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if is_shared(&metadata) {
+            return Err(ExportError::Shared { directory: path.into(), mode });
+        }
         if mode & 0o077 != 0 {
             let private = std::fs::Permissions::from_mode(0o700);
             std::fs::set_permissions(path, private).map_err(failed("restrict"))?;
@@ -115,7 +125,23 @@ impl ExportDirectory {
         if !path.join(MANIFEST_FILE).exists() {
             return Err(ExportError::NoManifest { directory: path.into() });
         }
-        Self::trusted(path)
+        let directory = Self::trusted(path)?;
+        directory.warn_if_shared();
+        Ok(directory)
+    }
+
+    /// The files of an export that root wrote may be open to others, and only root can change that.
+    fn warn_if_shared(&self) {
+        let path = self.path.join(MANIFEST_FILE);
+        if let Ok(metadata) = path.symlink_metadata()
+            && is_shared(&metadata)
+        {
+            let mode = format!("{:04o}", metadata.permissions().mode() & 0o7777);
+            tracing::warn!(
+                path = %path.display(), mode,
+                "other users may read this export, and its files belong to another user: their permissions are not changed"
+            );
+        }
     }
 
     fn trusted(path: &Path) -> Result<Self, ExportError> {
@@ -133,7 +159,7 @@ impl ExportDirectory {
     /// Whose the manifest is, by its first bytes: other programs have files of that name.
     fn manifest_origin(&self) -> Origin {
         let mut beginning = Vec::new();
-        let file = open_private(&self.path.join(MANIFEST_FILE), OpenOptions::new().read(true));
+        let file = read_private(&self.path.join(MANIFEST_FILE));
         let length = u64::try_from(BEGINNING.len()).unwrap_or(u64::MAX);
         match file.map(|file| file.take(length).read_to_end(&mut beginning)) {
             Ok(Ok(_)) if beginning == BEGINNING.as_bytes() => Origin::Ours,
@@ -178,7 +204,7 @@ impl ExportDirectory {
     pub fn manifest(&self) -> Result<Option<Manifest>, ExportError> {
         let path = self.path.join(MANIFEST_FILE);
         let failed = |source| ExportError::Io { action: "read", path: path.clone(), source };
-        let file = match open_private(&path, OpenOptions::new().read(true)) {
+        let file = match read_private(&path) {
             Ok(file) => file,
             Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(ExportError::from_private(error, failed)),
@@ -187,6 +213,14 @@ impl ExportDirectory {
         file.take(MAX_MANIFEST_SIZE).read_to_end(&mut bytes).map_err(failed)?;
         let manifest = Manifest::decode(&bytes);
         manifest.map(Some).map_err(|source| ExportError::Manifest { path, source })
+    }
+
+    /// The manifest of an interrupted export, as long as its parts are there; what cannot be read cannot be resumed.
+    pub fn resumable(&self) -> Option<Manifest> {
+        let manifest = self.manifest().ok().flatten()?;
+        let is_resumable = !manifest.is_complete && !manifest.parts.is_empty();
+        let is_there = || manifest.parts.iter().all(|part| self.open_part(part).is_ok());
+        (is_resumable && is_there()).then_some(manifest)
     }
 
     /// The manifest of a complete export, whose parts have the sizes that it lists.
@@ -263,7 +297,7 @@ impl ExportDirectory {
     fn open_part(&self, part: &ManifestPart) -> Result<File, ExportError> {
         let path = self.part_path(&part.name);
         let failed = |source| ExportError::Io { action: "read", path: path.clone(), source };
-        let file = match open_private(&path, OpenOptions::new().read(true)) {
+        let file = match read_private(&path) {
             Ok(file) => file,
             Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(ExportError::Part { path, what: "is missing" });
@@ -278,11 +312,11 @@ impl ExportDirectory {
     }
 
     /// Removes parts and temporary files that the manifest does not list; with `None`, the manifest and all parts. Files of
-    /// others are kept.
+    /// others are kept. Returns how many parts there were.
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub fn remove_surplus(&self, manifest: Option<&Manifest>) -> Result<(), ExportError> {
+    pub fn remove_surplus(&self, manifest: Option<&Manifest>) -> Result<u64, ExportError> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |source| ExportError::Io { action: "remove", path, source }
@@ -298,18 +332,17 @@ impl ExportDirectory {
         let listed = |name: &PartName| {
             manifest.is_some_and(|manifest| manifest.parts.iter().any(|part| part.name == *name))
         };
+        let mut parts = 0;
         for name in self.file_names()? {
-            let is_surplus = match own_file(&name) {
-                Some(OwnFile::Part(part)) => !listed(&part),
-                Some(OwnFile::Temporary) => true,
-                Some(OwnFile::Manifest | OwnFile::Lock) | None => false,
-            };
-            if is_surplus {
-                let path = self.path.join(&name);
-                std::fs::remove_file(&path).map_err(failed(&path))?;
+            match own_file(&name) {
+                Some(OwnFile::Part(part)) if !listed(&part) => parts += 1,
+                Some(OwnFile::Temporary) => {}
+                Some(OwnFile::Part(_) | OwnFile::Manifest | OwnFile::Lock) | None => continue,
             }
+            let path = self.path.join(&name);
+            std::fs::remove_file(&path).map_err(failed(&path))?;
         }
-        Ok(())
+        Ok(parts)
     }
 
     fn file_names(&self) -> Result<Vec<String>, ExportError> {

@@ -29,7 +29,7 @@ pub struct Manifest {
     pub store_id: StoreId,
     /// The address at which it was read.
     pub yotpo_endpoint: String,
-    /// The `time` of every row, Unix seconds.
+    /// The `time` of every row, Unix seconds: the beginning of the export by Yotpo's clock.
     pub time: u64,
     /// Whether all customers are in the parts.
     pub is_complete: bool,

@@ -51,11 +51,8 @@ impl DirectorySink {
         work: impl FnOnce(&ExportDirectory) -> Result<T, ExportError> + Send + 'static,
     ) -> Result<T, ExportError> {
         let directory = self.directory.clone();
-        let path = directory.path().to_path_buf();
-        self.clock.blocking(move || work(&directory)).await.unwrap_or_else(|_panicked| {
-            let source = std::io::Error::other("a bug in yotpo-td: writing panicked");
-            Err(ExportError::Io { action: "write to", path, source })
-        })
+        let work = self.clock.blocking(move || work(&directory));
+        work.await.unwrap_or_else(|_panicked| Err(ExportError::Bug("writing the export panicked")))
     }
 
     /// Saves the manifest with the first `parts` parts and with `change`.
@@ -122,6 +119,23 @@ impl PartSink for DirectorySink {
     }
 
     async fn abort(&self) -> Result<(), ExportError> {
-        self.blocking(|directory| directory.remove_surplus(None)).await
+        self.blocking(|directory| directory.remove_surplus(None).map(drop)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::{Code, code_of_export};
+    use crate::export::manifest::tests::example;
+
+    #[tokio::test]
+    async fn a_panic_while_writing_is_a_bug() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = ExportDirectory::create(&place.path().join("export")).unwrap();
+        let sink = DirectorySink::new(directory, example(), Clock::machine());
+        let error = sink.blocking::<()>(|_directory| panic!("a test")).await.unwrap_err();
+        assert!(matches!(error, ExportError::Bug(_)), "{error:?}");
+        assert_eq!(code_of_export(&error), Code::Bug);
     }
 }

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::export::{CompleteExport, DirectorySink, ExportDirectory, ExportError, Manifest};
 use crate::identity::{PartsDigest, RunId};
 use crate::row::IngestionTime;
-use crate::shutdown::{StopRequests, with_shutdown_grace};
+use crate::shutdown::{StopRequests, cancel_on_stop, with_shutdown_grace};
 use crate::spans;
 use crate::telemetry::{Phase, Progress, ProgressSnapshot};
 use crate::transfer::{PageEnd, Quarantine, StoredPrefix, Transfer, TransferContext, TransferEnd};
@@ -81,6 +81,16 @@ enum Plan {
     },
 }
 
+/// Whether an attempt fetches from the first page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    Yes {
+        /// Whether the directory had a manifest that could be read.
+        has_manifest: bool,
+    },
+    No,
+}
+
 /// Exports every customer of the store.
 ///
 /// # Errors
@@ -104,8 +114,7 @@ pub async fn export(context: ExportContext<'_>, generated: RunId) -> Result<Expo
             duration: clock.now().saturating_sub(started),
         }),
         Err(error) => {
-            let saved = context.directory.manifest().ok().flatten();
-            let saved = saved.filter(|manifest| !manifest.is_complete && !manifest.parts.is_empty());
+            let saved = context.directory.resumable();
             Err(ExportFailure { error, phase, saved: saved.map(Box::new) })
         }
     }
@@ -125,14 +134,12 @@ impl Exporter<'_> {
             (Err(ExportError::Manifest { .. }), ResumePolicy::Never) => None,
             (found, _) => found?,
         };
+        let has_manifest = found.is_some();
         let resumable = match plan(found, settings, directory, now)? {
             Plan::Keep => {
                 let export = directory.complete()?;
                 let checked = export.clone();
-                let Ok(verified) = clock.blocking(move || checked.verify()).await else {
-                    return Err(RunError::Bug("reading the parts panicked"));
-                };
-                verified?;
+                self.reading(move || checked.verify()).await??;
                 return Ok((export, true, false));
             }
             Plan::Resume(manifest) => self.verified(*manifest).await?,
@@ -144,11 +151,17 @@ impl Exporter<'_> {
             }
         };
         if let Some(manifest) = resumable {
-            directory.remove_surplus(Some(&manifest))?;
+            let parts = directory.remove_surplus(Some(&manifest))?;
+            if parts > 0 {
+                tracing::info!(
+                    parts,
+                    "removed parts that were not saved in the manifest; they are fetched again"
+                );
+            }
             let Manifest { rows, ref position, .. } = manifest;
             tracing::info!(pages = position.page(), rows, "resuming an interrupted export");
             progress.resume_from(counted_before(&manifest));
-            match self.attempt(manifest, false).await {
+            match self.attempt(manifest, First::No).await {
                 Ok(Some(export)) => return Ok((export, false, true)),
                 Ok(None) => {}
                 Err(RunError::Yotpo(error)) if error.is_cursor_rejected() => {
@@ -158,23 +171,30 @@ impl Exporter<'_> {
             }
         }
         progress.begin();
-        let manifest = self.new_manifest(generated)?;
-        match self.attempt(manifest, true).await? {
+        let manifest = self.new_manifest(generated).await?;
+        match self.attempt(manifest, First::Yes { has_manifest }).await? {
             Some(export) => Ok((export, false, false)),
             None => Err(RunError::Bug("an export from the first page found no row for its last part")),
         }
     }
 
-    fn new_manifest(&self, generated: RunId) -> Result<Manifest, RunError> {
-        let ExportContext { settings, clock, .. } = self.context;
+    async fn new_manifest(&self, generated: RunId) -> Result<Manifest, RunError> {
+        let ExportContext { yotpo, settings, clock, stop, .. } = self.context;
+        // As a run takes it from Treasure Data: this machine's clock may be wrong.
+        let asked = async { Ok(yotpo.server_time().await?) }.instrument(self.phases.enter(Phase::Fetching));
+        let time = cancel_on_stop::<_, RunError>(stop, asked).await?;
+        if time.is_none() {
+            tracing::warn!("Yotpo's responses have no Date header, so this machine's clock is used");
+        }
         let now = clock.unix_time().as_secs();
+        let time = time.unwrap_or(now);
         // Not every time is valid in a row; a wrong clock is detected here.
-        IngestionTime::from_unix_seconds(now)?;
+        IngestionTime::from_unix_seconds(time)?;
         Ok(Manifest {
             run_id: settings.run_id.clone().unwrap_or(generated),
             store_id: settings.store.clone(),
             yotpo_endpoint: settings.yotpo_endpoint.clone(),
-            time: now,
+            time,
             is_complete: false,
             started_at: now,
             updated_at: now,
@@ -187,6 +207,18 @@ impl Exporter<'_> {
         })
     }
 
+    /// Reads files outside the network thread, until a stop is requested.
+    async fn reading<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RunError> {
+        let ExportContext { clock, stop, .. } = self.context;
+        cancel_on_stop(stop, async {
+            clock.blocking(work).await.map_err(|_panicked| RunError::Bug("reading the parts panicked"))
+        })
+        .await
+    }
+
     /// The manifest, if all its parts are there and intact.
     async fn verified(&self, manifest: Manifest) -> Result<Option<Manifest>, RunError> {
         let directory = self.context.directory.clone();
@@ -194,9 +226,7 @@ impl Exporter<'_> {
             let result = manifest.parts.iter().try_for_each(|part| directory.read_part(part).map(drop));
             (manifest, result)
         };
-        let Ok((manifest, result)) = self.context.clock.blocking(work).await else {
-            return Err(RunError::Bug("reading the parts panicked"));
-        };
+        let (manifest, result) = self.reading(work).await?;
         match result {
             Ok(()) => Ok(Some(manifest)),
             Err(error @ ExportError::Part { .. }) => {
@@ -208,7 +238,7 @@ impl Exporter<'_> {
     }
 
     /// Fetches everything after the manifest's position. Returns `None` if no row follows its parts.
-    async fn attempt(&self, manifest: Manifest, is_first: bool) -> Result<Option<CompleteExport>, RunError> {
+    async fn attempt(&self, manifest: Manifest, first: First) -> Result<Option<CompleteExport>, RunError> {
         let ExportContext { yotpo, clock, settings, directory, progress, stop } = self.context;
         spans::record_run_id(&manifest.run_id);
         let time = IngestionTime::from_unix_seconds(manifest.time)?;
@@ -224,10 +254,16 @@ impl Exporter<'_> {
         let quarantine = Quarantine::new(settings.quarantine_directory.as_deref(), clock.clone());
         let work = async {
             let mut fetched = Transfer::start(pages, before, transfer, progress, clock, stop);
-            if is_first {
+            if let First::Yes { has_manifest } = first {
                 let has_customers = fetched.has_customers::<RunError>().await?;
                 // Not before: an export that is there may be the only copy, and Yotpo may not be reachable.
-                directory.remove_surplus(None)?;
+                let parts = directory.remove_surplus(None)?;
+                if parts > 0 && !has_manifest {
+                    tracing::warn!(
+                        parts,
+                        "removed parts that no readable manifest lists: what an interrupted export had stored is lost"
+                    );
+                }
                 directory.save(&sink.manifest())?;
                 if !has_customers {
                     sink.complete_empty().await?;

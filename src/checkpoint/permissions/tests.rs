@@ -52,9 +52,14 @@ fn directories_are_closed_to_their_group_unless_root_opened_them() {
     assert_eq!(directory(ME, 0o775), Ok(Repair::Restrict(0o755)));
     assert_eq!(directory(ME, 0o2770), Ok(Repair::Restrict(0o2750)));
     assert_eq!(directory(ROOT, 0o2775), Ok(Repair::Nothing));
-    for mode in [0o777, 0o1777, 0o702] {
+    for mode in [0o777, 0o702] {
         assert_eq!(directory(ME, mode), Err(Reason::WritableByAll { mode }), "{mode:o}");
+        assert_eq!(directory(ROOT, mode), Err(Reason::Shared { mode }), "not ours to change: {mode:o}");
     }
+    // As /tmp: closing it to others would break what uses it.
+    assert_eq!(directory(ME, 0o1777), Err(Reason::Shared { mode: 0o1777 }));
+    let own = Found { kind: Some(Kind::Directory), owner: ROOT, mode: 0o1777 };
+    assert_eq!(decide(Kind::Directory, own, ROOT), Err(Reason::Shared { mode: 0o1777 }));
     assert_eq!(directory(SOMEBODY, 0o700), Err(Reason::OtherOwner { owner: SOMEBODY, user: ME }));
 }
 
@@ -150,9 +155,71 @@ fn modes_on_disk_are_restricted_or_refused() {
     assert_eq!(
         error.to_string(),
         format!(
-            "every user can write to {shown} (mode 1777): run `chmod 700 '{shown}'` or choose another directory"
+            "every user can write to {shown} (mode 1777): choose a subdirectory of it that does not exist yet, which is then \
+             created for this user only"
         )
     );
+    fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
+    let error = check_directory(&directory).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "every user can write to {shown} (mode 0777): run `chmod 700 '{shown}'` or choose another directory"
+        )
+    );
+}
+
+#[test]
+fn what_cannot_be_typed_is_no_command() {
+    for (name, shown) in [("a\nb", "/x/a\\nb"), ("\u{1b}c", "/x/\\u001bc")] {
+        let path = Path::new("/x").join(name);
+        let untrusted =
+            |reason| UntrustedPath { path: path.clone(), expected: Kind::File, reason }.to_string();
+        assert_eq!(
+            untrusted(Reason::WritableByAll { mode: 0o666 }),
+            format!(
+                "every user can write to {shown} (mode 0666): change its mode to 600 if you trust its content, otherwise \
+                 delete it"
+            )
+        );
+        assert_eq!(
+            untrusted(Reason::OtherOwner { owner: 7, user: 8 }),
+            format!(
+                "{shown} belongs to user 7, but this process runs as user 8: change its owner if you trust its content, \
+                 otherwise delete it"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_mode_that_cannot_be_changed_is_an_error_unless_nothing_can_be_written() {
+    let found = Found { kind: Some(Kind::File), owner: ME, mode: 0o664 };
+    let restricted = |error: io::ErrorKind| {
+        restrict(Path::new("file"), found, 0o600, |permissions| {
+            assert_eq!(permissions.mode(), 0o600);
+            Err(error.into())
+        })
+    };
+    assert!(restricted(io::ErrorKind::ReadOnlyFilesystem).is_ok());
+    let error = restricted(io::ErrorKind::PermissionDenied).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn a_look_changes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("file");
+    fs::write(&path, "content").unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
+    drop(look_at_private(&path).unwrap());
+    assert_eq!(mode(&path), 0o664);
+    drop(read_private(&path).unwrap());
+    assert_eq!(mode(&path), 0o600);
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    for opened in [look_at_private(&path), read_private(&path)] {
+        assert!(matches!(opened, Err(PrivateFileError::Untrusted(_))), "{opened:?}");
+    }
 }
 
 #[test]
