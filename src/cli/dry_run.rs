@@ -85,7 +85,7 @@ impl<'a> DryRunCommand<'a> {
 
     async fn dry_run(&self, settings: &SettingsToDryRun) -> Result<(), Failure> {
         let clock = &self.clock;
-        let store = StateStore::existing(&settings.load.resume.state_directory, &settings.load.target);
+        let store = StateStore::unchanged(&settings.load.resume.state_directory, &settings.load.target);
         let stop = shutdown::listen(clock.clone())
             .map_err(|error| self.failed_locally(error, Code::MachineDenied))?;
         self.progress.enter(Phase::Starting, clock.now());

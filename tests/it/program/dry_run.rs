@@ -5,6 +5,7 @@ use yotpo_td::sandbox::{FaultKind, Operation, Service};
 
 use crate::program::binary::{Finished, Running, Surroundings, files_below};
 use crate::program::closing_words::{assert_words, transcript};
+use crate::program::preview::store_of;
 
 const CUSTOMERS: u64 = 60;
 
@@ -82,6 +83,56 @@ fn a_limit_ends_it_after_so_many_pages_and_the_last_run_gives_the_estimate() {
     assert!(estimated["dry_run"]["expected_fetching_seconds"].is_number(), "{estimated}");
     let whole = summary(&surroundings, &["--limit", "1000"]);
     assert_eq!((&whole["rows"], &whole["dry_run"]["is_partial"]), (&60.into(), &false.into()));
+}
+
+#[test]
+fn a_limit_before_the_first_row_says_what_is_known() {
+    let empty = Surroundings::with_customers(0);
+    let seen = summary(&empty, &["--limit", "3"]);
+    assert_eq!((&seen["rows"], &seen["parts"], &seen["pages"]), (&0.into(), &0.into(), &1.into()));
+    assert_eq!(seen["dry_run"]["is_partial"], false);
+    dry_run(&empty, &["--limit", "3", "--mode", "replace"]).assert_code(7);
+    // The only customer of the first page cannot become a row; those of later pages may.
+    let server = store_of(vec!["7".to_owned(), "8".to_owned()]);
+    for (arguments, code) in [(&["--limit", "1"][..], 0), (&[], 7)] {
+        let arguments = [&["--dry-run", "--max-error-records", "2", "--summary", "json"], arguments].concat();
+        let mut command = empty.sync(&arguments);
+        command.env("YOTPO_TD_YOTPO_ENDPOINT", server.endpoint());
+        let end = Running::start(command).finish();
+        end.assert_code(code);
+        let seen: Value = serde_json::from_str(&end.stdout).unwrap();
+        if code == 0 {
+            assert_eq!((&seen["rows"], &seen["parts"]), (&0.into(), &0.into()));
+            assert_eq!(seen["dry_run"]["is_partial"], true);
+        } else {
+            assert_eq!(seen["code"], "guard_tripped", "{seen}");
+        }
+    }
+}
+
+#[test]
+fn permissions_that_a_run_would_restrict_stay_as_they_are() {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    surroundings.fault_from_page(7, &FaultKind::Status(503, None));
+    surroundings.run(&[]).assert_code(4);
+    surroundings.end_faults();
+    let state = surroundings.state_file();
+    let open =
+        [(surroundings.state_directory(), 0o775), (state.with_extension("lock"), 0o664), (state, 0o644)];
+    for (path, mode) in &open {
+        fs::set_permissions(path, Permissions::from_mode(*mode)).unwrap();
+    }
+    let seen = summary(&surroundings, &[]);
+    assert_eq!(seen["dry_run"]["resumption"], "resume");
+    let found = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    for (path, mode) in &open {
+        assert_eq!(found(path), *mode, "{}", path.display());
+    }
+    surroundings.run(&[]).assert_code(0);
+    let restricted = open.each_ref().map(|(path, _)| found(path));
+    assert_eq!(restricted, [0o755, 0o600, 0o600]);
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn requested_pages(surroundings: &Surroundings) -> u64 {
 }
 
 /// A store whose pages have these texts between `"customers":[` and `]`, the last one first requested last.
-fn store_of(pages: Vec<String>) -> ScriptedServer {
+pub(crate) fn store_of(pages: Vec<String>) -> ScriptedServer {
     ScriptedServer::start(move |asked| {
         if asked.line.contains("access_tokens") {
             return (200, r#"{"access_token":"token"}"#.to_owned());
