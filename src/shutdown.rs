@@ -6,10 +6,12 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::Span;
+use tracing::span::Id;
 
 use crate::clock::Clock;
 
@@ -49,7 +51,11 @@ struct Requests {
 
 /// Receives requests to stop.
 #[derive(Clone, Debug)]
-pub struct StopRequests(watch::Receiver<Requests>);
+pub struct StopRequests {
+    requests: watch::Receiver<Requests>,
+    /// The run that is to stop, whose fields the log lines have.
+    run: Arc<OnceLock<Id>>,
+}
 
 /// Sends requests to stop; for tests and [`listen`].
 #[derive(Debug)]
@@ -59,7 +65,7 @@ impl StopRequests {
     /// A channel for requests to stop.
     pub fn channel() -> (StopSender, Self) {
         let (sender, receiver) = watch::channel(Requests::default());
-        (StopSender(sender), Self(receiver))
+        (StopSender(sender), Self { requests: receiver, run: Arc::default() })
     }
 
     /// Waits for the first request to stop; forever if there is none.
@@ -72,8 +78,16 @@ impl StopRequests {
         self.at_least(2).await
     }
 
+    /// The run begins that a signal stops from now on.
+    pub fn set_run(&self, run: &Span) {
+        if let Some(id) = run.id() {
+            // The first one stays: a process has one run.
+            let _ = self.run.set(id);
+        }
+    }
+
     async fn at_least(&self, count: u32) -> Signal {
-        let mut receiver = self.0.clone();
+        let mut receiver = self.requests.clone();
         match receiver.wait_for(|requests| requests.count >= count).await.map(|requests| requests.first) {
             Ok(Some(signal)) => signal,
             // The sender is gone, so there will be no request.
@@ -112,7 +126,8 @@ pub fn listen_and_log(clock: Clock, first: &'static str) -> io::Result<StopReque
     let mut hang_up = signal(SignalKind::hangup())?;
     let (sender, requests) = StopRequests::channel();
     // Not the span itself: this task runs until the process ends, and the run must be able to end before.
-    let run = Span::current().id();
+    requests.set_run(&Span::current());
+    let run = Arc::clone(&requests.run);
     tokio::spawn(async move {
         let mut last = None;
         loop {
@@ -127,7 +142,7 @@ pub fn listen_and_log(clock: Clock, first: &'static str) -> io::Result<StopReque
             if last.is_some_and(|last| now.saturating_sub(last) < ECHO) {
                 continue;
             }
-            let (parent, signal_name) = (run.clone(), signal.name());
+            let (parent, signal_name) = (run.get().cloned(), signal.name());
             if last.is_none() {
                 tracing::info!(parent: parent, signal = signal_name, "{first}");
             } else {

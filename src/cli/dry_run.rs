@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use super::Panicked;
 use super::embedded_sandbox;
-use super::failure::{Failure, NextCommand, local_code};
+use super::failure::{Failure, NextCommand, diagnosis_before_start};
 use super::invocation::Invocation;
 use super::loading::{ForcedExit, show_progress};
 use super::runtime::{client_runtime, run_to_end, serving_runtime};
@@ -136,9 +136,8 @@ impl<'a> DryRunCommand<'a> {
 
     fn failed_locally(&self, error: impl Into<Box<dyn Error + Send + Sync>>, code: Code) -> Failure {
         let error = error.into();
-        let (code, hint) = local_code(error.as_ref(), code);
-        let otherwise = (code == Code::SettingsInvalid).then(|| self.invocation.settings_hint());
-        self.failed(error, Diagnosis::new(code, hint.or(otherwise)))
+        let diagnosis = diagnosis_before_start(error.as_ref(), code, self.invocation);
+        self.failed(error, diagnosis)
     }
 
     fn failed(&self, error: impl Into<Box<dyn Error + Send + Sync>>, diagnosis: Diagnosis) -> Failure {

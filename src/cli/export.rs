@@ -1,7 +1,7 @@
 //! `yotpo-td sync --to DIR`: a store into a directory.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use clap::ArgMatches;
@@ -9,17 +9,18 @@ use tracing::{Instrument as _, Span};
 
 use super::Panicked;
 use super::embedded_sandbox;
-use super::failure::{Failure, NextCommand, local_code};
+use super::failure::{Failure, NextCommand, diagnosis_before_start, local_code};
 use super::invocation::{Invocation, is_fresh_elsewhere};
-use super::loading::{ForcedExit, StoppedWaiting, holder_words, show_progress};
+use super::loading::{ForcedExit, NotLocked, StoppedWaiting, holder_words, show_progress, take_lock};
 use super::runtime::{client_runtime, run_to_end, serving_runtime};
 use super::summary::{self, Facts, Left};
-use crate::checkpoint::{Holder, LockError, ProcessLock};
+use crate::checkpoint::LockError;
 use crate::clock::Clock;
 use crate::config::{Layers, OutputSettings, SettingsToExport, output_settings};
-use crate::diagnosis::{Code, Diagnosis, code_of_export, next_step};
+use crate::diagnosis::{Code, Diagnosis, code_of_export};
 use crate::export::{ExportDirectory, ExportError, Manifest};
 use crate::identity::RunId;
+use crate::paths::{is_inside, shown};
 use crate::run::{ExportContext, ExportFailure, ExportReport, RecoveryState, ResumePolicy, RunError, export};
 use crate::services::assemble_store;
 use crate::shutdown;
@@ -45,6 +46,19 @@ pub(super) struct ExportCommand<'a> {
     left: OnceLock<Left>,
     /// The span of the run, for what is said after it.
     run: OnceLock<Span>,
+}
+
+/// A file that this command would write is in the export directory.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{flag} {} is in the export directory {}, which holds nothing but the export",
+    shown(path),
+    shown(directory)
+)]
+struct InExport {
+    flag: &'static str,
+    path: PathBuf,
+    directory: PathBuf,
 }
 
 /// Another process exports to the same directory.
@@ -81,8 +95,8 @@ impl<'a> ExportCommand<'a> {
     pub(super) fn run(self, layers: Layers) -> Result<(), Failure> {
         let is_sandbox = embedded_sandbox::is_wanted(self.matches);
         if !is_sandbox {
-            // The sandbox has other names, and changes them when it starts.
-            self.output.get_or_init(|| output_settings(&layers));
+            // The sandbox has other names, and changes them when it starts. What is wrong is reported when it is used.
+            let _ = self.set_output(&layers);
         }
         let runtime = if is_sandbox { serving_runtime() } else { client_runtime() };
         let result = run_to_end(runtime, self.invocation, self.start(layers), || {
@@ -97,19 +111,38 @@ impl<'a> ExportCommand<'a> {
         let sandbox = embedded_sandbox::start_if_wanted(self.matches, &mut layers, &self.clock)
             .await
             .map_err(|error| self.failed_before_start(error, Code::MachineDenied))?;
-        self.output.get_or_init(|| output_settings(&layers));
-        let result = match SettingsToExport::from_layers(layers) {
-            Ok(settings) => {
-                let run = self.run.get_or_init(|| spans::export(&settings.export.store)).clone();
-                // On the heap: it is large, and would be moved about.
-                Box::pin(self.export(&settings).instrument(run)).await
-            }
-            Err(error) => Err(self.failed_before_start(error, Code::SettingsInvalid)),
-        };
+        let result = self.export_as_set(layers).await;
         if let Some(sandbox) = sandbox {
             sandbox.shutdown().await;
         }
         result
+    }
+
+    /// Notes where the summary goes: not into the export directory, where the next export would find it.
+    fn set_output(&self, layers: &Layers) -> Result<(), Failure> {
+        let mut output = output_settings(layers);
+        let misplaced = output.file.take_if(|file| is_inside(file, self.path));
+        self.output.get_or_init(|| output);
+        misplaced.map_or(Ok(()), |path| Err(self.misplaced("--summary-file", &path)))
+    }
+
+    fn misplaced(&self, flag: &'static str, path: &Path) -> Failure {
+        let error = InExport { flag, path: path.into(), directory: self.path.into() };
+        let hint = format!("name a path outside of that directory with {flag}");
+        self.not_started(error, Diagnosis::new(Code::SettingsInvalid, Some(hint)))
+    }
+
+    async fn export_as_set(&self, layers: Layers) -> Result<(), Failure> {
+        self.set_output(&layers)?;
+        let settings = SettingsToExport::from_layers(layers)
+            .map_err(|error| self.failed_before_start(error, Code::SettingsInvalid))?;
+        let quarantine = settings.export.quarantine_directory.as_deref();
+        if let Some(quarantine) = quarantine.filter(|quarantine| is_inside(quarantine, self.path)) {
+            return Err(self.misplaced("--quarantine-dir", quarantine));
+        }
+        let run = self.run.get_or_init(|| spans::export(&settings.export.store)).clone();
+        // On the heap: it is large, and would be moved about.
+        Box::pin(self.export(&settings).instrument(run)).await
     }
 
     async fn export(&self, settings: &SettingsToExport) -> Result<(), Failure> {
@@ -127,22 +160,14 @@ impl<'a> ExportCommand<'a> {
         space
             .and_then(|()| quarantine.map_or(Ok(()), check_quarantine_space))
             .map_err(|error| self.failed_before_start(error, Code::DiskFull))?;
-        let run_id = settings.export.run_id.as_ref().unwrap_or(&generated).to_string();
-        let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
+        let run_id = settings.export.run_id.as_ref().unwrap_or(&generated);
         let stop = shutdown::listen(clock.clone())
             .map_err(|error| self.failed_before_start(error, Code::MachineDenied))?;
         self.progress.enter(Phase::Starting, clock.now());
         let heartbeat = show_progress(self.invocation, &self.bar, &self.progress, clock);
         let lock_path = directory.lock_path();
-        let _lock = tokio::select! {
-            biased;
-            signal = stop.graceful() => {
-                return Err(self.not_started(StoppedWaiting(signal), Diagnosis::interrupted(signal)));
-            }
-            lock = ProcessLock::take_within(&lock_path, &holder, clock, settings.wait_for_active) => {
-                lock.map_err(|error| self.not_locked(error))?
-            },
-        };
+        let lock = take_lock(&lock_path, run_id, clock, settings.wait_for_active, &stop);
+        let _lock = lock.await.map_err(|error| self.not_locked(error))?;
         let yotpo = assemble_store(&settings.store, clock, random.u64(..)).map_err(|error| {
             let diagnosis = error.diagnosis();
             self.not_started(error, diagnosis)
@@ -207,8 +232,7 @@ impl<'a> ExportCommand<'a> {
         diagnosis: Diagnosis,
     ) -> Failure {
         let Some(directory) = self.writing.get() else { return self.not_started(error, diagnosis) };
-        let saved = directory.manifest().ok().flatten();
-        let saved = saved.filter(|manifest| !manifest.parts.is_empty());
+        let saved = directory.resumable();
         self.leave(error, diagnosis, self.progress.snapshot().phase, saved.as_ref())
     }
 
@@ -230,17 +254,11 @@ impl<'a> ExportCommand<'a> {
             |manifest| {
                 let rows = words::count(manifest.rows, "row", "rows");
                 let parts = words::count(manifest.totals().parts, "part", "parts");
-                format!("{rows} in {parts} in {}", self.path.display())
+                format!("{rows} in {parts} in {}", shown(self.path))
             },
         );
-        let next = next_step(diagnosis.code, &recovery).map(|step| {
-            let command = if step.resumes {
-                self.invocation.resuming_command_line(is_fresh_elsewhere(self.invocation, self.matches))
-            } else {
-                self.invocation.command_line()
-            };
-            NextCommand { step, command }
-        });
+        let is_fresh_elsewhere = is_fresh_elsewhere(self.invocation, self.matches);
+        let next = NextCommand::after(diagnosis.code, &recovery, self.invocation, is_fresh_elsewhere);
         // The next sandbox has another address, so that nothing is resumed from this one.
         let next = next.filter(|_| !embedded_sandbox::is_wanted(self.matches));
         Failure { error: error.into(), diagnosis, saved, next, run: None }
@@ -256,16 +274,19 @@ impl<'a> ExportCommand<'a> {
         self.run.get().unwrap_or(&Span::none()).in_scope(|| summary::write(&facts, output));
     }
 
-    fn not_locked(&self, error: LockError) -> Failure {
+    fn not_locked(&self, error: NotLocked) -> Failure {
         match error {
-            LockError::Held { holder } => {
+            NotLocked::Stopped(signal) => {
+                self.not_started(StoppedWaiting(signal), Diagnosis::interrupted(signal))
+            }
+            NotLocked::Lock(LockError::Held { holder }) => {
                 let holder = holder_words(holder.as_ref());
-                let error = AlreadyActive { directory: self.path.display().to_string(), holder };
+                let error = AlreadyActive { directory: shown(self.path), holder };
                 let hint =
                     "wait for it (--wait-for-active), or stop it with SIGTERM; what it has exported stays";
                 self.not_started(error, Diagnosis::new(Code::RunActive, Some(hint.to_owned())))
             }
-            error => self.failed_before_start(error, Code::ExportUnusable),
+            NotLocked::Lock(error) => self.failed_before_start(error, Code::ExportUnusable),
         }
     }
 
@@ -277,9 +298,8 @@ impl<'a> ExportCommand<'a> {
 
     fn failed_before_start(&self, error: impl Into<Box<dyn Error + Send + Sync>>, code: Code) -> Failure {
         let error = error.into();
-        let (code, hint) = local_code(error.as_ref(), code);
-        let otherwise = (code == Code::SettingsInvalid).then(|| self.invocation.settings_hint());
-        self.not_started(error, Diagnosis::new(code, hint.or(otherwise)))
+        let diagnosis = diagnosis_before_start(error.as_ref(), code, self.invocation);
+        self.not_started(error, diagnosis)
     }
 
     fn not_started(&self, error: impl Into<Box<dyn Error + Send + Sync>>, diagnosis: Diagnosis) -> Failure {

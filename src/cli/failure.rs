@@ -7,7 +7,7 @@ use super::invocation::Invocation;
 use crate::clock::Clock;
 use crate::diagnosis::{Code, Diagnosis, NextStep, next_step};
 use crate::free_space::{NO_SPACE_HINT, is_lack_of_space};
-use crate::run::RecoveryState;
+use crate::run::{RecoveryState, STATE_DIRECTORY_HINT};
 use crate::telemetry::{LogFormat, SANDBOX, SANDBOX_FIELD, is_sandbox, marked, write_stderr};
 
 /// How a command failed.
@@ -36,9 +36,25 @@ pub(super) struct NextCommand {
 
 impl NextCommand {
     /// The command that failed with `code`, where it helps although nothing of a run is left.
-    pub(super) fn again(code: Code, command: impl FnOnce() -> String) -> Option<Self> {
+    pub(super) fn again(code: Code, command: impl FnOnce() -> Option<String>) -> Option<Self> {
         let step = next_step(code, &RecoveryState::NothingCreated)?;
-        Some(Self { step, command: command() })
+        Some(Self { step, command: command()? })
+    }
+
+    /// The command after a failure with `code` that left `recovery`, where it can be typed and helps.
+    pub(super) fn after(
+        code: Code,
+        recovery: &RecoveryState,
+        invocation: &Invocation,
+        is_fresh_elsewhere: bool,
+    ) -> Option<Self> {
+        let step = next_step(code, recovery)?;
+        let command = if step.resumes {
+            invocation.resuming_command_line(is_fresh_elsewhere)
+        } else {
+            invocation.command_line()
+        };
+        Some(Self { step, command: command? })
     }
 }
 
@@ -164,6 +180,21 @@ pub(super) fn causes(error: &dyn Error) -> Vec<String> {
         source = cause.source();
     }
     chain
+}
+
+/// The diagnosis of an error before anything was started, with the hint of the code unless a disk is full.
+pub(super) fn diagnosis_before_start(
+    error: &(dyn Error + 'static),
+    code: Code,
+    invocation: &Invocation,
+) -> Diagnosis {
+    let (code, hint) = local_code(error, code);
+    let otherwise = match code {
+        Code::SettingsInvalid => Some(invocation.settings_hint()),
+        Code::StateFailed => Some(STATE_DIRECTORY_HINT.to_owned()),
+        _ => None,
+    };
+    Diagnosis::new(code, hint.or(otherwise))
 }
 
 /// The code of an error on this machine, and what to do when its disk is full.

@@ -11,6 +11,7 @@ use clap::ArgMatches;
 use super::setting_flags::flags;
 use crate::config::keys::FRESH;
 use crate::config::{Layers, SettingsFile, Source, log_settings, without_user_information};
+use crate::paths::is_typeable;
 use crate::telemetry::{self, ProgressBar};
 
 /// What the program was started with.
@@ -41,21 +42,28 @@ impl Invocation {
         format!("yotpo-td {} --help lists all settings", command.unwrap_or("sync"))
     }
 
-    /// The command line to type again.
-    pub(super) fn command_line(&self) -> String {
+    /// The command line to type again; `None` if it cannot be typed.
+    pub(super) fn command_line(&self) -> Option<String> {
         command_line(self.arguments.iter())
     }
 
     /// The command line that resumes what is saved: `--fresh` would give it up, wherever it is set.
-    pub(super) fn resuming_command_line(&self, is_fresh_elsewhere: bool) -> String {
+    pub(super) fn resuming_command_line(&self, is_fresh_elsewhere: bool) -> Option<String> {
         let is_fresh =
             |word: &OsString| word.to_str().is_some_and(|word| word == "--fresh" || word == "--fresh=on");
         let opposite = is_fresh_elsewhere.then(|| OsString::from("--fresh=off"));
-        command_line(self.arguments.iter().filter(|word| !is_fresh(word)).chain(&opposite))
+        let (options, operands) = self.options_and_operands();
+        command_line(options.iter().filter(|word| !is_fresh(word)).chain(&opposite).chain(operands))
+    }
+
+    /// The words up to `--`, after which nothing is an option, and the others.
+    fn options_and_operands(&self) -> (&[OsString], &[OsString]) {
+        let end = self.arguments.iter().position(|word| word == "--").unwrap_or(self.arguments.len());
+        self.arguments.split_at(end)
     }
 
     /// The command line that loads as the run `run_id`, whatever run it names itself.
-    pub(super) fn command_line_of_run(&self, run_id: &str) -> String {
+    pub(super) fn command_line_of_run(&self, run_id: &str) -> Option<String> {
         let flag = "--run-id";
         let mut is_value = false;
         let is_other = |word: &&OsString| {
@@ -64,18 +72,20 @@ impl Invocation {
             !names_run && !word.to_str().is_some_and(|word| word.starts_with("--run-id="))
         };
         let named = [OsString::from(flag), OsString::from(run_id)];
-        command_line(self.arguments.iter().filter(is_other).chain(&named))
+        let (options, operands) = self.options_and_operands();
+        command_line(options.iter().filter(is_other).chain(&named).chain(operands))
     }
 }
 
 /// The command line to type again, quoted for a shell. A password in an address, which is refused, is not repeated: the
-/// line ends up in logs.
-fn command_line<'a>(arguments: impl Iterator<Item = &'a OsString>) -> String {
-    let words: Vec<_> =
-        arguments.map(|word| without_user_information(&word.to_string_lossy().replace('\0', ""))).collect();
+/// line ends up in logs. `None` if a word cannot be copied from there.
+fn command_line<'a>(arguments: impl Iterator<Item = &'a OsString>) -> Option<String> {
+    let typed =
+        |word: &'a OsString| word.to_str().filter(|word| is_typeable(word)).map(without_user_information);
+    let words = arguments.map(typed).collect::<Option<Vec<_>>>()?;
     let program = words.first().map_or("yotpo-td", |path| path.rsplit('/').next().unwrap_or(path));
     let words = std::iter::once(program).chain(words.iter().skip(1).map(String::as_str));
-    shlex::try_join(words).unwrap_or_else(|_nul| "yotpo-td".to_owned())
+    shlex::try_join(words).ok()
 }
 
 /// Flags, environment and the settings file that one of them names.
@@ -130,7 +140,7 @@ mod tests {
     fn a_command_to_type_again_has_no_password_and_is_quoted() {
         let typed = invocation(&["--td-endpoint", "https://user:password@host/a@b", "--state-dir", "a b"]);
         assert_eq!(
-            typed.command_line(),
+            typed.command_line().unwrap(),
             "yotpo-td sync --td-endpoint 'https://[redacted]@host/a@b' --state-dir 'a b'"
         );
     }
@@ -143,7 +153,7 @@ mod tests {
             &["--mode", "replace"],
         ] {
             assert_eq!(
-                invocation(words).command_line_of_run("a-2"),
+                invocation(words).command_line_of_run("a-2").unwrap(),
                 "yotpo-td sync --mode replace --run-id a-2"
             );
         }
@@ -152,8 +162,36 @@ mod tests {
     #[test]
     fn a_command_that_resumes_is_not_fresh() {
         for word in ["--fresh", "--fresh=on"] {
-            assert_eq!(invocation(&[word]).resuming_command_line(false), "yotpo-td sync");
+            assert_eq!(invocation(&[word]).resuming_command_line(false).unwrap(), "yotpo-td sync");
         }
-        assert_eq!(invocation(&[]).resuming_command_line(true), "yotpo-td sync '--fresh=off'");
+        assert_eq!(invocation(&[]).resuming_command_line(true).unwrap(), "yotpo-td sync '--fresh=off'");
+    }
+
+    #[test]
+    fn options_are_added_and_removed_before_the_operands() {
+        let typed = invocation(&["--fresh", "--run-id", "a", "--", "--fresh"]);
+        assert_eq!(typed.resuming_command_line(false).unwrap(), "yotpo-td sync --run-id a -- --fresh");
+        assert_eq!(
+            typed.resuming_command_line(true).unwrap(),
+            "yotpo-td sync --run-id a '--fresh=off' -- --fresh"
+        );
+        assert_eq!(
+            typed.command_line_of_run("a-2").unwrap(),
+            "yotpo-td sync --fresh --run-id a-2 -- --fresh"
+        );
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_typed_is_not_suggested() {
+        use std::os::unix::ffi::OsStringExt as _;
+        for word in
+            [OsString::from_vec(b"a\xff".to_vec()), OsString::from("a\nb"), OsString::from("a\x1b[2J")]
+        {
+            let mut typed = invocation(&["--to"]);
+            typed.arguments.push(word);
+            assert_eq!(typed.command_line(), None);
+            assert_eq!(typed.resuming_command_line(true), None);
+            assert_eq!(typed.command_line_of_run("a"), None);
+        }
     }
 }

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, value_parser};
 use tracing::Instrument as _;
 
 use super::Panicked;
-use super::failure::Failure;
+use super::failure::{Failure, local_code};
 use super::invocation::{Invocation, is_fresh_elsewhere, layers, start_logging};
 use super::loading::{Load, LoadCommand};
 use super::runtime::{client_runtime, run_to_end};
@@ -24,8 +24,9 @@ use crate::diagnosis::{Code, Diagnosis, code_of_export};
 use crate::export::{CompleteExport, ExportDirectory, ExportError};
 use crate::run::{LoadSettings, Services};
 use crate::services::assemble_account;
+use crate::shutdown::{Signal, StopRequests};
 use crate::spans;
-use crate::telemetry::ProgressBar;
+use crate::telemetry::{Phase, ProgressBar};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -123,29 +124,56 @@ fn refuse_old_load(load: &LoadSettings, export: &CompleteExport, now: u64) -> Re
     }
 }
 
-async fn start(command: &LoadCommand<'_>, layers: Layers, directory: PathBuf) -> Result<(), Failure> {
+/// A signal came before anything of the export was loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by {} while verifying the export", .0.name())]
+struct StoppedVerifying(Signal);
+
+/// The export, of which every part is the one that the manifest lists.
+async fn verified(
+    command: &LoadCommand<'_>,
+    directory: PathBuf,
+    stop: &StopRequests,
+) -> Result<CompleteExport, Failure> {
+    // Until it is known what is loaded: a run has its own.
+    let _heartbeat = command.show_progress(Phase::Starting);
     let read = move || -> Result<CompleteExport, ExportError> {
         let export = ExportDirectory::at(&directory)?.complete()?;
         export.verify()?;
         Ok(export)
     };
-    let export = match command.clock.blocking(read).await {
-        Ok(Ok(export)) => Arc::new(export),
-        Ok(Err(error)) => {
-            let diagnosis = Diagnosis::new(code_of_export(&error), Some(error.hint()));
-            return Err(Failure::before_start(error, diagnosis, command.invocation));
+    let read = tokio::select! {
+        biased;
+        // Reading goes on in its thread, which ends with the process.
+        signal = stop.graceful() => {
+            return Err(command.not_started(StoppedVerifying(signal), Diagnosis::interrupted(signal)));
         }
-        Err(_panicked) => return Err(command.ended_abruptly(Panicked, Panicked::diagnosis())),
+        read = command.clock.blocking(read) => read,
     };
+    match read {
+        Ok(Ok(export)) => Ok(export),
+        Ok(Err(error)) => {
+            let (code, hint) = local_code(&error, code_of_export(&error));
+            let hint = hint.unwrap_or_else(|| error.hint());
+            Err(command.not_started(error, Diagnosis::new(code, Some(hint))))
+        }
+        Err(_panicked) => Err(command.ended_abruptly(Panicked, Panicked::diagnosis())),
+    }
+}
+
+async fn start(command: &LoadCommand<'_>, layers: Layers, directory: PathBuf) -> Result<(), Failure> {
+    let stop = command.listen()?;
+    let export = Arc::new(verified(command, directory, &stop).await?);
     let settings = SettingsToLoad::from_layers(layers, Arc::clone(&export))
         .map_err(|error| command.failed_before_start(error, Code::SettingsInvalid))?;
     refuse_old_load(&settings.load, &export, command.clock.unix_time().as_secs()).map_err(|error| {
         let hint = "look at the table; to load the export again, name the load with a new --run-id";
         let diagnosis = Diagnosis::new(Code::RunAlreadyLoaded, Some(hint.to_owned()));
-        Failure::before_start(error, diagnosis, command.invocation)
+        command.not_started(error, diagnosis)
     })?;
     let run = spans::run(&settings.load.target, settings.load.mode);
     let run = command.run.get_or_init(|| run).clone();
+    stop.set_run(&run);
     let load = Load {
         settings: &settings.load,
         wait_for_active: settings.wait_for_active,
@@ -155,6 +183,7 @@ async fn start(command: &LoadCommand<'_>, layers: Layers, directory: PathBuf) ->
             Ok(Services { yotpo: None, treasure_data, clock: command.clock.clone() })
         },
         sandbox: None,
+        stop: &stop,
     };
     // On the heap: it is large, and would be moved about.
     Box::pin(command.load(load).instrument(run)).await

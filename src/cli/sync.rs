@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::Panicked;
 use super::dry_run::DryRunCommand;
-use super::embedded_sandbox;
+use super::embedded_sandbox::{self, EmbeddedSandbox};
 use super::export::ExportCommand;
 use super::failure::Failure;
 use super::invocation::{Invocation, is_fresh_elsewhere, layers, start_logging};
@@ -84,24 +84,31 @@ async fn start(command: &LoadCommand<'_>, matches: &ArgMatches, mut layers: Laye
         .await
         .map_err(|error| command.failed_before_start(error, Code::MachineDenied))?;
     command.output.get_or_init(|| output_settings(&layers));
-    let result = match Settings::from_layers(layers) {
-        Ok(settings) => {
-            let run = spans::run(&settings.load.target, settings.load.mode);
-            let run = command.run.get_or_init(|| run).clone();
-            let load = Load {
-                settings: &settings.load,
-                wait_for_active: settings.wait_for_active,
-                summary: settings.summary,
-                assemble: &|seed| assemble(&settings, &command.clock, seed),
-                sandbox: sandbox.as_ref(),
-            };
-            // On the heap: it is large, and would be moved about.
-            Box::pin(command.load(load).instrument(run)).await
-        }
-        Err(error) => Err(command.failed_before_start(error, Code::SettingsInvalid)),
-    };
+    let result = run(command, layers, sandbox.as_ref()).await;
     if let Some(sandbox) = sandbox {
         sandbox.shutdown().await;
     }
     result
+}
+
+async fn run(
+    command: &LoadCommand<'_>,
+    layers: Layers,
+    sandbox: Option<&EmbeddedSandbox>,
+) -> Result<(), Failure> {
+    let settings = Settings::from_layers(layers)
+        .map_err(|error| command.failed_before_start(error, Code::SettingsInvalid))?;
+    let run = spans::run(&settings.load.target, settings.load.mode);
+    let run = command.run.get_or_init(|| run).clone();
+    let stop = run.in_scope(|| command.listen())?;
+    let load = Load {
+        settings: &settings.load,
+        wait_for_active: settings.wait_for_active,
+        summary: settings.summary,
+        assemble: &|seed| assemble(&settings, &command.clock, seed),
+        sandbox,
+        stop: &stop,
+    };
+    // On the heap: it is large, and would be moved about.
+    Box::pin(command.load(load).instrument(run)).await
 }

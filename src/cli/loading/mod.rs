@@ -7,6 +7,7 @@ mod ending;
 pub(super) use self::ending::{ForcedExit, SandboxDiskFull, StoppedWaiting, disk_full};
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,22 +15,22 @@ use tracing::Span;
 
 use self::ending::AlreadyRunning;
 use super::embedded_sandbox::EmbeddedSandbox;
-use super::failure::{Failure, NextCommand, RunLabels, local_code};
+use super::failure::{Failure, NextCommand, RunLabels, diagnosis_before_start};
 use super::invocation::Invocation;
 use super::summary::{self, Facts, Left, counting_query};
 use crate::checkpoint::{Holder, LockError, LockState, ProcessLock, StateStore};
 use crate::clock::Clock;
 use crate::config::{OutputSettings, SummaryFormat};
-use crate::diagnosis::{Code, Diagnosis, next_step};
+use crate::diagnosis::{Code, Diagnosis};
 use crate::free_space::{NO_SPACE_HINT, NoSpace};
 use crate::identity::{RunId, Target};
 use crate::run::decide::Ending;
 use crate::run::{
     LoadSettings, Outcome, RecoveryState, RowSource, RowsInQuestion, RunError, RunFailure, RunReport,
-    STATE_DIRECTORY_HINT, Services, run,
+    Services, run,
 };
 use crate::services::ServicesError;
-use crate::shutdown::{self, Signal};
+use crate::shutdown::{self, Signal, StopRequests};
 use crate::spans;
 use crate::telemetry::{Heartbeat, HeartbeatThread, Phase, Progress, ProgressBar, write_stdout};
 use crate::transfer::check_quarantine_space;
@@ -72,6 +73,7 @@ pub(super) struct Load<'a> {
     /// Makes the clients; the number makes the jitter of their retries.
     pub(super) assemble: &'a dyn Fn(u64) -> Result<Services, ServicesError>,
     pub(super) sandbox: Option<&'a EmbeddedSandbox>,
+    pub(super) stop: &'a StopRequests,
 }
 
 /// A run that has begun, for failures that arise outside of it.
@@ -104,7 +106,7 @@ impl<'a> LoadCommand<'a> {
 
     /// Loads, and writes the summary of a success.
     pub(super) async fn load(&self, load: Load<'_>) -> Result<(), Failure> {
-        let Load { settings, wait_for_active, assemble, sandbox, .. } = load;
+        let Load { settings, wait_for_active, assemble, sandbox, stop, .. } = load;
         let clock = &self.clock;
         if let Some(run_id) = &settings.resume.run_id {
             spans::record_run_id(run_id);
@@ -116,23 +118,15 @@ impl<'a> LoadCommand<'a> {
         let store = Arc::new(store);
         Self::check_space(&store, settings)
             .map_err(|error| self.failed_before_start(error, Code::DiskFull))?;
-        let run_id = settings.resume.run_id.as_ref().unwrap_or(&generated).to_string();
-        let holder = Holder { pid: std::process::id(), run_id, started_at: clock.unix_time().as_secs() };
-        let stop = shutdown::listen(clock.clone())
-            .map_err(|error| self.failed_before_start(error, Code::MachineDenied))?;
+        let run_id = settings.resume.run_id.as_ref().unwrap_or(&generated);
         let first_phase = match LockState::of(&store.lock_path()) {
             Ok(LockState::Held(_)) => Phase::Waiting,
             Ok(LockState::Free) | Err(_) => Phase::Starting,
         };
         let heartbeat = self.show_progress(first_phase);
         let lock_path = store.lock_path();
-        let _lock = tokio::select! {
-            biased;
-            signal = stop.graceful() => return Err(self.stopped_before_start(signal)),
-            lock = ProcessLock::take_within(&lock_path, &holder, clock, wait_for_active) => {
-                lock.map_err(|error| self.not_locked(&store, error))?
-            },
-        };
+        let lock = take_lock(&lock_path, run_id, clock, wait_for_active, stop);
+        let _lock = lock.await.map_err(|error| self.not_locked(&store, error))?;
         let services = assemble(random.u64(..)).map_err(|error| {
             let diagnosis = error.diagnosis();
             self.not_started(error, diagnosis)
@@ -146,7 +140,7 @@ impl<'a> LoadCommand<'a> {
                 let diagnosis = Diagnosis::new(Code::DiskFull, Some(NO_SPACE_HINT.to_owned()));
                 return Err(self.ended_abruptly(SandboxDiskFull, diagnosis));
             }
-            result = run(&services, settings, &store, generated, &self.progress, &stop) => result,
+            result = run(&services, settings, &store, generated, &self.progress, stop) => result,
             signal = stop.forced() => {
                 return Err(self.ended_abruptly(ForcedExit, Diagnosis::interrupted(signal)));
             }
@@ -185,7 +179,13 @@ impl<'a> LoadCommand<'a> {
         }
     }
 
-    fn show_progress(&self, first_phase: Phase) -> Option<HeartbeatThread> {
+    /// Handles signals from now on.
+    pub(super) fn listen(&self) -> Result<StopRequests, Failure> {
+        shutdown::listen(self.clock.clone())
+            .map_err(|error| self.failed_before_start(error, Code::MachineDenied))
+    }
+
+    pub(super) fn show_progress(&self, first_phase: Phase) -> Option<HeartbeatThread> {
         self.progress.enter(first_phase, self.clock.now());
         show_progress(self.invocation, &self.bar, &self.progress, &self.clock)
     }
@@ -234,28 +234,27 @@ impl<'a> LoadCommand<'a> {
     /// How to find out whether the run's rows are in the table, and what to do then.
     fn what_follows(&self, target: &Target, rows: RowsInQuestion, run_id: &RunId) -> String {
         let expected = rows.expected.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
+        let other = format!("{run_id}-2");
+        let command = self.invocation.command_line_of_run(&other);
         format!(
-            "{} -- {expected} when they are there: then nothing is to be done; when they are not, load them as another run: {}",
+            "{} -- {expected} when they are there: then nothing is to be done; when they are not, load them as another run{}",
             counting_query(target, rows.ingestion_time),
-            self.invocation.command_line_of_run(&format!("{run_id}-2"))
+            command.map_or_else(|| format!(", with --run-id {other}"), |command| format!(": {command}"))
         )
     }
 
     /// The command that helps, where one does.
     fn next(&self, code: Code, recovery: &RecoveryState) -> Option<NextCommand> {
-        let step = next_step(code, recovery)?;
-        let command = if step.resumes {
-            self.invocation.resuming_command_line(self.is_fresh_elsewhere)
-        } else {
-            self.invocation.command_line()
-        };
-        Some(NextCommand { step, command })
+        NextCommand::after(code, recovery, self.invocation, self.is_fresh_elsewhere)
     }
 
-    fn not_locked(&self, store: &StateStore, error: LockError) -> Failure {
+    fn not_locked(&self, store: &StateStore, error: NotLocked) -> Failure {
         match error {
-            LockError::Held { holder } => self.already_running(store, holder.as_ref()),
-            error => self.failed_before_start(error, Code::StateFailed),
+            NotLocked::Stopped(signal) => {
+                self.not_started(StoppedWaiting(signal), Diagnosis::interrupted(signal))
+            }
+            NotLocked::Lock(LockError::Held { holder }) => self.already_running(store, holder.as_ref()),
+            NotLocked::Lock(error) => self.failed_before_start(error, Code::StateFailed),
         }
     }
 
@@ -273,10 +272,6 @@ impl<'a> LoadCommand<'a> {
         let hint =
             Some("wait for it (--wait-for-active), or stop it with SIGTERM; its checkpoint stays".to_owned());
         self.not_started(error, Diagnosis::new(Code::RunActive, hint))
-    }
-
-    fn stopped_before_start(&self, signal: Signal) -> Failure {
-        self.not_started(StoppedWaiting(signal), Diagnosis::interrupted(signal))
     }
 
     /// The program ends without waiting for what the run is doing: only the last checkpoint says what is left.
@@ -302,13 +297,8 @@ impl<'a> LoadCommand<'a> {
         code: Code,
     ) -> Failure {
         let error = error.into();
-        let (code, hint) = local_code(error.as_ref(), code);
-        let otherwise: Option<String> = match code {
-            Code::SettingsInvalid => Some(self.invocation.settings_hint()),
-            Code::StateFailed => Some(STATE_DIRECTORY_HINT.to_owned()),
-            _ => None,
-        };
-        self.not_started(error, Diagnosis::new(code, hint.or(otherwise)))
+        let diagnosis = diagnosis_before_start(error.as_ref(), code, self.invocation);
+        self.not_started(error, diagnosis)
     }
 
     /// Every directory that the run writes to has room.
@@ -317,7 +307,11 @@ impl<'a> LoadCommand<'a> {
         settings.quarantine_directory.as_deref().map_or(Ok(()), check_quarantine_space)
     }
 
-    fn not_started(&self, error: impl Into<Box<dyn Error + Send + Sync>>, diagnosis: Diagnosis) -> Failure {
+    pub(super) fn not_started(
+        &self,
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+        diagnosis: Diagnosis,
+    ) -> Failure {
         Failure::before_start(error, diagnosis, self.invocation)
     }
 
@@ -343,6 +337,31 @@ pub(super) fn show_progress(
     }
     let started = Heartbeat::new(progress, clock).start();
     started.inspect_err(|error| tracing::warn!(%error, "there will be no heartbeat in the log")).ok()
+}
+
+/// Why a lock was not taken.
+pub(super) enum NotLocked {
+    /// A signal came first.
+    Stopped(Signal),
+    /// Another process holds it, or it cannot be used.
+    Lock(LockError),
+}
+
+/// Takes the lock at `path` for the run `run_id`, and waits up to `limit` for a process that holds it.
+pub(super) async fn take_lock(
+    path: &Path,
+    run_id: &RunId,
+    clock: &Clock,
+    limit: Duration,
+    stop: &StopRequests,
+) -> Result<ProcessLock, NotLocked> {
+    let started_at = clock.unix_time().as_secs();
+    let holder = Holder { pid: std::process::id(), run_id: run_id.to_string(), started_at };
+    tokio::select! {
+        biased;
+        signal = stop.graceful() => Err(NotLocked::Stopped(signal)),
+        lock = ProcessLock::take_within(path, &holder, clock, limit) => lock.map_err(NotLocked::Lock),
+    }
 }
 
 /// Which process holds a lock.

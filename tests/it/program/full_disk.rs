@@ -209,3 +209,49 @@ fn a_full_directory_is_named_before_anything_is_started() {
         surroundings.assert_exact_and_clean();
     }
 }
+
+/// An export in a file system with these options, and then this command, which names it `small`.
+#[cfg(target_os = "linux")]
+fn on_copy_of_export(options: &str, command: &str) -> Option<(Surroundings, Finished)> {
+    let surroundings = Surroundings::with_customers(60);
+    crate::program::exports::export(&surroundings, &[]).assert_code(0);
+    let export = crate::program::exports::export_directory(&surroundings);
+    let directory = surroundings.directory().join("small");
+    fs::create_dir(&directory).unwrap();
+    let small = directory.display();
+    let copy = format!("/bin/cp '{}'/* '{small}' && /bin/chmod 600 '{small}'/*", export.display());
+    let command = format!("small='{small}' && {copy} && {command}");
+    let end = on_own_file_system(&surroundings, &directory, options, &command)?;
+    Some((surroundings, end))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_export_that_is_complete_needs_no_space() {
+    let Some((surroundings, end)) =
+        on_copy_of_export("size=256k,mode=0700", "exec yotpo-td sync --to \"$small\"")
+    else {
+        return;
+    };
+    end.assert_code(0);
+    assert!(end.stdout.contains("already holds a complete export of 60 rows"), "{}", end.stdout);
+    let Some((_, end)) =
+        on_copy_of_export("size=256k,mode=0700", "exec yotpo-td sync --to \"$small\" --fresh")
+    else {
+        return;
+    };
+    assert_full(&end);
+    drop(surroundings);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_export_on_a_read_only_file_system_is_loaded_whatever_its_permissions() {
+    let open =
+        "/bin/chmod 664 \"$small\"/* && /bin/chmod 775 \"$small\" && /bin/mount -o remount,ro \"$small\"";
+    let command = format!("{open} && exec yotpo-td load \"$small\"");
+    let Some((surroundings, end)) = on_copy_of_export("size=1m,mode=0700", &command) else { return };
+    end.assert_code(0);
+    assert!(!end.stderr.contains("permissions were too open"), "{}", end.stderr);
+    surroundings.assert_exact();
+}

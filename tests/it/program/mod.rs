@@ -16,6 +16,8 @@ mod crash_sweep;
 mod damaged_state;
 mod dry_run;
 mod exit_codes;
+mod export_directories;
+mod export_interruptions;
 mod export_refusals;
 pub(crate) mod exports;
 mod full_disk;
