@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +11,9 @@ use nix::pty::{Winsize, openpty};
 use rustix::process::Signal;
 use yotpo_td::sandbox::{FaultKind, Operation};
 
-use super::binary::{Running, Surroundings, wait_until};
+use super::binary::{Running, Surroundings, program, wait_until};
+use super::compared::{Inputs, gzip};
+use super::exports::{export, load_command};
 
 /// What a program wrote to a terminal.
 struct Terminal {
@@ -54,17 +56,13 @@ impl Terminal {
     }
 }
 
-/// What a run shows that waits for its seventh page, until `wanted` is shown, and then ends.
-fn shown(columns: u16, term: &str, wanted: &str) -> Vec<String> {
-    let surroundings = Surroundings::with_customers(60);
-    surroundings.fault_on(Operation::Customers, 7, FaultKind::SlowBody(Duration::from_secs(60)));
+/// What a command shows on a terminal until `wanted` is shown, and a signal then ends it.
+fn shown_by(mut command: Command, columns: u16, term: &str, wanted: &str) -> Vec<String> {
     let (terminal, slave) = Terminal::new(columns);
-    let mut command = surroundings.sync(&["--upload-workers", "1"]);
     command.env("TERM", term).env("NO_COLOR", "1").stdout(Stdio::null()).stderr(Stdio::from(slave));
     let running = Running::of_child(command.spawn().unwrap());
     // It has the other end of the terminal, too.
     drop(command);
-    surroundings.wait_for_fault();
     wait_until("the terminal shows it", || terminal.texts().iter().any(|text| text.contains(wanted)));
     running.signal(Signal::TERM);
     running.finish().assert_code(143);
@@ -72,6 +70,70 @@ fn shown(columns: u16, term: &str, wanted: &str) -> Vec<String> {
         terminal.texts().iter().any(|text| text.starts_with("saved: "))
     });
     terminal.texts()
+}
+
+/// A store whose seventh page does not arrive.
+fn slow_store() -> Surroundings {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on(Operation::Customers, 7, FaultKind::SlowBody(Duration::from_secs(60)));
+    surroundings
+}
+
+/// What a run shows that waits for its seventh page, until `wanted` is shown, and then ends.
+fn shown(columns: u16, term: &str, wanted: &str) -> Vec<String> {
+    shown_by(slow_store().sync(&["--upload-workers", "1"]), columns, term, wanted)
+}
+
+/// The line is there, and gone before the closing words.
+#[track_caller]
+fn assert_line(texts: &[String], wanted: &str) {
+    let last = texts.iter().rposition(|text| text.contains(wanted)).expect("the line");
+    let error = texts.iter().position(|text| text.starts_with("error: ")).expect("the closing words");
+    assert!(last < error, "{texts:#?}");
+    assert!(!texts[error..].iter().any(|text| text.contains(wanted)), "{texts:#?}");
+}
+
+#[test]
+fn an_export_and_a_preview_show_how_far_they_are() {
+    let surroundings = slow_store();
+    let directory = surroundings.directory().join("export");
+    let export = surroundings.sync(&["--to", directory.to_str().unwrap()]);
+    let wanted = "  fetching  30 customers  6 pages  ";
+    assert_line(&shown_by(export, 160, "xterm", wanted), wanted);
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on(Operation::Customers, 1, FaultKind::SlowBody(Duration::from_secs(60)));
+    let mut preview = program();
+    preview.arg("preview").envs(surroundings.environment());
+    for name in ["TD_API_KEY", "TD_API_SERVER", "TD_DATABASE"] {
+        preview.env_remove(name);
+    }
+    let wanted = "  fetching  0 customers  ";
+    assert_line(&shown_by(preview, 160, "xterm", wanted), wanted);
+}
+
+#[test]
+fn a_comparison_shows_how_far_it_is() {
+    let inputs = Inputs::new();
+    // Terabytes of empty lines after the first row.
+    let lines = gzip(&vec![b'\n'; 64 << 20]);
+    inputs.write(
+        "endless.jsonl.gz",
+        [gzip(b"{\"json_response\":{},\"time\":1}\n"), lines.repeat(200)].concat(),
+    );
+    let wanted = "reading  A 1 row  B 1 row";
+    let texts = shown_by(inputs.command(&["endless.jsonl.gz", "endless.jsonl.gz"]), 80, "xterm", wanted);
+    assert_line(&texts, wanted);
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
+fn a_load_shows_its_line_before_it_knows_what_it_loads() {
+    let surroundings = Surroundings::with_customers(60);
+    export(&surroundings, &[]).assert_code(0);
+    let mut load = load_command(&surroundings, &[]);
+    load.env("YOTPO_TD_FAILPOINT", "verify part:2:hang");
+    let texts = shown_by(load, 80, "xterm", "s  starting");
+    assert_line(&texts, "s  starting");
 }
 
 #[test]
