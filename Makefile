@@ -45,7 +45,7 @@ TOOL_VERSIONS := \
 
 export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 
-# If non-empty, `instructions` writes its numbers instead of comparing them. Command line only: CI must compare.
+# If non-empty, `instructions` and `licenses` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
 .PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop examples digdag deny bench instructions cov build release-build scale ci
@@ -138,6 +138,14 @@ release-build: ## build the release binary and check its size
 scale: ## load SCALE_CUSTOMERS customers with the release binary, directly and through an export, within the memory bound
 	$(CARGO) build --release --locked
 	.ci/check-scale target/release/yotpo-td $(SCALE_CUSTOMERS)
+
+.PHONY: licenses
+
+licenses: ## compare THIRD-PARTY-LICENSES with the crates that are linked. UPDATE=1 writes it
+	@mkdir -p target
+	CARGO="$(CARGO)" .ci/licenses > target/THIRD-PARTY-LICENSES
+	$(if $(UPDATE),cp target/THIRD-PARTY-LICENSES THIRD-PARTY-LICENSES,@diff -u THIRD-PARTY-LICENSES target/THIRD-PARTY-LICENSES \
+		|| { echo "make licenses: the licences have changed; run 'make licenses UPDATE=1'" >&2; exit 1; })
 
 ci: ## run everything that must pass before a change is merged
 	@MAKE="$(MAKE)" .ci/steps $(CI_STEPS)
