@@ -33,10 +33,11 @@ MODULE ?= retry rate_limit run/decide
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= lint deny test manual interop release-build scale instructions cov
+CI_STEPS ?= lint deny test manual interop release-build scale instructions package cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
+	cargo-deb@3.8.0 \
 	cargo-deny@0.20.2 \
 	cargo-llvm-cov@0.9.1 \
 	cargo-machete@0.9.2 \
@@ -51,7 +52,7 @@ UPDATE =
 .PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop examples digdag deny bench instructions cov build release-build scale ci
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 dev: tools ## prepare a machine for development
 	rustup component add clippy rustfmt || echo "no rustup: clippy and rustfmt must come with your toolchain"
@@ -139,13 +140,46 @@ scale: ## load SCALE_CUSTOMERS customers with the release binary, directly and t
 	$(CARGO) build --release --locked
 	.ci/check-scale target/release/yotpo-td $(SCALE_CUSTOMERS)
 
-.PHONY: licenses
+.PHONY: licenses package package-wheel package-musl package-deb package-image image-root check-dockerfile
 
 licenses: ## compare THIRD-PARTY-LICENSES with the crates that are linked. UPDATE=1 writes it
 	@mkdir -p target
 	CARGO="$(CARGO)" .ci/licenses > target/THIRD-PARTY-LICENSES
 	$(if $(UPDATE),cp target/THIRD-PARTY-LICENSES THIRD-PARTY-LICENSES,@diff -u THIRD-PARTY-LICENSES target/THIRD-PARTY-LICENSES \
 		|| { echo "make licenses: the licences have changed; run 'make licenses UPDATE=1'" >&2; exit 1; })
+
+target/package-tools/installed.txt: packaging/requirements.txt
+	rm -rf target/package-tools
+	python3 -m venv target/package-tools
+	target/package-tools/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -r packaging/requirements.txt
+	cp packaging/requirements.txt $@
+
+package-wheel: target/package-tools/installed.txt ## build the wheel for hosted Treasure Workflow, and check it in a fresh virtual environment
+	CARGO="$(CARGO)" .ci/package wheel
+	.ci/check-package wheel
+
+package-musl: ## build the archive with the static program, and check it in an empty root directory
+	CARGO="$(CARGO)" .ci/package musl
+	.ci/check-package musl
+
+package-deb: package-wheel ## build the Debian package with the program of the wheel, and check it in a fresh Debian
+	CARGO="$(CARGO)" .ci/package deb
+	.ci/check-package deb
+
+image-root: ## build the files of the container (the Dockerfile runs this)
+	CARGO="$(CARGO)" .ci/package image
+
+package-image: image-root ## run the files of the container as its user; needs no Docker
+	.ci/check-package image
+
+check-dockerfile: target/package-tools/installed.txt image-root ## check the Dockerfile with hadolint, and that `package` runs what it runs
+	.ci/check-dockerfile
+
+package: ## build and check all packages, with checksums, in target/packages
+	rm -rf target/packages
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
+		licenses package-wheel package-musl package-deb package-image check-dockerfile
+	cd target/packages && sha256sum *.deb *.tar.gz *.whl > SHA256SUMS && sha256sum --check SHA256SUMS
 
 ci: ## run everything that must pass before a change is merged
 	@MAKE="$(MAKE)" .ci/steps $(CI_STEPS)
