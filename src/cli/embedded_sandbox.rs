@@ -7,8 +7,9 @@ use tempfile::TempDir;
 
 use crate::clock::Clock;
 use crate::config::keys::{
-    API_KEY, CLIENT_SECRET, DATABASE, POLL_INTERVAL, QUARANTINE_DIR, REQUESTS_PER_SECOND, SITE, STATE_DIR,
-    STORE_ID, SUMMARY_FILE, TABLE, TD_ENDPOINT, YOTPO_ENDPOINT,
+    API_KEY, CLIENT_SECRET, DATABASE, METRICS_FILE, METRICS_LISTEN, METRICS_PUSH, POLL_INTERVAL,
+    QUARANTINE_DIR, REQUESTS_PER_SECOND, SITE, STATE_DIR, STORE_ID, SUMMARY_FILE, TABLE, TD_ENDPOINT,
+    YOTPO_ENDPOINT,
 };
 use crate::config::{Layers, Source};
 use crate::identity::Target;
@@ -94,11 +95,16 @@ impl EmbeddedSandbox {
             settings.databases = vec![database.to_owned()];
         }
         // Only what is asked for here and now is written to a directory that stays.
-        if matches!(layers.get(&QUARANTINE_DIR), Some((source, _)) if source != Source::Flag) {
-            layers.unset(&QUARANTINE_DIR);
-        }
-        if matches!(layers.get(&SUMMARY_FILE), Some((source, _)) if source != Source::Flag) {
-            layers.unset(&SUMMARY_FILE);
+        for setting in [
+            &QUARANTINE_DIR.setting,
+            &SUMMARY_FILE.setting,
+            &METRICS_FILE.setting,
+            &METRICS_LISTEN.setting,
+            &METRICS_PUSH.setting,
+        ] {
+            if matches!(layers.get(setting), Some((source, _)) if source != Source::Flag) {
+                layers.unset(setting);
+            }
         }
         let sandbox = Sandbox::start(settings).await?;
         let credentials = sandbox.credentials();

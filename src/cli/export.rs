@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use clap::ArgMatches;
 use tracing::{Instrument as _, Span};
@@ -12,11 +13,12 @@ use super::embedded_sandbox;
 use super::failure::{Failure, NextCommand, diagnosis_before_start, local_code};
 use super::invocation::{Invocation, is_fresh_elsewhere};
 use super::loading::{ForcedExit, NotLocked, StoppedWaiting, holder_words, show_progress, take_lock};
+use super::monitoring::Monitoring;
 use super::runtime::{client_runtime, run_to_end, serving_runtime};
 use super::summary::{self, Facts, Left};
 use crate::checkpoint::LockError;
 use crate::clock::Clock;
-use crate::config::{Layers, OutputSettings, SettingsToExport, output_settings};
+use crate::config::{Layers, OutputSettings, SettingsToExport, StoreSettings, output_settings};
 use crate::diagnosis::{Code, Diagnosis, code_of_export};
 use crate::export::{ExportDirectory, ExportError, Manifest};
 use crate::identity::RunId;
@@ -25,7 +27,7 @@ use crate::run::{ExportContext, ExportFailure, ExportReport, RecoveryState, Resu
 use crate::services::assemble_store;
 use crate::shutdown;
 use crate::spans;
-use crate::telemetry::{Phase, Progress, ProgressBar, words};
+use crate::telemetry::{Phase, PhaseLimits, Progress, ProgressBar, words};
 use crate::transfer::check_quarantine_space;
 
 const NOTHING_SAVED: &str = "this command exported nothing";
@@ -46,6 +48,7 @@ pub(super) struct ExportCommand<'a> {
     left: OnceLock<Left>,
     /// The span of the run, for what is said after it.
     run: OnceLock<Span>,
+    monitoring: Monitoring,
 }
 
 /// A file that this command would write is in the export directory.
@@ -88,6 +91,7 @@ impl<'a> ExportCommand<'a> {
             writing: OnceLock::new(),
             left: OnceLock::new(),
             run: OnceLock::new(),
+            monitoring: Monitoring::default(),
         }
     }
 
@@ -104,7 +108,11 @@ impl<'a> ExportCommand<'a> {
         });
         // Log lines and the closing words follow; a panic leaves the line where it was.
         self.bar.finish();
-        result.inspect_err(|failure| self.summarize(failure))
+        if let Err(failure) = &result {
+            self.summarize(failure);
+        }
+        self.monitoring.finish(&result);
+        result
     }
 
     async fn start(&self, mut layers: Layers) -> Result<(), Failure> {
@@ -118,12 +126,16 @@ impl<'a> ExportCommand<'a> {
         result
     }
 
-    /// Notes where the summary goes: not into the export directory, where the next export would find it.
+    /// Notes where the summary and the metrics go, and starts to report to monitoring systems. Neither goes into the export
+    /// directory, where the next export would find it.
     fn set_output(&self, layers: &Layers) -> Result<(), Failure> {
         let mut output = output_settings(layers);
-        let misplaced = output.file.take_if(|file| is_inside(file, self.path));
-        self.output.get_or_init(|| output);
-        misplaced.map_or(Ok(()), |path| Err(self.misplaced("--summary-file", &path)))
+        let in_export = |file: &mut PathBuf| is_inside(file, self.path);
+        let summary = output.file.take_if(in_export).map(|path| ("--summary-file", path));
+        let metrics = output.metrics_file.take_if(in_export).map(|path| ("--metrics-file", path));
+        let output = self.output.get_or_init(|| output);
+        self.monitoring.start(output, &self.progress, &self.clock, true, false);
+        summary.or(metrics).map_or(Ok(()), |(flag, path)| Err(self.misplaced(flag, &path)))
     }
 
     fn misplaced(&self, flag: &'static str, path: &Path) -> Failure {
@@ -140,6 +152,13 @@ impl<'a> ExportCommand<'a> {
         if let Some(quarantine) = quarantine.filter(|quarantine| is_inside(quarantine, self.path)) {
             return Err(self.misplaced("--quarantine-dir", quarantine));
         }
+        let StoreSettings { connections, retry, .. } = &settings.store;
+        self.monitoring.set_limits(PhaseLimits::new(
+            connections.request_timeout,
+            retry.timeout,
+            Duration::ZERO,
+            settings.wait_for_active,
+        ));
         let run = self.run.get_or_init(|| spans::export(&settings.export.store)).clone();
         // On the heap: it is large, and would be moved about.
         Box::pin(self.export(&settings).instrument(run)).await
@@ -201,9 +220,10 @@ impl<'a> ExportCommand<'a> {
     }
 
     fn succeeded(&self, settings: &SettingsToExport, report: &ExportReport) {
+        self.monitoring.succeeded(Some(report.export.manifest.rows));
         if report.was_complete {
             let manifest = &report.export.manifest;
-            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(manifest.time);
+            let time = std::time::UNIX_EPOCH + Duration::from_secs(manifest.time);
             let exported_at = humantime::format_rfc3339_seconds(time).to_string();
             tracing::warn!(
                 run_id = %manifest.run_id,

@@ -14,19 +14,20 @@ use super::loading::{Load, LoadCommand};
 use super::runtime::{client_runtime, run_to_end};
 use crate::checkpoint::{FinishedRun, StateStore};
 use crate::config::keys::{
-    ALLOW_EMPTY, COLOR, DATABASE, FRESH, LOG_FORMAT, LOG_LEVEL, MAX_ERROR_RECORDS, MAX_RETRIES,
-    MIN_ROWS_RATIO, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR, REQUEST_TIMEOUT, RESUME_WITHIN,
-    RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR, STORE_ID, SUMMARY, SUMMARY_FILE,
-    TABLE, TD_CONF, TD_ENDPOINT, UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
+    ALLOW_EMPTY, COLOR, DATABASE, FRESH, LOG_FORMAT, LOG_LEVEL, MAX_ERROR_RECORDS, MAX_RETRIES, METRICS_FILE,
+    METRICS_LISTEN, METRICS_PUSH, MIN_ROWS_RATIO, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR,
+    REQUEST_TIMEOUT, RESUME_WITHIN, RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR,
+    STORE_ID, SUMMARY, SUMMARY_FILE, TABLE, TD_CONF, TD_ENDPOINT, UPLOAD_WORKERS, WAIT_FOR_ACTIVE,
+    WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
 };
-use crate::config::{Layers, Setting, SettingsToLoad, output_settings};
+use crate::config::{AccountSettings, Layers, Setting, SettingsToLoad, output_settings};
 use crate::diagnosis::{Code, Diagnosis, code_of_export};
 use crate::export::{CompleteExport, ExportDirectory, ExportError};
 use crate::run::{LoadSettings, Services};
 use crate::services::assemble_account;
 use crate::shutdown::{Signal, StopRequests};
 use crate::spans;
-use crate::telemetry::{Phase, ProgressBar};
+use crate::telemetry::{Phase, PhaseLimits, ProgressBar};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +37,7 @@ Examples:
     yotpo-td load customers-20260131 --database my_database --mode replace";
 
 /// The settings that the command takes.
-pub(super) const SETTINGS: [Setting; 31] = [
+pub(super) const SETTINGS: [Setting; 34] = [
     DATABASE.setting,
     TABLE.setting,
     MODE.setting,
@@ -68,6 +69,9 @@ pub(super) const SETTINGS: [Setting; 31] = [
     LOG_FORMAT.setting,
     LOG_LEVEL.setting,
     COLOR.setting,
+    METRICS_FILE.setting,
+    METRICS_LISTEN.setting,
+    METRICS_PUSH.setting,
 ];
 
 /// The directory.
@@ -85,14 +89,12 @@ pub(super) fn load(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
     let bar = ProgressBar::hidden();
     start_logging(&layers, &bar);
     let command = LoadCommand::new(invocation, bar, false, is_fresh_elsewhere(invocation, matches));
-    command.output.get_or_init(|| output_settings(&layers));
+    command.report_to(output_settings(&layers), false);
     let directory = matches.get_one::<PathBuf>("directory").cloned().unwrap_or_default();
     let result = run_to_end(client_runtime(), invocation, start(&command, layers, directory), || {
         command.ended_abruptly(Panicked, Panicked::diagnosis())
     });
-    // Log lines and the closing words follow; a panic leaves the line where it was.
-    command.bar.finish();
-    result.inspect_err(|failure| command.summarize(failure))
+    command.finish(result)
 }
 
 /// The export was loaded so long ago that Treasure Data may no longer know.
@@ -171,6 +173,13 @@ async fn start(command: &LoadCommand<'_>, layers: Layers, directory: PathBuf) ->
         let diagnosis = Diagnosis::new(Code::RunAlreadyLoaded, Some(hint.to_owned()));
         command.not_started(error, diagnosis)
     })?;
+    let AccountSettings { connections, retry, .. } = &settings.account;
+    command.monitoring.set_limits(PhaseLimits::new(
+        connections.request_timeout,
+        retry.timeout,
+        settings.load.polling.timeout,
+        settings.wait_for_active,
+    ));
     let run = spans::run(&settings.load.target, settings.load.mode);
     let run = command.run.get_or_init(|| run).clone();
     stop.set_run(&run);

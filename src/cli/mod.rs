@@ -19,6 +19,7 @@ mod invocation;
 mod load;
 mod loading;
 mod man;
+mod monitoring;
 mod options;
 mod preview;
 mod runs;

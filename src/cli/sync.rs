@@ -13,11 +13,11 @@ use super::failure::Failure;
 use super::invocation::{Invocation, is_fresh_elsewhere, layers, start_logging};
 use super::loading::{Load, LoadCommand};
 use super::runtime::{client_runtime, run_to_end, serving_runtime};
-use crate::config::{Layers, Settings, output_settings};
+use crate::config::{Layers, Settings, StoreSettings, output_settings};
 use crate::diagnosis::Code;
 use crate::services::assemble;
 use crate::spans;
-use crate::telemetry::ProgressBar;
+use crate::telemetry::{PhaseLimits, ProgressBar};
 
 /// The flags of the command beyond the settings.
 pub(super) fn flags() -> Vec<Arg> {
@@ -69,21 +69,19 @@ pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
     let runtime = if is_sandbox { serving_runtime() } else { client_runtime() };
     if !is_sandbox {
         // The sandbox has other names, and changes them when it starts.
-        command.output.get_or_init(|| output_settings(&layers));
+        command.report_to(output_settings(&layers), true);
     }
     let result = run_to_end(runtime, invocation, start(&command, matches, layers), || {
         command.ended_abruptly(Panicked, Panicked::diagnosis())
     });
-    // Log lines and the closing words follow; a panic leaves the line where it was.
-    command.bar.finish();
-    result.inspect_err(|failure| command.summarize(failure))
+    command.finish(result)
 }
 
 async fn start(command: &LoadCommand<'_>, matches: &ArgMatches, mut layers: Layers) -> Result<(), Failure> {
     let sandbox = embedded_sandbox::start_if_wanted(matches, &mut layers, &command.clock)
         .await
         .map_err(|error| command.failed_before_start(error, Code::MachineDenied))?;
-    command.output.get_or_init(|| output_settings(&layers));
+    command.report_to(output_settings(&layers), true);
     let result = run(command, layers, sandbox.as_ref()).await;
     if let Some(sandbox) = sandbox {
         sandbox.shutdown().await;
@@ -98,6 +96,13 @@ async fn run(
 ) -> Result<(), Failure> {
     let settings = Settings::from_layers(layers)
         .map_err(|error| command.failed_before_start(error, Code::SettingsInvalid))?;
+    let StoreSettings { connections, retry, .. } = &settings.store;
+    command.monitoring.set_limits(PhaseLimits::new(
+        connections.request_timeout,
+        retry.timeout,
+        settings.load.polling.timeout,
+        settings.wait_for_active,
+    ));
     let run = spans::run(&settings.load.target, settings.load.mode);
     let run = command.run.get_or_init(|| run).clone();
     let stop = run.in_scope(|| command.listen())?;

@@ -1,9 +1,11 @@
 //! What values a setting takes: its kind with its bounds. The only place that checks them and puts them into words.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use url::Url;
 
 use crate::identity::NameRule;
 use crate::telemetry::is_filter;
@@ -69,6 +71,10 @@ pub enum Kind {
     File,
     /// A file that is written, in a directory that exists.
     OutputFile,
+    /// An address and port to listen on.
+    ListenAddress,
+    /// The address of a server that receives metrics.
+    PushUrl,
     /// A log level, or a filter of levels by module.
     LogFilter,
 }
@@ -93,6 +99,8 @@ impl Kind {
             Self::Directory { must_exist: false } => "a directory".to_owned(),
             Self::File => "an existing file".to_owned(),
             Self::OutputFile => "a file in an existing directory".to_owned(),
+            Self::ListenAddress => "a port or an IP address with a port such as 0.0.0.0:9464".to_owned(),
+            Self::PushUrl => "an http or https address without user, query or fragment".to_owned(),
             Self::LogFilter => {
                 "off, error, warn, info, debug, trace or a filter such as yotpo_td::retry=debug".to_owned()
             }
@@ -107,7 +115,8 @@ impl Kind {
             Self::Size { .. } => "SIZE",
             Self::Choice { value_name, .. } | Self::Name { value_name, .. } => value_name,
             Self::Switch => "on|off",
-            Self::Url => "URL",
+            Self::Url | Self::PushUrl => "URL",
+            Self::ListenAddress => "ADDRESS",
             Self::Directory { .. } => "DIR",
             Self::File | Self::OutputFile => "FILE",
             Self::LogFilter => "FILTER",
@@ -172,6 +181,22 @@ impl Kind {
         let is_in_directory = directory.as_os_str().is_empty() || directory.is_dir();
         (*self == Self::OutputFile && path.file_name().is_some() && is_in_directory && !path.is_dir())
             .then_some(path)
+    }
+
+    pub(super) fn listen_address(&self, text: &str) -> Option<SocketAddr> {
+        let Self::ListenAddress = self else { return None };
+        let port = || Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.parse().ok()?)));
+        text.parse().ok().or_else(port)
+    }
+
+    pub(super) fn push_url(&self, text: &str) -> Option<Url> {
+        let Self::PushUrl = self else { return None };
+        let url = Url::parse(text).ok()?;
+        let is_plain = url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        (matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain).then_some(url)
     }
 
     pub(super) fn log_filter(&self, text: &str) -> Option<String> {
@@ -256,6 +281,37 @@ mod tests {
             [("1h", Some(hour)), ("59m", None), ("5d", Some(days(5))), ("5d 1ns", None), ("5", None)]
         {
             assert_eq!(lifetime.duration(text), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_alone_is_on_loopback() {
+        let address = |text| Kind::ListenAddress.listen_address(text).map(|address| address.to_string());
+        assert_eq!(address("9464").as_deref(), Some("127.0.0.1:9464"));
+        assert_eq!(address("0.0.0.0:9464").as_deref(), Some("0.0.0.0:9464"));
+        assert_eq!(address("[::1]:0").as_deref(), Some("[::1]:0"));
+        for wrong in ["", ":9464", "localhost:9464", "65536", "127.0.0.1", "-1"] {
+            assert_eq!(address(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_pushed_to_plain_addresses_too() {
+        for right in ["http://pushgateway.example.com:9091", "https://pushgateway.example.com/base/"] {
+            assert_eq!(
+                Kind::PushUrl.push_url(right).map(|url| url.scheme().len()),
+                Some(right.find(':').unwrap())
+            );
+        }
+        for wrong in [
+            "pushgateway:9091",
+            "ftp://host",
+            "http://user:pass@host",
+            "http://host/?a=b",
+            "http://host#a",
+            "",
+        ] {
+            assert_eq!(Kind::PushUrl.push_url(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,10 +1,16 @@
-//! Where the summary goes and which run it is about, read apart from all other settings: a run that fails on them has a
-//! summary, too.
+//! Where the summary and the metrics go and which run they are about, read apart from all other settings: a run that fails on
+//! them has a summary, too.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::keys::{DATABASE, MODE, RUN_ID, STORE_ID, SUMMARY, SUMMARY_FILE, TABLE};
+use url::Url;
+
+use super::keys::{
+    DATABASE, METRICS_FILE, METRICS_LISTEN, METRICS_PUSH, MODE, RUN_ID, STORE_ID, SUMMARY, SUMMARY_FILE,
+    TABLE,
+};
 use super::layers::Layers;
 use super::setting::{Key, Setting};
 use super::summary_format::SummaryFormat;
@@ -18,6 +24,12 @@ pub struct OutputSettings {
     pub summary: SummaryFormat,
     /// Where the JSON summary is written to.
     pub file: Option<PathBuf>,
+    /// Where the metrics are written to.
+    pub metrics_file: Option<PathBuf>,
+    /// Where metrics and health are served.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The Pushgateway.
+    pub metrics_push: Option<Url>,
     /// The store.
     pub store: Option<StoreId>,
     /// The database.
@@ -35,6 +47,9 @@ pub fn output_settings(layers: &Layers) -> OutputSettings {
     OutputSettings {
         summary: value(layers, &SUMMARY).unwrap_or(SummaryFormat::Text),
         file: value(layers, &SUMMARY_FILE),
+        metrics_file: value(layers, &METRICS_FILE),
+        metrics_listen: value(layers, &METRICS_LISTEN),
+        metrics_push: value(layers, &METRICS_PUSH),
         store: name(layers, &STORE_ID),
         database: name(layers, &DATABASE),
         table: name(layers, &TABLE),

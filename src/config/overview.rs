@@ -3,11 +3,12 @@
 //! Owns the order and the effective values: a region becomes its address, and a directory that nobody set is the platform's.
 //! Secrets are only said to be set. Nothing is checked here.
 
-use super::endpoints::{effective_endpoint, without_user_information};
+use super::endpoints::effective_endpoint;
 use super::keys::{LOG_LEVEL, SECRETS, SETTINGS, STATE_DIR, TD_ENDPOINT};
 use super::layers::{Layers, Source};
 use super::setting::{SecretSetting, Setting};
 use super::settings::platform_state_directory;
+use super::user_information::without_user_information;
 
 /// A setting, its value and its origin.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ use super::layers::Layers;
 use super::nearest::nearest;
 use super::problem::{Problem, SettingsError};
 use super::setting::{Key, SecretSetting};
+use super::user_information::without_user_information;
 use super::value::FromSetting;
 use crate::http::Reach;
 use crate::secret::Secret;
@@ -69,7 +70,7 @@ impl Reader {
                 .map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
             let what = format!(
                 "invalid value {} {}; expected {}{meant}",
-                shown(text),
+                shown(without_user_information(text)),
                 self.layers.origin_phrase(key),
                 key.kind.expected()
             );
@@ -154,7 +155,7 @@ pub(super) fn endpoint(text: &str) -> Result<Url, String> {
 }
 
 /// Where the service at an address is.
-pub(super) fn reach(url: &Url) -> Reach {
+pub fn reach(url: &Url) -> Reach {
     if is_loopback(url) { Reach::Loopback } else { Reach::Network }
 }
 

@@ -44,9 +44,15 @@ fn of_kind(kind: &Kind) -> Value {
         }
         Kind::Duration { .. } => json!({ "type": "string", "pattern": DURATION }),
         Kind::Size { .. } => json!({ "type": "string", "pattern": SIZE }),
-        Kind::Url | Kind::Directory { .. } | Kind::File | Kind::OutputFile | Kind::LogFilter => {
-            json!({ "type": "string", "minLength": 1 })
+        Kind::ListenAddress => {
+            json!({ "type": ["string", "integer"], "minLength": 1, "minimum": 0, "maximum": 65535 })
         }
+        Kind::Url
+        | Kind::PushUrl
+        | Kind::Directory { .. }
+        | Kind::File
+        | Kind::OutputFile
+        | Kind::LogFilter => json!({ "type": "string", "minLength": 1 }),
     }
 }
 

@@ -54,6 +54,8 @@ pub enum Group {
     StateAndResume,
     /// What is printed.
     Output,
+    /// What is reported to monitoring systems.
+    Monitoring,
 }
 
 impl Group {
@@ -67,6 +69,7 @@ impl Group {
             Self::Guards => "Guards",
             Self::StateAndResume => "State and resume",
             Self::Output => "Output",
+            Self::Monitoring => "Monitoring",
         }
     }
 }

@@ -9,9 +9,9 @@ use url::Url;
 use super::endpoints::{treasure_data_endpoint, treasure_data_origin};
 use super::keys::{
     ALLOW_EMPTY, API_KEY, BATCH_SIZE, COMPRESSION_LEVEL, DATABASE, FRESH, LOYALTY_CHECK, MAX_ERROR_RECORDS,
-    MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE, PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR,
-    REQUEST_TIMEOUT, RESUME_WITHIN, RUN_ID, RUN_LIFETIME, STATE_DIR, STORE_ID, SUMMARY, SUMMARY_FILE, TABLE,
-    UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
+    METRICS_FILE, METRICS_LISTEN, METRICS_PUSH, MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE, PERFORM_TIMEOUT,
+    POLL_INTERVAL, QUARANTINE_DIR, REQUEST_TIMEOUT, RESUME_WITHIN, RUN_ID, RUN_LIFETIME, STATE_DIR, STORE_ID,
+    SUMMARY, SUMMARY_FILE, TABLE, UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
 };
 use super::layers::Layers;
 use super::log_settings::check_log_settings;
@@ -238,7 +238,9 @@ pub(super) fn summary(reader: &mut Reader) -> Option<SummaryFormat> {
     check_log_settings(reader);
     let summary = reader.read(&SUMMARY);
     // Read by `output_settings`, because a run that fails on its settings has a summary, too.
-    reader.optional(&SUMMARY_FILE).and(summary)
+    let files = reader.optional(&SUMMARY_FILE).and(reader.optional(&METRICS_FILE));
+    let addresses = reader.optional(&METRICS_LISTEN).and(reader.optional(&METRICS_PUSH));
+    files.and(addresses).and(summary)
 }
 
 pub(super) fn transfer_settings(reader: &mut Reader) -> Option<TransferSettings> {

@@ -1,8 +1,11 @@
 //! Reading the text of a setting as a value of its type, within the bounds of its kind.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+use url::Url;
 
 use super::kind::Kind;
 use super::site::Site;
@@ -66,6 +69,19 @@ impl FromSetting for Duration {
 impl FromSetting for PathBuf {
     fn from_setting(kind: &Kind, text: &str) -> Option<Self> {
         kind.directory(text).or_else(|| kind.output_file(text))
+    }
+}
+
+impl FromSetting for SocketAddr {
+    fn from_setting(kind: &Kind, text: &str) -> Option<Self> {
+        kind.listen_address(text)
+    }
+}
+
+/// For addresses that receive metrics; those of the services are read by [`super::read::Reader::endpoint`].
+impl FromSetting for Url {
+    fn from_setting(kind: &Kind, text: &str) -> Option<Self> {
+        kind.push_url(text)
     }
 }
 

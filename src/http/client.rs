@@ -4,7 +4,7 @@ mod classify;
 mod download;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,7 @@ pub use self::download::{BodySink, RestartableSink};
 use super::body::decompress;
 use super::delay::delay_hint;
 use super::error::{BodyProblem, CallError, TransportError};
+use super::exchanges::{Exchanges, OperationUse};
 use super::message::{Request, Response};
 use super::redaction::Redactor;
 use crate::clock::{Clock, FLIGHT_HEADER};
@@ -58,8 +59,7 @@ pub struct HttpClient {
     server: Option<Arc<str>>,
     /// Whether the server has ever responded.
     has_responded: Arc<AtomicBool>,
-    /// Bytes of response bodies, as received.
-    received: Arc<AtomicU64>,
+    exchanges: Arc<Exchanges>,
 }
 
 impl HttpClient {
@@ -97,7 +97,7 @@ impl HttpClient {
             rate_limiter,
             server: None,
             has_responded: Arc::default(),
-            received: Arc::default(),
+            exchanges: Arc::default(),
         })
     }
 
@@ -115,7 +115,12 @@ impl HttpClient {
 
     /// Bytes of complete response bodies so far, as received: before they are decompressed.
     pub fn received_bytes(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        self.exchanges.received_bytes()
+    }
+
+    /// The exchanges so far, by operation.
+    pub fn operations(&self) -> Vec<(&'static str, OperationUse)> {
+        self.exchanges.by_operation()
     }
 
     /// Redacts secrets and personal data in server messages.
@@ -129,15 +134,20 @@ impl HttpClient {
     /// A classified [`CallError`] when no complete response arrives within the time and size limits.
     pub async fn send(&self, request: &Request) -> Result<Response, CallError> {
         let Request { operation, effect, .. } = *request;
-        let limit = self.request_timeout + upload_allowance(request.body.as_ref().map_or(0, Bytes::len));
+        let sent = request.body.as_ref().map_or(0, Bytes::len);
+        let limit = self.request_timeout + upload_allowance(sent);
         let permit = self.rate_limiter.acquire().await;
         let flight = self.clock.flight().await;
+        let started = self.clock.now();
         let exchange = async move {
             let outcome = self.exchange(request, permit, flight.header()).await;
             flight.finish().await;
             outcome
         };
-        let error = match self.clock.deadline(limit, exchange).await {
+        let outcome = self.clock.deadline(limit, exchange).await;
+        let status = outcome.as_ref().ok().and_then(|outcome| Some(outcome.as_ref().ok()?.status));
+        self.exchanges.ended(operation, status, self.clock.now().saturating_sub(started), sent);
+        let error = match outcome {
             Err(elapsed) => CallError::transport(operation, effect, TransportError::TimedOut(elapsed)),
             Ok(Err(ExchangeError::Transport(error))) => CallError::transport(operation, effect, error),
             Ok(Err(ExchangeError::Body(problem))) => CallError::body(operation, effect, problem),
@@ -193,7 +203,7 @@ impl HttpClient {
         let Response { status, headers, delay, .. } = self.head(&mut incoming, permit);
         let received = read_whole(&mut incoming, &headers, request.max_response_bytes).await;
         if let Ok(body) = &received {
-            self.received.fetch_add(u64::try_from(body.len()).unwrap_or_default(), Ordering::Relaxed);
+            self.exchanges.received(request.operation, body.len());
         }
         let body = match received.and_then(|body| Ok(decompress(&headers, body, request.max_response_bytes)?))
         {

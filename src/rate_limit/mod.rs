@@ -98,6 +98,10 @@ pub struct RateUsage {
     pub others_per_second: f64,
     /// Whether other clients have used a noticeable part of the limit.
     pub others_seen: bool,
+    /// The rate that was configured, in requests per second; 0 without one.
+    pub configured_per_second: f64,
+    /// What the last response that had such headers reported of the limit.
+    pub reported: Option<Allowance>,
 }
 
 /// Limits the requests to one service. All senders of the service share it.
@@ -126,6 +130,7 @@ struct State {
     waited: Duration,
     delayed: Duration,
     others_seen: bool,
+    reported: Option<Allowance>,
     warnings: Warnings<()>,
 }
 
@@ -252,12 +257,15 @@ impl RateLimiter {
             delayed: state.delayed,
             others_per_second: state.others.per_second(),
             others_seen: state.others_seen,
+            configured_per_second: self.bucket.as_ref().map_or(0.0, |bucket| bucket.rate.per_second()),
+            reported: state.reported,
         }
     }
 
     fn response_received(&self, number: u64, is_throttled: bool, allowance: Option<Allowance>) {
         let now = self.clock.now();
         let mut state = self.state();
+        state.reported = allowance.or(state.reported);
         let sent_at = state.own.sent_at(number).unwrap_or(now);
         state.own.complete(number, now, true);
         let reported =

@@ -22,6 +22,11 @@ impl RetryBudget {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_ok()
     }
 
+    /// The part of the budget that is left, from 0 to 1.
+    pub fn left(&self) -> f64 {
+        f64::from(self.0.load(Ordering::Relaxed)) / f64::from(CAPACITY)
+    }
+
     /// Records a success. A success after a retry refunds the cost of one retry.
     pub fn record_success(&self, after_retry: bool) {
         let gain = if after_retry { RETRY_COST } else { SUCCESS_GAIN };
@@ -44,7 +49,9 @@ mod tests {
     #[test]
     fn hundred_retries_or_fifty_timeouts_exhaust_the_budget() {
         let budget = RetryBudget::default();
+        assert!((budget.left() - 1.0).abs() < f64::EPSILON);
         assert_eq!((0..1_000).filter(|_| budget.withdraw(false)).count(), 100);
+        assert!(budget.left().abs() < f64::EPSILON);
         let budget = RetryBudget::default();
         assert_eq!((0..1_000).filter(|_| budget.withdraw(true)).count(), 50);
     }

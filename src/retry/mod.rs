@@ -7,6 +7,7 @@
 //! state before the next.
 
 mod budget;
+mod client_use;
 mod counters;
 mod schedule;
 
@@ -15,12 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::http::{CallError, Cause, Class, DelayHint, FailureKind};
+use crate::http::{CallError, Cause, Class, DelayHint, FailureKind, HttpClient};
 use crate::rate_limit::{RateLimiter, RateUsage};
 use crate::warnings::Warnings;
 use counters::Counters;
 
 pub use budget::RetryBudget;
+pub use client_use::ClientUse;
 pub use counters::{RequestCounts, RetriesByCause};
 pub use schedule::Schedule;
 
@@ -96,6 +98,16 @@ impl Retrier {
     /// The requests sent so far.
     pub fn counts(&self) -> RequestCounts {
         self.counters.read()
+    }
+
+    /// What was sent to the service through `http`, and what its retries cost.
+    pub fn client_use(&self, http: &HttpClient) -> ClientUse {
+        ClientUse {
+            service: self.service,
+            requests: self.counts(),
+            retry_budget: self.budget.left(),
+            operations: http.operations(),
+        }
     }
 
     /// Applies the delay that a successful response requests before the next request.

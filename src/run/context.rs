@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::identity::{
     BallotName, Fingerprint, Mode, Nonce, OwnSessionName, OwnTable, RunId, RunSession, SessionName, TableName,
 };
+use crate::retry::ClientUse;
 use crate::run::decide::{OwnSet, Progress as SetProgress, Winner};
 use crate::telemetry::{Progress, ServiceUse};
 use crate::transfer::Quarantine;
@@ -35,12 +36,21 @@ impl Services {
     }
 }
 
+impl Services {
+    /// What each client has sent so far, by operation.
+    pub fn clients(&self) -> Vec<ClientUse> {
+        let yotpo = self.yotpo.as_deref().map(YotpoClient::client_use);
+        yotpo.into_iter().chain([self.treasure_data.client_use()]).collect()
+    }
+}
+
 /// What was sent to Yotpo so far.
 pub fn usage_of_store(yotpo: &YotpoClient) -> ServiceUse {
     ServiceUse {
         yotpo: yotpo.counts(),
         yotpo_response_bytes: yotpo.response_bytes(),
         rate: yotpo.rate_usage(),
+        has_token: yotpo.has_token(),
         ..ServiceUse::default()
     }
 }

@@ -100,6 +100,8 @@ pub async fn export(context: ExportContext<'_>, generated: RunId) -> Result<Expo
     let started = clock.now();
     let client = Arc::clone(yotpo);
     progress.read_usage_from(move || usage_of_store(&client));
+    let client = Arc::clone(yotpo);
+    progress.read_clients_from(move || vec![client.client_use()]);
     let phases = Phases::new(progress, clock);
     phases.enter(Phase::Starting);
     let result = Box::pin(Exporter { context, phases }.run(generated)).await;
@@ -250,6 +252,7 @@ impl Exporter<'_> {
         let PageEnd { position, loyalty } = before.end.clone();
         let pages = Pages::resume(Arc::clone(yotpo), paging, position, loyalty);
         let fetching = self.phases.enter(Phase::Fetching);
+        self.context.progress.destination_opened();
         let sink = DirectorySink::new(directory.clone(), manifest, clock.clone());
         let quarantine = Quarantine::new(settings.quarantine_directory.as_deref(), clock.clone());
         let work = async {

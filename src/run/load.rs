@@ -20,7 +20,7 @@ use crate::housekeeping::sweep_stale_runs;
 use crate::identity::RunId;
 use crate::run::decide::{Attempt, Ending, OwnSet, Winner};
 use crate::shutdown::{StopRequests, cancel_on_stop, with_shutdown_grace};
-use crate::telemetry::{Phase, Progress, ProgressSnapshot};
+use crate::telemetry::{LastSuccess, Phase, Progress, ProgressSnapshot};
 
 const NOT_ALL_REMOVED: &str = "all rows are loaded, but the cleanup of the run failed";
 
@@ -79,7 +79,12 @@ pub async fn run(
 fn watch(services: &Services, store: &StateStore, progress: &Progress) {
     let clients = services.clone();
     progress.read_usage_from(move || clients.usage());
+    let clients = services.clone();
+    progress.read_clients_from(move || clients.clients());
     let history = store.history().unwrap_or_default();
+    if let Some(last) = history.first() {
+        progress.note_last_success(LastSuccess { finished_at: last.finished_at, rows: last.rows });
+    }
     // What this machine saw of a run that another attempt made is not all of it.
     if let Some(last) = history.iter().find(|run| !run.joined && run.customers > 0) {
         progress.expect(last.customers);

@@ -1,12 +1,18 @@
-//! The process's memory.
+//! The process's memory, from `/proc/self/status` (proc(5)). `getrusage` includes what the process executed before this program.
 
 /// Peak resident memory of this process, in bytes; `None` if the system does not report it.
-///
-/// From `VmHWM` in `/proc/self/status` (proc(5)), because `getrusage` includes what the process executed before this
-/// program.
 pub fn peak_resident_bytes() -> Option<u64> {
+    status("VmHWM:")
+}
+
+/// Resident memory of this process now, in bytes; `None` if the system does not report it.
+pub(super) fn resident_bytes() -> Option<u64> {
+    status("VmRSS:")
+}
+
+fn status(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

@@ -5,13 +5,16 @@
 //! figure. It never handles customers or secrets: only counts, generated names and redacted texts are logged.
 
 mod color;
+mod endpoint;
 mod fields;
+mod health;
 mod heartbeat;
 mod log_filter;
 mod log_layer;
 mod log_line;
 mod logs;
 mod memory;
+mod metrics;
 mod observer;
 mod phase;
 mod progress;
@@ -25,12 +28,18 @@ mod usage;
 pub mod words;
 
 pub use color::ColorChoice;
+pub use endpoint::MonitoringEndpoint;
+pub use health::PhaseLimits;
 pub use heartbeat::{Heartbeat, HeartbeatThread};
 pub use log_filter::is_filter;
 pub use logs::{LogFormat, LogSettings, log_format};
 pub use memory::peak_resident_bytes;
+pub use metrics::{
+    CONTENT_TYPE, FAMILIES, Family, FamilyKind, MetricLabels, MetricsFile, MetricsFileError, PreviousMetrics,
+    PushError, RunEnd, RunMetrics, push,
+};
 pub use phase::{LoadJob, Phase};
-pub use progress::{Progress, ProgressSnapshot};
+pub use progress::{LastSuccess, Progress, ProgressSnapshot};
 pub use progress_bar::ProgressBar;
 pub use streams::{
     SANDBOX, SANDBOX_FIELD, columns, is_sandbox, mark_sandbox, marked, try_write_stdout, write_stderr,

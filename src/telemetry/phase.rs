@@ -85,7 +85,8 @@ pub enum LoadJob {
 }
 
 impl LoadJob {
-    const ALL: [Self; 6] =
+    /// All of them, in the order of the variants.
+    pub const ALL: [Self; 6] =
         [Self::Unknown, Self::Queued, Self::Booting, Self::Running, Self::Succeeded, Self::Failed];
 
     /// Its name in logs and summaries; none where nothing is known.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::phase::{LoadJob, Phase, millis};
 use super::usage::{Meter, ServiceUse};
+use crate::retry::ClientUse;
 use crate::yotpo::EndedBy;
 
 /// Counters that the run writes and displays read.
@@ -25,7 +26,11 @@ pub struct Progress {
     expected: AtomicU64,
     load_job: AtomicU8,
     job_id: Mutex<Option<String>>,
-    usage: Meter,
+    usage: Meter<ServiceUse>,
+    clients: Meter<Vec<ClientUse>>,
+    last_success: Mutex<Option<LastSuccess>>,
+    is_destination_open: AtomicBool,
+    batches_queued: AtomicU64,
     pages: AtomicU64,
     customers: AtomicU64,
     customers_before: AtomicU64,
@@ -37,6 +42,15 @@ pub struct Progress {
     row_bytes: AtomicU64,
     seen_twice: AtomicU64,
     is_estimate: AtomicBool,
+}
+
+/// The last run of the target that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastSuccess {
+    /// When it ended, Unix seconds.
+    pub finished_at: u64,
+    /// Rows that it loaded; `None` if they are not known.
+    pub rows: Option<u64>,
 }
 
 /// The counters at one moment.
@@ -70,6 +84,10 @@ pub struct ProgressSnapshot {
     pub parts: u64,
     /// Parts that are complete but not stored yet.
     pub parts_queued: u64,
+    /// Batches of rows that are being compressed, or wait for a part.
+    pub batches_queued: u64,
+    /// Whether rows can be stored: the bulk import session or the directory of the export is open.
+    pub is_destination_open: bool,
     /// Their compressed size.
     pub uploaded_bytes: u64,
     /// Size of the rows before compression.
@@ -118,6 +136,8 @@ impl Progress {
             ended_by: *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner),
             parts: read(&self.parts),
             parts_queued: read(&self.parts_queued),
+            batches_queued: read(&self.batches_queued),
+            is_destination_open: self.is_destination_open.load(Ordering::Relaxed),
             uploaded_bytes: read(&self.uploaded_bytes),
             row_bytes: read(&self.row_bytes),
             seen_twice: read(&self.seen_twice),
@@ -144,6 +164,7 @@ impl Progress {
             &self.customers_with_loyalty_data,
             &self.parts,
             &self.parts_queued,
+            &self.batches_queued,
             &self.uploaded_bytes,
             &self.row_bytes,
             &self.seen_twice,
@@ -151,6 +172,7 @@ impl Progress {
             counter.store(0, Ordering::Relaxed);
         }
         self.load_job.store(LoadJob::Unknown as u8, Ordering::Relaxed);
+        self.is_destination_open.store(false, Ordering::Relaxed);
         self.pages_ended(None);
     }
 
@@ -198,6 +220,36 @@ impl Progress {
     /// Notes where to read what was sent to the services.
     pub fn read_usage_from(&self, read: impl Fn() -> ServiceUse + Send + Sync + 'static) {
         self.usage.read_from(read);
+    }
+
+    /// Notes where to read what each client sent.
+    pub fn read_clients_from(&self, read: impl Fn() -> Vec<ClientUse> + Send + Sync + 'static) {
+        self.clients.read_from(read);
+    }
+
+    /// What each client has sent so far, by operation.
+    pub fn clients(&self) -> Vec<ClientUse> {
+        self.clients.read()
+    }
+
+    /// Notes the last run of the target that succeeded.
+    pub fn note_last_success(&self, last: LastSuccess) {
+        *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// The last run of the target that succeeded, if it is known.
+    pub fn last_success(&self) -> Option<LastSuccess> {
+        *self.last_success.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that rows can be stored from now on.
+    pub fn destination_opened(&self) {
+        self.is_destination_open.store(true, Ordering::Relaxed);
+    }
+
+    /// Records how many batches of rows are being compressed, or wait for a part.
+    pub fn batches_queued(&self, batches: usize) {
+        self.batches_queued.store(u64::try_from(batches).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Notes what the load job is doing.

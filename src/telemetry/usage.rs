@@ -17,6 +17,8 @@ pub struct ServiceUse {
     pub rate: RateUsage,
     /// Requests to Treasure Data.
     pub treasure_data: RequestCounts,
+    /// Whether Yotpo has accepted an access token.
+    pub has_token: bool,
 }
 
 impl ServiceUse {
@@ -26,22 +28,29 @@ impl ServiceUse {
     }
 }
 
-/// Reads the counters of the clients, once it is known where they are. It can be read from any thread.
-#[derive(Default)]
-pub(super) struct Meter(OnceLock<Box<dyn Fn() -> ServiceUse + Send + Sync>>);
+/// Reads counters of the clients, once it is known where they are. It can be read from any thread.
+pub(super) struct Meter<T>(OnceLock<Read<T>>);
 
-impl Meter {
+type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
+
+impl<T: Default> Meter<T> {
     /// Reads from here on; the first caller decides.
-    pub(super) fn read_from(&self, read: impl Fn() -> ServiceUse + Send + Sync + 'static) {
+    pub(super) fn read_from(&self, read: impl Fn() -> T + Send + Sync + 'static) {
         self.0.get_or_init(|| Box::new(read));
     }
 
-    pub(super) fn read(&self) -> ServiceUse {
+    pub(super) fn read(&self) -> T {
         self.0.get().map(|read| read()).unwrap_or_default()
     }
 }
 
-impl fmt::Debug for Meter {
+impl<T> Default for Meter<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T: Default + fmt::Debug> fmt::Debug for Meter<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.read().fmt(formatter)
     }

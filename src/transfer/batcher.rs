@@ -75,6 +75,11 @@ impl Batcher {
         if is_first || self.thresholds.are_reached(&self.pending) { self.flush().await } else { Ok(()) }
     }
 
+    /// Batches that are being compressed, or wait for the receiver.
+    pub(super) fn queued(&self) -> usize {
+        self.chunks.max_capacity() - self.chunks.capacity()
+    }
+
     /// Flushes the last batch.
     pub(super) async fn finish(mut self) {
         // A closed receiver does not need it.

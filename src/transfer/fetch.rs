@@ -32,6 +32,7 @@ pub(super) async fn fetch(
             // The receiver failed and its error ends the transfer. Returning here would make the pages look complete.
             return std::future::pending().await;
         }
+        progress.batches_queued(batcher.queued());
     }
     let end = PageEnd::of(pages);
     progress.pages_ended(end.position.ended_by());

@@ -161,6 +161,7 @@ impl Transfer {
             writer.add(first).await?;
         }
         writer.add_all(&mut self.chunks).await?;
+        context.progress.batches_queued(0);
         if writer.is_sink_closed() {
             return Ok(None);
         }

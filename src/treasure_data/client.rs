@@ -13,7 +13,7 @@ use url::Url;
 use super::blame::blames_path;
 use crate::clock::Clock;
 use crate::http::{BodyProblem, BodySink, CallError, Effect, HttpClient, Request, Response, ServerClock};
-use crate::retry::{RequestCounts, Retrier, Series};
+use crate::retry::{ClientUse, RequestCounts, Retrier, Series};
 use crate::secret::Secret;
 
 /// Maximum size of a JSON response.
@@ -102,6 +102,11 @@ impl TreasureDataClient {
     /// The requests sent so far.
     pub fn counts(&self) -> RequestCounts {
         self.retrier.counts()
+    }
+
+    /// What was sent so far, by operation.
+    pub fn client_use(&self) -> ClientUse {
+        self.retrier.client_use(&self.http)
     }
 
     /// The clock of this client.

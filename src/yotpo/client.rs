@@ -19,7 +19,7 @@ use super::query::{CursorQuery, add_query};
 use crate::http::{BodyProblem, CallError, Cause, Effect, HttpClient, Request, Response, ServerClock};
 use crate::identity::StoreId;
 use crate::rate_limit::RateUsage;
-use crate::retry::{RequestCounts, Retrier};
+use crate::retry::{ClientUse, RequestCounts, Retrier};
 use crate::secret::Secret;
 
 const MAX_TOKEN_RESPONSE_BYTES: usize = 1024 * 1024;
@@ -99,6 +99,16 @@ impl YotpoClient {
     /// Bytes of response bodies so far, as received.
     pub fn response_bytes(&self) -> u64 {
         self.http.received_bytes()
+    }
+
+    /// What was sent so far, by operation.
+    pub fn client_use(&self) -> ClientUse {
+        self.retrier.client_use(&self.http)
+    }
+
+    /// Whether Yotpo has accepted an access token.
+    pub fn has_token(&self) -> bool {
+        self.token_was_accepted.load(Ordering::Relaxed)
     }
 
     /// How the store's rate limit has been used.

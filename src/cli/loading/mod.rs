@@ -3,6 +3,7 @@
 //! Owns the order around a run (free space, lock, clients, progress, signals), and what is reported about its end.
 
 mod ending;
+mod reporting;
 
 pub(super) use self::ending::{ForcedExit, SandboxDiskFull, StoppedWaiting, disk_full};
 
@@ -17,6 +18,7 @@ use self::ending::AlreadyRunning;
 use super::embedded_sandbox::EmbeddedSandbox;
 use super::failure::{Failure, NextCommand, RunLabels, diagnosis_before_start};
 use super::invocation::Invocation;
+use super::monitoring::Monitoring;
 use super::summary::{self, Facts, Left, counting_query};
 use crate::checkpoint::{Holder, LockError, LockState, ProcessLock, StateStore};
 use crate::clock::Clock;
@@ -63,6 +65,7 @@ pub(super) struct LoadCommand<'a> {
     left: OnceLock<Left>,
     /// The span of the run, for what is said after it.
     pub(super) run: OnceLock<Span>,
+    pub(super) monitoring: Monitoring,
 }
 
 /// What is loaded, and with which clients.
@@ -101,6 +104,7 @@ impl<'a> LoadCommand<'a> {
             loading: OnceLock::new(),
             left: OnceLock::new(),
             run: OnceLock::new(),
+            monitoring: Monitoring::default(),
         }
     }
 
@@ -157,6 +161,7 @@ impl<'a> LoadCommand<'a> {
     }
 
     fn succeeded(&self, load: &Load<'_>, report: &RunReport) {
+        self.monitoring.succeeded(report.rows);
         if report.outcome == Outcome::AlreadyCommitted
             && let Some(time) = report.ingestion_time
         {
@@ -188,15 +193,6 @@ impl<'a> LoadCommand<'a> {
     pub(super) fn show_progress(&self, first_phase: Phase) -> Option<HeartbeatThread> {
         self.progress.enter(first_phase, self.clock.now());
         show_progress(self.invocation, &self.bar, &self.progress, &self.clock)
-    }
-
-    /// Writes the summary of a run that failed, or never started.
-    pub(super) fn summarize(&self, failure: &Failure) {
-        let Some(output) = self.output.get() else { return };
-        let now = self.clock.now();
-        self.progress.finish(now);
-        let facts = Facts::of_failure(failure, output, self.left.get(), &self.progress.snapshot(), now);
-        self.run.get().unwrap_or(&Span::none()).in_scope(|| summary::write(&facts, output));
     }
 
     fn failed(&self, failure: RunFailure, settings: &LoadSettings) -> Failure {

@@ -3,9 +3,11 @@
 //! Owns names, defaults, bounds and help texts. Flags, `--help`, the checks and the README come from here. Code names a
 //! setting by its constant, so that a typo does not compile.
 
+mod monitoring;
 mod runs;
 mod services;
 
+pub use monitoring::*;
 pub use runs::*;
 pub use services::*;
 
@@ -59,6 +61,9 @@ pub const SETTINGS: &[Setting] = &[
     LOG_FORMAT.setting,
     LOG_LEVEL.setting,
     COLOR.setting,
+    METRICS_FILE.setting,
+    METRICS_LISTEN.setting,
+    METRICS_PUSH.setting,
 ];
 
 /// The setting that a user calls `key`.
@@ -86,7 +91,8 @@ mod tests {
 
     #[test]
     fn every_constant_is_in_the_list_once_and_named_after_its_key() {
-        let sources = [include_str!("services.rs"), include_str!("runs.rs")].concat();
+        let sources =
+            [include_str!("services.rs"), include_str!("runs.rs"), include_str!("monitoring.rs")].concat();
         let constants: BTreeSet<String> = sources
             .lines()
             .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": Key<"))
@@ -120,6 +126,8 @@ mod tests {
                     Kind::Directory { .. } => kind.directory(value).is_some(),
                     Kind::OutputFile => kind.output_file(value).is_some(),
                     Kind::LogFilter => kind.log_filter(value).is_some(),
+                    Kind::ListenAddress => kind.listen_address(value).is_some(),
+                    Kind::PushUrl => kind.push_url(value).is_some(),
                     Kind::File => false,
                     Kind::Url => value.starts_with("https://"),
                 };

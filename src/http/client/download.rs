@@ -36,8 +36,12 @@ impl HttpClient {
     ) -> Result<Result<Response, S::Error>, CallError> {
         let permit = self.rate_limiter.acquire().await;
         let flight = self.clock.flight().await;
+        let started = self.clock.now();
         let downloaded = self.stream_body(request, permit, flight.header(), sink).await;
         flight.finish().await;
+        let status = downloaded.as_ref().ok().and_then(|downloaded| Some(downloaded.as_ref().ok()?.status));
+        let sent = request.body.as_ref().map_or(0, Bytes::len);
+        self.exchanges.ended(request.operation, status, self.clock.now().saturating_sub(started), sent);
         downloaded.map_err(|failed| {
             let Request { operation, effect, .. } = *request;
             self.with_server(match failed {
@@ -69,6 +73,7 @@ impl HttpClient {
         while let Some(piece) =
             self.with_timeout(async { incoming.chunk().await.map_err(interrupted) }).await?
         {
+            self.exchanges.received(request.operation, piece.len());
             if let Err(error) = sink.write(piece).await {
                 return Ok(Err(error));
             }

@@ -57,6 +57,7 @@ impl Executor<'_> {
     pub(super) async fn upload(&mut self, own: OwnSet) -> Result<Seen, RunError> {
         let time = IngestionTime::from_unix_seconds(own.nonce.time())?;
         let stop = self.stop;
+        self.run.progress.destination_opened();
         let phase = match &self.run.settings.source {
             RowSource::Store => self.run.phases.enter(Phase::Fetching),
             RowSource::Export(_) => self.run.phases.enter(Phase::Uploading),

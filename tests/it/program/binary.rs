@@ -290,9 +290,10 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits until stderr contains `text`.
-    pub(crate) fn wait_for_stderr(&self, text: &str) {
+    /// Waits until stderr contains `text`, and returns what it has written so far.
+    pub(crate) fn wait_for_stderr(&self, text: &str) -> String {
         wait_until(&format!("stderr says {text:?}"), || self.stderr.text().contains(text));
+        self.stderr.text()
     }
 
     /// Sends a signal.

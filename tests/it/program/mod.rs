@@ -24,6 +24,7 @@ mod full_disk;
 mod help;
 mod logs;
 mod long_lists;
+mod monitoring;
 mod named_command;
 mod next_commands;
 mod preview;

@@ -34,6 +34,7 @@ fn wrong(setting: &Setting) -> &'static str {
         "state-dir" => "",
         "quarantine-dir" => "no/such/directory",
         "summary-file" => "no/such/directory/summary.json",
+        "metrics-file" => "no/such/directory/yotpo.prom",
         "log-level" => "a=b=c",
         "min-rows-ratio" => "1.5",
         _ => "!",

@@ -2,5 +2,6 @@
 
 mod fuzz_corpora;
 mod generated;
+mod metrics;
 mod readme;
 mod retry_rules;
