@@ -1,0 +1,4 @@
+// Prints the dashboard as JSON.
+import { dashboard } from './dashboard.js';
+
+console.log(JSON.stringify(dashboard, null, 2));
