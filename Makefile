@@ -33,7 +33,7 @@ MODULE ?= retry rate_limit run/decide
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= lint deny test manual interop release-build scale instructions package cov
+CI_STEPS ?= lint deny test manual interop monitoring release-build scale instructions package cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
@@ -49,7 +49,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions` and `licenses` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop examples digdag deny bench instructions cov build release-build scale ci
+.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop examples monitoring digdag deny bench instructions cov build release-build scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -107,6 +107,9 @@ interop: build ## run third-party clients against `yotpo-td sandbox`
 
 examples: build ## run the examples for schedulers, and check them with cron, systemd and kubeconform (part of `interop`)
 	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" tests/interop/run test_cron.py test_systemd.py test_kubernetes.py test_digdag.py
+
+monitoring: build ## check metrics, alerts, dashboard and runbook with Prometheus, node_exporter, Pushgateway and tsc
+	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" .ci/monitoring
 
 # Not part of `ci`: Digdag cannot be installed from a package registry.
 digdag: build ## run the workflows of examples/digdag with the digdag on PATH against mock servers

@@ -159,7 +159,7 @@ class Check:
         (self.programs.work / "a_file").touch()
         runs.finish(6, "state_failed", "disk", fast, environment={"YOTPO_TD_STATE_DIR": str(self.programs.work / "a_file")})
         # A run that works has the lock.
-        runs.finish(8, "run_active", "limited", self.limited, file=False)
+        runs.finish(8, "run_active", "limited", self.limited, file=False, yotpo=self.limiting)
         self.wait_for_samples('yotpo_td_failure{code="run_active"} == 1', "limited")
         failed = self.prometheus.query('ALERTS{alertname="YotpoTdRunFailed"}')
         require("limited" not in {series["table"] for series in failed}, f"a run that found another one active is a failure: {failed}")
@@ -172,9 +172,13 @@ class Check:
         """A run while another client uses the limit, which is another yotpo-td. It is scraped, and its file is read meanwhile."""
         command, environment = self.runs.command("other", self.limited, ("--dry-run",), environment={"YOTPO_TD_REQUESTS_PER_SECOND": "3"})
         self.other = self.programs.start("other", command, environment)
+        # The mock server reports only what remains.
+        yotpo = self.runs.proxy(self.limited.variables["YOTPO_TD_YOTPO_ENDPOINT"], no_fault, [("RateLimit-Limit", "5")])
+        self.limiting = yotpo.url
         self.limited_run = self.runs.start(
-            "limited", self.limited, file=True, push=True, environment={"YOTPO_TD_REQUESTS_PER_SECOND": "4.5"}, port=self.run_ports[2]
-        )
+            "limited", self.limited, file=True, push=True, yotpo=yotpo.url, environment={"YOTPO_TD_REQUESTS_PER_SECOND": "4.5"},
+            port=self.run_ports[2],
+        )  # fmt: skip
 
     def wait_for_samples(self, expr: str, *tables: str) -> None:
         """Until Prometheus has scraped these tables."""
@@ -336,7 +340,7 @@ def main() -> None:
             wait_for("other clients slow the run down", lambda: check.prometheus.query('ALERTS{alertname="YotpoTdLimitUsedByOthers",table="limited"}'), 60)
             stop(check.other, signal.SIGINT)
             require(check.limited_run.process.wait(120) == 0, f"the run with other clients: {programs.log('run_limited')}")
-            check.wait_for_samples('yotpo_td_exit_code{job="node"} == 0', "limited")
+            check.wait_for_samples('count_over_time(yotpo_td_run_end_timestamp_seconds{job="node"}[1h]) > 10', "limited", "retries")
             check.alerts()
             check.dashboard()
             Documents(programs, check.fast, check.ports, check.textfiles, stalled.port).run()

@@ -29,10 +29,10 @@ Decide = Callable[[str, str], Reply | Hang | None]
 
 
 class Proxy:
-    """Forwards to `upstream`; `decide` says what happens to a request instead."""
+    """Forwards to `upstream`; `decide` says what happens to a request instead. `headers` are added to forwarded responses."""
 
-    def __init__(self, upstream: str, decide: Decide) -> None:
-        self.decide = decide
+    def __init__(self, upstream: str, decide: Decide, headers: list[tuple[str, str]] | None = None) -> None:
+        self.decide, self.headers = decide, headers or []
         self._closed = threading.Event()
         address = urllib.parse.urlsplit(upstream)
         outer = self
@@ -58,7 +58,7 @@ class Proxy:
                     upstream.request(self.command, self.path, body=body, headers=headers)
                     response = upstream.getresponse()
                     kept = [(name, value) for name, value in response.getheaders() if name.lower() not in HOP]
-                    self.reply(response.status, kept, response.read())
+                    self.reply(response.status, kept + outer.headers, response.read())
                 finally:
                     upstream.close()
 

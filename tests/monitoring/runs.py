@@ -37,9 +37,9 @@ class Runs:
         for proxy in self._proxies:
             proxy.close()
 
-    def proxy(self, upstream: str, decide: Decide) -> Proxy:
+    def proxy(self, upstream: str, decide: Decide, headers: list[tuple[str, str]] | None = None) -> Proxy:
         """A proxy with faults."""
-        self._proxies.append(Proxy(upstream, decide))
+        self._proxies.append(Proxy(upstream, decide, headers))
         return self._proxies[-1]
 
     def command(
