@@ -93,7 +93,7 @@ class Check:
              f"--collector.textfile.directory={self.textfiles}", f"--web.listen-address={node}"],
             f"http://{node}/metrics",
         )  # fmt: skip
-        # Debian's keeps groups in /var/lib unless it is told where.
+        # The default of Debian is a file in /var/lib.
         self.programs.serve(
             "pushgateway", ["prometheus-pushgateway", "--persistence.file=groups", f"--web.listen-address={pushgateway}"],
             f"http://{pushgateway}/-/ready",
