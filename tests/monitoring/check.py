@@ -179,6 +179,9 @@ class Check:
             "limited", self.limited, file=True, push=True, yotpo=yotpo.url, environment={"YOTPO_TD_REQUESTS_PER_SECOND": "4.5"},
             port=self.run_ports[2],
         )  # fmt: skip
+        self.limited_run.wait_until("/metrics", 'phase="fetching"} 1.0')
+        self.runs.check("a run that is scraped", self.limited_run.get("/metrics")[1])
+        self.runs.check("the file of a run that works", self.runs.file("limited").read_text())
 
     def wait_for_samples(self, expr: str, *tables: str) -> None:
         """Until Prometheus has scraped these tables."""
@@ -235,6 +238,8 @@ class Check:
             raise Failure("alerts, expected and found: " + "; ".join(
                 f"{name}: {EXPECTED.get(name)} {found.get(name)}" for name in found if found[name] != EXPECTED.get(name)
             )) from None  # fmt: skip
+        slowed = 'ALERTS{alertname="YotpoTdLimitUsedByOthers"} and on (table) yotpo_td_running == 1'
+        require(self.prometheus.query_range(slowed, self.started, time.time(), 1), "YotpoTdLimitUsedByOthers while the run worked")
         for name, tables in EXPECTED.items():
             found = {series.get("table") for series in self.prometheus.query(alerts[name])}
             require(found == tables, f"the query of {name}: {found}")
@@ -335,7 +340,6 @@ def main() -> None:
             check.others()
             check.health(stalled)
             check.many_runs()
-            check.runs.check("a run that is scraped", check.limited_run.get("/metrics")[1])
             check.exporters()
             wait_for("other clients slow the run down", lambda: check.prometheus.query('ALERTS{alertname="YotpoTdLimitUsedByOthers",table="limited"}'), 60)
             stop(check.other, signal.SIGINT)
