@@ -33,7 +33,7 @@ MODULE ?= retry rate_limit run/decide
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= lint deny test manual interop monitoring release-build scale instructions package cov
+CI_STEPS ?= lint deny test manual interop monitoring otel release-build scale instructions package cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
@@ -49,7 +49,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions` and `licenses` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop examples monitoring digdag deny bench instructions cov build release-build scale ci
+.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -110,6 +110,9 @@ examples: build ## run the examples for schedulers, and check them with cron, sy
 
 monitoring: build ## check metrics, alerts, dashboard and runbook with Prometheus, node_exporter, Pushgateway and tsc
 	YOTPO_TD_BIN="$(YOTPO_TD_BIN)" .ci/monitoring
+
+otel: build ## run the program against a real OpenTelemetry Collector; needs Go and Python
+	@YOTPO_TD_BIN="$(YOTPO_TD_BIN)" .ci/otel
 
 # Not part of `ci`: Digdag cannot be installed from a package registry.
 digdag: build ## run the workflows of examples/digdag with the digdag on PATH against mock servers

@@ -8,7 +8,7 @@ fn main() -> ExitCode {
 }
 
 /// Variables that libraries read from the process by themselves.
-const READ_BY_LIBRARIES: [&str; 10] = [
+const READ_BY_LIBRARIES: [&str; 20] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "HTTPS_PROXY",
@@ -19,6 +19,16 @@ const READ_BY_LIBRARIES: [&str; 10] = [
     "all_proxy",
     "NO_PROXY",
     "no_proxy",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
 ];
 
 /// An empty variable is an unset one, for every library that reads it, and spaces around a proxy's address are ignored. A process

@@ -203,7 +203,7 @@ pub async fn with_shutdown_grace<T, E: Interruptible>(
             Err(E::interrupted(signal))
         }
         Err(elapsed) => {
-            tracing::warn!(%elapsed, "a step was cancelled while stopping");
+            tracing::warn!(error = %elapsed, "a step was cancelled while stopping");
             Err(E::interrupted(signal))
         }
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Arc, OnceLock};
 
 use clap::ArgMatches;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::Panicked;
 use super::embedded_sandbox;
@@ -34,6 +34,8 @@ pub(super) struct DryRunCommand<'a> {
     progress: Arc<Progress>,
     /// Where the summary goes, as soon as it is known.
     output: OnceLock<OutputSettings>,
+    /// The span of the run, for what is said after it.
+    run: OnceLock<Span>,
 }
 
 impl<'a> DryRunCommand<'a> {
@@ -46,6 +48,7 @@ impl<'a> DryRunCommand<'a> {
             clock: Clock::machine(),
             progress: Arc::default(),
             output: OnceLock::new(),
+            run: OnceLock::new(),
         }
     }
 
@@ -72,6 +75,7 @@ impl<'a> DryRunCommand<'a> {
         let result = match SettingsToDryRun::from_layers(layers) {
             Ok(settings) => {
                 let run = spans::run(&settings.load.target, settings.load.mode);
+                let run = self.run.get_or_init(|| run).clone();
                 // On the heap: it is large, and would be moved about.
                 Box::pin(self.dry_run(&settings).instrument(run)).await
             }
@@ -127,11 +131,12 @@ impl<'a> DryRunCommand<'a> {
 
     /// Writes the summary of a dry run that failed.
     fn summarize(&self, failure: &Failure) {
+        failure.record_in_trace(self.run.get());
         let Some(output) = self.output.get() else { return };
         let now = self.clock.now();
         self.progress.finish(now);
         let facts = Facts::of_failure(failure, output, None, &self.progress.snapshot(), now);
-        summary::write(&facts, output);
+        self.run.get().unwrap_or(&Span::none()).in_scope(|| summary::write(&facts, output));
     }
 
     fn failed_locally(&self, error: impl Into<Box<dyn Error + Send + Sync>>, code: Code) -> Failure {

@@ -286,6 +286,7 @@ impl<'a> ExportCommand<'a> {
 
     /// Writes the summary of an export that failed, or never started.
     fn summarize(&self, failure: &Failure) {
+        failure.record_in_trace(self.run.get());
         let Some(output) = self.output.get() else { return };
         let now = self.clock.now();
         self.progress.finish(now);

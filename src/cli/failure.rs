@@ -3,12 +3,15 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
+use tracing::Span;
+
 use super::invocation::Invocation;
 use crate::clock::Clock;
 use crate::diagnosis::{Code, Diagnosis, NextStep, next_step};
 use crate::free_space::{NO_SPACE_HINT, is_lack_of_space};
 use crate::run::{RecoveryState, STATE_DIRECTORY_HINT};
-use crate::telemetry::{LogFormat, SANDBOX, SANDBOX_FIELD, is_sandbox, marked, write_stderr};
+use crate::spans;
+use crate::telemetry::{LogFormat, SANDBOX, SANDBOX_FIELD, is_sandbox, marked, trace_id, write_stderr};
 
 /// How a command failed.
 #[derive(Debug)]
@@ -85,6 +88,13 @@ impl Failure {
         self.saved != NOTHING_STARTED
     }
 
+    /// Adds it to the trace of the run, if one had begun.
+    pub(super) fn record_in_trace(&self, run: Option<&Span>) {
+        if let Some(run) = run {
+            spans::record_run_failure(run, self.diagnosis.code.name(), &self.error.to_string());
+        }
+    }
+
     /// Writes it to stderr; the last line says what was saved, and which command helps.
     pub(super) fn write(&self, format: LogFormat) {
         let text = match format {
@@ -131,6 +141,9 @@ impl Failure {
             "retryable": code.is_retryable(),
             "exit_code": status.code(),
         });
+        if let (Some(trace_id), Some(line)) = (trace_id(), line.as_object_mut()) {
+            line.insert("trace_id".to_owned(), trace_id.into());
+        }
         self.add_common_fields(&mut line);
         json_line(line)
     }

@@ -12,7 +12,7 @@ use super::setting_flags::flags;
 use crate::config::keys::FRESH;
 use crate::config::{Layers, SettingsFile, Source, log_settings, without_user_information};
 use crate::paths::is_typeable;
-use crate::telemetry::{self, ProgressBar};
+use crate::telemetry::{self, ProgressBar, TraceVariables};
 
 /// What the program was started with.
 #[derive(Debug)]
@@ -93,9 +93,10 @@ pub(super) fn layers(invocation: &Invocation, matches: &ArgMatches) -> Layers {
     layers_of(invocation, matches, &flags(matches))
 }
 
-/// Starts to log, and reports a settings file that nobody named.
+/// Starts to log and to trace, and reports a settings file that nobody named.
 pub(super) fn start_logging(layers: &Layers, bar: &ProgressBar) {
-    telemetry::init(&log_settings(layers), bar);
+    let traces = TraceVariables::read(|name| layers.variable(name));
+    telemetry::init(&log_settings(layers), &traces, bar);
     if let Some(SettingsFile::Found(path)) = layers.settings_file() {
         tracing::info!(path = %path.display(), "settings file found");
     }

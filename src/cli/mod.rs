@@ -38,7 +38,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use self::failure::{Failure, NextCommand};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
-use crate::telemetry::{LogFormat, log_format, write_stderr};
+use crate::telemetry::{self, LogFormat, log_format, write_stderr};
 
 /// Runs the program, and prints why it failed where it did. Never panics: a panic below is a bug and becomes exit code 1.
 pub fn main(invocation: &Invocation) -> ExitStatus {
@@ -57,6 +57,8 @@ pub fn main(invocation: &Invocation) -> ExitStatus {
         let saved = "nothing that this command knows of".to_owned();
         Err(Failure { error: Panicked.into(), diagnosis: Panicked::diagnosis(), saved, next, run: None })
     });
+    // Before the last words, which are the last line.
+    telemetry::finish();
     result.unwrap_or_else(|failure| {
         failure.write(log_format());
         failure.diagnosis.status

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::failure::{Failure, causes};
 use crate::clock::Clock;
-use crate::config::{OutputSettings, reach};
+use crate::config::OutputSettings;
 use crate::exit_status::ExitStatus;
 use crate::telemetry::{
     MetricLabels, MetricsFile, MonitoringEndpoint, PhaseLimits, Progress, RunEnd, RunMetrics, push,
@@ -142,7 +142,7 @@ impl Active {
     fn push(&self, base: &Url) {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         let text = self.metrics.render();
-        let pushed = runtime.block_on(push(base, reach(base), &self.metrics.labels(), text, &self.clock));
+        let pushed = runtime.block_on(push(base, &self.metrics.labels(), text, &self.clock));
         // A name that is still being resolved must not delay the end of the process.
         runtime.shutdown_background();
         if let Err(error) = pushed {

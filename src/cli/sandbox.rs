@@ -88,7 +88,7 @@ fn text(name: &'static str, value_name: &'static str, help: &'static str, defaul
 pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     let layers = Layers::new(&std::collections::BTreeMap::new(), invocation.environment.clone(), None);
     let logs = log_settings(&layers);
-    telemetry::init(&logs, &ProgressBar::hidden());
+    telemetry::init(&logs, &telemetry::TraceVariables::default(), &ProgressBar::hidden());
     let failed = |error: Box<dyn Error + Send + Sync>, code: Code| {
         let (code, hint) = local_code(error.as_ref(), code);
         Failure::before_start(error, Diagnosis::new(code, hint), invocation)

@@ -14,14 +14,14 @@ use super::keys::{
 use super::layers::Layers;
 use super::problem::SettingsError;
 use super::proxy;
-use super::read::{Reader, checked, reach};
+use super::read::{Reader, checked};
 use super::settings::{
     AccountSettings, LoadOfStore, guards, polling, read_load_of_store, resume, summary, transfer_settings,
 };
 use super::store_settings::{StoreSettings, read_store, retry_policy};
 use super::summary_format::SummaryFormat;
 use crate::export::CompleteExport;
-use crate::http::ClientSettings;
+use crate::http::{ClientSettings, Reach};
 use crate::identity::Target;
 use crate::part::CompressionLevel;
 use crate::run::{ExportSettings, LoadSettings, ResumePolicy, RowSource};
@@ -180,7 +180,7 @@ fn read_load(reader: &mut Reader, export: Arc<CompleteExport>) -> Option<Setting
     };
     Some(SettingsToLoad {
         account: AccountSettings {
-            connections: ClientSettings { request_timeout: request_timeout?, reach: reach(&endpoint) },
+            connections: ClientSettings { request_timeout: request_timeout?, reach: Reach::of(&endpoint) },
             endpoint_origin: treasure_data_origin(reader.layers()),
             treasure_data: TreasureDataSettings { endpoint, api_key: api_key? },
             retry: retry?,

@@ -42,7 +42,6 @@ pub use log_settings::{has_color, log_settings};
 pub use output_settings::{OutputSettings, output_settings};
 pub use overview::{Overview, SecretOverview, SettingOverview};
 pub use problem::{Problem, SettingsError};
-pub use read::reach;
 pub use schema::schema;
 pub use setting::{Group, Key, Presence, SecretSetting, Setting};
 pub use settings::{AccountSettings, NamedRun, Settings, state_directory_from_layers};

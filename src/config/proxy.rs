@@ -3,7 +3,7 @@
 use http::Uri;
 use url::Url;
 
-use super::read::{Reader, reach};
+use super::read::Reader;
 use crate::http::Reach;
 
 /// In order of precedence: the first one that is set applies.
@@ -12,7 +12,7 @@ const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_pr
 /// Reports a proxy that requests would pass by without a word, because it cannot be understood. Its value may hold a
 /// password and is not shown. Servers on this machine are reached without.
 pub(super) fn check(reader: &mut Reader, endpoints: &[Option<&Url>]) {
-    if !endpoints.iter().flatten().any(|endpoint| reach(endpoint) == Reach::Network) {
+    if !endpoints.iter().flatten().any(|endpoint| Reach::of(endpoint) == Reach::Network) {
         return;
     }
     for name in VARIABLES {

@@ -1,10 +1,9 @@
 //! Checking single values.
 
 use std::fmt::Display;
-use std::net::IpAddr;
 use std::path::Path;
 
-use url::{Host, Url};
+use url::Url;
 
 use super::keys::{SECRETS, SETTINGS};
 use super::layers::Layers;
@@ -146,25 +145,11 @@ pub(super) fn endpoint(text: &str) -> Result<Url, String> {
     }
     match url.scheme() {
         "https" => Ok(url),
-        "http" if is_loopback(&url) => Ok(url),
+        "http" if Reach::of(&url) == Reach::Loopback => Ok(url),
         "http" => {
             Err(format!("{} is plain http to another machine, which would expose the key", shown(text)))
         }
         _ => Err(format!("{} is neither https nor http", shown(text))),
-    }
-}
-
-/// Where the service at an address is.
-pub fn reach(url: &Url) -> Reach {
-    if is_loopback(url) { Reach::Loopback } else { Reach::Network }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
-        None => false,
     }
 }
 

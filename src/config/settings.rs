@@ -17,10 +17,10 @@ use super::layers::Layers;
 use super::log_settings::check_log_settings;
 use super::problem::SettingsError;
 use super::proxy;
-use super::read::{Reader, checked, reach};
+use super::read::{Reader, checked};
 use super::store_settings::{StoreSettings, read_store, retry_policy};
 use super::summary_format::SummaryFormat;
-use crate::http::ClientSettings;
+use crate::http::{ClientSettings, Reach};
 use crate::identity::{DatabaseName, Mode, RunId, Target};
 use crate::part::CompressionLevel;
 use crate::retry::RetryPolicy;
@@ -140,7 +140,7 @@ fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
     Some(AccountSettings {
         run_lifetime: run_lifetime?,
         without_table_ids: without_table_ids?,
-        connections: ClientSettings { request_timeout: request_timeout?, reach: reach(&endpoint) },
+        connections: ClientSettings { request_timeout: request_timeout?, reach: Reach::of(&endpoint) },
         endpoint_origin: treasure_data_origin(reader.layers()),
         treasure_data: TreasureDataSettings { endpoint, api_key: api_key? },
         retry: retry?,
@@ -182,7 +182,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let wait_for_active = reader.read(&WAIT_FOR_ACTIVE);
     let LoadOfStore { store, load, td_endpoint, summary } = of_store?;
     Some(Settings {
-        treasure_data_connections: ClientSettings { reach: reach(&td_endpoint), ..store.connections },
+        treasure_data_connections: ClientSettings { reach: Reach::of(&td_endpoint), ..store.connections },
         treasure_data_origin: treasure_data_origin(reader.layers()),
         store,
         treasure_data: TreasureDataSettings { endpoint: td_endpoint, api_key: api_key? },

@@ -12,8 +12,8 @@ use super::layers::Layers;
 use super::log_settings::check_log_settings;
 use super::problem::SettingsError;
 use super::proxy;
-use super::read::{Reader, checked, reach};
-use crate::http::ClientSettings;
+use super::read::{Reader, checked};
+use crate::http::{ClientSettings, Reach};
 use crate::rate_limit::RequestRate;
 use crate::retry::RetryPolicy;
 use crate::yotpo::{LoyaltyCheck, YotpoSettings};
@@ -85,7 +85,7 @@ pub(super) fn read_store(reader: &mut Reader, endpoint: Option<Url>) -> Option<S
     let endpoint = endpoint?;
     Some(StoreSettings {
         request_rate: request_rate?,
-        connections: ClientSettings { request_timeout: request_timeout?, reach: reach(&endpoint) },
+        connections: ClientSettings { request_timeout: request_timeout?, reach: Reach::of(&endpoint) },
         endpoint_origin: reader.layers().origin_phrase(&YOTPO_ENDPOINT),
         yotpo: YotpoSettings { endpoint, store: store?, client_secret: client_secret? },
         retry: retry?,

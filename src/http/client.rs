@@ -13,9 +13,10 @@ use http::{HeaderMap, Method, StatusCode};
 use rustls::ClientConfig;
 use url::Url;
 
-use self::classify::classify;
+pub(super) use self::classify::classify;
 pub use self::download::{BodySink, RestartableSink};
 use super::body::decompress;
+use super::connection::{ClientSettings, Reach, client_builder};
 use super::delay::delay_hint;
 use super::error::{BodyProblem, CallError, TransportError};
 use super::exchanges::{Exchanges, OperationUse};
@@ -23,28 +24,6 @@ use super::message::{Request, Response};
 use super::redaction::Redactor;
 use crate::clock::{Clock, FLIGHT_HEADER};
 use crate::rate_limit::{Permit, RateLimiter};
-
-/// Maximum number of response headers. Gateways add headers, and more than a hundred have been observed.
-const MAX_HEADERS: usize = 1_000;
-
-/// How to connect to one service.
-#[derive(Clone, Debug)]
-pub struct ClientSettings {
-    /// Maximum duration of one attempt, from sending the request to reading the whole body.
-    pub request_timeout: Duration,
-    /// Where the service runs.
-    pub reach: Reach,
-}
-
-/// Where a service runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// On this machine. Proxies from the environment are ignored. Responses are requested uncompressed, because decompression
-    /// costs more than the transfer over the loopback interface.
-    Loopback,
-    /// On the network. Proxies from the environment are used, and gzip responses are requested.
-    Network,
-}
 
 /// A connection pool for one service.
 #[derive(Clone, Debug)]
@@ -65,7 +44,6 @@ pub struct HttpClient {
 impl HttpClient {
     /// Creates the pool without sending anything. `tls` comes from [`tls_configuration`](super::tls_configuration). Every
     /// request acquires `rate_limiter`. Fails when the proxies from the environment are invalid.
-    #[expect(clippy::disallowed_methods, reason = "this is the one client that the ban exempts")]
     pub fn new(
         settings: &ClientSettings,
         tls: ClientConfig,
@@ -73,21 +51,8 @@ impl HttpClient {
         redactor: Redactor,
         rate_limiter: Arc<RateLimiter>,
     ) -> Result<Self, reqwest::Error> {
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(concat!("yotpo-td/", env!("CARGO_PKG_VERSION")))
-            // Every attempt must go through our rate limiter and counters.
-            .retry(reqwest::retry::never())
-            // A redirect would send the credentials to another server, and neither service documents one.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(settings.request_timeout)
-            .http1_max_headers(MAX_HEADERS)
-            .tcp_keepalive(Duration::from_secs(30));
-        if settings.reach == Reach::Loopback {
-            builder = builder.no_proxy();
-        }
         let ClientSettings { request_timeout, reach } = *settings;
-        let client = builder.build()?;
+        let client = client_builder(settings, tls).build()?;
         Ok(Self {
             client,
             clock,
@@ -134,11 +99,11 @@ impl HttpClient {
     /// A classified [`CallError`] when no complete response arrives within the time and size limits.
     pub async fn send(&self, request: &Request) -> Result<Response, CallError> {
         let Request { operation, effect, .. } = *request;
-        let sent = request.body.as_ref().map_or(0, Bytes::len);
-        let limit = self.request_timeout + upload_allowance(sent);
+        let sent_bytes = request.body.as_ref().map_or(0, Bytes::len);
+        let limit = self.request_timeout + upload_allowance(sent_bytes);
         let permit = self.rate_limiter.acquire().await;
+        let sent = self.clock.now();
         let flight = self.clock.flight().await;
-        let started = self.clock.now();
         let exchange = async move {
             let outcome = self.exchange(request, permit, flight.header()).await;
             flight.finish().await;
@@ -146,22 +111,38 @@ impl HttpClient {
         };
         let outcome = self.clock.deadline(limit, exchange).await;
         let status = outcome.as_ref().ok().and_then(|outcome| Some(outcome.as_ref().ok()?.status));
-        self.exchanges.ended(operation, status, self.clock.now().saturating_sub(started), sent);
+        self.exchanges.ended(operation, status, self.clock.now().saturating_sub(sent), sent_bytes);
         let error = match outcome {
             Err(elapsed) => CallError::transport(operation, effect, TransportError::TimedOut(elapsed)),
             Ok(Err(ExchangeError::Transport(error))) => CallError::transport(operation, effect, error),
             Ok(Err(ExchangeError::Body(problem))) => CallError::body(operation, effect, problem),
             Ok(Ok(response)) => {
                 self.has_responded.store(true, Ordering::Relaxed);
+                self.log(request, sent, Ok(&response));
                 return Ok(response);
             }
         };
+        self.log(request, sent, Err(&error));
         // A server that responded before is the right one, so the error is likely temporary.
         let max_attempts = error.max_attempts_if_misconfigured();
         Err(self.with_server(match max_attempts.filter(|_| !self.has_responded.load(Ordering::Relaxed)) {
             Some(max) => error.with_max_attempts(max),
             None => error,
         }))
+    }
+
+    /// Logs what a request came to. Without the query, which contains cursors.
+    fn log(&self, request: &Request, sent: Duration, result: Result<&Response, &CallError>) {
+        let duration = self.clock.now().saturating_sub(sent);
+        tracing::debug!(
+            operation = request.operation,
+            method = %request.method,
+            path = request.url.path(),
+            status = result.ok().map(|response| response.status.as_u16()),
+            cause = result.err().map(|error| display(error.cause())),
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            "request sent"
+        );
     }
 
     /// Adds the server to an error.

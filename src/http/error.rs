@@ -383,6 +383,6 @@ fn describe(status: StatusCode) -> String {
 
 mod hints;
 mod kind;
-pub use self::kind::FailureKind;
+pub use self::kind::{FailureKind, error_type};
 #[cfg(test)]
 mod tests;

@@ -6,19 +6,23 @@
 
 mod body;
 mod client;
+mod connection;
 mod delay;
 mod error;
 mod exchanges;
 mod message;
+mod plain;
 mod redaction;
 mod server_clock;
 mod tls;
 
-pub use client::{BodySink, ClientSettings, HttpClient, Reach, RestartableSink};
+pub use client::{BodySink, HttpClient, RestartableSink};
+pub use connection::{ClientSettings, Reach};
 pub use delay::{DelayHint, delay_hint, server_date};
-pub use error::{BodyProblem, CallError, Cause, Class, Effect, FailureKind, TransportError};
+pub use error::{BodyProblem, CallError, Cause, Class, Effect, FailureKind, TransportError, error_type};
 pub use exchanges::{LATENCY_BOUNDS, Latencies, OperationUse, StatusClass};
 pub use message::{Request, Response, parse_json};
+pub use plain::{PlainClient, PlainError};
 pub use redaction::Redactor;
 pub use server_clock::ServerClock;
 pub use tls::{TlsError, tls_configuration};

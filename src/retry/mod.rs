@@ -15,9 +15,12 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::clock::Clock;
 use crate::http::{CallError, Cause, Class, DelayHint, FailureKind, HttpClient};
 use crate::rate_limit::{RateLimiter, RateUsage};
+use crate::spans::{self, AttemptEnd, AttemptFailure};
 use crate::warnings::Warnings;
 use counters::Counters;
 
@@ -129,14 +132,14 @@ impl Retrier {
     ///
     /// # Errors
     /// The error of the last attempt, with the number of attempts and the reason why there is no further one.
-    pub async fn call<T, F, A>(&self, mut attempt: A) -> Result<T, CallError>
+    pub async fn call<T, F, A>(&self, operation: &'static str, mut attempt: A) -> Result<T, CallError>
     where
         A: FnMut() -> F,
         F: Future<Output = Result<T, CallError>>,
     {
         let mut series = self.series();
         loop {
-            if let Some(value) = self.attempt_in(&mut series, attempt()).await? {
+            if let Some(value) = self.attempt_in(&mut series, operation, attempt()).await? {
                 return Ok(value);
             }
         }
@@ -155,6 +158,7 @@ impl Retrier {
     pub async fn attempt_in<T>(
         &self,
         series: &mut Series,
+        operation: &'static str,
         attempt: impl Future<Output = Result<T, CallError>>,
     ) -> Result<Option<T>, CallError> {
         let delay = self.rate_limiter.remaining_pause();
@@ -168,17 +172,32 @@ impl Retrier {
         }
         self.counters.sent(series.failed.take());
         series.attempts += 1;
-        let error = match attempt.await {
+        let sent = self.clock.now();
+        let result = attempt.instrument(spans::attempt(series.attempts)).await;
+        let duration = self.clock.now().saturating_sub(sent);
+        let mut end = AttemptEnd { operation, attempt: series.attempts, duration, failure: None };
+        let error = match result {
             Ok(value) => {
+                spans::record_attempt(&end);
                 self.budget.record_success(series.attempts > 1);
                 return Ok(Some(value));
             }
             Err(error) => error,
         };
-        if error.max_attempts().is_some_and(|max| series.attempts >= max) {
-            return Err(error.after(series.attempts, None));
-        }
-        let delay = match self.next_delay(&error, &mut series.schedule, series.started) {
+        let next = if error.max_attempts().is_some_and(|max| series.attempts >= max) {
+            Err(None)
+        } else {
+            self.next_delay(&error, &mut series.schedule, series.started)
+        };
+        let error_type = error.error_type();
+        end.failure = Some(AttemptFailure {
+            class: error.class().name(),
+            error_type: &error_type,
+            status: error.received_status().map(|status| status.as_u16()),
+            delay: next.as_ref().ok().copied(),
+        });
+        spans::record_attempt(&end);
+        let delay = match next {
             Ok(delay) => delay,
             Err(reason) => return Err(error.after(series.attempts, reason)),
         };

@@ -24,7 +24,7 @@ async fn succeeds_after_transient_failures() {
     let (retrier, _) = retrier(POLICY);
     let attempts = Cell::new(0);
     let result = retrier
-        .call(|| {
+        .call("try", || {
             attempts.set(attempts.get() + 1);
             std::future::ready(match attempts.get() {
                 1 => Err(failure(503, Effect::Repeatable, None)),
@@ -45,7 +45,7 @@ async fn permanent_failures_are_not_retried() {
     for status in [400, 401, 403, 404, 409, 422] {
         let (retrier, clock) = retrier(POLICY);
         let result: Result<(), _> =
-            retrier.call(|| std::future::ready(Err(failure(status, Effect::Repeatable, None)))).await;
+            retrier.call("try", || std::future::ready(Err(failure(status, Effect::Repeatable, None)))).await;
         assert_eq!(result.unwrap_err().to_string(), "could not try");
         assert_eq!((retrier.counts().requests, clock.now()), (1, Duration::ZERO), "{status}");
     }
@@ -55,7 +55,7 @@ async fn permanent_failures_are_not_retried() {
 async fn stops_after_max_retries() {
     let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
     let result: Result<(), _> =
-        retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
+        retrier.call("try", || std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
     assert_eq!(result.unwrap_err().to_string(), "could not try after 4 attempts (--max-retries 3 exhausted)");
 }
 
@@ -65,7 +65,7 @@ async fn requested_delay_is_never_shortened() {
     let first = Cell::new(true);
     let min_delay = Duration::from_secs(90);
     retrier
-        .call(|| {
+        .call("try", || {
             let result =
                 if first.take() { Err(failure(429, Effect::Repeatable, Some(min_delay))) } else { Ok(()) };
             std::future::ready(result)
@@ -80,7 +80,7 @@ async fn requested_delay_beyond_the_timeout_ends_the_call_immediately() {
     let (retrier, clock) = retrier(POLICY);
     let min_delay = Some(Duration::from_secs(3_600));
     let result: Result<(), _> =
-        retrier.call(|| std::future::ready(Err(failure(429, Effect::Repeatable, min_delay)))).await;
+        retrier.call("try", || std::future::ready(Err(failure(429, Effect::Repeatable, min_delay)))).await;
     assert_eq!(
         result.unwrap_err().to_string(),
         "could not try (the server requested a delay of 1h, longer than --retry-timeout 10m)"
@@ -92,7 +92,7 @@ async fn requested_delay_beyond_the_timeout_ends_the_call_immediately() {
 async fn total_time_is_limited() {
     let (retrier, clock) = retrier(RetryPolicy { max_retries: 1_000, ..POLICY });
     let result: Result<(), _> = retrier
-        .call(|| {
+        .call("try", || {
             clock.advance(Duration::from_secs(30));
             std::future::ready(Err(failure(503, Effect::Repeatable, None)))
         })
@@ -107,7 +107,7 @@ async fn failing_service_exhausts_the_shared_budget() {
     let mut last = String::new();
     for _ in 0..60 {
         let result: Result<(), _> =
-            retrier.call(|| std::future::ready(Err(failure(503, Effect::Repeatable, None)))).await;
+            retrier.call("try", || std::future::ready(Err(failure(503, Effect::Repeatable, None)))).await;
         last = result.unwrap_err().to_string();
     }
     assert_eq!(last, "could not try (test service fails so often that its retry budget is exhausted)");
@@ -121,7 +121,9 @@ async fn timeouts_exhaust_the_shared_budget_twice_as_fast() {
     let mut last = String::new();
     for _ in 0..60 {
         let result: Result<(), _> = retrier
-            .call(|| std::future::ready(Err(CallError::transport("try", Effect::Repeatable, timeout()))))
+            .call("try", || {
+                std::future::ready(Err(CallError::transport("try", Effect::Repeatable, timeout())))
+            })
             .await;
         last = result.unwrap_err().to_string();
     }
@@ -135,7 +137,7 @@ async fn timeouts_exhaust_the_shared_budget_twice_as_fast() {
 async fn exhaust_budget(retrier: &Retrier) {
     for _ in 0..60 {
         let result: Result<(), _> =
-            retrier.call(|| std::future::ready(Err(failure(503, Effect::Repeatable, None)))).await;
+            retrier.call("try", || std::future::ready(Err(failure(503, Effect::Repeatable, None)))).await;
         result.unwrap_err();
     }
 }
@@ -147,7 +149,7 @@ async fn five_successes_without_a_retry_pay_for_one_retry() {
     for successes in [4, 1] {
         let before = retrier.counts().retries;
         for _ in 0..successes {
-            retrier.call(|| std::future::ready(Ok(()))).await.unwrap();
+            retrier.call("try", || std::future::ready(Ok(()))).await.unwrap();
         }
         exhaust_budget(&retrier).await;
         assert_eq!(
@@ -163,13 +165,13 @@ async fn success_after_a_retry_refunds_the_retry() {
     let (retrier, _) = retrier(RetryPolicy { max_retries: 3, ..POLICY });
     exhaust_budget(&retrier).await;
     for _ in 0..5 {
-        retrier.call(|| std::future::ready(Ok(()))).await.unwrap();
+        retrier.call("try", || std::future::ready(Ok(()))).await.unwrap();
     }
     let before = retrier.counts().retries;
     for _ in 0..20 {
         let is_first = Cell::new(true);
         let attempt = || if is_first.take() { Err(failure(503, Effect::Repeatable, None)) } else { Ok(()) };
-        retrier.call(|| std::future::ready(attempt())).await.unwrap();
+        retrier.call("try", || std::future::ready(attempt())).await.unwrap();
     }
     assert_eq!(retrier.counts().retries - before, 20);
 }
@@ -178,7 +180,7 @@ async fn success_after_a_retry_refunds_the_retry() {
 async fn error_with_a_maximum_number_of_attempts_ends_the_call_after_them() {
     let (retrier, _) = retrier(POLICY);
     let failed = || failure(503, Effect::Repeatable, None).with_max_attempts(2);
-    let result: Result<(), _> = retrier.call(|| std::future::ready(Err(failed()))).await;
+    let result: Result<(), _> = retrier.call("try", || std::future::ready(Err(failed()))).await;
     assert_eq!(result.unwrap_err().to_string(), "could not try after 2 attempts");
     assert_eq!(retrier.counts().requests, 2);
 }
@@ -189,11 +191,13 @@ async fn requested_delay_as_long_as_the_timeout_is_kept() {
     let mut series = retrier.series();
     let throttled = || failure(429, Effect::Repeatable, Some(POLICY.timeout));
     let attempt = std::future::ready(Err::<(), _>(throttled()));
-    assert_eq!(retrier.attempt_in(&mut series, attempt).await.unwrap(), None);
+    assert_eq!(retrier.attempt_in(&mut series, "try", attempt).await.unwrap(), None);
     assert_eq!(clock.now(), POLICY.timeout);
     // The same delay is not too long by itself, but there is no time left for it.
-    let error =
-        retrier.attempt_in(&mut series, std::future::ready(Err::<(), _>(throttled()))).await.unwrap_err();
+    let error = retrier
+        .attempt_in(&mut series, "try", std::future::ready(Err::<(), _>(throttled())))
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "could not try after 2 attempts (--retry-timeout 10m exhausted)");
 }
 
@@ -202,9 +206,9 @@ async fn pause_longer_than_the_timeout_ends_the_call_before_it_is_sent() {
     let (retrier, _) = retrier(POLICY);
     let hint = |min_delay| DelayHint { min_delay: Some(min_delay), allowance: None };
     retrier.apply_delay_hint(hint(POLICY.timeout));
-    assert_eq!(retrier.call(|| std::future::ready(Ok(7))).await.unwrap(), 7);
+    assert_eq!(retrier.call("try", || std::future::ready(Ok(7))).await.unwrap(), 7);
     retrier.apply_delay_hint(hint(POLICY.timeout + Duration::from_secs(1)));
-    let error = retrier.call(|| std::future::ready(Ok(7))).await.unwrap_err();
+    let error = retrier.call("try", || std::future::ready(Ok(7))).await.unwrap_err();
     assert_eq!(
         error.cause().to_string(),
         "the server requested a delay of 10m 1s, longer than --retry-timeout 10m"
@@ -239,12 +243,12 @@ async fn retryable_attempt_waits_and_returns_control() {
     let mut series = retrier.series();
     let failed =
         |status, min_delay| std::future::ready(Err::<(), _>(failure(status, Effect::CheckFirst, min_delay)));
-    assert_eq!(retrier.attempt_in(&mut series, failed(502, None)).await.unwrap(), None);
+    assert_eq!(retrier.attempt_in(&mut series, "try", failed(502, None)).await.unwrap(), None);
     let min_delay = Duration::from_secs(5);
     let before = clock.now();
-    assert_eq!(retrier.attempt_in(&mut series, failed(429, Some(min_delay))).await.unwrap(), None);
+    assert_eq!(retrier.attempt_in(&mut series, "try", failed(429, Some(min_delay))).await.unwrap(), None);
     assert!(clock.now() >= before + min_delay, "the requested delay was not kept");
-    assert_eq!(retrier.attempt_in(&mut series, std::future::ready(Ok(7))).await.unwrap(), Some(7));
+    assert_eq!(retrier.attempt_in(&mut series, "try", std::future::ready(Ok(7))).await.unwrap(), Some(7));
     let retries_by_cause =
         RetriesByCause::from_iter([(FailureKind::ServerError, 1), (FailureKind::Throttled, 1)]);
     let expected = RequestCounts { requests: 3, retries: 2, throttled: 1, retries_by_cause };
@@ -257,10 +261,10 @@ async fn series_has_the_same_limits_as_a_call() {
     let mut series = retrier.series();
     let failed = || std::future::ready(Err::<(), _>(failure(502, Effect::CheckFirst, None)));
     for _ in 0..2 {
-        assert_eq!(retrier.attempt_in(&mut series, failed()).await.unwrap(), None);
+        assert_eq!(retrier.attempt_in(&mut series, "try", failed()).await.unwrap(), None);
         clock.advance(Duration::from_secs(1));
     }
-    let error = retrier.attempt_in(&mut series, failed()).await.unwrap_err();
+    let error = retrier.attempt_in(&mut series, "try", failed()).await.unwrap_err();
     assert_eq!(error.to_string(), "could not try after 3 attempts (--max-retries 2 exhausted)");
 }
 
@@ -295,7 +299,7 @@ async fn failures_of_one_kind_are_logged_once_a_minute_and_counted() {
     let (retrier, clock) = retrier(RetryPolicy { max_retries: 2, base_delay: Duration::ZERO, ..POLICY });
     for _ in 0..2 {
         let result: Result<(), _> =
-            retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
+            retrier.call("try", || std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
         assert_eq!(
             result.unwrap_err().to_string(),
             "could not try after 3 attempts (--max-retries 2 exhausted)"
@@ -303,7 +307,7 @@ async fn failures_of_one_kind_are_logged_once_a_minute_and_counted() {
     }
     clock.advance(Duration::from_secs(60));
     let result: Result<(), _> =
-        retrier.call(|| std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
+        retrier.call("try", || std::future::ready(Err(failure(500, Effect::Repeatable, None)))).await;
     assert_eq!(result.unwrap_err().to_string(), "could not try after 3 attempts (--max-retries 2 exhausted)");
     let log = log.text();
     let logged: Vec<_> = log.lines().filter(|line| line.contains("request failed, retrying")).collect();

@@ -34,7 +34,7 @@ pub async fn abandon_run(
         spans::record_run_id(&state.run_id);
         let progress = Arc::new(Progress::default());
         let run = Run::new(services, settings, store, &progress, state.clone(), Some(state), false);
-        abandon(&run, stop).await
+        Box::pin(abandon(&run, stop)).await
     };
     Box::pin(work.instrument(span)).await
 }
@@ -106,7 +106,7 @@ pub(super) async fn abandon_earlier_attempts(
         return Ok(false);
     }
     let run = Run::new(services, settings, store, progress, state.clone(), None, false);
-    abandon(&run, stop).await
+    Box::pin(abandon(&run, stop)).await
 }
 
 /// Commits are allowed for another fifth of the lifetime after the last proposal.

@@ -17,9 +17,11 @@ use super::start::{Start, decide_start, load_attempt};
 use super::steps::Executor;
 use crate::checkpoint::{RunPhase, RunState, StateStore};
 use crate::housekeeping::sweep_stale_runs;
+use crate::http::error_type;
 use crate::identity::RunId;
 use crate::run::decide::{Attempt, Ending, OwnSet, Winner};
 use crate::shutdown::{StopRequests, cancel_on_stop, with_shutdown_grace};
+use crate::spans;
 use crate::telemetry::{LastSuccess, Phase, Progress, ProgressSnapshot};
 
 const NOT_ALL_REMOVED: &str = "all rows are loaded, but the cleanup of the run failed";
@@ -110,6 +112,7 @@ async fn failed(run: &Run<'_>, error: RunError, is_shared: bool) -> RunFailure {
     let state = run.journal.state();
     let rows_in_question = RowsInQuestion::of(&state, &history);
     let phase = run.progress.snapshot().phase;
+    spans::record_failure(&run.phases.span(), &error_type(&error));
     let recovery = recover(run, &error).instrument(run.phases.enter(Phase::CleaningUp)).await;
     run.progress.finish(run.services.clock.now());
     let run_id = run.names.run_id.clone();

@@ -235,7 +235,7 @@ pub(super) async fn recover(run: &Run<'_>, error: &RunError) -> RecoveryState {
             RecoveryState::CleanupFailed(session)
         }
         Err(elapsed) => {
-            tracing::warn!(%session, %elapsed, "could not remove everything that the run created");
+            tracing::warn!(%session, error = %elapsed, "could not remove everything that the run created");
             RecoveryState::CleanupFailed(session)
         }
     }

@@ -6,6 +6,7 @@ use super::cleanup::remove_set;
 use super::context::Run;
 use super::error::RunError;
 use crate::checkpoint::RunPhase;
+use crate::http::error_type;
 use crate::identity::SessionName;
 use crate::run::decide::OwnSet;
 use crate::spans;
@@ -38,7 +39,8 @@ impl PartSink for SessionSink<'_> {
         let NamedPart { name, body, .. } = part;
         let span = spans::upload(&self.session, body.len());
         let uploading = self.run.client().upload_part(&self.session, name, body.clone());
-        let is_stored = uploading.instrument(span).await?;
+        let is_stored = uploading.instrument(span.clone()).await;
+        let is_stored = is_stored.inspect_err(|error| spans::record_failure(&span, &error_type(error)))?;
         Ok(if is_stored { Put::Stored } else { Put::SinkClosed })
     }
 

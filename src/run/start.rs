@@ -65,7 +65,7 @@ pub(super) async fn decide_start(
             interrupted.in_scope(|| tracing::warn!(reason, "an interrupted run is not resumed"));
             let work = async {
                 let run = Run::new(services, settings, store, progress, state.clone(), Some(state), false);
-                abandon(&run, stop).await.map(|was_loaded| (run.names.run_id, was_loaded))
+                Box::pin(abandon(&run, stop)).await.map(|was_loaded| (run.names.run_id, was_loaded))
             };
             Some(Box::pin(work.instrument(interrupted)).await?)
         }

@@ -1,6 +1,7 @@
 //! The fields of a log line: those of the event, then those of the spans around it.
 //!
-//! Invariant: each name occurs once. The value closest to the event wins.
+//! Invariants: each name occurs once, and the value closest to the event wins. Names with a dot are for traces, and no fields
+//! of a line.
 
 use std::fmt::Debug;
 
@@ -34,7 +35,17 @@ impl Fields {
         self.0.iter().map(|(name, value)| (*name, value))
     }
 
+    /// Adds a field unless one with that name exists.
+    pub(super) fn add(&mut self, name: &'static str, value: impl Into<Value>) {
+        if self.position(name).is_none() {
+            self.0.push((name, value.into()));
+        }
+    }
+
     fn set(&mut self, name: &'static str, value: Value) {
+        if name.contains('.') {
+            return;
+        }
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
             None => self.0.push((name, value)),

@@ -1,7 +1,8 @@
 //! Which lines are logged.
 //!
 //! Owns the filter of the log. The user's levels apply to lines; the spans of a run are always enabled, so that a line
-//! has the fields of the spans around it with any level and filter.
+//! has the fields of the spans around it with any level and filter. Events that only a trace has are no lines. A level alone
+//! applies to this program; libraries log warnings.
 
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -29,6 +30,10 @@ pub fn is_filter(text: &str) -> bool {
 impl LogFilter {
     /// Invalid parts of `filter` are ignored here, because they are reported with the other settings.
     pub(super) fn new(filter: &str) -> Self {
+        // What the libraries below say is of use only to somebody who asks for it.
+        let own = filter.trim().parse().ok().filter(|level: &LevelFilter| *level > LevelFilter::WARN);
+        let filter = own
+            .map_or_else(|| filter.to_owned(), |level| format!("warn,{}={level}", env!("CARGO_CRATE_NAME")));
         Self(EnvFilter::builder().parse_lossy(filter))
     }
 }
@@ -37,15 +42,24 @@ fn is_own_span(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.target() == spans::TARGET
 }
 
+/// An event that only a trace has.
+fn is_trace_event(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() && metadata.target() == spans::TARGET
+}
+
 impl<S: Subscriber> Filter<S> for LogFilter {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        is_own_span(metadata) || Filter::enabled(&self.0, metadata, context)
+        is_own_span(metadata) || !is_trace_event(metadata) && Filter::enabled(&self.0, metadata, context)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         // The filter may need this span to select the lines in it.
         let interest = Filter::<S>::callsite_enabled(&self.0, metadata);
-        if is_own_span(metadata) { Interest::always() } else { interest }
+        match (is_own_span(metadata), is_trace_event(metadata)) {
+            (true, _) => Interest::always(),
+            (_, true) => Interest::never(),
+            _ => interest,
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -1,10 +1,16 @@
 //! The layer that turns events into log lines, with the fields of the spans around them.
 //!
 //! Owns the content of a line: the event's fields, then those of the spans around it from the innermost to the
-//! outermost, each name once ([`Fields`]). It does not decide which events are logged.
+//! outermost, each name once ([`Fields`]), and the time since the start of the run. A JSON line has the ids of its span in the
+//! trace, if there is one. It does not decide which events are logged.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
+use tracing::dispatcher::WeakDispatch;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
@@ -14,6 +20,13 @@ use super::log_line::LogLine;
 use super::logs::LogFormat;
 use super::streams::is_sandbox;
 use crate::clock::Clock;
+use crate::spans;
+
+/// Seconds since the run started, in each of its lines.
+const ELAPSED: &str = "elapsed_seconds";
+
+/// When the span of a run was created, by the clock of the layer.
+struct Started(Duration);
 
 /// Passes finished lines to `write`.
 pub(super) struct LogLayer<W> {
@@ -21,12 +34,23 @@ pub(super) struct LogLayer<W> {
     colour: bool,
     clock: Clock,
     write: W,
+    /// The subscriber, which knows the ids of a span in the trace.
+    dispatch: OnceLock<WeakDispatch>,
 }
 
 impl<W: Fn(&str)> LogLayer<W> {
     /// Lines in this format; text is coloured if `colour` is set.
     pub(super) const fn new(format: LogFormat, colour: bool, clock: Clock, write: W) -> Self {
-        Self { format, colour, clock, write }
+        Self { format, colour, clock, write, dispatch: OnceLock::new() }
+    }
+}
+
+impl<W> LogLayer<W> {
+    /// The place of a span in the trace; `None` if there is no trace, or it does not have the span.
+    fn place_in_trace(&self, id: &Id) -> Option<SpanContext> {
+        let dispatch = self.dispatch.get()?.upgrade()?;
+        let context = tracing_opentelemetry::get_otel_context(id, &dispatch)?;
+        Some(context.span().span_context().clone())
     }
 }
 
@@ -35,11 +59,21 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: Fn(&str) + 'static,
 {
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        // A process has one.
+        let _ = self.dispatch.set(dispatch.downgrade());
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
             let mut fields = Fields::default();
             attributes.record(&mut Recorder(&mut fields));
-            span.extensions_mut().insert(fields);
+            let mut extensions = span.extensions_mut();
+            extensions.insert(fields);
+            let metadata = attributes.metadata();
+            if metadata.target() == spans::TARGET && metadata.name() == spans::RUN {
+                extensions.insert(Started(self.clock.now()));
+            }
         }
     }
 
@@ -59,10 +93,24 @@ where
             Some(other) => other.to_string(),
             None => String::new(),
         };
+        let mut place = None;
         for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(outer) = span.extensions().get::<Fields>() {
+            let extensions = span.extensions();
+            if let Some(outer) = extensions.get::<Fields>() {
                 fields.add_outer(outer);
             }
+            if let Some(Started(started)) = extensions.get() {
+                fields.add(ELAPSED, seconds(self.clock.now().saturating_sub(*started)));
+            }
+            drop(extensions);
+            if self.format == LogFormat::Json && place.is_none() {
+                place = self.place_in_trace(&span.id());
+            }
+        }
+        // What is not sampled cannot be found by its ids.
+        if let Some(place) = place.filter(SpanContext::is_sampled) {
+            fields.add("trace_id", place.trace_id().to_string());
+            fields.add("span_id", place.span_id().to_string());
         }
         let metadata = event.metadata();
         let line = LogLine {
@@ -78,4 +126,12 @@ where
             LogFormat::Json => line.json(),
         });
     }
+}
+
+/// With three decimals.
+fn seconds(duration: Duration) -> f64 {
+    // Exact for 285 years.
+    #[expect(clippy::cast_precision_loss, reason = "a run is shorter")]
+    let millis = duration.as_millis() as f64;
+    millis / 1_000.0
 }

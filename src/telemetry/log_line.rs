@@ -41,7 +41,7 @@ impl LogLine<'_> {
         let (time, level) = (self.timestamp(), self.level);
         let mut line = format!("{sandbox}{gap}{dim}{time}{reset} {level_colour}{level:>5}{reset} ");
         // Writing to a String cannot fail, here and below.
-        let _ = line.write_str(&printable(&self.message));
+        let _ = write_message(&mut line, &self.message);
         for (name, value) in self.fields.iter() {
             let _ = write!(line, " {dim}{name}={reset}");
             let _ = match value {
@@ -93,10 +93,24 @@ const fn colour_of(level: Level) -> &'static str {
     }
 }
 
+/// Writes the message such that each of its words is a key without a value in logfmt: a quote or an equals sign would make it
+/// another field, and U+FFFD is invalid in a key.
+fn write_message(line: &mut String, text: &str) -> fmt::Result {
+    let harmless = |character| match character {
+        '"' => '\'',
+        '=' => ':',
+        char::REPLACEMENT_CHARACTER => '?',
+        other => other,
+    };
+    line.write_str(&printable(&text.chars().map(harmless).collect::<String>()))
+}
+
 /// Writes the value unchanged if its end is unambiguous, otherwise in quotes.
 fn write_value(line: &mut String, text: &str) -> fmt::Result {
     let is_plain = |character: char| {
-        !character.is_whitespace() && !character.is_control() && !matches!(character, '"' | '=' | '\\')
+        !character.is_whitespace()
+            && !character.is_control()
+            && !matches!(character, '"' | '=' | '\\' | char::REPLACEMENT_CHARACTER)
     };
     if !text.is_empty() && text.chars().all(is_plain) {
         return line.write_str(text);

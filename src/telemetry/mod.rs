@@ -1,8 +1,8 @@
 //! What the program reports while it runs.
 //!
 //! Owns the two streams (stdout for data, stderr for everything else; a closed one never ends a run), the log
-//! subscriber, the facts of a run ([`Progress`]), the progress line and the heartbeat that show them, and the process's memory
-//! figure. It never handles customers or secrets: only counts, generated names and redacted texts are logged.
+//! subscriber, the facts of a run ([`Progress`]), the progress line and the heartbeat that show them, the trace of a run, and the
+//! process's memory figure. It never handles customers or secrets: only counts, generated names and redacted texts are logged.
 
 mod color;
 mod endpoint;
@@ -24,6 +24,7 @@ mod streams;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod usage;
 pub mod words;
 
@@ -46,4 +47,5 @@ pub use streams::{
     write_stdout,
 };
 pub use subscriber::init;
+pub use traces::{FLUSH_LIMIT, TraceVariables, finish, trace_id};
 pub use usage::ServiceUse;

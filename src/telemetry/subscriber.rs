@@ -11,16 +11,26 @@ use super::log_layer::LogLayer;
 use super::logs::{LogSettings, set_log_format};
 use super::progress_bar::ProgressBar;
 use super::streams::write_stderr;
+use super::traces::{self, TraceVariables};
 use crate::clock::Clock;
 
-/// Starts logging; lines are printed above the progress bar. Does nothing if a subscriber is already set.
-///
-/// A further layer is one more `.with(…)`. Each layer has its own filter, so that `--log-level` does not affect traces.
-pub fn init(settings: &LogSettings, bar: &ProgressBar) {
+/// Starts logging, and tracing if the variables say so; lines are printed above the progress bar. Does nothing if a subscriber is
+/// already set. Each layer has its own filter, so that `--log-level` does not affect traces.
+pub fn init(settings: &LogSettings, variables: &TraceVariables, bar: &ProgressBar) {
     set_log_format(settings.format);
     let bar = bar.clone();
-    let log = log_layer(settings, move |line| bar.suspend(|| write_stderr(line)));
-    let _ = registry().with(log).try_init();
+    let write = move |line: &str| bar.suspend(|| write_stderr(line));
+    match variables.settings.as_ref().map(traces::start) {
+        None => drop(registry().with(log_layer(settings, write)).try_init()),
+        Some(Ok(layer)) => {
+            drop(registry().with(log_layer(settings, write)).with(layer).try_init());
+        }
+        Some(Err(error)) => {
+            drop(registry().with(log_layer(settings, write)).try_init());
+            tracing::warn!(%error, "there are no traces; the run is not affected");
+        }
+    }
+    variables.report();
 }
 
 /// The layer that passes log lines with these settings to `write`.

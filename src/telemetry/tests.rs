@@ -1,4 +1,5 @@
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tracing::{Span, debug, error, info, info_span, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -7,7 +8,7 @@ use tracing_subscriber::registry;
 use super::logs::{LogFormat, LogSettings};
 use super::subscriber::log_layer;
 use crate::identity::{Mode, Target};
-use crate::spans;
+use crate::spans::{self, AttemptEnd};
 
 /// The lines that `work` logs, without their times.
 fn lines(format: LogFormat, filter: &str, work: impl FnOnce()) -> Vec<String> {
@@ -17,7 +18,21 @@ fn lines(format: LogFormat, filter: &str, work: impl FnOnce()) -> Vec<String> {
     let layer = log_layer(&settings, move |line| written.lock().unwrap().push(line.to_owned()));
     tracing::subscriber::with_default(registry().with(layer), work);
     let lines = std::mem::take(&mut *lines.lock().unwrap());
-    lines.iter().map(|line| without_time(line)).collect()
+    lines.iter().map(|line| without_elapsed(&without_time(line))).collect()
+}
+
+/// Removes the time since the start of the run, which each line of a run has.
+fn without_elapsed(line: &str) -> String {
+    for prefix in [",\"elapsed_seconds\":", " elapsed_seconds="] {
+        if let Some((before, rest)) = line.split_once(prefix) {
+            let end = rest.find([',', ' ']).unwrap_or(rest.len());
+            let seconds: f64 = rest[..end].parse().unwrap();
+            assert!((0.0..60.0).contains(&seconds), "{line}");
+            return format!("{before}{}", &rest[end..]);
+        }
+    }
+    assert!(!line.contains("store_id"), "{line}");
+    line.to_owned()
 }
 
 /// Removes the time and the line feed, which every line has.
@@ -132,7 +147,7 @@ fn a_prefetched_page_is_not_inside_the_page_before_it() {
 fn a_json_line_has_no_duplicate_names() {
     let work = || info!(target: "a::module", level = 1, timestamp = 2, rows = 3, "line");
     assert_eq!(
-        lines(LogFormat::Json, "info", work),
+        lines(LogFormat::Json, "a::module=info", work),
         [r#"level":"INFO","message":"line","rows":3,"target":"a::module"}"#]
     );
 }
@@ -153,9 +168,80 @@ fn values_are_written_unambiguously() {
 }
 
 #[test]
+fn the_words_of_a_message_are_no_fields() {
+    let lines = text(|| info!(count = 1, "the server said \"a=b\" \u{fffd}"));
+    assert_eq!(lines, ["INFO the server said 'a:b' ? count=1"]);
+}
+
+#[test]
+fn what_is_for_traces_is_in_no_line() {
+    let filter = "trace,yotpo_td=trace";
+    let lines = lines(LogFormat::Text, filter, || {
+        let span = spans::token();
+        spans::record_failure(&span, "503");
+        let _entered = span.entered();
+        let attempt = AttemptEnd { operation: "try", attempt: 1, duration: Duration::ZERO, failure: None };
+        spans::record_attempt(&attempt);
+        info!("line");
+    });
+    assert_eq!(lines, ["INFO line"]);
+}
+
+#[test]
+fn a_level_alone_is_for_the_lines_of_this_program() {
+    let log = || {
+        debug!(target: "hyper_util::client", "chatter");
+        warn!(target: "hyper_util::client", "warning");
+        debug!("detail");
+    };
+    assert_eq!(lines(LogFormat::Text, "debug", log), ["WARN warning", "DEBUG detail"]);
+    assert_eq!(lines(LogFormat::Text, "error", log), [""; 0]);
+    assert_eq!(lines(LogFormat::Text, "warn", log), ["WARN warning"]);
+    assert_eq!(lines(LogFormat::Text, "debug,yotpo_td=info", log), ["DEBUG chatter", "WARN warning"]);
+}
+
+#[test]
 fn text_from_a_server_starts_no_line_and_controls_no_terminal() {
     let sent = "a\n2026 ERROR forged\u{1b}[2J\r\u{9b}2J\t\u{7f}";
     let lines = text(|| info!(cause = %sent, "{sent}"));
     let shown = r"a\n2026 ERROR forged\u001b[2J\r\u009b2J\t\u007f";
     assert_eq!(lines, [format!("INFO {shown} cause=\"{shown}\"")]);
+}
+
+/// Lines whose values are hard to parse. `make interop` reads both files with other parsers.
+fn log_awkward_lines() {
+    let run = run();
+    let _run = run.enter();
+    spans::record_run_id(&"nightly".parse().unwrap());
+    info!(empty = "", spaces = "a b", quotes = r#"a"b\"#, equals = "a=b", plain = "ä/b:c", "plain values");
+    info!(
+        text = "line\nfeed\ttab\u{1b}[2J\u{9b}\u{7f}\u{fffd}\u{2028}end",
+        "the server said \"a=b\" \\ \u{fffd}\n\u{1b}[2J"
+    );
+    info!(float = 1.5, negative = -1, switch = true, large = u64::MAX, absent = None::<u64>, "numbers");
+    let _page = spans::page(&Span::current(), 7).entered();
+    warn!(
+        attempt = 2,
+        class = "transient",
+        cause = "could not connect: \"x\" = {y}",
+        "request failed, retrying"
+    );
+}
+
+#[test]
+fn the_fixtures_of_log_lines_are_what_is_logged() {
+    for (format, name) in [(LogFormat::Text, "text.log"), (LogFormat::Json, "json.log")] {
+        let logged = lines(format, "info", log_awkward_lines);
+        let open = if format == LogFormat::Json { "{\"" } else { "" };
+        let logged: String = logged.iter().flat_map(|line| [open, line, "\n"]).collect();
+        let path = format!("{}/tests/fixtures/log_lines/{name}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::vars().any(|(name, _)| name == "UPDATE_DOCUMENTS") {
+            std::fs::write(&path, &logged).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            logged,
+            "update with UPDATE_DOCUMENTS=1 cargo test --lib log_lines"
+        );
+    }
 }

@@ -39,7 +39,7 @@ impl TreasureDataClient {
         call: (Method, Call<'_>),
         names: &[&str],
     ) -> Result<(Change, Option<Response>), TreasureDataError> {
-        match self.retrier().attempt_in(series, self.attempt_change(&call, names)).await? {
+        match self.retrier().attempt_in(series, call.1.operation, self.attempt_change(&call, names)).await? {
             Some(Attempted::Change(change, response)) => Ok((change, response)),
             Some(Attempted::NoDatabase(source)) => {
                 Err(TreasureDataError::NoDatabase { database: None, source })
@@ -69,7 +69,7 @@ impl TreasureDataClient {
                 _ => Err(self.failure(&request, &response)),
             }
         };
-        Ok(self.retrier().call(attempt).await?)
+        Ok(self.retrier().call(call.1.operation, attempt).await?)
     }
 
     async fn attempt_change(

@@ -190,12 +190,12 @@ impl TreasureDataClient {
 
     /// Repeats a call, which must be safe to repeat, until it succeeds, and returns its response.
     pub(super) async fn send(&self, call: (Method, Call<'_>)) -> Result<Response, CallError> {
-        self.retrier.call(|| self.attempt(&call)).await
+        self.retrier.call(call.1.operation, || self.attempt(&call)).await
     }
 
     /// As [`Self::send`], with a response of type `T`.
     pub(super) async fn fetch<T: DeserializeOwned>(&self, call: (Method, Call<'_>)) -> Result<T, CallError> {
-        self.retrier.call(|| self.attempt_json(&call)).await
+        self.retrier.call(call.1.operation, || self.attempt_json(&call)).await
     }
 
     /// Makes one attempt.

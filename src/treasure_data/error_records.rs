@@ -23,7 +23,7 @@ impl TreasureDataClient {
         let mut series = self.series();
         loop {
             let attempt = self.attempt_error_records(&call, sink);
-            if let Some(result) = self.retrier().attempt_in(&mut series, attempt).await? {
+            if let Some(result) = self.retrier().attempt_in(&mut series, call.1.operation, attempt).await? {
                 return Ok(result);
             }
         }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 use url::Url;
 
 use super::cursor::PageCursor;
@@ -16,11 +17,14 @@ use super::end_of_data::{EndCheck, is_no_results};
 use super::error::YotpoError;
 use super::page::{MAX_PAGE_BYTES, Page};
 use super::query::{CursorQuery, add_query};
-use crate::http::{BodyProblem, CallError, Cause, Effect, HttpClient, Request, Response, ServerClock};
+use crate::http::{
+    BodyProblem, CallError, Cause, Effect, HttpClient, Request, Response, ServerClock, error_type,
+};
 use crate::identity::StoreId;
 use crate::rate_limit::RateUsage;
 use crate::retry::{ClientUse, RequestCounts, Retrier};
 use crate::secret::Secret;
+use crate::spans;
 
 const MAX_TOKEN_RESPONSE_BYTES: usize = 1024 * 1024;
 /// How often a request is retried with a token that was never accepted: a fresh token may be unknown for a moment.
@@ -130,7 +134,7 @@ impl YotpoClient {
         let mut retry_state = RetryState::default();
         loop {
             let token = self.token().await?;
-            let result = self.retrier.call(|| self.attempt_page(&url, &token, reader, &end)).await;
+            let result = self.retrier.call(GET_PAGE, || self.attempt_page(&url, &token, reader, &end)).await;
             let error = match result {
                 Ok(page) => {
                     self.token_was_accepted.store(true, Ordering::Relaxed);
@@ -207,18 +211,23 @@ impl YotpoClient {
         if let Some(token) = token.as_ref() {
             return Ok(token.clone());
         }
-        let new = match self.retrier.call(|| self.attempt_token()).await {
-            Err(error)
-                if error.status_code() == Some(StatusCode::UNAUTHORIZED) && self.has_new_secret().await =>
-            {
-                self.retrier.call(|| self.attempt_token()).await
-            }
-            result => result,
-        };
-        let new = new.map_err(token_error)?;
+        let span = spans::token();
+        let new = self.new_token().instrument(span.clone()).await.map_err(token_error);
+        let new = new.inspect_err(|error| spans::record_failure(&span, &error_type(error)))?;
         self.token_was_accepted.store(false, Ordering::Relaxed);
         self.http.redactor().add_secret(&new);
         Ok(token.insert(new).clone())
+    }
+
+    async fn new_token(&self) -> Result<SecretString, CallError> {
+        match self.retrier.call(GET_TOKEN, || self.attempt_token()).await {
+            Err(error)
+                if error.status_code() == Some(StatusCode::UNAUTHORIZED) && self.has_new_secret().await =>
+            {
+                self.retrier.call(GET_TOKEN, || self.attempt_token()).await
+            }
+            result => result,
+        }
     }
 
     /// Whether the file of the client secret contains another one now.

@@ -19,7 +19,7 @@ use super::next_cursor::guess_next_cursor;
 use super::page::Page;
 use super::position::EndedBy;
 use super::query::CursorQuery;
-use crate::http::{BodyProblem, Response};
+use crate::http::{BodyProblem, Response, error_type};
 use crate::row::IngestionTime;
 use crate::spans;
 
@@ -148,7 +148,9 @@ impl Prefetcher {
     }
 
     async fn fetch(self) -> Result<FetchedPage, YotpoError> {
-        let (page, query) = self.page().await?;
+        let fetched = self.page().await;
+        let (page, query) =
+            fetched.inspect_err(|error| spans::record_failure(&Span::current(), &error_type(error)))?;
         let prefetched = self.started.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(FetchedPage { page, query, prefetched })
     }

@@ -40,6 +40,7 @@ impl LoadCommand<'_> {
 
     /// Writes the summary of a run that failed, or never started.
     fn summarize(&self, failure: &Failure) {
+        failure.record_in_trace(self.run.get());
         let Some(output) = self.output.get() else { return };
         let now = self.clock.now();
         self.progress.finish(now);

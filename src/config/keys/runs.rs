@@ -239,7 +239,7 @@ pub const LOG_LEVEL: Key<String> = Key::new(Setting {
     kind: Kind::LogFilter,
     group: Group::Output,
     help: "Log level or filter",
-    details: "`RUST_LOG` is used when this is unset.",
+    details: "`RUST_LOG` is used when this is unset. A level alone is for yotpo-td: libraries log warnings.",
 });
 /// Whether there are colors.
 pub const COLOR: Key<ColorChoice> = Key::new(Setting {

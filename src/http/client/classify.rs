@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::http::error::TransportError;
 
 /// Removes the URL from the error: it may contain a cursor, and it is known anyway.
-pub(super) fn classify(error: reqwest::Error) -> TransportError {
+pub(in crate::http) fn classify(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
     if !error.is_connect() {
         return TransportError::Interrupted(error);

@@ -35,20 +35,25 @@ impl HttpClient {
         sink: &mut S,
     ) -> Result<Result<Response, S::Error>, CallError> {
         let permit = self.rate_limiter.acquire().await;
+        let sent = self.clock.now();
         let flight = self.clock.flight().await;
-        let started = self.clock.now();
         let downloaded = self.stream_body(request, permit, flight.header(), sink).await;
         flight.finish().await;
+        let lasted = self.clock.now().saturating_sub(sent);
         let status = downloaded.as_ref().ok().and_then(|downloaded| Some(downloaded.as_ref().ok()?.status));
-        let sent = request.body.as_ref().map_or(0, Bytes::len);
-        self.exchanges.ended(request.operation, status, self.clock.now().saturating_sub(started), sent);
-        downloaded.map_err(|failed| {
-            let Request { operation, effect, .. } = *request;
-            self.with_server(match failed {
-                ExchangeError::Transport(error) => CallError::transport(operation, effect, error),
-                ExchangeError::Body(problem) => CallError::body(operation, effect, problem),
-            })
-        })
+        self.exchanges.ended(request.operation, status, lasted, request.body.as_ref().map_or(0, Bytes::len));
+        let Request { operation, effect, .. } = *request;
+        let downloaded = downloaded.map_err(|failed| match failed {
+            ExchangeError::Transport(error) => CallError::transport(operation, effect, error),
+            ExchangeError::Body(problem) => CallError::body(operation, effect, problem),
+        });
+        // An error of the sink says nothing about the response.
+        if let Ok(Ok(response)) = &downloaded {
+            self.log(request, sent, Ok(response));
+        } else if let Err(error) = &downloaded {
+            self.log(request, sent, Err(error));
+        }
+        downloaded.map_err(|error| self.with_server(error))
     }
 
     async fn stream_body<S: BodySink>(

@@ -1,5 +1,8 @@
 //! What kind of failure an error is, for counters.
 
+use std::borrow::Cow;
+use std::error::Error;
+
 use http::StatusCode;
 
 use super::{BodyProblem, CallError, Cause, TransportError};
@@ -59,6 +62,37 @@ impl CallError {
     }
 }
 
+impl CallError {
+    /// The status of the response, of the service or of a proxy.
+    pub fn received_status(&self) -> Option<StatusCode> {
+        match self.cause() {
+            Cause::Status { status, .. } | Cause::Body(BodyProblem::WebPage { status }) => Some(*status),
+            Cause::UnknownPath { .. } => Some(StatusCode::NOT_FOUND),
+            Cause::Transport(_) | Cause::Body(_) | Cause::Paused { .. } => None,
+        }
+    }
+
+    /// The status, or else what kind of failure it is, as `error.type` of the OpenTelemetry conventions.
+    pub fn error_type(&self) -> Cow<'static, str> {
+        match self.received_status() {
+            Some(status) => status.as_u16().to_string().into(),
+            None => self.kind().name().into(),
+        }
+    }
+}
+
+/// As [`CallError::error_type`], for an error that a failed call may have caused.
+pub fn error_type(error: &(dyn Error + 'static)) -> Cow<'static, str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(call) = error.downcast_ref::<CallError>() {
+            return call.error_type();
+        }
+        cause = error.source();
+    }
+    "other".into()
+}
+
 fn of_status(status: StatusCode) -> FailureKind {
     match status.as_u16() {
         429 => FailureKind::Throttled,
@@ -74,6 +108,10 @@ mod tests {
     use super::*;
     use crate::clock::DeadlineElapsed;
     use crate::http::{Class, Effect};
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("could not do it")]
+    struct Wrapped(#[source] CallError);
 
     #[test]
     fn every_failure_is_of_one_kind() {
@@ -101,6 +139,11 @@ mod tests {
         ] {
             assert_eq!(error.kind(), kind, "{error:?}");
         }
+        assert_eq!(status(503).error_type(), "503");
+        assert_eq!(CallError::unknown_path("try", None).error_type(), "404");
+        assert_eq!(body(BodyProblem::WebPage { status: StatusCode::FORBIDDEN }).error_type(), "403");
+        assert_eq!(error_type(&Wrapped(body(BodyProblem::Empty))), "unexpected_body");
+        assert_eq!(error_type(&std::fmt::Error), "other");
         for (index, kind) in FailureKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
         }

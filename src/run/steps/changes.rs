@@ -2,11 +2,15 @@
 
 use std::mem::discriminant;
 
+use tracing::{Instrument as _, Span};
+
 use super::Executor;
+use crate::http::error_type;
 use crate::identity::OwnTable;
 use crate::retry::Series;
 use crate::run::decide::{Seen, Sent, Step, Winner};
 use crate::run::error::RunError;
+use crate::spans;
 use crate::treasure_data::{Change, Overwrite};
 
 impl Executor<'_> {
@@ -20,7 +24,9 @@ impl Executor<'_> {
         }
         let mut series =
             self.series.remove(&discriminant(&step)).unwrap_or_else(|| self.run.client().series());
-        let change = self.call(step, &mut series).await?;
+        let span = self.span_of(step);
+        let change = self.call(step, &mut series).instrument(span.clone()).await;
+        let change = change.inspect_err(|error| spans::record_failure(&span, &error_type(error)))?;
         if change == Change::Unclear {
             self.series.insert(discriminant(&step), series);
         }
@@ -32,6 +38,17 @@ impl Executor<'_> {
             Change::Denied => Self::denied(step)?,
             Change::Unclear => Sent::Unclear,
         }))
+    }
+
+    /// The span of a call that a trace shows.
+    fn span_of(&self, step: Step) -> Span {
+        let names = &self.run.names;
+        match step {
+            Step::Perform(set) => spans::perform(&names.session(&set)),
+            Step::Commit(winner) => spans::commit(&names.session(&winner)),
+            Step::Publish(winner) => spans::publish(&names.loaded_table(&winner)),
+            _ => Span::none(),
+        }
     }
 
     /// Only the creation of the target may be denied: a write-only key can still load into an existing table.

@@ -43,13 +43,12 @@ pub enum PushError {
 /// When the Pushgateway has not accepted it within five seconds.
 pub async fn push(
     base: &Url,
-    reach: Reach,
     labels: &MetricLabels,
     text: String,
     clock: &Clock,
 ) -> Result<(), PushError> {
     let tls = tls_configuration(base.scheme() == "https")?;
-    let settings = ClientSettings { request_timeout: TIMEOUT, reach };
+    let settings = ClientSettings { request_timeout: TIMEOUT, reach: Reach::of(base) };
     let limiter = Arc::new(RateLimiter::unlimited(clock.clone()));
     let client = HttpClient::new(&settings, tls, clock.clone(), Redactor::new(), limiter)?
         .for_server(base, "from --metrics-push");

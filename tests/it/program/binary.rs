@@ -176,8 +176,8 @@ impl Surroundings {
 
     /// Injects a fault into the n-th request to a service.
     pub(crate) fn fault_on_request(&self, service: Service, nth: u64, kind: FaultKind) {
-        let target = FaultTarget::Request(nth);
-        self.control().set_faults(FaultPlan { faults: vec![Fault { service, target, kind }] });
+        let fault = Fault { service, target: FaultTarget::Request(nth), kind };
+        self.control().set_faults(FaultPlan { faults: vec![fault] });
     }
 
     /// Injects a fault into the n-th request of an operation.
@@ -187,8 +187,7 @@ impl Surroundings {
 
     /// Injects a fault into every request of an operation.
     pub(crate) fn fault_on_every(&self, operation: Operation, kind: FaultKind) {
-        let service = operation.service().unwrap();
-        let target = FaultTarget::EveryOf(operation);
+        let (service, target) = (operation.service().unwrap(), FaultTarget::EveryOf(operation));
         self.control().set_faults(FaultPlan { faults: vec![Fault { service, target, kind }] });
     }
 
@@ -210,14 +209,12 @@ impl Surroundings {
 
     /// The saved, unfinished run.
     pub(crate) fn saved_run(&self) -> Option<RunState> {
-        let stores = StateStore::all(&self.state_directory()).unwrap();
-        stores.first().and_then(|store| store.run().unwrap())
+        StateStore::all(&self.state_directory()).unwrap().first().and_then(|store| store.run().unwrap())
     }
 
     /// The one state file.
     pub(crate) fn state_file(&self) -> PathBuf {
-        let stores = StateStore::all(&self.state_directory()).unwrap();
-        stores.first().unwrap().path().to_owned()
+        StateStore::all(&self.state_directory()).unwrap().first().unwrap().path().to_owned()
     }
 
     /// Compares the table with the store; `None` if there is no table.
@@ -294,6 +291,11 @@ impl Running {
     pub(crate) fn wait_for_stderr(&self, text: &str) -> String {
         wait_until(&format!("stderr says {text:?}"), || self.stderr.text().contains(text));
         self.stderr.text()
+    }
+
+    /// Waits until stdout contains `text`.
+    pub(crate) fn wait_for_stdout(&self, text: &str) {
+        wait_until(&format!("stdout says {text:?}"), || self.stdout.text().contains(text));
     }
 
     /// Sends a signal.

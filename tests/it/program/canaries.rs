@@ -9,6 +9,7 @@ use yotpo_td::sandbox::Service;
 
 use crate::in_process::scripted_server::{Asked, ScriptedResponse, ScriptedServer};
 use crate::program::binary::{Finished, Running, Surroundings, files_below};
+use crate::program::collector::{Behaviour, Collector};
 
 /// The prefix of every canary. `the_search_finds_canaries` checks that the search works.
 const CANARY: &str = "canary";
@@ -144,7 +145,8 @@ fn cases() -> Vec<Case> {
 }
 
 /// All log settings.
-const LOGS: [&[(&str, &str)]; 4] = [
+const LOGS: [&[(&str, &str)]; 5] = [
+    &[("YOTPO_TD_LOG_LEVEL", "trace,yotpo_td=trace"), ("YOTPO_TD_LOG_FORMAT", "json")],
     &[("YOTPO_TD_LOG_LEVEL", "trace")],
     &[("RUST_LOG", "trace")],
     &[("YOTPO_TD_LOG_LEVEL", "trace"), ("YOTPO_TD_LOG_FORMAT", "json"), ("YOTPO_TD_SUMMARY", "json")],
@@ -206,6 +208,29 @@ fn no_output_and_no_file_holds_a_customer_or_a_secret() {
                 assert!(surroundings.control().requests(Service::TreasureData) > 0);
             }
         }
+    }
+}
+
+#[test]
+fn no_span_holds_a_customer_or_a_secret() {
+    for case in cases() {
+        let surroundings = Surroundings::with_customers(0);
+        let key = surroundings.environment()["TD_API_KEY"].clone();
+        let collector = Collector::start(Behaviour::Accept);
+        let mut command = command(&surroundings, &case, LOGS[0]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-key=canary-header");
+        let end = Running::start(command).finish();
+        assert_eq!(end.code(), case.code, "{}:\n{}", case.name, end.stderr);
+        assert_silent(&surroundings, case.name, &end, &key);
+        let mut received = collector.received();
+        assert!(received.requests.iter().all(|head| head.contains("canary-header")), "{}", case.name);
+        received.requests.clear();
+        received.only("run");
+        assert!(
+            received.named("page").len() > 2 && received.spans.iter().any(|span| !span.events.is_empty())
+        );
+        assert_eq!(canaries_in(&format!("{received:?}"), &[&key]), [""; 0], "{}", case.name);
     }
 }
 

@@ -1,0 +1,91 @@
+//! A client for servers that are neither of the two services: collectors of telemetry.
+//!
+//! Owns one bounded exchange: a request is sent once, and the response is read within a time and a size limit. Nothing is
+//! counted, rate-limited or retried.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use url::Url;
+
+use super::client::classify;
+use super::connection::{ClientSettings, Reach, client_builder};
+use super::error::TransportError;
+use super::tls::{TlsError, tls_configuration};
+use crate::clock::Clock;
+
+/// Sends requests to one server.
+#[derive(Clone, Debug)]
+pub struct PlainClient {
+    client: reqwest::Client,
+    clock: Clock,
+    timeout: Duration,
+    max_response_bytes: usize,
+}
+
+/// There is no response.
+#[derive(Debug, thiserror::Error)]
+pub enum PlainError {
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The proxies of the environment cannot be used, or the request cannot be sent.
+    #[error("the HTTP client could not be set up")]
+    Client(#[source] reqwest::Error),
+    /// No complete response.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The response is larger than the maximum.
+    #[error("the response is larger than {limit} bytes")]
+    TooLarge {
+        /// The maximum.
+        limit: usize,
+    },
+}
+
+impl PlainClient {
+    /// Sends nothing. The certificates are read if `endpoint` is https.
+    ///
+    /// # Errors
+    /// When TLS or the proxies of the environment cannot be set up.
+    pub fn new(
+        endpoint: &Url,
+        timeout: Duration,
+        max_response_bytes: usize,
+        clock: Clock,
+    ) -> Result<Self, PlainError> {
+        let settings = ClientSettings { request_timeout: timeout, reach: Reach::of(endpoint) };
+        let tls = tls_configuration(endpoint.scheme() == "https")?;
+        // Between two requests nothing would notice that the server closed the connection.
+        let client = client_builder(&settings, tls).pool_max_idle_per_host(0).build();
+        Ok(Self { client: client.map_err(PlainError::Client)?, clock, timeout, max_response_bytes })
+    }
+
+    /// Sends a request and reads the response, whatever its status.
+    ///
+    /// # Errors
+    /// When no complete response arrives within the time and size limits.
+    pub async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, PlainError> {
+        let request = reqwest::Request::try_from(request).map_err(PlainError::Client)?;
+        match self.clock.deadline(self.timeout, self.exchange(request)).await {
+            Ok(exchanged) => exchanged,
+            Err(elapsed) => Err(TransportError::TimedOut(elapsed).into()),
+        }
+    }
+
+    async fn exchange(&self, request: reqwest::Request) -> Result<http::Response<Bytes>, PlainError> {
+        let mut incoming = self.client.execute(request).await.map_err(classify)?;
+        let mut response = http::Response::new(Bytes::new());
+        *response.status_mut() = incoming.status();
+        *response.headers_mut() = std::mem::take(incoming.headers_mut());
+        let mut body = BytesMut::new();
+        while let Some(chunk) = incoming.chunk().await.map_err(classify)? {
+            if body.len() + chunk.len() > self.max_response_bytes {
+                return Err(PlainError::TooLarge { limit: self.max_response_bytes });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        *response.body_mut() = body.freeze();
+        Ok(response)
+    }
+}

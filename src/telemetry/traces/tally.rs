@@ -1,0 +1,147 @@
+//! Counts spans on their way: how many are open, ended and exported.
+//!
+//! Owns the numbers behind the one line that says whether the trace is complete, and what the root span says about the run.
+//! An attribute that was recorded twice keeps its last value; nothing else of a span is changed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
+
+use crate::spans;
+
+/// The counters.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    open: Mutex<u64>,
+    closed: Condvar,
+    ended: AtomicU64,
+    exported: AtomicU64,
+    root: OnceLock<RootSpan>,
+}
+
+/// The span of the run, as far as a line about its trace needs it.
+#[derive(Debug)]
+pub(super) struct RootSpan {
+    pub(super) trace_id: String,
+    /// Fields of the span that also lines of the run have.
+    fields: Vec<(String, String)>,
+}
+
+impl Tally {
+    /// Waits until no span is open, but not longer than `limit`.
+    pub(super) fn wait_until_closed(&self, limit: Duration) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // Poisoned or not, nothing follows from it.
+        drop(self.closed.wait_timeout_while(open, limit, |open| *open > 0));
+    }
+
+    /// Spans that a collector accepted.
+    pub(super) fn exported(&self) -> u64 {
+        self.exported.load(Ordering::Relaxed)
+    }
+
+    /// Spans that ended and were not exported.
+    pub(super) fn lost(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed).saturating_sub(self.exported())
+    }
+
+    /// The span of the run, once it ended.
+    pub(super) fn root(&self) -> Option<&RootSpan> {
+        self.root.get()
+    }
+}
+
+impl RootSpan {
+    /// A field of the span.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Counts spans before they are queued.
+#[derive(Debug)]
+pub(super) struct CountingProcessor {
+    pub(super) inner: BatchSpanProcessor,
+    pub(super) tally: Arc<Tally>,
+}
+
+impl SpanProcessor for CountingProcessor {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        *self.tally.open.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.inner.on_start(span, context);
+    }
+
+    fn on_end(&self, mut span: SpanData) {
+        keep_last(&mut span.attributes);
+        if span.name == spans::RUN {
+            let text = |value: &Value| value.as_str().into_owned();
+            let fields = span.attributes.iter().map(|field| (field.key.to_string(), text(&field.value)));
+            let trace_id = span.span_context.trace_id().to_string();
+            let _ = self.tally.root.set(RootSpan { trace_id, fields: fields.collect() });
+        }
+        self.tally.ended.fetch_add(1, Ordering::Relaxed);
+        self.inner.on_end(span);
+        let mut open = self.tally.open.lock().unwrap_or_else(PoisonError::into_inner);
+        *open = open.saturating_sub(1);
+        if *open == 0 {
+            self.tally.closed.notify_all();
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// Removes attributes whose key occurs again: the SDK appends what is recorded.
+fn keep_last(attributes: &mut Vec<KeyValue>) {
+    let mut index = 0;
+    while let Some((attribute, later)) = attributes.get(index..).and_then(<[KeyValue]>::split_first) {
+        if later.iter().any(|other| other.key == attribute.key) {
+            attributes.remove(index);
+        } else {
+            index += 1;
+        }
+    }
+}
+
+/// Counts spans that are exported.
+#[derive(Debug)]
+pub(super) struct CountingExporter<E> {
+    pub(super) inner: E,
+    pub(super) tally: Arc<Tally>,
+}
+
+impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        self.inner.export(batch).await?;
+        self.tally.exported.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}

@@ -1,0 +1,5 @@
+module yotpo-td/logfmt
+
+go 1.17
+
+require github.com/go-logfmt/logfmt v0.6.0
