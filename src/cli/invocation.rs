@@ -93,10 +93,18 @@ pub(super) fn layers(invocation: &Invocation, matches: &ArgMatches) -> Layers {
     layers_of(invocation, matches, &flags(matches))
 }
 
-/// Starts to log and to trace, and reports a settings file that nobody named.
+/// Starts to log, and reports a settings file that nobody named.
 pub(super) fn start_logging(layers: &Layers, bar: &ProgressBar) {
-    let traces = TraceVariables::read(|name| layers.variable(name));
-    telemetry::init(&log_settings(layers), &traces, bar);
+    start_telemetry(layers, &TraceVariables::default(), bar);
+}
+
+/// As [`start_logging`], for a command whose runs have traces.
+pub(super) fn start_logging_and_tracing(layers: &Layers, bar: &ProgressBar) {
+    start_telemetry(layers, &TraceVariables::read(|name| layers.variable(name)), bar);
+}
+
+fn start_telemetry(layers: &Layers, traces: &TraceVariables, bar: &ProgressBar) {
+    telemetry::init(&log_settings(layers), traces, bar);
     if let Some(SettingsFile::Found(path)) = layers.settings_file() {
         tracing::info!(path = %path.display(), "settings file found");
     }

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 
 use super::Panicked;
 use super::failure::{Failure, local_code};
-use super::invocation::{Invocation, is_fresh_elsewhere, layers, start_logging};
+use super::invocation::{Invocation, is_fresh_elsewhere, layers, start_logging_and_tracing};
 use super::loading::{Load, LoadCommand};
 use super::runtime::{client_runtime, run_to_end};
 use crate::checkpoint::{FinishedRun, StateStore};
@@ -87,7 +87,7 @@ pub(super) fn directory_argument() -> Arg {
 pub(super) fn load(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     let layers = layers(invocation, matches);
     let bar = ProgressBar::hidden();
-    start_logging(&layers, &bar);
+    start_logging_and_tracing(&layers, &bar);
     let command = LoadCommand::new(invocation, bar, false, is_fresh_elsewhere(invocation, matches));
     command.report_to(output_settings(&layers), false);
     let directory = matches.get_one::<PathBuf>("directory").cloned().unwrap_or_default();

@@ -10,7 +10,7 @@ use super::dry_run::DryRunCommand;
 use super::embedded_sandbox::{self, EmbeddedSandbox};
 use super::export::ExportCommand;
 use super::failure::Failure;
-use super::invocation::{Invocation, is_fresh_elsewhere, layers, start_logging};
+use super::invocation::{Invocation, is_fresh_elsewhere, layers, start_logging_and_tracing};
 use super::loading::{Load, LoadCommand};
 use super::runtime::{client_runtime, run_to_end, serving_runtime};
 use crate::config::{Layers, Settings, StoreSettings, output_settings};
@@ -56,7 +56,7 @@ pub(super) fn flags() -> Vec<Arg> {
 pub(super) fn sync(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     let layers = layers(invocation, matches);
     let bar = ProgressBar::hidden();
-    start_logging(&layers, &bar);
+    start_logging_and_tracing(&layers, &bar);
     let is_sandbox = embedded_sandbox::is_wanted(matches);
     if let Some(directory) = matches.get_one::<PathBuf>("to") {
         return ExportCommand::new(invocation, matches, bar, directory).run(layers);

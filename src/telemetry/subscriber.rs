@@ -31,6 +31,9 @@ pub fn init(settings: &LogSettings, variables: &TraceVariables, bar: &ProgressBa
         }
     }
     variables.report();
+    if variables.settings.as_ref().is_some_and(traces::ignores_parent) {
+        tracing::debug!(variable = "TRACEPARENT", "a parent of the run that is not valid is ignored");
+    }
 }
 
 /// The layer that passes log lines with these settings to `write`.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::failure::{Failure, NextCommand, local_code};
-use super::invocation::{Invocation, layers, start_logging};
+use super::invocation::{Invocation, layers, start_logging_and_tracing};
 use super::runtime::MachineDenied;
 use crate::checkpoint::{LockError, RunState, StateError, StateStore};
 use crate::clock::Clock;
@@ -29,7 +29,7 @@ use crate::treasure_data::TreasureDataError;
 pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     // clap requires a subcommand.
     let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
-    start_logging(&layers(invocation, matches), &ProgressBar::hidden());
+    start_logging_and_tracing(&layers(invocation, matches), &ProgressBar::hidden());
     let command = RunsCommand { invocation, matches, clock: Clock::machine() };
     let result = match name {
         "list" => command.list(),

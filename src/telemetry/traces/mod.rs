@@ -9,10 +9,12 @@ mod tally;
 mod trace_filter;
 mod transport;
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{SpanBuilder, TraceContextExt as _, Tracer, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{
@@ -149,10 +151,14 @@ fn resource(settings: &TraceSettings) -> Resource {
 
 /// The span of another program that contains the run; an empty context if there is none.
 fn parent(settings: &TraceSettings) -> Context {
-    use opentelemetry::propagation::TextMapPropagator as _;
-    let parent: std::collections::HashMap<String, String> =
+    let parent: HashMap<String, String> =
         settings.parent.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     TraceContextPropagator::new().extract_with_context(&Context::new(), &parent)
+}
+
+/// Whether a parent of the run is given, but is not valid.
+pub(super) fn ignores_parent(settings: &TraceSettings) -> bool {
+    settings.parent.contains_key("traceparent") && !parent(settings).has_active_span()
 }
 
 /// A tracer that puts spans without a parent into a span of another program.

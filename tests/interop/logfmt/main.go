@@ -21,7 +21,7 @@ var wordsOnly = []string{"level", "message", "target", "timestamp", "trace_id", 
 var runFields = []string{"run_id", "store_id", "database", "table", "mode", "elapsed_seconds"}
 
 type line struct {
-	// Keys without a value: time, level and the words of the message.
+	// Keys without a value: time, level, the words of the message, and fields whose value is empty.
 	words  []string
 	fields map[string]string
 }
@@ -47,7 +47,7 @@ func parse(path string) []line {
 		parsed := line{fields: map[string]string{}}
 		for decoder.ScanKeyval() {
 			key := string(decoder.Key())
-			if decoder.Value() == nil && !strings.HasSuffix(key, "=") {
+			if decoder.Value() == nil {
 				parsed.words = append(parsed.words, key)
 				continue
 			}
@@ -89,6 +89,11 @@ func compare(text, object string) int {
 			delete(expected, name)
 		}
 		found := lines[number].fields
+		for _, word := range lines[number].words {
+			if expected[word] == "" {
+				found[word] = ""
+			}
+		}
 		for name, value := range expected {
 			if actual, ok := found[name]; !ok || actual != shown(value) {
 				fail("line %d: %s is %q in text and %q in JSON", number+1, name, actual, shown(value))

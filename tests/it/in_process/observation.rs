@@ -17,7 +17,7 @@ use yotpo_td::telemetry::{Phase, Progress, ProgressSnapshot, ServiceUse};
 use super::harness::{Scenario, World};
 use super::watchdog::on_virtual_time;
 
-/// The paths of all spans, each with the field that identifies it, as an exporter would see them.
+/// The paths of all spans that an exporter would see, each with the field that identifies it.
 #[derive(Clone, Default)]
 struct SpanPaths(Arc<Mutex<Vec<String>>>);
 
@@ -38,7 +38,8 @@ impl Visit for Label {
 impl<S: tracing::Subscriber + for<'span> LookupSpan<'span>> Layer<S> for SpanPaths {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let span = context.span(id).unwrap();
-        if attributes.metadata().target() != spans::TARGET {
+        let metadata = attributes.metadata();
+        if metadata.target() != spans::TARGET || metadata.name() == spans::ATTEMPT {
             return;
         }
         let mut label = Label::default();
@@ -46,7 +47,7 @@ impl<S: tracing::Subscriber + for<'span> LookupSpan<'span>> Layer<S> for SpanPat
         let around =
             span.parent().and_then(|parent| parent.extensions().get::<Path>().map(|path| path.0.clone()));
         let around = around.map_or_else(String::new, |around| format!("{around} > "));
-        let path = format!("{around}{}{}", attributes.metadata().name(), label.0);
+        let path = format!("{around}{}{}", metadata.name(), label.0);
         self.0.lock().unwrap().push(path.clone());
         span.extensions_mut().insert(Path(path));
     }

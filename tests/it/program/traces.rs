@@ -230,7 +230,8 @@ fn a_run_continues_the_trace_of_its_parent() {
         (String::new(), false, true),
     ] {
         let surroundings = Surroundings::with_customers(10);
-        let (mut command, collector) = traced(&surroundings, &["--log-format", "json"]);
+        let arguments = ["--log-format", "json", "--log-level", "debug"];
+        let (mut command, collector) = traced(&surroundings, &arguments);
         command.env("TRACEPARENT", &traceparent).env("TRACESTATE", "vendor=value");
         let end = finish(command, 0);
         let received = collector.received();
@@ -240,6 +241,8 @@ fn a_run_continues_the_trace_of_its_parent() {
             assert!(received.spans.is_empty() && ids.is_empty(), "{traceparent}: {ids:?}");
             continue;
         }
+        let is_ignored = lines.iter().any(|line| line["variable"] == "TRACEPARENT");
+        assert_eq!(is_ignored, !has_parent && !traceparent.is_empty(), "{traceparent}");
         let run = received.only("run");
         if has_parent {
             assert_eq!((run.trace_id.as_str(), run.parent_id.as_str()), (PARENT_TRACE, PARENT_SPAN));
@@ -302,5 +305,18 @@ fn nothing_is_exported_without_an_endpoint_or_when_it_is_turned_off() {
             &[]
         };
         assert_eq!(warned, expected, "{variables:?}: {}", end.stderr);
+    }
+}
+
+#[test]
+fn commands_without_a_run_have_no_trace() {
+    for command in ["check", "preview"] {
+        let surroundings = Surroundings::with_customers(10);
+        let collector = Collector::start(Behaviour::Accept);
+        let mut program = super::binary::program();
+        program.arg(command).envs(surroundings.environment());
+        program.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
+        finish(program, 0);
+        assert_eq!(collector.received().requests.len(), 0, "{command}");
     }
 }
