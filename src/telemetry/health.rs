@@ -69,6 +69,8 @@ impl HealthWatch {
     /// stood still.
     pub(super) fn observe(&mut self, seen: &ProgressSnapshot, passed: Duration) {
         let usage = &seen.usage;
+        // While pages are fetched, Treasure Data is polled for other attempts of the run, which is no progress.
+        let polls = if seen.phase == Phase::Fetching { 0 } else { usage.treasure_data.requests };
         let counters = [
             seen.pages,
             seen.customers,
@@ -76,7 +78,7 @@ impl HealthWatch {
             seen.parts_queued,
             seen.batches_queued,
             usage.yotpo.requests,
-            usage.treasure_data.requests,
+            polls,
         ];
         let moment = (seen.phase, seen.phase_since, counters, seen.load_job);
         if self.last == Some(moment) {
@@ -181,6 +183,9 @@ mod tests {
             (health.moves(), health.to_string().as_str()),
             (false, "stalled phase=fetching phase_seconds=101 unchanged_seconds=101 limit_seconds=100\n")
         );
+        seen.usage.treasure_data.requests += 1;
+        watch.observe(&seen, seconds(0));
+        assert!(!watch.health(&seen, LIMITS, seconds(101), true).moves(), "a poll is no progress");
         seen.usage.yotpo.requests += 1;
         watch.observe(&seen, seconds(1));
         let health = watch.health(&seen, LIMITS, seconds(102), true);

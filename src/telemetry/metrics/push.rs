@@ -41,12 +41,7 @@ pub enum PushError {
 ///
 /// # Errors
 /// When the Pushgateway has not accepted it within five seconds.
-pub async fn push(
-    base: &Url,
-    labels: &MetricLabels,
-    text: String,
-    clock: &Clock,
-) -> Result<(), PushError> {
+pub async fn push(base: &Url, labels: &MetricLabels, text: String, clock: &Clock) -> Result<(), PushError> {
     let tls = tls_configuration(base.scheme() == "https")?;
     let settings = ClientSettings { request_timeout: TIMEOUT, reach: Reach::of(base) };
     let limiter = Arc::new(RateLimiter::unlimited(clock.clone()));

@@ -36,11 +36,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(3);
 
 /// The program with an empty environment, except what coverage measurements need.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(PROGRAM);
+    alone(PROGRAM)
+}
+
+/// A program without anything of this process but where coverage is written.
+fn alone(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
-    if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
-        command.env("LLVM_PROFILE_FILE", profile);
-    }
+    command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|profile| ("LLVM_PROFILE_FILE", profile)));
     command
 }
 
@@ -146,12 +149,9 @@ impl Surroundings {
 
     /// Runs a command line of the program in a shell, with these variables in addition to the usual ones.
     pub(crate) fn type_in(&self, command: &str, variables: &[(&str, &str)]) -> Running {
-        let mut shell = Command::new("/bin/sh");
-        shell.env_clear().stdin(Stdio::null()).envs(self.environment()).envs(variables.iter().copied());
+        let mut shell = alone("/bin/sh");
+        shell.envs(self.environment()).envs(variables.iter().copied());
         shell.env("PATH", Path::new(PROGRAM).parent().unwrap()).arg("-c").arg(command);
-        if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
-            shell.env("LLVM_PROFILE_FILE", profile);
-        }
         Running::start(shell)
     }
 
@@ -305,9 +305,8 @@ impl Running {
     }
 
     /// Kills it.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 
     /// Whether it ended, without waiting.
