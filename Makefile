@@ -172,7 +172,8 @@ package-deb: package-wheel ## build the Debian package with the program of the w
 	CARGO="$(CARGO)" .ci/package deb
 	.ci/check-package deb
 
-image-root: ## build the files of the container (the Dockerfile runs this)
+# Both build the static program: `package` lets one wait, so that the wheel is built at the same time.
+image-root: $(IMAGE_AFTER) ## build the files of the container (the Dockerfile runs this)
 	CARGO="$(CARGO)" .ci/package image
 
 package-image: image-root ## run the files of the container as its user; needs no Docker
@@ -184,7 +185,7 @@ check-dockerfile: target/package-tools/installed.txt image-root ## check the Doc
 package: ## build and check all packages, with checksums, in target/packages
 	rm -rf target/packages
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
-		licenses package-wheel package-musl package-deb package-image check-dockerfile
+		licenses package-wheel package-musl package-deb package-image check-dockerfile IMAGE_AFTER=package-musl
 	cd target/packages && sha256sum *.deb *.tar.gz *.whl > SHA256SUMS && sha256sum --check SHA256SUMS
 
 ci: ## run everything that must pass before a change is merged
