@@ -44,11 +44,9 @@ fn of_kind(kind: &Kind) -> Value {
         }
         Kind::Duration { .. } => json!({ "type": "string", "pattern": DURATION }),
         Kind::Size { .. } => json!({ "type": "string", "pattern": SIZE }),
-        Kind::ListenAddress => {
-            json!({ "type": ["string", "integer"], "minLength": 1, "minimum": 0, "maximum": 65535 })
-        }
         Kind::Url
         | Kind::PushUrl
+        | Kind::ListenAddress
         | Kind::Directory { .. }
         | Kind::File
         | Kind::OutputFile
