@@ -14,7 +14,11 @@ use tracing_subscriber::layer::{Context, Filter};
 use crate::spans;
 
 /// The user's filter, for lines.
-pub(super) struct LogFilter(EnvFilter);
+pub(super) struct LogFilter {
+    lines: EnvFilter,
+    /// Whether there are no lines at all; the fields of spans are not needed then.
+    is_off: bool,
+}
 
 /// Whether a text is a valid level or filter. A single word that is not a level would be taken for a module name and
 /// silence everything, so it is invalid unless it is a module of this program.
@@ -34,7 +38,9 @@ impl LogFilter {
         let own = filter.trim().parse().ok().filter(|level: &LevelFilter| *level > LevelFilter::WARN);
         let filter = own
             .map_or_else(|| filter.to_owned(), |level| format!("warn,{}={level}", env!("CARGO_CRATE_NAME")));
-        Self(EnvFilter::builder().parse_lossy(filter))
+        let lines = EnvFilter::builder().parse_lossy(filter);
+        let is_off = lines.max_level_hint() == Some(LevelFilter::OFF);
+        Self { lines, is_off }
     }
 }
 
@@ -49,13 +55,15 @@ fn is_trace_event(metadata: &Metadata<'_>) -> bool {
 
 impl<S: Subscriber> Filter<S> for LogFilter {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        is_own_span(metadata) || !is_trace_event(metadata) && Filter::enabled(&self.0, metadata, context)
+        let is_line = || !is_trace_event(metadata) && Filter::enabled(&self.lines, metadata, context);
+        !self.is_off && (is_own_span(metadata) || is_line())
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         // The filter may need this span to select the lines in it.
-        let interest = Filter::<S>::callsite_enabled(&self.0, metadata);
+        let interest = Filter::<S>::callsite_enabled(&self.lines, metadata);
         match (is_own_span(metadata), is_trace_event(metadata)) {
+            _ if self.is_off => Interest::never(),
             (true, _) => Interest::always(),
             (_, true) => Interest::never(),
             _ => interest,
@@ -63,29 +71,28 @@ impl<S: Subscriber> Filter<S> for LogFilter {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // Without lines, the fields of the spans are not needed.
-        let lines = Filter::<S>::max_level_hint(&self.0)?;
-        Some(if lines == LevelFilter::OFF { lines } else { lines.max(spans::LEVEL) })
+        let lines = Filter::<S>::max_level_hint(&self.lines)?;
+        Some(if self.is_off { lines } else { lines.max(spans::LEVEL) })
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        Filter::on_new_span(&self.0, attributes, id, context);
+        Filter::on_new_span(&self.lines, attributes, id, context);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        Filter::on_record(&self.0, id, values, context);
+        Filter::on_record(&self.lines, id, values, context);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        Filter::on_enter(&self.0, id, context);
+        Filter::on_enter(&self.lines, id, context);
     }
 
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        Filter::on_exit(&self.0, id, context);
+        Filter::on_exit(&self.lines, id, context);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        Filter::on_close(&self.0, id, context);
+        Filter::on_close(&self.lines, id, context);
     }
 }
 
