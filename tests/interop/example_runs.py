@@ -93,6 +93,7 @@ def masked(text: str) -> str:
     text = text.replace("401 Unauthorized: reason\n", "401 Unauthorized: Invalid secret\n")
     text = text.replace("store_id=sandbox-store", "store_id=YOUR_APP_KEY")
     text = re.sub(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "2026-01-31T04:00:00.000000Z", text)
+    text = re.sub(r"\belapsed_seconds=\d+\.\d+", "elapsed_seconds=0.001", text)
     return re.sub(r"\b20\d{6}\b", "20260131", text)
 
 

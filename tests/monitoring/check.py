@@ -304,7 +304,7 @@ class Check:
         stop(refused.process, signal.SIGKILL)
         # Nobody reads its log, so its network thread waits when the pipe is full. Its clock is a hundred times as fast.
         blocked = self.runs.start(
-            "blocked", self.fast, "--log-level=trace", "--request-timeout=60s", "--retry-timeout=5m", stderr=subprocess.PIPE,
+            "blocked", self.fast, "--log-level=trace,yotpo_td=trace", "--request-timeout=60s", "--retry-timeout=5m", stderr=subprocess.PIPE,
             environment={"LD_PRELOAD": faketime(), "FAKETIME": "+0 x100"},
         )  # fmt: skip
         require(blocked.get("/healthz")[0] == 200, "/healthz of a run that has just started")
