@@ -33,7 +33,7 @@ MODULE ?= retry rate_limit run/decide
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= lint deny test manual interop monitoring otel release-build scale instructions package cov
+CI_STEPS ?= lint deny test manual report-check interop monitoring otel release-build scale instructions package cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
@@ -49,7 +49,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions` and `licenses` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test manual attempts model mutants fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build scale ci
+.PHONY: help dev tools demo fmt lint test manual report-check attempts model mutants fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -120,6 +120,9 @@ digdag: build ## run the workflows of examples/digdag with the digdag on PATH ag
 
 manual: build ## check the manual pages and completions that the program prints; needs mandoc, bash, zsh and fish
 	.ci/check-manual target/debug/yotpo-td
+
+report-check: build ## look at reports in headless Chromium: contrast, overlaps, overflow, requests; needs chromium
+	.ci/check-report target/debug/yotpo-td
 
 deny: ## check advisories, licences, banned crates and sources of the dependencies
 	@ADVISORY_DB="$(ADVISORY_DB)" .ci/check-dependencies

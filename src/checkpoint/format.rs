@@ -1,17 +1,13 @@
-//! The state file's format: one header line and one line of JSON.
+//! The content of the state file; its form is that of [`sealed`] files.
 //!
-//! ```text
-//! yotpo-td state 3 8c3f01aa
-//! {"run":{"run_id":"20261123T040000Z-9f1c02ab", …},"history":[…]}
-//! ```
-//!
-//! The last word of the header is the CRC-32 of everything else, so any truncation or flipped bit is detected. Versions
+//! Versions
 //! 1 and 2 are from releases without ballots: their run is read as a [`LegacyRun`], which is never resumed. Version 1
 //! contained only the run; version 2 also contained the last success.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::sealed::{self, SealError};
 use super::state::{FinishedAs, FinishedRun, LegacyRun, RunState};
 use crate::identity::RunId;
 
@@ -76,19 +72,11 @@ pub(super) fn encode(saved: &Saved) -> Result<Vec<u8>, serde_json::Error> {
 
 /// A file with this content.
 pub(super) fn seal(version: u32, body: &str) -> Vec<u8> {
-    format!("{MAGIC} {version} {:08x}\n{body}\n", checksum(version, body)).into_bytes()
+    sealed::seal(MAGIC, version, body)
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Saved, FormatError> {
-    let text = std::str::from_utf8(bytes).map_err(|_not_text| FormatError::NotAState)?;
-    let (header, rest) = text.split_once('\n').ok_or(FormatError::NotAState)?;
-    let words = header.strip_prefix(MAGIC).and_then(|words| words.strip_prefix(' '));
-    let (version, expected) = words.and_then(|words| words.split_once(' ')).ok_or(FormatError::NotAState)?;
-    let version = version_in(version).ok_or(FormatError::NotAState)?;
-    let body = rest.strip_suffix('\n').ok_or(FormatError::Checksum)?;
-    if format!("{:08x}", checksum(version, body)) != expected {
-        return Err(FormatError::Checksum);
-    }
+    let (version, body) = sealed::open(MAGIC, bytes)?;
     match version {
         1 => parse(version, body).map(|run| Saved { legacy: Some(run), ..Saved::default() }),
         2 => parse(version, body).map(Version2::upgraded),
@@ -97,9 +85,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Saved, FormatError> {
     }
 }
 
-/// Parses a version in its canonical form, because the checksum does not cover a sign or a leading zero.
-fn version_in(word: &str) -> Option<u32> {
-    word.parse().ok().filter(|version: &u32| *version > 0 && version.to_string() == word)
+impl From<SealError> for FormatError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::NoHeader => Self::NotAState,
+            SealError::Checksum => Self::Checksum,
+        }
+    }
 }
 
 fn parse<T: DeserializeOwned>(version: u32, body: &str) -> Result<T, FormatError> {
@@ -134,10 +126,6 @@ impl LastSuccess {
             finished_at,
         }
     }
-}
-
-fn checksum(version: u32, body: &str) -> u32 {
-    crc32fast::hash(format!("{MAGIC} {version}\n{body}\n").as_bytes())
 }
 
 #[cfg(test)]
@@ -247,8 +235,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_newer_version_is_reported() {
-        let file = format!("{MAGIC} 9 {:08x}\n{{}}\n", checksum(9, "{}"));
-        assert_eq!(decode(file.as_bytes()), Err(FormatError::TooNew { found: 9 }));
+        assert_eq!(decode(&seal(9, "{}")), Err(FormatError::TooNew { found: 9 }));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod format;
 pub mod fuzzing;
 mod lock;
 mod permissions;
+mod sealed;
 mod state;
 mod store;
 
@@ -21,6 +22,7 @@ pub use format::FormatError;
 pub use lock::{Holder, LockError, LockState, ProcessLock};
 pub use permissions::{PrivateFileError, UntrustedPath};
 pub(crate) use permissions::{check_directory, is_shared, make_directory, open_private, read_private};
+pub(crate) use sealed::{SealError, open as open_sealed, seal};
 pub use state::{
     ExportOrigin, FinishedAs, FinishedRun, LegacyPhase, LegacyRun, RunPhase, RunState, SavedSet,
 };

@@ -37,6 +37,8 @@ const RUNS_EXAMPLES: &str = "\
 Examples:
   Show what is saved of the interrupted runs on this machine:
     yotpo-td runs list
+  See how the latest run went, in a browser:
+    yotpo-td runs report --output run.html
   Make sure that a run of any machine loads nothing from now on:
     yotpo-td runs abandon --run-id 20260131 --database my_database --mode replace
   List the sessions and temporary tables that no run can still need:
@@ -218,12 +220,13 @@ fn runs_command() -> Command {
         .arg(dry_run);
     let of_run = [&ACCOUNT_SETTINGS[..], &RUN_SETTINGS].concat();
     Command::new("runs")
-        .about("List, show and abandon runs, and remove what interrupted runs left")
+        .about("List, show, draw and abandon runs, and remove what interrupted runs left")
         .after_long_help(RUNS_EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(with_other_options(with_settings(list, &STATE_SETTINGS)))
         .subcommand(with_other_options(with_settings(show, &STATE_SETTINGS)))
+        .subcommand(with_other_options(with_settings(super::runs::report_command(run()), &STATE_SETTINGS)))
         .subcommand(with_other_options(with_settings(abandon, &of_run)))
         .subcommand(with_other_options(with_settings(clean, &ACCOUNT_SETTINGS)))
 }
@@ -271,7 +274,7 @@ mod tests {
     #[test]
     fn examples_in_help_are_accepted() {
         let examples = examples(&command());
-        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 28 } else { 24 });
+        assert_eq!(examples.len(), if cfg!(feature = "sandbox") { 29 } else { 25 });
         for words in examples {
             command().try_get_matches_from(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }

@@ -11,6 +11,7 @@ use super::embedded_sandbox;
 use super::failure::{Failure, NextCommand, diagnosis_before_start};
 use super::invocation::Invocation;
 use super::loading::{ForcedExit, show_progress};
+use super::report::Report;
 use super::runtime::{client_runtime, run_to_end, serving_runtime};
 use super::summary::{self, Facts};
 use crate::checkpoint::{LockState, StateStore};
@@ -36,6 +37,7 @@ pub(super) struct DryRunCommand<'a> {
     output: OnceLock<OutputSettings>,
     /// The span of the run, for what is said after it.
     run: OnceLock<Span>,
+    report: Report,
 }
 
 impl<'a> DryRunCommand<'a> {
@@ -49,6 +51,7 @@ impl<'a> DryRunCommand<'a> {
             progress: Arc::default(),
             output: OnceLock::new(),
             run: OnceLock::new(),
+            report: Report::default(),
         }
     }
 
@@ -59,12 +62,15 @@ impl<'a> DryRunCommand<'a> {
             // The sandbox has other names, and changes them when it starts.
             self.output.get_or_init(|| output_settings(&layers));
         }
+        self.report.start(&self.progress, &self.clock);
         let runtime = if is_sandbox { serving_runtime() } else { client_runtime() };
         let panicked = || self.failed(Panicked, Panicked::diagnosis());
         let result = run_to_end(runtime, self.invocation, self.start(layers), panicked);
         // Log lines and the closing words follow; a panic leaves the line where it was.
         self.bar.finish();
-        result.inspect_err(|failure| self.summarize(failure))
+        let result = result.inspect_err(|failure| self.summarize(failure));
+        self.report.finish(&result, self.output.get());
+        result
     }
 
     async fn start(&self, mut layers: Layers) -> Result<(), Failure> {
@@ -117,8 +123,10 @@ impl<'a> DryRunCommand<'a> {
         self.bar.finish();
         match result {
             Ok(report) => {
+                let facts = Facts::of_dry_run(&settings.load, &report, is_active);
+                self.report.summarized(&facts);
                 if let Some(output) = self.output.get() {
-                    summary::write(&Facts::of_dry_run(&settings.load, &report, is_active), output);
+                    summary::write(&facts, output);
                 }
                 Ok(())
             }
@@ -136,6 +144,7 @@ impl<'a> DryRunCommand<'a> {
         let now = self.clock.now();
         self.progress.finish(now);
         let facts = Facts::of_failure(failure, output, None, &self.progress.snapshot(), now);
+        self.report.summarized(&facts);
         self.run.get().unwrap_or(&Span::none()).in_scope(|| summary::write(&facts, output));
     }
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::clock::Clock;
 use crate::config::keys::{
     API_KEY, CLIENT_SECRET, DATABASE, METRICS_FILE, METRICS_LISTEN, METRICS_PUSH, POLL_INTERVAL,
-    QUARANTINE_DIR, REQUESTS_PER_SECOND, SITE, STATE_DIR, STORE_ID, SUMMARY_FILE, TABLE, TD_ENDPOINT,
+    QUARANTINE_DIR, REPORT, REQUESTS_PER_SECOND, SITE, STATE_DIR, STORE_ID, SUMMARY_FILE, TABLE, TD_ENDPOINT,
     YOTPO_ENDPOINT,
 };
 use crate::config::{Layers, Source};
@@ -101,6 +101,7 @@ impl EmbeddedSandbox {
             &METRICS_FILE.setting,
             &METRICS_LISTEN.setting,
             &METRICS_PUSH.setting,
+            &REPORT.setting,
         ] {
             if matches!(layers.get(setting), Some((source, _)) if source != Source::Flag) {
                 layers.unset(setting);

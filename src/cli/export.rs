@@ -14,6 +14,7 @@ use super::failure::{Failure, NextCommand, diagnosis_before_start, local_code};
 use super::invocation::{Invocation, is_fresh_elsewhere};
 use super::loading::{ForcedExit, NotLocked, StoppedWaiting, holder_words, show_progress, take_lock};
 use super::monitoring::Monitoring;
+use super::report::Report;
 use super::runtime::{client_runtime, run_to_end, serving_runtime};
 use super::summary::{self, Facts, Left};
 use crate::checkpoint::LockError;
@@ -49,6 +50,7 @@ pub(super) struct ExportCommand<'a> {
     /// The span of the run, for what is said after it.
     run: OnceLock<Span>,
     monitoring: Monitoring,
+    report: Report,
 }
 
 /// A file that this command would write is in the export directory.
@@ -92,6 +94,7 @@ impl<'a> ExportCommand<'a> {
             left: OnceLock::new(),
             run: OnceLock::new(),
             monitoring: Monitoring::default(),
+            report: Report::default(),
         }
     }
 
@@ -111,6 +114,7 @@ impl<'a> ExportCommand<'a> {
         if let Err(failure) = &result {
             self.summarize(failure);
         }
+        self.report.finish(&result, self.output.get());
         self.monitoring.finish(&result);
         result
     }
@@ -126,16 +130,18 @@ impl<'a> ExportCommand<'a> {
         result
     }
 
-    /// Notes where the summary and the metrics go, and starts to report to monitoring systems. Neither goes into the export
-    /// directory, where the next export would find it.
+    /// Notes where summary, metrics and report go, and starts to report and to record. None of them goes into the export directory,
+    /// where the next export would find it.
     fn set_output(&self, layers: &Layers) -> Result<(), Failure> {
         let mut output = output_settings(layers);
         let in_export = |file: &mut PathBuf| is_inside(file, self.path);
         let summary = output.file.take_if(in_export).map(|path| ("--summary-file", path));
         let metrics = output.metrics_file.take_if(in_export).map(|path| ("--metrics-file", path));
+        let report = output.report.take_if(in_export).map(|path| ("--report", path));
         let output = self.output.get_or_init(|| output);
         self.monitoring.start(output, &self.progress, &self.clock, true, false);
-        summary.or(metrics).map_or(Ok(()), |(flag, path)| Err(self.misplaced(flag, &path)))
+        self.report.start(&self.progress, &self.clock);
+        summary.or(metrics).or(report).map_or(Ok(()), |(flag, path)| Err(self.misplaced(flag, &path)))
     }
 
     fn misplaced(&self, flag: &'static str, path: &Path) -> Failure {
@@ -231,8 +237,10 @@ impl<'a> ExportCommand<'a> {
                 "this directory holds a complete export, nothing was fetched now; a directory holds one export"
             );
         }
+        let facts = Facts::of_export(&settings.export, report);
+        self.report.summarized(&facts);
         if let Some(output) = self.output.get() {
-            summary::write(&Facts::of_export(&settings.export, report), output);
+            summary::write(&facts, output);
         }
     }
 
@@ -292,6 +300,7 @@ impl<'a> ExportCommand<'a> {
         self.progress.finish(now);
         let mut facts = Facts::of_failure(failure, output, self.left.get(), &self.progress.snapshot(), now);
         facts.is_into_directory(self.path);
+        self.report.summarized(&facts);
         self.run.get().unwrap_or(&Span::none()).in_scope(|| summary::write(&facts, output));
     }
 

@@ -104,7 +104,8 @@ impl Failure {
         write_stderr(&text);
     }
 
-    fn text(&self) -> String {
+    /// As people read it on stderr.
+    pub(super) fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.error);
         for cause in causes(self.error.as_ref()) {
             // A String takes everything.

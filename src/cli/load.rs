@@ -16,8 +16,8 @@ use crate::checkpoint::{FinishedRun, StateStore};
 use crate::config::keys::{
     ALLOW_EMPTY, COLOR, DATABASE, FRESH, LOG_FORMAT, LOG_LEVEL, MAX_ERROR_RECORDS, MAX_RETRIES, METRICS_FILE,
     METRICS_LISTEN, METRICS_PUSH, MIN_ROWS_RATIO, MODE, PERFORM_TIMEOUT, POLL_INTERVAL, QUARANTINE_DIR,
-    REQUEST_TIMEOUT, RESUME_WITHIN, RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE, STATE_DIR,
-    STORE_ID, SUMMARY, SUMMARY_FILE, TABLE, TD_CONF, TD_ENDPOINT, UPLOAD_WORKERS, WAIT_FOR_ACTIVE,
+    REPORT, REQUEST_TIMEOUT, RESUME_WITHIN, RETRY_BASE_DELAY, RETRY_TIMEOUT, RUN_ID, RUN_LIFETIME, SITE,
+    STATE_DIR, STORE_ID, SUMMARY, SUMMARY_FILE, TABLE, TD_CONF, TD_ENDPOINT, UPLOAD_WORKERS, WAIT_FOR_ACTIVE,
     WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
 };
 use crate::config::{AccountSettings, Layers, Setting, SettingsToLoad, output_settings};
@@ -37,7 +37,7 @@ Examples:
     yotpo-td load customers-20260131 --database my_database --mode replace";
 
 /// The settings that the command takes.
-pub(super) const SETTINGS: [Setting; 34] = [
+pub(super) const SETTINGS: [Setting; 35] = [
     DATABASE.setting,
     TABLE.setting,
     MODE.setting,
@@ -72,6 +72,7 @@ pub(super) const SETTINGS: [Setting; 34] = [
     METRICS_FILE.setting,
     METRICS_LISTEN.setting,
     METRICS_PUSH.setting,
+    REPORT.setting,
 ];
 
 /// The directory.

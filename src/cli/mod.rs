@@ -22,6 +22,7 @@ mod man;
 mod monitoring;
 mod options;
 mod preview;
+mod report;
 mod runs;
 mod runtime;
 #[cfg(feature = "sandbox")]

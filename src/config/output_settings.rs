@@ -1,4 +1,4 @@
-//! Where the summary and the metrics go and which run they are about, read apart from all other settings: a run that fails on
+//! Where the summary, the metrics and the report go and which run they are about, read apart from all other settings: a run that fails on
 //! them has a summary, too.
 
 use std::net::SocketAddr;
@@ -8,8 +8,8 @@ use std::str::FromStr;
 use url::Url;
 
 use super::keys::{
-    DATABASE, METRICS_FILE, METRICS_LISTEN, METRICS_PUSH, MODE, RUN_ID, STORE_ID, SUMMARY, SUMMARY_FILE,
-    TABLE,
+    DATABASE, METRICS_FILE, METRICS_LISTEN, METRICS_PUSH, MODE, REPORT, RUN_ID, STORE_ID, SUMMARY,
+    SUMMARY_FILE, TABLE,
 };
 use super::layers::Layers;
 use super::setting::{Key, Setting};
@@ -30,6 +30,8 @@ pub struct OutputSettings {
     pub metrics_listen: Option<SocketAddr>,
     /// The Pushgateway.
     pub metrics_push: Option<Url>,
+    /// Where the report is written to.
+    pub report: Option<PathBuf>,
     /// The store.
     pub store: Option<StoreId>,
     /// The database.
@@ -50,6 +52,7 @@ pub fn output_settings(layers: &Layers) -> OutputSettings {
         metrics_file: value(layers, &METRICS_FILE),
         metrics_listen: value(layers, &METRICS_LISTEN),
         metrics_push: value(layers, &METRICS_PUSH),
+        report: value(layers, &REPORT),
         store: name(layers, &STORE_ID),
         database: name(layers, &DATABASE),
         table: name(layers, &TABLE),

@@ -10,8 +10,9 @@ use super::endpoints::{treasure_data_endpoint, treasure_data_origin};
 use super::keys::{
     ALLOW_EMPTY, API_KEY, BATCH_SIZE, COMPRESSION_LEVEL, DATABASE, FRESH, LOYALTY_CHECK, MAX_ERROR_RECORDS,
     METRICS_FILE, METRICS_LISTEN, METRICS_PUSH, MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE, PERFORM_TIMEOUT,
-    POLL_INTERVAL, QUARANTINE_DIR, REQUEST_TIMEOUT, RESUME_WITHIN, RUN_ID, RUN_LIFETIME, STATE_DIR, STORE_ID,
-    SUMMARY, SUMMARY_FILE, TABLE, UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS, YOTPO_ENDPOINT,
+    POLL_INTERVAL, QUARANTINE_DIR, REPORT, REQUEST_TIMEOUT, RESUME_WITHIN, RUN_ID, RUN_LIFETIME, STATE_DIR,
+    STORE_ID, SUMMARY, SUMMARY_FILE, TABLE, UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS,
+    YOTPO_ENDPOINT,
 };
 use super::layers::Layers;
 use super::log_settings::check_log_settings;
@@ -239,6 +240,7 @@ pub(super) fn summary(reader: &mut Reader) -> Option<SummaryFormat> {
     let summary = reader.read(&SUMMARY);
     // Read by `output_settings`, because a run that fails on its settings has a summary, too.
     let files = reader.optional(&SUMMARY_FILE).and(reader.optional(&METRICS_FILE));
+    let files = files.and(reader.optional(&REPORT));
     let addresses = reader.optional(&METRICS_LISTEN).and(reader.optional(&METRICS_PUSH));
     files.and(addresses).and(summary)
 }

@@ -20,6 +20,7 @@ mod phase;
 mod progress;
 mod progress_bar;
 mod progress_line;
+mod recorder;
 mod streams;
 mod subscriber;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use metrics::{
 pub use phase::{LoadJob, Phase};
 pub use progress::{LastSuccess, Progress, ProgressSnapshot};
 pub use progress_bar::ProgressBar;
+pub use recorder::{MAX_SAMPLES, RETRY_CAUSES, Recorder, Recording, Sample};
 pub use streams::{
     SANDBOX, SANDBOX_FIELD, columns, is_sandbox, mark_sandbox, marked, try_write_stdout, write_stderr,
     write_stdout,

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What a run is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// It looks at what earlier runs left, and prepares its own.
     #[default]
@@ -66,6 +69,30 @@ impl Phase {
     }
 }
 
+/// The phases that a run entered, in order. It is bounded: after [`Self::MAX`], only the last one is kept up to date.
+#[derive(Debug, Default)]
+pub(super) struct PhaseChanges(Vec<(Phase, Duration)>);
+
+impl PhaseChanges {
+    /// Many times as many as a run has that starts over once.
+    pub(super) const MAX: usize = 64;
+
+    /// Notes a phase; the one that the run is in is not noted again.
+    pub(super) fn add(&mut self, phase: Phase, since: Duration) {
+        if self.0.last().is_some_and(|(last, _)| *last == phase) {
+            return;
+        }
+        if self.0.len() >= Self::MAX {
+            self.0.pop();
+        }
+        self.0.push((phase, since));
+    }
+
+    pub(super) fn list(&self) -> &[(Phase, Duration)] {
+        &self.0
+    }
+}
+
 /// What the load job of a run is doing, as far as it was polled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LoadJob {
@@ -122,6 +149,29 @@ mod tests {
             assert_eq!(Phase::ALL[phase as usize], phase);
         }
         assert_eq!(Phase::unpack(Phase::Waiting.pack(Duration::MAX)).0, Phase::Waiting);
+    }
+
+    #[test]
+    fn a_phase_has_one_name_everywhere() {
+        for phase in Phase::ALL {
+            assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
+        }
+    }
+
+    #[test]
+    fn the_phases_of_a_run_are_noted_in_order_and_bounded() {
+        let mut changes = PhaseChanges::default();
+        let phases = [Phase::Starting, Phase::Fetching, Phase::Fetching, Phase::Starting];
+        for (seconds, phase) in (0..).zip(phases) {
+            changes.add(phase, Duration::from_secs(seconds));
+        }
+        let times: Vec<_> = changes.list().iter().map(|(_, since)| since.as_secs()).collect();
+        assert_eq!(times, [0, 1, 3]);
+        for (seconds, phase) in (4..1_000).zip(Phase::ALL[..2].iter().cycle()) {
+            changes.add(*phase, Duration::from_secs(seconds));
+        }
+        assert_eq!(changes.list().len(), PhaseChanges::MAX);
+        assert_eq!(changes.list().last(), Some(&(Phase::Fetching, Duration::from_secs(999))));
     }
 
     #[test]

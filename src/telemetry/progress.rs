@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::phase::{LoadJob, Phase, millis};
+use super::phase::{LoadJob, Phase, PhaseChanges, millis};
 use super::usage::{Meter, ServiceUse};
 use crate::retry::ClientUse;
 use crate::yotpo::EndedBy;
@@ -22,6 +22,7 @@ pub struct Progress {
     started: AtomicU64,
     /// Milliseconds that each phase lasted, without the current one.
     durations: [AtomicU64; Phase::ALL.len()],
+    changes: Mutex<PhaseChanges>,
     /// Customers of the last run; 0 where they are not known.
     expected: AtomicU64,
     load_job: AtomicU8,
@@ -197,11 +198,17 @@ impl Progress {
     /// Notes what the run is doing from `since` on. Only one thread does this at a time.
     pub fn enter(&self, phase: Phase, since: Duration) {
         let before = Phase::unpack(self.phase.swap(phase.pack(since), Ordering::Relaxed));
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).add(phase, since);
         if self.started.load(Ordering::Relaxed) == 0 {
             self.started.store(millis(since).saturating_add(1), Ordering::Relaxed);
         } else if let Some(duration) = self.durations.get(before.0 as usize) {
             duration.fetch_add(millis(since).saturating_sub(millis(before.1)), Ordering::Relaxed);
         }
+    }
+
+    /// Each phase in the order in which the run entered it, and when by its clock.
+    pub fn phase_changes(&self) -> Vec<(Phase, Duration)> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).list().to_vec()
     }
 
     /// Ends the current phase at `now`, so that the durations of all phases are complete. Nothing else changes.

@@ -1,5 +1,8 @@
 //! Why a command that loads ends outside of the run.
 
+use std::time::Duration;
+
+use crate::checkpoint::Holder;
 use crate::cli::embedded_sandbox::EmbeddedSandbox;
 use crate::shutdown::Signal;
 
@@ -33,3 +36,15 @@ pub(in crate::cli) struct SandboxDiskFull;
 #[derive(Debug, thiserror::Error)]
 #[error("stopped by a second signal, without waiting")]
 pub(in crate::cli) struct ForcedExit;
+
+/// Which process holds a lock.
+pub(in crate::cli) fn holder_words(holder: Option<&Holder>) -> String {
+    holder.map_or_else(
+        || "another process".to_owned(),
+        |holder| {
+            let started = std::time::UNIX_EPOCH + Duration::from_secs(holder.started_at);
+            let started = humantime::format_rfc3339_seconds(started);
+            format!("process {} with run {}, started {started}", holder.pid, holder.run_id)
+        },
+    )
+}

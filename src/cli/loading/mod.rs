@@ -3,12 +3,13 @@
 //! Owns the order around a run (free space, lock, clients, progress, signals), and what is reported about its end.
 
 mod ending;
+mod lock;
 mod reporting;
 
-pub(super) use self::ending::{ForcedExit, SandboxDiskFull, StoppedWaiting, disk_full};
+pub(super) use self::ending::{ForcedExit, SandboxDiskFull, StoppedWaiting, disk_full, holder_words};
+pub(super) use self::lock::{NotLocked, take_lock};
 
 use std::error::Error;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ use super::embedded_sandbox::EmbeddedSandbox;
 use super::failure::{Failure, NextCommand, RunLabels, diagnosis_before_start};
 use super::invocation::Invocation;
 use super::monitoring::Monitoring;
+use super::report::Report;
 use super::summary::{self, Facts, Left, counting_query};
-use crate::checkpoint::{Holder, LockError, LockState, ProcessLock, StateStore};
+use crate::checkpoint::{Holder, LockError, LockState, StateStore};
 use crate::clock::Clock;
 use crate::config::{OutputSettings, SummaryFormat};
 use crate::diagnosis::{Code, Diagnosis};
@@ -32,7 +34,7 @@ use crate::run::{
     Services, run,
 };
 use crate::services::ServicesError;
-use crate::shutdown::{self, Signal, StopRequests};
+use crate::shutdown::{self, StopRequests};
 use crate::spans;
 use crate::telemetry::{Heartbeat, HeartbeatThread, Phase, Progress, ProgressBar, write_stdout};
 use crate::transfer::check_quarantine_space;
@@ -66,6 +68,7 @@ pub(super) struct LoadCommand<'a> {
     /// The span of the run, for what is said after it.
     pub(super) run: OnceLock<Span>,
     pub(super) monitoring: Monitoring,
+    report: Report,
 }
 
 /// What is loaded, and with which clients.
@@ -105,6 +108,7 @@ impl<'a> LoadCommand<'a> {
             left: OnceLock::new(),
             run: OnceLock::new(),
             monitoring: Monitoring::default(),
+            report: Report::default(),
         }
     }
 
@@ -131,6 +135,9 @@ impl<'a> LoadCommand<'a> {
         let lock_path = store.lock_path();
         let lock = take_lock(&lock_path, run_id, clock, wait_for_active, stop);
         let _lock = lock.await.map_err(|error| self.not_locked(&store, error))?;
+        if !self.is_sandbox {
+            self.report.keep_next_to(store.path(), run_id);
+        }
         let services = assemble(random.u64(..)).map_err(|error| {
             let diagnosis = error.diagnosis();
             self.not_started(error, diagnosis)
@@ -173,8 +180,10 @@ impl<'a> LoadCommand<'a> {
                 "this run id was loaded before, nothing was loaded now; a run id names one load"
             );
         }
+        let facts = Facts::of_success(load.settings, report);
+        self.report.summarized(&facts);
         if let Some(output) = self.output.get() {
-            summary::write(&Facts::of_success(load.settings, report), output);
+            summary::write(&facts, output);
         }
         // For people: whatever reads the other formats reads nothing else.
         if let Some(sandbox) = load.sandbox
@@ -333,41 +342,4 @@ pub(super) fn show_progress(
     }
     let started = Heartbeat::new(progress, clock).start();
     started.inspect_err(|error| tracing::warn!(%error, "there will be no heartbeat in the log")).ok()
-}
-
-/// Why a lock was not taken.
-pub(super) enum NotLocked {
-    /// A signal came first.
-    Stopped(Signal),
-    /// Another process holds it, or it cannot be used.
-    Lock(LockError),
-}
-
-/// Takes the lock at `path` for the run `run_id`, and waits up to `limit` for a process that holds it.
-pub(super) async fn take_lock(
-    path: &Path,
-    run_id: &RunId,
-    clock: &Clock,
-    limit: Duration,
-    stop: &StopRequests,
-) -> Result<ProcessLock, NotLocked> {
-    let started_at = clock.unix_time().as_secs();
-    let holder = Holder { pid: std::process::id(), run_id: run_id.to_string(), started_at };
-    tokio::select! {
-        biased;
-        signal = stop.graceful() => Err(NotLocked::Stopped(signal)),
-        lock = ProcessLock::take_within(path, &holder, clock, limit) => lock.map_err(NotLocked::Lock),
-    }
-}
-
-/// Which process holds a lock.
-pub(super) fn holder_words(holder: Option<&Holder>) -> String {
-    holder.map_or_else(
-        || "another process".to_owned(),
-        |holder| {
-            let started = std::time::UNIX_EPOCH + Duration::from_secs(holder.started_at);
-            let started = humantime::format_rfc3339_seconds(started);
-            format!("process {} with run {}, started {started}", holder.pid, holder.run_id)
-        },
-    )
 }

@@ -1,4 +1,4 @@
-//! Where the end of a command that loads is reported: its summary and its metrics.
+//! Where the end of a command that loads is reported: its summary, its metrics and its report.
 
 use tracing::Span;
 
@@ -9,10 +9,11 @@ use crate::config::OutputSettings;
 use crate::run::ResumePolicy;
 
 impl LoadCommand<'_> {
-    /// Notes where the summary and the metrics go, and starts to report to monitoring systems. The first caller decides.
+    /// Notes where summary, metrics and report go, and starts to report and to record. The first caller decides.
     pub(in crate::cli) fn report_to(&self, output: OutputSettings, reads_store: bool) {
         let output = self.output.get_or_init(|| output);
         self.monitoring.start(output, &self.progress, &self.clock, reads_store, true);
+        self.report.start(&self.progress, &self.clock);
     }
 
     /// Reports the end of the command, after the line of the terminal is removed.
@@ -22,6 +23,7 @@ impl LoadCommand<'_> {
         if let Err(failure) = &result {
             self.summarize(failure);
         }
+        self.report.finish(&result, self.output.get());
         self.note_resumable_until();
         self.monitoring.finish(&result);
         result
@@ -45,6 +47,7 @@ impl LoadCommand<'_> {
         let now = self.clock.now();
         self.progress.finish(now);
         let facts = Facts::of_failure(failure, output, self.left.get(), &self.progress.snapshot(), now);
+        self.report.summarized(&facts);
         self.run.get().unwrap_or(&Span::none()).in_scope(|| summary::write(&facts, output));
     }
 }

@@ -1,11 +1,14 @@
 //! `yotpo-td runs`: shows interrupted runs, and removes what they left.
 //!
-//! Owns what the four commands share: which run is meant, the question before something is removed, and how they fail.
+//! Owns what the commands share: which run is meant, the question before something is removed, and how they fail.
 
 mod abandon;
 mod clean;
 mod list;
+mod report;
 mod show;
+
+pub(super) use self::report::command as report_command;
 
 use std::error::Error;
 use std::io::{IsTerminal, Write as _};
@@ -34,11 +37,12 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
     let result = match name {
         "list" => command.list(),
         "show" => command.show(),
+        "report" => command.report(),
         "abandon" => command.abandon(),
         _ => command.clean(),
     };
     result.map_err(|RunsError { error, diagnosis }| {
-        let saved = if diagnosis.code == Code::SettingsInvalid {
+        let saved = if diagnosis.code == Code::SettingsInvalid || name == "report" {
             "everything; nothing was removed"
         } else {
             "everything except what was removed, as listed above"
@@ -69,6 +73,12 @@ enum UsageError {
     NoUnfinishedRun(String),
     #[error("there is no run yet")]
     NoRuns,
+    #[error("no run is recorded in the state directory")]
+    NoRecordings,
+    #[error("run {0} was not recorded on this machine")]
+    NotRecorded(String),
+    #[error("there is no attempt {number}: {recorded} of the run are recorded")]
+    NoSuchAttempt { number: usize, recorded: String },
     #[error("abandoning run {0} needs confirmation: use --yes, or enter y on a terminal")]
     NotConfirmed(String),
     #[error("removing needs confirmation: use --yes, or enter y on a terminal")]

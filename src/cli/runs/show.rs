@@ -14,7 +14,7 @@ use crate::telemetry::write_stdout;
 use crate::yotpo::EndedBy;
 
 /// The word for the run that was saved last.
-const LATEST: &str = "latest";
+pub(super) const LATEST: &str = "latest";
 
 /// An unfinished run as it is shown.
 #[derive(Serialize)]
@@ -81,6 +81,11 @@ impl RunsCommand<'_> {
         })?;
         write_stdout(&format!("{:#}\n", found.view()));
         Ok(())
+    }
+
+    /// Whether a state file has this run.
+    pub(super) fn is_known(&self, run_id: &str) -> bool {
+        self.all_runs().is_ok_and(|runs| runs.iter().any(|run| run.run_id().as_str() == run_id))
     }
 
     /// Unfinished and finished runs. A state file that cannot be read is reported by `runs list`.

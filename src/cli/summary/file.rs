@@ -1,18 +1,18 @@
-//! The file of the JSON summary: replaced in one step, readable by its owner alone.
+//! A file that a run writes at its end, such as the JSON summary: replaced in one step, readable by its owner alone.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 
 /// Writes `text` to `path`. A reader sees the file before or after, and nothing in between. What is there and no regular file
 /// (a link, a device) is not replaced.
-pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(in crate::cli) fn write(path: &Path, text: &str) -> io::Result<()> {
     if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::other("there is something else than a regular file"));
     }
     let directory =
         path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Its mode is 0600, and it is removed when anything fails.
-    let mut file = tempfile::Builder::new().prefix(".yotpo-td-summary-").tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(".yotpo-td-").tempfile_in(directory)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;

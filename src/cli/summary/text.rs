@@ -18,16 +18,20 @@ use crate::yotpo::EndedBy;
 const NAMING_THE_TABLE: [&str; 3] = ["outcome", "saved", "verify with"];
 
 pub(super) fn render(facts: &Facts<'_>) -> String {
-    let lines = [ending(facts), data(facts), work(facts)].concat();
     let mut text = String::new();
-    for (name, value) in lines {
+    for (name, value) in lines(facts) {
         let line = format!("{name:<15} {value}\n");
         text.push_str(&if NAMING_THE_TABLE.contains(&name) { marked(&line) } else { line });
     }
     text
 }
 
-type Lines = Vec<(&'static str, String)>;
+/// Each fact with its name.
+pub(super) fn lines(facts: &Facts<'_>) -> Lines {
+    [ending(facts), data(facts), work(facts)].concat()
+}
+
+pub(super) type Lines = Vec<(&'static str, String)>;
 
 /// How it ended, and of which run this is the summary.
 fn ending(facts: &Facts<'_>) -> Lines {
@@ -59,7 +63,8 @@ fn ending(facts: &Facts<'_>) -> Lines {
     lines
 }
 
-fn outcome(facts: &Facts<'_>) -> String {
+/// How it ended, as a sentence.
+pub(super) fn outcome(facts: &Facts<'_>) -> String {
     let target = [&facts.database, &facts.table].map(|name| name.as_deref().unwrap_or("unknown")).join(".");
     let rows = facts.rows.map_or_else(|| "all rows".to_owned(), |rows| count(rows, "row", "rows"));
     match (facts.success, facts.mode) {

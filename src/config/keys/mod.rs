@@ -64,6 +64,7 @@ pub const SETTINGS: &[Setting] = &[
     METRICS_FILE.setting,
     METRICS_LISTEN.setting,
     METRICS_PUSH.setting,
+    REPORT.setting,
 ];
 
 /// The setting that a user calls `key`.

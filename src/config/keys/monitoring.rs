@@ -39,3 +39,14 @@ pub const METRICS_PUSH: Key<Url> = Key::new(Setting {
     help: "Pushgateway that receives the metrics when the run ends",
     details: "They are grouped by store, database and table.",
 });
+/// The page that shows how the run went.
+pub const REPORT: Key<PathBuf> = Key::new(Setting {
+    key: "report",
+    variable: "YOTPO_TD_REPORT",
+    presence: Presence::Optional,
+    kind: Kind::OutputFile,
+    group: Group::Monitoring,
+    help: "File for a page (HTML) that shows how the run went",
+    details: "It is written when the run ends, also when it fails, and has charts of phases, customers, requests, waits, retries \
+              and memory. It is self-contained and has no customer. yotpo-td runs report writes the page of an earlier run.",
+});

@@ -55,7 +55,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         .filter(|setting| !["site", "td-conf"].contains(&setting.key))
         .map(|setting| {
             let value = match setting.key {
-                "summary-file" | "metrics-file" => "absent/file",
+                "summary-file" | "metrics-file" | "report" => "absent/file",
                 key if key.ends_with("endpoint") => "ftp://x",
                 _ => "!",
             };

@@ -156,6 +156,7 @@ const LOGS: [&[(&str, &str)]; 5] = [
 fn command(surroundings: &Surroundings, case: &Case, log: &[(&str, &str)]) -> Command {
     let mut command = surroundings.sync(&[]);
     command
+        .env("YOTPO_TD_REPORT", surroundings.directory().join("report.html"))
         .env("YOTPO_CLIENT_SECRET", CLIENT_SECRET)
         .env("YOTPO_TD_YOTPO_ENDPOINT", case.yotpo.endpoint())
         .envs(log.iter().copied())
@@ -203,6 +204,7 @@ fn no_output_and_no_file_holds_a_customer_or_a_secret() {
             assert_eq!(end.code(), case.code, "{name}:\n{}", end.stderr);
             assert!(end.stderr.contains("TRACE") || end.stderr.contains("DEBUG"), "{name}: no such level");
             assert_silent(&surroundings, &name, &end, &key);
+            assert!(surroundings.directory().join("report.html").exists(), "{name}: no report");
             if case.code == 0 {
                 assert_eq!(surroundings.rows(), 5 * PAGES as u64, "{name}");
                 assert!(surroundings.control().requests(Service::TreasureData) > 0);
@@ -255,7 +257,7 @@ fn files_in_the_state_directory_are_accessible_only_by_the_user() {
     let case = cases().into_iter().find(|case| case.name == "Yotpo fails").unwrap();
     Running::start(command(&surroundings, &case, LOGS[0])).finish().assert_code(4);
     let files = files_below(&surroundings.state_directory());
-    assert_eq!(files.len(), 2, "state and lock");
+    assert_eq!(files.len(), 3, "state, lock and recording");
     for (path, _) in files {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());

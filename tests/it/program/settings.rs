@@ -35,6 +35,7 @@ fn wrong(setting: &Setting) -> &'static str {
         "quarantine-dir" => "no/such/directory",
         "summary-file" => "no/such/directory/summary.json",
         "metrics-file" => "no/such/directory/yotpo.prom",
+        "report" => "no/such/directory/report.html",
         "log-level" => "a=b=c",
         "min-rows-ratio" => "1.5",
         _ => "!",

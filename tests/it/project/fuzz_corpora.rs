@@ -78,6 +78,11 @@ fn manifests_are_accepted_only_if_intact_and_consistent() {
 }
 
 #[test]
+fn recordings_are_accepted_only_if_they_can_be_drawn() {
+    replay_and_mutate("recording", targets::recording);
+}
+
+#[test]
 fn parts_are_read_in_only_one_way() {
     replay_and_mutate("sandbox_part", targets::sandbox_part);
 }
