@@ -28,7 +28,7 @@ use crate::run::{ExportContext, ExportFailure, ExportReport, RecoveryState, Resu
 use crate::services::assemble_store;
 use crate::shutdown;
 use crate::spans;
-use crate::telemetry::{Phase, PhaseLimits, Progress, ProgressBar, words};
+use crate::telemetry::{Phase, Progress, ProgressBar, words};
 use crate::transfer::check_quarantine_space;
 
 const NOTHING_SAVED: &str = "this command exported nothing";
@@ -159,12 +159,7 @@ impl<'a> ExportCommand<'a> {
             return Err(self.misplaced("--quarantine-dir", quarantine));
         }
         let StoreSettings { connections, retry, .. } = &settings.store;
-        self.monitoring.set_limits(PhaseLimits::new(
-            connections.request_timeout,
-            retry.timeout,
-            Duration::ZERO,
-            settings.wait_for_active,
-        ));
+        self.monitoring.set_limits(connections, retry, Duration::ZERO, settings.wait_for_active);
         let run = self.run.get_or_init(|| spans::export(&settings.export.store)).clone();
         // On the heap: it is large, and would be moved about.
         Box::pin(self.export(&settings).instrument(run)).await

@@ -27,7 +27,7 @@ use crate::run::{LoadSettings, Services};
 use crate::services::assemble_account;
 use crate::shutdown::{Signal, StopRequests};
 use crate::spans;
-use crate::telemetry::{Phase, PhaseLimits, ProgressBar};
+use crate::telemetry::{Phase, ProgressBar};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -175,12 +175,12 @@ async fn start(command: &LoadCommand<'_>, layers: Layers, directory: PathBuf) ->
         command.not_started(error, diagnosis)
     })?;
     let AccountSettings { connections, retry, .. } = &settings.account;
-    command.monitoring.set_limits(PhaseLimits::new(
-        connections.request_timeout,
-        retry.timeout,
+    command.monitoring.set_limits(
+        connections,
+        retry,
         settings.load.polling.timeout,
         settings.wait_for_active,
-    ));
+    );
     let run = spans::run(&settings.load.target, settings.load.mode);
     let run = command.run.get_or_init(|| run).clone();
     stop.set_run(&run);

@@ -14,6 +14,8 @@ use super::failure::{Failure, causes};
 use crate::clock::Clock;
 use crate::config::OutputSettings;
 use crate::exit_status::ExitStatus;
+use crate::http::ClientSettings;
+use crate::retry::RetryPolicy;
 use crate::telemetry::{
     MetricLabels, MetricsFile, MonitoringEndpoint, PhaseLimits, Progress, RunEnd, RunMetrics, push,
 };
@@ -96,9 +98,16 @@ impl Monitoring {
         });
     }
 
-    /// Notes how long phases may last, for `/healthz`.
-    pub(super) fn set_limits(&self, limits: PhaseLimits) {
+    /// Notes how long phases may last, for `/healthz`: as the settings of a run say.
+    pub(super) fn set_limits(
+        &self,
+        connections: &ClientSettings,
+        retry: &RetryPolicy,
+        load_job: Duration,
+        waiting: Duration,
+    ) {
         let Some(active) = self.active.get() else { return };
+        let limits = PhaseLimits::new(connections.request_timeout, retry.timeout, load_job, waiting);
         if let Some(endpoint) = &*active.endpoint.lock().unwrap_or_else(PoisonError::into_inner) {
             endpoint.set_limits(limits);
         }

@@ -17,7 +17,7 @@ use crate::config::{Layers, Settings, StoreSettings, output_settings};
 use crate::diagnosis::Code;
 use crate::services::assemble;
 use crate::spans;
-use crate::telemetry::{PhaseLimits, ProgressBar};
+use crate::telemetry::ProgressBar;
 
 /// The flags of the command beyond the settings.
 pub(super) fn flags() -> Vec<Arg> {
@@ -97,12 +97,12 @@ async fn run(
     let settings = Settings::from_layers(layers)
         .map_err(|error| command.failed_before_start(error, Code::SettingsInvalid))?;
     let StoreSettings { connections, retry, .. } = &settings.store;
-    command.monitoring.set_limits(PhaseLimits::new(
-        connections.request_timeout,
-        retry.timeout,
+    command.monitoring.set_limits(
+        connections,
+        retry,
         settings.load.polling.timeout,
         settings.wait_for_active,
-    ));
+    );
     let run = spans::run(&settings.load.target, settings.load.mode);
     let run = command.run.get_or_init(|| run).clone();
     let stop = run.in_scope(|| command.listen())?;
