@@ -5,9 +5,11 @@ import re
 import shutil
 import socket
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import tdclient
 from sandbox import Sandbox, binary
 
 CUSTOMERS = 300
@@ -21,6 +23,27 @@ TIMEOUT = 60
 NOT_AVAILABLE = 125
 # Settings that make a test fast, as keys of a settings file.
 FAST = {"poll-interval": "100ms", "requests-per-second": 1000000, "retry-base-delay": "1ms"}
+
+
+def stores(seed: int, count: int = 1):
+    """A fixture for a module: mock servers with so many stores."""
+
+    @pytest.fixture(scope="module")
+    def store(tmp_path_factory):
+        running = Sandbox(tmp_path_factory.mktemp("sandbox"), CUSTOMERS, seed=seed, stores=count)
+        yield running
+        running.stop()
+
+    return store
+
+
+@contextmanager
+def empty_database(store: Sandbox):
+    """The examples' database, for one test."""
+    with tdclient.Client(apikey=store["TD_API_KEY"], endpoint=store["TD_API_SERVER"]) as client:
+        client.create_database(DATABASE)
+        yield
+        client.delete_database(DATABASE)
 
 
 def dead_address() -> str:

@@ -9,7 +9,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import tdclient
 from example_runs import (
     CUSTOMERS,
     DATABASE,
@@ -19,32 +18,28 @@ from example_runs import (
     assert_nothing_secret,
     block,
     dead_address,
+    empty_database,
     masked,
     require,
     run_privately,
+    stores,
     table_id,
     write_store,
 )
-from sandbox import Sandbox, binary, open_url
+from sandbox import binary, open_url
 
 CRONTAB = EXAMPLES / "cron" / "yotpo-td"
 SCRIPT = EXAMPLES / "cron" / "load-customers"
 NAMES = ("shop_us", "shop_eu")
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    running = Sandbox(tmp_path_factory.mktemp("sandbox"), CUSTOMERS, seed=31, stores=2)
-    yield running
-    running.stop()
+store = stores(seed=31, count=2)
 
 
 @pytest.fixture(autouse=True)
 def database(store):
-    with tdclient.Client(apikey=store["TD_API_KEY"], endpoint=store["TD_API_SERVER"]) as client:
-        client.create_database(DATABASE)
+    with empty_database(store):
         yield
-        client.delete_database(DATABASE)
 
 
 def read_crontab() -> tuple[dict[str, str], list[tuple[str, str, str]]]:

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import dig_file
 import pytest
-import tdclient
 import yaml
 from example_runs import (
     CUSTOMERS,
@@ -33,7 +32,9 @@ from example_runs import (
     assert_loaded_once,
     assert_nothing_secret,
     dead_address,
+    empty_database,
     endpoints,
+    stores,
     table_id,
 )
 from sandbox import Sandbox, binary, open_url
@@ -58,21 +59,15 @@ def stored_fields() -> list[str]:
     return re.findall(r'"(\w+)"', fields)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A sandbox with as many stores as stores.dig has, and with the examples' database."""
-    running = Sandbox(tmp_path_factory.mktemp("sandbox"), CUSTOMERS, seed=21, stores=3)
-    yield running
-    running.stop()
+# As many stores as stores.dig has.
+store = stores(seed=21, count=3)
 
 
 @pytest.fixture(autouse=True)
 def database(store):
     """An empty database for each test."""
-    with tdclient.Client(apikey=store["TD_API_KEY"], endpoint=store["TD_API_SERVER"]) as client:
-        client.create_database(DATABASE)
+    with empty_database(store):
         yield
-        client.delete_database(DATABASE)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import tdclient
 import yaml
 from example_runs import (
     CUSTOMERS,
@@ -21,10 +20,12 @@ from example_runs import (
     assert_nothing_secret,
     block,
     dead_address,
+    empty_database,
     endpoints,
     masked,
     missing,
     run_privately,
+    stores,
     table_id,
 )
 from sandbox import Sandbox, binary
@@ -245,11 +246,7 @@ def write_volumes(root: Path, name: str, store: Sandbox, **secrets: str) -> None
             (root / mount).chmod(0o2777)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    running = Sandbox(tmp_path_factory.mktemp("sandbox"), CUSTOMERS, seed=51, stores=3)
-    yield running
-    running.stop()
+store = stores(seed=51, count=3)
 
 
 @pytest.fixture(autouse=True)
@@ -257,11 +254,8 @@ def database(request):
     if "store" not in request.fixturenames:
         yield
         return
-    store = request.getfixturevalue("store")
-    with tdclient.Client(apikey=store["TD_API_KEY"], endpoint=store["TD_API_SERVER"]) as client:
-        client.create_database(DATABASE)
+    with empty_database(request.getfixturevalue("store")):
         yield
-        client.delete_database(DATABASE)
 
 
 def command(name: str, variables: dict[str, str]) -> list[str]:
