@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use self::sample::Samples;
+use self::sample::{Memory, Samples};
 use super::phase::Phase;
 use super::progress::Progress;
 use crate::clock::Clock;
@@ -53,12 +53,13 @@ impl Recorder {
         let mut recorder = Self { progress: Arc::clone(progress), samples, stop: Some(stop), thread: None };
         let (progress, clock, samples) = (Arc::clone(progress), clock.clone(), Arc::clone(&recorder.samples));
         let work = move || {
+            let mut memory = Memory::default();
             loop {
                 let interval = lock(&samples).interval();
                 if stopped.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
-                if let Some(sample) = Sample::of(&progress, clock.now()) {
+                if let Some(sample) = Sample::of(&progress, clock.now(), &mut memory) {
                     lock(&samples).add(sample);
                 }
             }
@@ -73,7 +74,7 @@ impl Recorder {
         let mut samples = std::mem::take(&mut *lock(&self.samples));
         let seen = self.progress.snapshot();
         let Some(started) = seen.started else { return Recording::default() };
-        samples.end(Sample::of(&self.progress, seen.phase_since.max(started)));
+        samples.end(Sample::of(&self.progress, seen.phase_since.max(started), &mut Memory::default()));
         let since = |(phase, at): (Phase, Duration)| (phase, at.saturating_sub(started));
         Recording {
             phases: self.progress.phase_changes().into_iter().map(since).collect(),

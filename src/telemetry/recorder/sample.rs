@@ -97,7 +97,7 @@ impl From<Row> for Sample {
 
 impl Sample {
     /// The counters at `now`; `None` before the first phase.
-    pub(super) fn of(progress: &Progress, now: Duration) -> Option<Self> {
+    pub(super) fn of(progress: &Progress, now: Duration, memory: &mut Memory) -> Option<Self> {
         let seen = progress.snapshot();
         let at = Duration::from_millis(millis(now.saturating_sub(seen.started?)));
         let usage = &seen.usage;
@@ -121,7 +121,7 @@ impl Sample {
             parts_queued: seen.parts_queued,
             part_bytes: seen.uploaded_bytes,
             row_bytes: seen.row_bytes,
-            resident_bytes: resident_bytes().unwrap_or_default(),
+            resident_bytes: memory.at(now),
             retries,
         })
     }
@@ -139,6 +139,26 @@ impl Sample {
             resident_bytes: self.resident_bytes.max(earlier.resident_bytes),
             ..self
         }
+    }
+}
+
+/// Resident memory as it was last read. Reading it costs several times as much as all counters.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    read_at: Option<Duration>,
+    bytes: u64,
+}
+
+impl Memory {
+    const INTERVAL: Duration = Duration::from_millis(200);
+
+    /// Resident memory at `now`, or shortly before; 0 if it is not known.
+    fn at(&mut self, now: Duration) -> u64 {
+        if self.read_at.is_none_or(|at| now.saturating_sub(at) >= Self::INTERVAL) {
+            self.read_at = Some(now);
+            self.bytes = resident_bytes().unwrap_or_default();
+        }
+        self.bytes
     }
 }
 
@@ -232,6 +252,16 @@ mod tests {
         let (least, most) = (gaps.iter().min().unwrap(), gaps.iter().max().unwrap());
         assert!(*least > Duration::ZERO && *most <= *least * 3, "{least:?} {most:?}");
         assert!(list[0].at <= *most, "the beginning is kept");
+    }
+
+    #[test]
+    fn memory_is_read_at_an_interval_and_not_for_every_sample() {
+        let mut memory = Memory { read_at: Some(Duration::from_secs(1)), bytes: 7 };
+        assert_eq!(memory.at(Duration::from_millis(1_199)), 7);
+        let read = memory.at(Duration::from_millis(1_200));
+        assert!(read > 1_000_000, "{read}");
+        assert_eq!(memory.read_at, Some(Duration::from_millis(1_200)));
+        assert!(Memory::default().at(Duration::ZERO) > 1_000_000);
     }
 
     #[test]
