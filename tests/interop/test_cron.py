@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 from example_runs import (
-    CUSTOMERS,
-    DATABASE,
     EXAMPLES,
     TIMEOUT,
     assert_loaded_once,

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 from example_runs import (
-    CUSTOMERS,
-    DATABASE,
     DOCS,
     EXAMPLES,
     TIMEOUT,
