@@ -83,7 +83,7 @@ impl RunsCommand<'_> {
         let mut read: Vec<_> = RecordingFile::all(&directory)?.iter().map(RecordingFile::read).collect();
         let run_id = if wanted == LATEST {
             match read.pop() {
-                None => return Err(UsageError::NoRecordings.into()),
+                None => return Err(nothing_recorded()),
                 Some(Err(damaged)) => return Err(damaged.into()),
                 Some(Ok(latest)) => {
                     let run_id = latest.run_id.clone();
@@ -179,5 +179,14 @@ impl From<NotWritten> for RunsError {
         let (code, full) = local_code(&error, Code::MachineDenied);
         let hint = "choose another file with --output; its directory must exist".to_owned();
         Self { error: error.into(), diagnosis: Diagnosis::new(code, full.or(Some(hint))) }
+    }
+}
+
+/// Why there is no recording at all.
+fn nothing_recorded() -> RunsError {
+    let hint = "an attempt is recorded when it ends; one that was killed is not, and yotpo-td runs list shows what it left";
+    RunsError {
+        error: UsageError::NoRecordings.into(),
+        diagnosis: Diagnosis::new(Code::SettingsInvalid, Some(hint.to_owned())),
     }
 }

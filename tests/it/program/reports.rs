@@ -141,7 +141,10 @@ fn a_run_without_a_recording_says_why_and_what_there_is() {
     let surroundings = Surroundings::with_customers(10);
     let none = runs_report(&surroundings, &["latest"]);
     none.assert_code(2);
-    assert_shows(&none.stderr, &["error: no run is recorded in the state directory"]);
+    assert_shows(
+        &none.stderr,
+        &["error: no run is recorded in the state directory", "killed", "yotpo-td runs list"],
+    );
     surroundings.run(&["--run-id", "monday"]).assert_code(0);
     fs::remove_file(recordings(&surroundings).remove(0)).unwrap();
     surroundings.run(&["--run-id", "tuesday"]).assert_code(0);
