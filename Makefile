@@ -33,7 +33,7 @@ MODULE ?= retry rate_limit run/decide
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= lint deny test manual report-check interop monitoring otel release-build scale instructions package cov
+CI_STEPS ?= lint deny test site manual report-check interop monitoring otel release-build scale instructions package cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
@@ -42,6 +42,7 @@ TOOL_VERSIONS := \
 	cargo-llvm-cov@0.9.1 \
 	cargo-machete@0.9.2 \
 	gungraun-runner@0.20.0 \
+	mdbook@0.5.4 \
 	typos-cli@1.52.0
 
 export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
@@ -49,7 +50,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions` and `licenses` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test manual report-check attempts model mutants fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build scale ci
+.PHONY: help dev tools demo fmt lint test site manual report-check attempts model mutants fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -123,6 +124,9 @@ manual: build ## check the manual pages and completions that the program prints;
 
 report-check: build ## look at reports in headless Chromium: contrast, overlaps, overflow, requests; needs chromium
 	.ci/check-report target/debug/yotpo-td
+
+site: ## build the documentation site in target/site, and check its links and its look; needs mdbook, Python and chromium
+	@.ci/site
 
 deny: ## check advisories, licences, banned crates and sources of the dependencies
 	@ADVISORY_DB="$(ADVISORY_DB)" .ci/check-dependencies
