@@ -18,11 +18,11 @@ pub struct Setting {
     pub presence: Presence,
     /// Which values it takes.
     pub kind: Kind,
-    /// Where it stands in `--help` and in the README.
+    /// Where it stands in `--help` and in docs/settings.md.
     pub group: Group,
     /// What it is, in a few words. Code is in backticks.
     pub help: &'static str,
-    /// What else to know, as sentences, for `--help` and the README; may be empty.
+    /// What else to know, as sentences, for `--help` and docs/settings.md; may be empty.
     pub details: &'static str,
 }
 
@@ -59,7 +59,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// The heading in `--help` and in the README.
+    /// The heading in `--help` and in docs/settings.md.
     pub fn heading(self) -> &'static str {
         match self {
             Self::Source => "Source",

@@ -1,6 +1,6 @@
 //! The table of settings: one constant per setting, and the list of them in the order of `--help`.
 //!
-//! Owns names, defaults, bounds and help texts. Flags, `--help`, the checks and the README come from here. Code names a
+//! Owns names, defaults, bounds and help texts. Flags, `--help`, the checks and docs/settings.md come from here. Code names a
 //! setting by its constant, so that a typo does not compile.
 
 mod monitoring;

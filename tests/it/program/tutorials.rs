@@ -85,6 +85,8 @@ fn run_page(name: &str, least: usize) {
     let blocks = console_blocks(&fs::read_to_string(path).unwrap());
     assert!(blocks.len() >= least, "{name} shows only {} commands", blocks.len());
     let surroundings = Surroundings::with_customers(120);
+    // Pages that are not about the database name it like this.
+    assert!(surroundings.control().create_database("my_database"));
     let directory = surroundings.directory().join("tutorial");
     fs::create_dir(&directory).unwrap();
     for Shown { command, code, output } in blocks {
@@ -114,12 +116,47 @@ fn the_page_about_exports_shows_what_happens() {
 
 #[test]
 fn the_page_about_the_preview_shows_what_happens() {
-    run_page("preview.md", 1);
+    run_page("preview.md", 2);
 }
 
 #[test]
 fn the_page_about_comparisons_shows_what_happens() {
     run_page("compare.md", 3);
+}
+
+#[test]
+fn the_tutorial_shows_what_happens() {
+    run_page("tutorial.md", 12);
+}
+
+#[test]
+fn the_page_about_checks_shows_what_happens() {
+    run_page("check.md", 1);
+}
+
+#[test]
+fn the_page_about_credentials_shows_what_happens() {
+    run_page("credentials.md", 3);
+}
+
+#[test]
+fn the_page_about_backfills_shows_what_happens() {
+    run_page("backfill.md", 4);
+}
+
+#[test]
+fn the_page_about_many_stores_shows_what_happens() {
+    run_page("many-stores.md", 4);
+}
+
+#[test]
+fn the_page_about_the_rate_limit_shows_what_happens() {
+    run_page("rate-limiting.md", 1);
+}
+
+#[test]
+fn the_page_about_reports_shows_what_happens() {
+    run_page("report.md", 4);
 }
 
 #[test]

@@ -6,3 +6,4 @@ mod log_fields;
 mod metrics;
 mod readme;
 mod retry_rules;
+mod state;

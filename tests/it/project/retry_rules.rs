@@ -1,4 +1,4 @@
-//! `docs/errors.md` and `docs/exit-codes.md` say of every code what the program does, and the examples for schedulers retry exactly
+//! `docs/errors.md`, `docs/exit-codes.md` and the README say of every code what the program does, and the examples for schedulers retry exactly
 //! what may succeed later.
 
 use std::collections::BTreeSet;
@@ -55,6 +55,7 @@ fn the_retry_table_follows_from_the_codes() {
         writeln!(table, "| {} | {meaning} | {} | {actor} |", status.code(), retry_cell(status)).unwrap();
     }
     assert_generated("docs/exit-codes.md", "src/exit_status.rs", &table);
+    assert_generated("README.md", "src/exit_status.rs", &table);
 }
 
 #[test]
