@@ -27,8 +27,9 @@ fn settings_tables() -> String {
     let mut group: Option<Group> = None;
     for setting in SETTINGS {
         if group.replace(setting.group) != Some(setting.group) {
-            write!(text, "\n| {} | environment | default | |\n|---|---|---|---|\n", setting.group.heading())
-                .unwrap();
+            let heading = setting.group.heading();
+            let columns = "| setting | environment | default | meaning |\n|---|---|---|---|";
+            write!(text, "\n### {heading}\n\n{columns}\n").unwrap();
         }
         writeln!(text, "{}", settings_line(setting)).unwrap();
     }
