@@ -7,3 +7,4 @@ mod metrics;
 mod readme;
 mod retry_rules;
 mod state;
+mod summary_page;
