@@ -11,6 +11,8 @@ import time
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"]
 SECONDS = 60
+# Of a screenshot. Longer pages take seconds each.
+MAX_HEIGHT = 8_000
 
 
 def find() -> str | None:
@@ -119,8 +121,8 @@ class Browser:
 
     def screenshot(self) -> bytes:
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)["data"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], MAX_HEIGHT), "scale": 1}
+        data = self.call("Page.captureScreenshot", format="png", optimizeForSpeed=True, captureBeyondViewport=True, clip=clip)["data"]
         return base64.b64decode(data)
 
     def close(self) -> None:
