@@ -33,7 +33,7 @@ MODULE ?= retry rate_limit run/decide
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= lint deny test site manual report-check interop monitoring otel release-build scale instructions package cov
+CI_STEPS ?= workflows secrets commits lint deny test site manual report-check interop monitoring otel release-build scale instructions package cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
@@ -45,12 +45,17 @@ TOOL_VERSIONS := \
 	mdbook@0.5.4 \
 	typos-cli@1.52.0
 
+# What `tools` installs: all of them, or those that are named.
+TOOLS = $(foreach tool,$(TOOL_VERSIONS),$(firstword $(subst @, ,$(tool))))
+# `commits` checks the commits since SINCE, or since it exists.
+SINCE ?=
+
 export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 
 # If non-empty, `instructions` and `licenses` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt lint test site manual report-check attempts model mutants fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build scale ci
+.PHONY: help dev tools demo fmt workflows secrets commits lint test site manual report-check attempts model mutants fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,7 +65,7 @@ dev: tools ## prepare a machine for development
 	$(CARGO) fetch --locked
 
 tools: ## install missing cargo tools used by the checks
-	@.ci/install-tools $(TOOL_VERSIONS)
+	@.ci/install-tools $(foreach tool,$(TOOLS),$(or $(filter $(tool)@%,$(TOOL_VERSIONS)),$(error TOOL_VERSIONS has no $(tool))))
 
 demo: ## load 10,000 generated customers through mock servers for both services
 	$(CARGO) run --release --locked -- sync --sandbox
@@ -68,6 +73,24 @@ demo: ## load 10,000 generated customers through mock servers for both services
 fmt: ## format the code
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
+
+target/check-tools/python/installed.txt: .ci/requirements.txt .ci/install-check-tools
+	.ci/install-check-tools python
+
+target/check-tools/go/installed.txt: .ci/go-tools/go.mod .ci/go-tools/go.sum .ci/install-check-tools
+	.ci/install-check-tools go
+
+workflows: target/check-tools/python/installed.txt target/check-tools/go/installed.txt ## check .github: rules, actionlint, zizmor, schemas
+	.ci/check-workflows
+	.ci/test-checks workflows
+
+secrets: target/check-tools/go/installed.txt ## search for secrets in the history and the files; needs Go
+	.ci/check-secrets
+	.ci/test-checks secrets
+
+commits: target/check-tools/python/installed.txt ## check that the messages of commits since SINCE are Conventional Commits
+	.ci/check-commits $(SINCE)
+	.ci/test-checks commits
 
 lint: ## check formatting, repository rules, spelling, unused dependencies, clippy, documentation
 	$(CARGO) fmt --all --check
