@@ -176,7 +176,7 @@ scale: ## load SCALE_CUSTOMERS customers with the release binary, directly and t
 	$(CARGO) build --release --locked
 	.ci/check-scale target/release/yotpo-td $(SCALE_CUSTOMERS)
 
-.PHONY: licenses package package-wheel package-musl package-deb package-image image-root check-dockerfile
+.PHONY: licenses package checksums package-archive package-wheel package-musl package-deb package-image image-root check-dockerfile
 
 licenses: ## compare THIRD-PARTY-LICENSES with the crates that are linked. UPDATE=1 writes it
 	@mkdir -p target
@@ -202,6 +202,11 @@ package-deb: package-wheel ## build the Debian package with the program of the w
 	CARGO="$(CARGO)" .ci/package deb
 	.ci/check-package deb
 
+# The archive for Linux has the program of the wheel, which runs with old versions of glibc. The wheel is not for macOS.
+package-archive: $(if $(filter Linux,$(shell uname)),package-wheel) ## build the archive with the program for this system, and check it
+	CARGO="$(CARGO)" .ci/package archive
+	.ci/check-package archive
+
 # Both build the static program: `package` lets one wait, so that the wheel is built at the same time.
 image-root: $(IMAGE_AFTER) ## build the files of the container (the Dockerfile runs this)
 	CARGO="$(CARGO)" .ci/package image
@@ -215,8 +220,12 @@ check-dockerfile: target/package-tools/installed.txt image-root ## check the Doc
 package: ## build and check all packages, with checksums, in target/packages
 	rm -rf target/packages
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
-		licenses package-wheel package-musl package-deb package-image check-dockerfile IMAGE_AFTER=package-musl
-	cd target/packages && sha256sum *.deb *.tar.gz *.whl > SHA256SUMS && sha256sum --check SHA256SUMS
+		licenses package-wheel package-archive package-musl package-deb package-image check-dockerfile IMAGE_AFTER=package-musl
+	$(MAKE) --no-print-directory checksums
+
+checksums: ## write target/packages/SHA256SUMS, for what is in that directory
+	cd target/packages && rm -f SHA256SUMS && sums=$$(sha256sum -- *) && echo "$$sums" > SHA256SUMS
+	cd target/packages && sha256sum --check --strict SHA256SUMS
 
 ci: ## run everything that must pass before a change is merged
 	@MAKE="$(MAKE)" .ci/steps $(CI_STEPS)
