@@ -96,6 +96,7 @@ lint: ## check formatting, repository rules, spelling, unused dependencies, clip
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	.ci/check-repository
+	.ci/test-checks recipes
 	typos
 	cargo-machete
 	$(CARGO) clippy --locked --all-targets -- -D warnings
