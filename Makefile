@@ -45,7 +45,11 @@ TOOL_VERSIONS := \
 	mdbook@0.5.4 \
 	typos-cli@1.52.0
 
-# What `tools` installs: all of them, or those that are named.
+# Of targets that are not part of `ci`.
+OTHER_TOOL_VERSIONS := \
+	cargo-mutants@27.1.0
+
+# What `tools` installs: all of TOOL_VERSIONS, or those that are named.
 TOOLS = $(foreach tool,$(TOOL_VERSIONS),$(firstword $(subst @, ,$(tool))))
 # `commits` checks the commits since SINCE, or since it exists.
 SINCE ?=
@@ -65,7 +69,7 @@ dev: tools ## prepare a machine for development
 	$(CARGO) fetch --locked
 
 tools: ## install missing cargo tools used by the checks
-	@.ci/install-tools $(foreach tool,$(TOOLS),$(or $(filter $(tool)@%,$(TOOL_VERSIONS)),$(error TOOL_VERSIONS has no $(tool))))
+	@.ci/install-tools $(foreach tool,$(TOOLS),$(or $(filter $(tool)@%,$(TOOL_VERSIONS) $(OTHER_TOOL_VERSIONS)),$(error no version of $(tool) is known)))
 
 demo: ## load 10,000 generated customers through mock servers for both services
 	$(CARGO) run --release --locked -- sync --sandbox
