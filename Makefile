@@ -42,6 +42,7 @@ CI_STEPS ?= workflows secrets commits lint deny test site manual report-check in
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
+	cargo-auditable@0.7.7 \
 	cargo-deb@3.8.0 \
 	cargo-deny@0.20.2 \
 	cargo-llvm-cov@0.9.1 \
@@ -61,7 +62,7 @@ SINCE ?=
 
 export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 
-# If non-empty, `instructions` and `licenses` write their files instead of comparing them. Command line only: CI must compare.
+# If non-empty, `instructions`, `licenses` and `dependencies` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
 .PHONY: help dev tools demo fmt workflows secrets commits lint test site manual report-check attempts model mutants mutants-diff mutants-shard mutants-status fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build scale ci
@@ -171,6 +172,7 @@ site: ## build the documentation site in target/site, and check its links and it
 	@.ci/site
 
 deny: ## check advisories, licences, banned crates and sources of the dependencies
+	@CARGO="$(CARGO)" .ci/dependencies
 	@ADVISORY_DB="$(ADVISORY_DB)" .ci/check-dependencies
 
 bench: ## measure each step (criterion), the whole program, and rate limit usage; about 5 minutes
@@ -195,7 +197,7 @@ scale: ## load SCALE_CUSTOMERS customers with the release binary, directly and t
 	$(CARGO) build --release --locked
 	.ci/check-scale target/release/yotpo-td $(SCALE_CUSTOMERS)
 
-.PHONY: licenses package checksums package-archive package-wheel package-musl package-deb package-image image-root check-dockerfile
+.PHONY: licenses package checksums package-archive package-wheel package-musl package-deb package-image package-sbom image-root check-dockerfile auditable reproducible dependencies
 
 licenses: ## compare THIRD-PARTY-LICENSES with the crates that are linked. UPDATE=1 writes it
 	@mkdir -p target
@@ -209,29 +211,38 @@ target/package-tools/installed.txt: packaging/requirements.txt
 	target/package-tools/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -r packaging/requirements.txt
 	cp packaging/requirements.txt $@
 
-package-wheel: target/package-tools/installed.txt ## build the wheel for hosted Treasure Workflow, and check it in a fresh virtual environment
-	CARGO="$(CARGO)" .ci/package wheel
-	.ci/check-package wheel
+# The packages need it, also in the Dockerfile, where there are no other tools.
+auditable:
+	@.ci/install-tools $(filter cargo-auditable@%,$(TOOL_VERSIONS))
 
-package-musl: ## build the archive with the static program, and check it in an empty root directory
+package-wheel: target/package-tools/installed.txt auditable ## build the wheel for hosted Treasure Workflow, and check it in a fresh virtual environment
+	CARGO="$(CARGO)" .ci/package wheel
+	ADVISORY_DB="$(ADVISORY_DB)" .ci/check-package wheel
+
+package-musl: target/package-tools/installed.txt auditable ## build the archive with the static program, and check it in an empty root directory
 	CARGO="$(CARGO)" .ci/package musl
-	.ci/check-package musl
+	ADVISORY_DB="$(ADVISORY_DB)" .ci/check-package musl
 
 package-deb: package-wheel ## build the Debian package with the program of the wheel, and check it in a fresh Debian
 	CARGO="$(CARGO)" .ci/package deb
-	.ci/check-package deb
+	ADVISORY_DB="$(ADVISORY_DB)" .ci/check-package deb
 
 # The archive for Linux has the program of the wheel, which runs with old versions of glibc. The wheel is not for macOS.
-package-archive: $(if $(filter Linux,$(shell uname)),package-wheel) ## build the archive with the program for this system, and check it
+package-archive: auditable $(if $(filter Linux,$(shell uname)),package-wheel) ## build the archive with the program for this system, and check it
 	CARGO="$(CARGO)" .ci/package archive
-	.ci/check-package archive
+	ADVISORY_DB="$(ADVISORY_DB)" .ci/check-package archive
 
 # Both build the static program: `package` lets one wait, so that the wheel is built at the same time.
-image-root: $(IMAGE_AFTER) ## build the files of the container (the Dockerfile runs this)
+image-root: $(IMAGE_AFTER) auditable ## build the files of the container (the Dockerfile runs this)
 	CARGO="$(CARGO)" .ci/package image
 
-package-image: image-root ## run the files of the container as its user; needs no Docker
-	.ci/check-package image
+package-image: image-root target/package-tools/installed.txt ## run the files of the container as its user; needs no Docker
+	ADVISORY_DB="$(ADVISORY_DB)" .ci/check-package image
+
+package-sbom: target/package-tools/installed.txt ## write the software bill of materials, and check it against the schema of CycloneDX
+	@mkdir -p target/packages
+	.ci/package sbom
+	target/package-tools/bin/python .ci/check-sbom target/packages/*.cdx.json
 
 check-dockerfile: target/package-tools/installed.txt image-root ## check the Dockerfile with hadolint, and that `package` runs what it runs
 	.ci/check-dockerfile
@@ -239,12 +250,19 @@ check-dockerfile: target/package-tools/installed.txt image-root ## check the Doc
 package: ## build and check all packages, with checksums, in target/packages
 	rm -rf target/packages
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
-		licenses package-wheel package-archive package-musl package-deb package-image check-dockerfile IMAGE_AFTER=package-musl
+		licenses package-sbom package-wheel package-archive package-musl package-deb package-image check-dockerfile IMAGE_AFTER=package-musl
 	$(MAKE) --no-print-directory checksums
+	.ci/reproducible packed
 
 checksums: ## write target/packages/SHA256SUMS, for what is in that directory
 	cd target/packages && rm -f SHA256SUMS && sums=$$(sha256sum -- *) && echo "$$sums" > SHA256SUMS
 	cd target/packages && sha256sum --check --strict SHA256SUMS
+
+reproducible: target/package-tools/installed.txt auditable ## build PACKAGES (default: wheel musl) twice, in other directories, and compare the bytes
+	CARGO="$(CARGO)" .ci/reproducible built $(PACKAGES)
+
+dependencies: ## compare docs/dependencies.md with the direct dependencies. UPDATE=1 writes what can be computed
+	@CARGO="$(CARGO)" UPDATE="$(UPDATE)" .ci/dependencies
 
 ci: ## run everything that must pass before a change is merged
 	@MAKE="$(MAKE)" .ci/steps $(CI_STEPS)
