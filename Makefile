@@ -261,6 +261,12 @@ checksums: ## write target/packages/SHA256SUMS, for what is in that directory
 reproducible: target/package-tools/installed.txt auditable ## build PACKAGES (default: wheel musl) twice, in other directories, and compare the bytes
 	CARGO="$(CARGO)" .ci/reproducible built $(PACKAGES)
 
+.PHONY: bench-peers
+
+bench-peers: ## compare with dlt and faucet on the same source, and print the ratios; needs Python and half an hour to compile faucet once
+	$(CARGO) build --release --locked
+	benches/peers/run target/release/yotpo-td
+
 dependencies: ## compare docs/dependencies.md with the direct dependencies. UPDATE=1 writes what can be computed
 	@CARGO="$(CARGO)" UPDATE="$(UPDATE)" .ci/dependencies
 
