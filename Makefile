@@ -261,7 +261,10 @@ checksums: ## write target/packages/SHA256SUMS, for what is in that directory
 reproducible: target/package-tools/installed.txt auditable ## build PACKAGES (default: wheel musl) twice, in other directories, and compare the bytes
 	CARGO="$(CARGO)" .ci/reproducible built $(PACKAGES)
 
-.PHONY: bench-peers
+.PHONY: release bench-peers
+
+release: target/package-tools/installed.txt ## rehearse the release of VERSION (default: that of Cargo.toml); changes nothing. SKIP_PACKAGES=1 builds no packages
+	@CARGO="$(CARGO)" MAKE="$(MAKE)" SKIP_PACKAGES="$(SKIP_PACKAGES)" .ci/release $(VERSION)
 
 bench-peers: ## compare with dlt and faucet on the same source, and print the ratios; needs Python and half an hour to compile faucet once
 	$(CARGO) build --release --locked

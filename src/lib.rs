@@ -24,6 +24,7 @@ pub mod part;
 pub mod paths;
 pub mod preview;
 pub mod rate_limit;
+pub mod renamed;
 pub mod report;
 pub mod retry;
 pub mod row;

@@ -12,7 +12,7 @@ use super::state::{FinishedAs, FinishedRun, LegacyRun, RunState};
 use crate::identity::RunId;
 
 /// The version that is written.
-const VERSION: u32 = 3;
+pub const VERSION: u32 = 3;
 const MAGIC: &str = "yotpo-td state";
 
 /// What a state file holds.

@@ -18,7 +18,7 @@ mod state;
 mod store;
 
 pub(crate) use durable::{replace_private_file, sync_directory, temporary_path};
-pub use format::FormatError;
+pub use format::{FormatError, VERSION as STATE_VERSION};
 pub use lock::{Holder, LockError, LockState, ProcessLock};
 pub use permissions::{PrivateFileError, UntrustedPath};
 pub(crate) use permissions::{check_directory, is_shared, make_directory, open_private, read_private};

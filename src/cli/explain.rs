@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgMatches, Command};
 
 use crate::diagnosis::Code;
 use crate::exit_status::ExitStatus;
+use crate::renamed::{NameKind, RENAMED, Renamed};
 use crate::telemetry::write_stdout;
 
 /// Width of the text in characters.
@@ -19,7 +20,7 @@ pub(super) fn command() -> Command {
         .arg(
             Arg::new("code")
                 .value_name("CODE")
-                .value_parser(PossibleValuesParser::new(Code::ALL.map(Code::name)))
+                .value_parser(PossibleValuesParser::new(names(RENAMED)))
                 .hide_possible_values(true)
                 .help("The code on the line 'code: …' of a failed command"),
         )
@@ -31,8 +32,22 @@ pub(super) fn command() -> Command {
 /// Runs the command.
 pub(super) fn explain(matches: &ArgMatches) {
     let wanted = matches.get_one::<String>("code");
-    let code = wanted.and_then(|name| Code::ALL.into_iter().find(|code| code.name() == name));
-    write_stdout(&code.map_or_else(list, at_length));
+    write_stdout(&wanted.map_or_else(list, |name| answer(name, RENAMED)));
+}
+
+/// Every name of a code. Former ones are not suggested.
+fn names(renamed: &'static [Renamed]) -> impl Iterator<Item = PossibleValue> {
+    let former = NameKind::Code.of(renamed).map(|renamed| PossibleValue::new(renamed.old).hide(true));
+    Code::ALL.map(Code::name).into_iter().map(PossibleValue::new).chain(former)
+}
+
+/// The code that is called `name`, or was.
+fn answer(name: &str, renamed: &'static [Renamed]) -> String {
+    let former = NameKind::Code.renamed(renamed, name);
+    let note = former.map_or_else(String::new, |former| format!("{}.\n\n", former.note()));
+    let current = former.map_or(name, |former| former.new);
+    let code = Code::ALL.into_iter().find(|code| code.name() == current);
+    note + &code.map_or_else(list, at_length)
 }
 
 /// A line for each code.
@@ -66,4 +81,27 @@ fn at_length(code: Code) -> String {
         paragraph(explanation.meaning),
         paragraph(explanation.action),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMER: &[Renamed] =
+        &[Renamed { kind: NameKind::Code, old: "guard_refused", new: "guard_tripped", removed_in: "0.3.0" }];
+
+    #[test]
+    fn a_former_code_is_answered_with_the_code_of_today() {
+        let text = answer("guard_refused", FORMER);
+        let rest = text.strip_prefix(
+            "guard_refused is now guard_tripped; version 0.3.0 does not know the old name.\n\n",
+        );
+        assert_eq!(rest, Some(at_length(Code::GuardTripped).as_str()));
+        assert_eq!(answer("guard_tripped", FORMER), at_length(Code::GuardTripped));
+        let former: Vec<_> = names(FORMER)
+            .filter(PossibleValue::is_hide_set)
+            .map(|value| value.get_name().to_owned())
+            .collect();
+        assert_eq!(former, ["guard_refused"]);
+    }
 }

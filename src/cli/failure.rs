@@ -9,6 +9,7 @@ use super::invocation::Invocation;
 use crate::clock::Clock;
 use crate::diagnosis::{Code, Diagnosis, NextStep, next_step};
 use crate::free_space::{NO_SPACE_HINT, is_lack_of_space};
+use crate::renamed::{NameKind, RENAMED};
 use crate::run::{RecoveryState, STATE_DIRECTORY_HINT};
 use crate::spans;
 use crate::telemetry::{LogFormat, SANDBOX, SANDBOX_FIELD, is_sandbox, marked, trace_id, write_stderr};
@@ -97,6 +98,9 @@ impl Failure {
 
     /// Writes it to stderr; the last line says what was saved, and which command helps.
     pub(super) fn write(&self, format: LogFormat) {
+        for former in NameKind::Code.of(RENAMED).filter(|former| former.new == self.diagnosis.code.name()) {
+            former.note().warn();
+        }
         let text = match format {
             LogFormat::Text => self.text(),
             LogFormat::Json => self.json(),

@@ -105,6 +105,9 @@ pub(super) fn start_logging_and_tracing(layers: &Layers, bar: &ProgressBar) {
 
 fn start_telemetry(layers: &Layers, traces: &TraceVariables, bar: &ProgressBar) {
     telemetry::init(&log_settings(layers), traces, bar);
+    for name in layers.former_names() {
+        name.warn();
+    }
     if let Some(SettingsFile::Found(path)) = layers.settings_file() {
         tracing::info!(path = %path.display(), "settings file found");
     }

@@ -41,6 +41,12 @@ use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::telemetry::{self, LogFormat, log_format, write_stderr};
 
+/// The whole command line, for the test of the public interface only.
+#[doc(hidden)]
+pub fn command_line() -> clap::Command {
+    command::command()
+}
+
 /// Runs the program, and prints why it failed where it did. Never panics: a panic below is a bug and becomes exit code 1.
 pub fn main(invocation: &Invocation) -> ExitStatus {
     std::panic::set_hook(Box::new(|info| {

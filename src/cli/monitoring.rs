@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::OutputSettings;
 use crate::exit_status::ExitStatus;
 use crate::http::ClientSettings;
+use crate::renamed::{NameKind, RENAMED};
 use crate::retry::RetryPolicy;
 use crate::telemetry::{
     MetricLabels, MetricsFile, MonitoringEndpoint, PhaseLimits, Progress, RunEnd, RunMetrics, push,
@@ -65,6 +66,7 @@ impl Monitoring {
             return;
         }
         self.active.get_or_init(|| {
+            NameKind::Metric.of(RENAMED).for_each(|former| former.note().warn());
             let text = |name: Option<String>| if into_table { name } else { Some(String::new()) };
             let labels = MetricLabels {
                 store_id: output.store.as_ref().map(ToString::to_string),

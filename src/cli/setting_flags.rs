@@ -10,13 +10,15 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::config::keys::LOG_LEVEL;
 use crate::config::{Kind, SETTINGS, Setting};
+use crate::renamed::{NameKind, RENAMED, Renamed};
 
-/// The settings that were given as flags.
+/// The settings that were given as flags, by the names that were used.
 pub(super) fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
     // A command without this flag has no value for it either.
-    let given = |setting: &Setting| matches.try_get_one::<String>(setting.key).ok()?.cloned();
-    let mut flags: BTreeMap<_, _> =
-        SETTINGS.iter().filter_map(|setting| Some((setting.key, given(setting)?))).collect();
+    let given = |key: &'static str| Some((key, matches.try_get_one::<String>(key).ok()?.cloned()?));
+    let keys = SETTINGS.iter().map(|setting| setting.key);
+    let former = NameKind::Key.of(RENAMED).map(|renamed| renamed.old);
+    let mut flags: BTreeMap<_, _> = keys.chain(former).filter_map(given).collect();
     if let Some(level) = level(matches) {
         flags.entry(LOG_LEVEL.key).or_insert_with(|| level.to_owned());
     }
@@ -37,8 +39,18 @@ fn level(matches: &ArgMatches) -> Option<&'static str> {
 
 /// The command with a flag for each of these settings, in the order of the table.
 pub(super) fn with_settings(command: Command, wanted: &[Setting]) -> Command {
+    with_former_names(command, wanted, RENAMED)
+}
+
+/// The command with a flag for each of these settings, and one that is not shown for each of their former names.
+fn with_former_names(command: Command, wanted: &[Setting], renamed: &'static [Renamed]) -> Command {
     let is_wanted = |setting: &&Setting| wanted.iter().any(|wanted| wanted.key == setting.key);
-    command.args(SETTINGS.iter().filter(is_wanted).map(flag))
+    let former = |setting: &'static Setting| {
+        let of_setting = NameKind::Key.of(renamed).filter(|renamed| renamed.new == setting.key);
+        of_setting.map(|renamed| flag(&Setting { key: renamed.old, ..*setting }).hide(true))
+    };
+    let command = command.args(SETTINGS.iter().filter(is_wanted).map(flag));
+    command.args(SETTINGS.iter().filter(is_wanted).flat_map(former))
 }
 
 fn flag(setting: &Setting) -> Arg {
@@ -108,5 +120,30 @@ impl TypedValueParser for Unchecked {
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         let values = self.0.iter().copied().map(PossibleValue::new);
         (!self.0.is_empty()).then(|| Box::new(values) as Box<dyn Iterator<Item = PossibleValue>>)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::{FRESH, TABLE};
+
+    const FORMER: &[Renamed] = &[
+        Renamed { kind: NameKind::Key, old: "target-table", new: "table", removed_in: "0.3.0" },
+        Renamed { kind: NameKind::Key, old: "from-scratch", new: "fresh", removed_in: "0.3.0" },
+        Renamed { kind: NameKind::Key, old: "old-mode", new: "mode", removed_in: "0.3.0" },
+    ];
+
+    #[test]
+    fn former_names_of_flags_are_accepted_and_not_shown() {
+        let command = || with_former_names(Command::new("test"), &[TABLE.setting, FRESH.setting], FORMER);
+        let matches =
+            command().try_get_matches_from(["test", "--target-table", "x", "--from-scratch"]).unwrap();
+        assert_eq!(matches.get_one::<String>("target-table").unwrap(), "x");
+        assert_eq!(matches.get_one::<String>("from-scratch").unwrap(), "on");
+        let help = command().render_long_help().to_string();
+        assert!(help.contains("--table") && !help.contains("target-table"), "{help}");
+        // Only where the setting itself is a flag.
+        assert!(command().try_get_matches_from(["test", "--old-mode", "append"]).is_err());
     }
 }

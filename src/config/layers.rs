@@ -11,6 +11,7 @@ use super::problem::Problem;
 use super::setting::{SecretSetting, Setting};
 use super::settings_file::SettingsFile;
 use super::{environment, td_conf};
+use crate::renamed::{FormerName, RENAMED, Renamed};
 
 /// Settings that decide to whom secrets are sent. A file that was only found cannot set them.
 const ENDPOINT_SETTINGS: [Setting; 3] = [YOTPO_ENDPOINT.setting, TD_ENDPOINT.setting, TD_CONF.setting];
@@ -51,6 +52,7 @@ pub struct Layers {
     file: Option<SettingsFile>,
     key_in_td_conf: KeyInTdConf,
     problems: Vec<Problem>,
+    former_names: Vec<FormerName>,
 }
 
 /// Whether the API key comes from the toolbelt's file.
@@ -81,17 +83,29 @@ impl Layers {
         environment: BTreeMap<String, impl Into<OsString>>,
         file: Option<(Result<String, String>, SettingsFile)>,
     ) -> Self {
+        Self::with_former_names(flags, environment, file, RENAMED)
+    }
+
+    /// As [`Self::with_file`], with other former names.
+    pub(super) fn with_former_names(
+        flags: &BTreeMap<&'static str, String>,
+        environment: BTreeMap<String, impl Into<OsString>>,
+        file: Option<(Result<String, String>, SettingsFile)>,
+        renamed: &'static [Renamed],
+    ) -> Self {
         let environment: BTreeMap<String, OsString> =
             environment.into_iter().map(|(name, value)| (name, value.into())).collect();
-        let problems = environment::problems(&environment);
-        let mut layers = Self { environment, problems, ..Self::default() };
+        let mut layers = Self { environment, ..Self::default() };
+        layers.take_former_variables(renamed);
+        layers.problems.extend(environment::problems(&layers.environment));
+        let flags = layers.take_former_flags(flags, renamed);
         for setting in SETTINGS {
             if let Some(default) = setting.default() {
                 layers.set(setting, Origin::Default, default.to_owned());
             }
         }
         if let Some((text, file)) = file {
-            layers.take_file(&file, text);
+            layers.take_file(&file, text, renamed);
             layers.file = Some(file);
         }
         for setting in SETTINGS {
@@ -168,6 +182,26 @@ impl Layers {
         }
     }
 
+    /// Former names that were used.
+    pub fn former_names(&self) -> &[FormerName] {
+        &self.former_names
+    }
+
+    /// The environment, to give variables other names.
+    pub(super) fn environment_mut(&mut self) -> &mut BTreeMap<String, OsString> {
+        &mut self.environment
+    }
+
+    /// Notes that a former name was used.
+    pub(super) fn note(&mut self, name: FormerName) {
+        self.former_names.push(name);
+    }
+
+    /// Reports a problem that is known before the values are checked.
+    pub(super) fn report(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
     /// Problems found while the layers were put together.
     pub(super) fn take_problems(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.problems)
@@ -226,7 +260,7 @@ impl Layers {
         }
     }
 
-    fn take_file(&mut self, file: &SettingsFile, text: Result<String, String>) {
+    fn take_file(&mut self, file: &SettingsFile, text: Result<String, String>, renamed: &'static [Renamed]) {
         let path = file.path();
         let label = match file {
             SettingsFile::Named(_) => "--config (YOTPO_TD_CONFIG)",
@@ -239,8 +273,10 @@ impl Layers {
         };
         let is_found = matches!(file, SettingsFile::Found(_));
         let is_endpoint = |setting: &Setting| ENDPOINT_SETTINGS.iter().any(|other| other.key == setting.key);
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key.clone()).collect();
         for Entry { key, value, line } in entries {
             let place = FileLine { path: path.to_owned(), line };
+            let Some(key) = self.current_key(key, &place, &keys, renamed) else { continue };
             match (keys::find(&key), value) {
                 (Some(setting), _) if is_found && is_endpoint(setting) => {
                     let what = format!(

@@ -8,6 +8,7 @@ mod endpoints;
 mod environment;
 mod export_settings;
 mod file;
+mod former_names;
 /// For the fuzz targets only.
 #[doc(hidden)]
 pub mod fuzzing;

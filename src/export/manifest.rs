@@ -15,7 +15,8 @@ use crate::row::IngestionTime;
 use crate::yotpo::{LoyaltyCounts, Position};
 
 const FORMAT: &str = "yotpo-td export";
-const VERSION: u32 = 1;
+/// The version that is written, and read.
+pub const VERSION: u32 = 1;
 
 /// How every manifest begins.
 pub(super) const BEGINNING: &str = "{\"format\":\"yotpo-td export\",";

@@ -11,5 +11,5 @@ mod sink;
 
 pub use directory::{CompleteExport, ExportDirectory, MANIFEST_FILE};
 pub use error::ExportError;
-pub use manifest::{Manifest, ManifestError, ManifestPart};
+pub use manifest::{Manifest, ManifestError, ManifestPart, VERSION as MANIFEST_VERSION};
 pub use sink::DirectorySink;

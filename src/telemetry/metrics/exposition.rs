@@ -12,16 +12,33 @@ use super::MetricLabels;
 use super::families::{Family, FamilyKind};
 use super::samples::{Sample, Value};
 use crate::http::LATENCY_BOUNDS;
+use crate::renamed::{NameKind, RENAMED, Renamed};
 
 /// The samples of one moment.
 #[derive(Debug)]
 struct Collected(Vec<(Family, Vec<Sample>)>);
 
-/// The text of these samples.
+/// The text of these samples. A metric that was renamed has them under its former name too.
 pub(super) fn render(labels: &MetricLabels, samples: &[(Family, Vec<Sample>)]) -> String {
+    render_with_former_names(labels, samples, RENAMED)
+}
+
+pub(super) fn render_with_former_names(
+    labels: &MetricLabels,
+    samples: &[(Family, Vec<Sample>)],
+    renamed: &'static [Renamed],
+) -> String {
+    let former = NameKind::Metric.of(renamed).filter_map(|renamed| {
+        let (family, samples) = samples.iter().find(|(family, _)| family.name == renamed.new)?;
+        Some((
+            Family { name: renamed.old, help: "Former name of a metric, see docs/upgrading.md", ..*family },
+            samples.clone(),
+        ))
+    });
+    let samples: Vec<_> = samples.iter().cloned().chain(former).collect();
     let labels = labels.known().map(|(name, value)| (Cow::Borrowed(name), Cow::Owned(value.to_owned())));
     let mut registry = Registry::with_labels(labels);
-    registry.register_collector(Box::new(Collected(samples.to_vec())));
+    registry.register_collector(Box::new(Collected(samples)));
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = prometheus_text::encode(&mut text, &registry);

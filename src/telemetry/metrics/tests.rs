@@ -271,3 +271,25 @@ fn numbers_of_a_damaged_file_are_not_carried_over() {
         assert_eq!(previous.last_success, None, "{number}");
     }
 }
+
+#[test]
+fn a_renamed_metric_is_there_under_both_names() {
+    use crate::renamed::{NameKind, Renamed};
+    const FORMER: &[Renamed] = &[
+        Renamed {
+            kind: NameKind::Metric,
+            old: "yotpo_td_fetched_pages_total",
+            new: "yotpo_td_pages_total",
+            removed_in: "0.3.0",
+        },
+        Renamed { kind: NameKind::Metric, old: "yotpo_td_why", new: "yotpo_td_failure", removed_in: "0.3.0" },
+    ];
+    let (metrics, progress, clock) = run();
+    let state = metrics.state().clone();
+    let samples = samples::collect(&progress, &clock, metrics.started, &state);
+    let text = exposition::render_with_former_names(&labels(), &samples, FORMER);
+    assert_eq!(value(&text, "yotpo_td_fetched_pages_total"), Some(1.0));
+    assert_eq!(value(&text, "yotpo_td_pages_total"), Some(1.0));
+    assert!(text.contains("# TYPE yotpo_td_fetched_pages_total counter"), "{text}");
+    assert!(!exposition::render(&labels(), &samples).contains("fetched_pages"));
+}

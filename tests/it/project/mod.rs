@@ -2,6 +2,7 @@
 
 mod fuzz_corpora;
 mod generated;
+mod interface;
 mod log_fields;
 mod metrics;
 mod readme;
