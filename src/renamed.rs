@@ -47,16 +47,6 @@ pub struct FormerName {
 }
 
 impl NameKind {
-    /// Its name in the list of the public interface.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Key => "key",
-            Self::Variable => "variable",
-            Self::Code => "code",
-            Self::Metric => "metric",
-        }
-    }
-
     /// The former names of this kind.
     pub fn of(self, table: &'static [Renamed]) -> impl Iterator<Item = &'static Renamed> {
         table.iter().filter(move |renamed| renamed.kind == self)
@@ -166,6 +156,18 @@ mod tests {
                 "mode: 0.3.1 is a patch, which removes nothing"
             ]
         );
+    }
+
+    #[test]
+    fn the_use_of_a_former_name_is_a_warning() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = std::sync::Arc::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+        let renamed = Renamed { kind: NameKind::Key, old: "old", new: "new", removed_in: "0.3.0" };
+        tracing::subscriber::with_default(subscriber, || renamed.note().warn());
+        let text = std::fs::read_to_string(log.path()).unwrap();
+        assert!(text.contains(" WARN "), "{text}");
+        assert!(text.contains("old_name=\"old\" new_name=\"new\" removed_in=\"0.3.0\""), "{text}");
     }
 
     #[test]
