@@ -266,7 +266,7 @@ reproducible: target/package-tools/installed.txt auditable ## build PACKAGES (de
 release: target/package-tools/installed.txt ## rehearse the release of VERSION (default: that of Cargo.toml); changes nothing. SKIP_PACKAGES=1 builds no packages
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" SKIP_PACKAGES="$(SKIP_PACKAGES)" .ci/release $(VERSION)
 
-bench-peers: ## compare with dlt and faucet on the same source, and print the ratios; needs Python and half an hour to compile faucet once
+bench-peers: ## compare with dlt and faucet on the same source, and print the ratios; needs Python, and compiles faucet once
 	$(CARGO) build --release --locked
 	benches/peers/run target/release/yotpo-td
 
