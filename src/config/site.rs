@@ -49,3 +49,22 @@ impl FromStr for Site {
         sites.into_iter().find(|site| site.as_str() == text).ok_or(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_region_is_read_from_its_word_and_has_its_own_address() {
+        for (word, address) in [
+            ("us01", "https://api.treasuredata.com"),
+            ("ap01", "https://api.treasuredata.co.jp"),
+            ("eu01", "https://api.eu01.treasuredata.com"),
+            ("ap02", "https://api.ap02.treasuredata.com"),
+            ("ap03", "https://api.ap03.treasuredata.com"),
+        ] {
+            assert_eq!(word.parse().map(Site::address), Ok(address), "{word}");
+        }
+        assert_eq!("us02".parse::<Site>(), Err(()));
+    }
+}

@@ -266,3 +266,57 @@ fn share(part: u64, whole: u64, minimum: f64) -> String {
         format!("{}", (percent * 100.0).floor() / 100.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_of_an_ending_says_what_happened() {
+        let target = Target {
+            store: "store".parse().unwrap(),
+            yotpo_endpoint: "https://api.yotpo.com".to_owned(),
+            treasure_data_endpoint: "https://api.treasuredata.com".to_owned(),
+            database: "database".parse().unwrap(),
+            table: "customers".parse().unwrap(),
+        };
+        for (ending, message) in [
+            (Ending::LoadFailed, "the load job (unknown) of the session failed"),
+            (Ending::LoadStuck, "the session does not show the result of its load job"),
+            (Ending::CountsDiffer, "the session does not hold what was sent"),
+            (Ending::PublishFailed, "could not rename the new table over the old one"),
+            (Ending::NoProgress, "something else kept changing what this run needs"),
+            (Ending::RunTooOld, "the run is too old: its attempts can no longer be told apart"),
+            (Ending::WinnerChanged, "the session, which this run had to commit, was changed"),
+            (
+                Ending::ForeignBallot,
+                "the ballot of this run is bound to a table that yotpo-td did not create",
+            ),
+            (Ending::OtherProtocol(9), "another version of yotpo-td (protocol 9) is working on this run"),
+            (Ending::NoTableIds, "the API key may not read table ids, which replace needs"),
+            (Ending::NoTarget, "table database.customers is missing, and the API key may not create it"),
+            (Ending::UnexpectedResult, "a bug in yotpo-td: a step returned the result of another step"),
+        ] {
+            assert_eq!(describe(ending, None, None, &target), message);
+        }
+    }
+
+    #[test]
+    fn only_an_interrupted_run_has_a_signal() {
+        assert_eq!(RunError::interrupted(Signal::HangUp).signal(), Some(Signal::HangUp));
+        assert_eq!(RunError::Denied.signal(), None);
+    }
+
+    #[test]
+    fn bug_of_a_transfer_stays_a_bug_and_condemns_the_set() {
+        let error = RunError::from(TransferError::<RunError>::Bug("rows out of order"));
+        assert_eq!(error.to_string(), "a bug in yotpo-td: rows out of order");
+        assert!(error.condemns_set());
+        assert!(!RunError::Denied.condemns_set());
+    }
+
+    #[test]
+    fn share_of_nothing_is_zero_percent() {
+        assert_eq!(share(0, 0, 0.5), "0");
+    }
+}

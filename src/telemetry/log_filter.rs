@@ -111,4 +111,22 @@ mod tests {
             assert!(is_filter(right), "{right}");
         }
     }
+
+    #[test]
+    fn filter_off_disables_the_spans_of_the_program_too() {
+        use tracing::callsite::Callsite as _;
+        use tracing_subscriber::Registry;
+
+        let callsite = tracing::callsite! {
+            name: "span of a run",
+            kind: tracing::metadata::Kind::SPAN,
+            target: spans::TARGET,
+            level: tracing::Level::INFO,
+            fields:
+        };
+        let interest =
+            |filter| Filter::<Registry>::callsite_enabled(&LogFilter::new(filter), callsite.metadata());
+        assert!(interest("off").is_never());
+        assert!(interest("error").is_always());
+    }
 }

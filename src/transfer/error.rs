@@ -66,3 +66,28 @@ impl<E: fmt::Display> fmt::Display for TransferError<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_compression_is_a_bug_with_its_reason() {
+        let error = TransferError::<&str>::from(CompressionError("could not compress rows"));
+        assert!(matches!(error, TransferError::Bug("could not compress rows")), "{error:?}");
+        assert_eq!(error.to_string(), "a bug in yotpo-td: could not compress rows");
+    }
+
+    #[test]
+    fn message_names_the_signal_the_customer_or_what_the_sink_reports() {
+        let customer =
+            TransferError::Customer { page: 3, position: 7, allowed: 0, source: RowError::Malformed };
+        for (error, message) in [
+            (customer, "customer 7 of page 3 cannot become a row"),
+            (TransferError::Interrupted(Signal::Terminate), "stopped by SIGTERM"),
+            (TransferError::Sink("the disk is full"), "the disk is full"),
+        ] {
+            assert_eq!(error.to_string(), message);
+        }
+    }
+}

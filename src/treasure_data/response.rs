@@ -249,4 +249,59 @@ mod tests {
             assert_eq!(serde_json::from_str::<TableState>(text).unwrap().id.as_deref(), id, "{text}");
         }
     }
+
+    #[test]
+    fn frozen_flag_may_be_a_word_a_number_null_or_empty() {
+        for (value, frozen) in [
+            ("true", true),
+            ("1", true),
+            (r#""1""#, true),
+            ("false", false),
+            ("null", false),
+            ("0", false),
+            (r#""0""#, false),
+            (r#""false""#, false),
+            (r#""""#, false),
+        ] {
+            let text = format!(r#"{{"status":"ready","upload_frozen":{value}}}"#);
+            assert_eq!(serde_json::from_str::<SessionState>(&text).unwrap().upload_frozen, frozen, "{text}");
+        }
+    }
+
+    #[test]
+    fn value_of_another_type_is_named_as_what_it_is_not() {
+        for (field, reason) in [
+            (r#""upload_frozen":"maybe""#, "not a boolean"),
+            (r#""upload_frozen":[]"#, "not a boolean"),
+            (r#""job_id":true"#, "not a job id"),
+            (r#""job_id":"123456789012345678901""#, "not a job id"),
+            (r#""valid_records":{}"#, "not a count"),
+        ] {
+            let text = format!(r#"{{"status":"ready",{field}}}"#);
+            let message = serde_json::from_str::<SessionState>(&text).unwrap_err().to_string();
+            assert!(message.starts_with(reason), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn empty_job_id_or_table_id_is_none() {
+        let session: SessionState = serde_json::from_str(r#"{"status":"ready","job_id":""}"#).unwrap();
+        let table: TableState = serde_json::from_str(r#"{"id":""}"#).unwrap();
+        assert_eq!((session.job_id, table.id), (None, None));
+    }
+
+    #[test]
+    fn session_list_that_is_not_an_array_is_rejected() {
+        let message = serde_json::from_str::<SessionList>(r#"{"bulk_imports":7}"#).unwrap_err().to_string();
+        assert!(message.contains("expected an array of sessions"), "{message}");
+    }
+
+    #[test]
+    fn status_has_the_same_name_as_in_the_api() {
+        for name in ["uploading", "performing", "ready", "committing", "committed"] {
+            let state: SessionState = serde_json::from_str(&format!(r#"{{"status":"{name}"}}"#)).unwrap();
+            assert_eq!(state.status.name(), name);
+        }
+        assert_eq!(SessionStatus::Unknown.name(), "in an unknown state");
+    }
 }

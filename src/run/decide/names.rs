@@ -143,3 +143,52 @@ impl Sent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn step_that_ends_a_run_has_the_name_of_its_ending() {
+        for (ending, name) in [
+            (Ending::NothingToLoad, "end_nothing_to_load"),
+            (Ending::AbandonedByOthers, "end_abandoned_by_others"),
+            (Ending::RunTooOld, "end_run_too_old"),
+            (Ending::WinnerChanged, "end_winner_changed"),
+            (Ending::ForeignBallot, "end_foreign_ballot"),
+            (Ending::OtherProtocol(9), "end_other_protocol"),
+            (Ending::CountsDiffer, "end_counts_differ"),
+            (Ending::UnexpectedResult, "end_unexpected_result"),
+        ] {
+            assert_eq!(Step::Finish(ending).name(), name);
+        }
+    }
+
+    #[test]
+    fn states_of_a_set_that_differ_in_one_detail_have_different_names() {
+        for (set, name) in [
+            (SetSeen::Frozen(JobSeen::Working), "load_job_queued"),
+            (SetSeen::Frozen(JobSeen::Failed), "load_job_failed"),
+            (SetSeen::Performing { ended: true }, "performing_job_failed"),
+            (SetSeen::Performing { ended: false }, "performing"),
+            (SetSeen::Ready(CountsSeen::Unknown), "ready_without_counts"),
+            (SetSeen::Ready(CountsSeen::Wrong), "ready_wrong_counts"),
+            (SetSeen::Invalid, "session_invalid"),
+        ] {
+            assert_eq!(Seen::Set(set).name(), name);
+        }
+    }
+
+    #[test]
+    fn ballots_and_ends_of_an_upload_have_different_names() {
+        for (seen, name) in [
+            (Seen::Ballot(BallotSeen::OnTable(BallotTable::Target)), "ballot_on_target"),
+            (Seen::Ballot(BallotSeen::OnTable(BallotTable::Foreign)), "foreign_ballot"),
+            (Seen::NoCustomers, "no_customers"),
+            (Seen::Uploaded(UploadEnd::BallotMoved), "ballot_moved"),
+            (Seen::Uploaded(UploadEnd::NothingFurther), "nothing_further"),
+        ] {
+            assert_eq!(seen.name(), name);
+        }
+    }
+}
