@@ -38,7 +38,7 @@ RECORD ?=
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= workflows secrets commits lint deny test site manual report-check interop monitoring otel release-build scale instructions package cov
+CI_STEPS ?= workflows secrets commits lint deny test site manual report-check interop monitoring otel optimized scale package cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
@@ -65,7 +65,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions`, `licenses` and `dependencies` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt workflows secrets commits lint test site manual report-check attempts model mutants mutants-diff mutants-shard mutants-status fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build scale ci
+.PHONY: help dev tools demo fmt workflows secrets commits lint test site manual report-check attempts model mutants mutants-diff mutants-shard mutants-status fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build optimized scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -192,6 +192,10 @@ release-build: ## build the release binary and check its size
 	@size=$$(wc -c < target/release/yotpo-td); \
 	echo "target/release/yotpo-td: $$size bytes, maximum $(MAX_BINARY_BYTES)"; \
 	[ "$$size" -le "$(MAX_BINARY_BYTES)" ]
+
+# Linking takes one processor, so two builds take hardly longer than one.
+optimized: ## release-build and instructions, at the same time
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target release-build instructions
 
 scale: ## load SCALE_CUSTOMERS customers with the release binary, directly and through an export, within the memory bound
 	$(CARGO) build --release --locked
