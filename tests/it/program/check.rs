@@ -2,7 +2,6 @@
 //! that of the first failed one, and nothing is changed.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 
 use serde_json::json;
 use yotpo_td::clock::Clock;
@@ -16,13 +15,8 @@ use crate::in_process::scripted_server::ScriptedServer;
 use crate::program::binary::{DATABASE, Running, Surroundings, TABLE, program};
 use crate::program::checked::{Checked, check};
 use crate::program::closing_words::{assert_words, with_filters};
+use crate::program::dead_address::DeadAddress;
 use crate::tls_relay::Authority;
-
-/// An address at which nobody listens.
-fn nobody_listens() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
-}
 
 const OTHER_KEY: (&str, &str) = ("TD_API_KEY", "1/0000000000000000000000000000000000000000");
 const OTHER_SECRET: (&str, &str) = ("YOTPO_CLIENT_SECRET", "another-secret");
@@ -155,14 +149,14 @@ fn a_column_of_another_type_is_a_warning() {
 #[test]
 fn a_service_that_is_not_there_leaves_the_other_one_to_be_checked() {
     let surroundings = Surroundings::with_customers(60);
-    let address = nobody_listens();
-    let checked = check(&surroundings, &[], &[("YOTPO_TD_YOTPO_ENDPOINT", &address)]);
+    let dead = DeadAddress::new();
+    let checked = check(&surroundings, &[], &[("YOTPO_TD_YOTPO_ENDPOINT", &dead.url)]);
     checked.assert_code(4);
     assert_eq!(checked.with_verdict("failed"), ["yotpo_connection"]);
     assert!(checked.seen("yotpo_connection", "failed").contains(" (from YOTPO_TD_YOTPO_ENDPOINT)"));
     assert_eq!(checked.seen("yotpo_token", "skipped"), "Yotpo cannot be reached");
     checked.seen("database", "passed");
-    let checked = check(&surroundings, &[], &[("TD_API_SERVER", &address)]);
+    let checked = check(&surroundings, &[], &[("TD_API_SERVER", &dead.url)]);
     checked.assert_code(5);
     assert_eq!(checked.with_verdict("failed"), ["treasure_data_connection"]);
     checked.seen("yotpo_cursor", "passed");

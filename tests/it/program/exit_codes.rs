@@ -2,7 +2,6 @@
 //! the exact command that resumes the run. More of 2 is in `settings`, 130 and 143 are in `signals`.
 
 use std::fs;
-use std::net::TcpListener;
 
 use serde_json::{Value, json};
 use yotpo_td::exit_status::ExitStatus;
@@ -12,16 +11,11 @@ use yotpo_td::sandbox::{
 
 use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program, wait_until};
 use crate::program::closing_words::{assert_no_command, assert_words, next_command, transcript};
+use crate::program::dead_address::DeadAddress;
 
 /// A panic after the third save, with one worker so that this is the save of the second part.
 const PANIC: [(&str, &str); 2] =
     [("YOTPO_TD_FAILPOINT", "after save:3:panic"), ("YOTPO_TD_UPLOAD_WORKERS", "1")];
-
-/// An address without a listener.
-fn unused_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
-}
 
 pub(crate) fn run_with(surroundings: &Surroundings, variables: &[(&str, &str)]) -> Finished {
     let mut command = surroundings.sync(&[]);
@@ -91,7 +85,8 @@ fn code_3_treasure_data_refuses_the_key() {
 #[test]
 fn code_4_yotpo_is_unreachable() {
     let surroundings = Surroundings::with_customers(60);
-    let end = run_with(&surroundings, &[("YOTPO_TD_YOTPO_ENDPOINT", &unused_address())]);
+    let dead = DeadAddress::new();
+    let end = run_with(&surroundings, &[("YOTPO_TD_YOTPO_ENDPOINT", &dead.url)]);
     end.assert_code(4);
     assert_words!("code_4_not_there", transcript(&end));
 }
@@ -116,7 +111,8 @@ fn code_4_yotpo_fails_halfway_and_the_named_command_resumes() {
 #[test]
 fn code_5_treasure_data_is_unreachable() {
     let surroundings = Surroundings::with_customers(60);
-    let end = run_with(&surroundings, &[("TD_API_SERVER", &unused_address())]);
+    let dead = DeadAddress::new();
+    let end = run_with(&surroundings, &[("TD_API_SERVER", &dead.url)]);
     end.assert_code(5);
     assert_words!("code_5_not_there", transcript(&end));
 }
@@ -265,12 +261,12 @@ fn code_8_names_the_run_that_is_active() {
 #[test]
 fn the_last_line_of_a_json_log_is_one_object_for_every_failure() {
     let surroundings = Surroundings::with_customers(60);
-    let not_there = unused_address();
+    let dead = DeadAddress::new();
     let cases: [(i32, &[(&str, &str)]); 6] = [
         (2, &[("YOTPO_TD_PAGE_SIZE", "0"), ("TD_DATABASE", "")]),
         (3, &[("YOTPO_CLIENT_SECRET", "another-secret")]),
-        (4, &[("YOTPO_TD_YOTPO_ENDPOINT", &not_there)]),
-        (5, &[("TD_API_SERVER", &not_there)]),
+        (4, &[("YOTPO_TD_YOTPO_ENDPOINT", &dead.url)]),
+        (5, &[("TD_API_SERVER", &dead.url)]),
         (6, &[("YOTPO_TD_STATE_DIR", "/dev/null/state")]),
         (1, &PANIC),
     ];

@@ -15,6 +15,7 @@ mod compared;
 mod config_command;
 mod crash_sweep;
 mod damaged_state;
+mod dead_address;
 mod dry_run;
 mod exit_codes;
 mod export_directories;

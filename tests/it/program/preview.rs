@@ -1,7 +1,6 @@
 //! `yotpo-td preview`, through the real program: it shows the rows that `sync` stores, masks them, needs only a store, and changes
 //! nothing.
 
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use yotpo_td::sandbox::{
 use crate::in_process::scripted_server::ScriptedServer;
 use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program};
 use crate::program::closing_words::{CORRECT_AND_RETRY, RETRY, assert_words, next_command_to, transcript};
+use crate::program::dead_address::DeadAddress;
 
 /// What a preview needs: nothing of Treasure Data, no state.
 const NEEDED: [&str; 6] = [
@@ -233,8 +233,8 @@ fn a_failing_yotpo_prints_no_half_result() {
     let end = preview(&surroundings, &["--page-size", "5", "--limit", "20", "--output", "ndjson"]);
     end.assert_code(4);
     assert_words!("preview_failing", transcript(&end));
-    let address = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let end = preview(&surroundings, &["--yotpo-endpoint", &address, "--log-format", "json"]);
+    let dead = DeadAddress::new();
+    let end = preview(&surroundings, &["--yotpo-endpoint", &dead.url, "--log-format", "json"]);
     end.assert_code(4);
     let last: Value = serde_json::from_str(end.last_line()).unwrap();
     assert_eq!(last["saved"], "nothing: preview loads nothing");
