@@ -37,6 +37,8 @@ const SMALL_WIDTH: u32 = 300;
 const TEXT: f64 = 12.0 * 1.24;
 /// Pixels left of a chart, for the marks.
 const LEFT: u32 = 62;
+/// Pixels right of a chart, for half of the last mark.
+const RIGHT: u32 = 24;
 /// Pixels left of rows, for their names.
 const LEFT_OF_ROWS: u32 = 92;
 const BELOW: u32 = 26;
@@ -64,7 +66,7 @@ pub(super) fn layers(canvas: Canvas, x: &Axis, y: &Axis, layers: &[Layer]) -> Re
     draw(canvas, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin_top(10)
-            .margin_right(14)
+            .margin_right(RIGHT)
             .set_label_area_size(LabelAreaPosition::Left, LEFT)
             .set_label_area_size(LabelAreaPosition::Bottom, BELOW)
             .build_cartesian_2d(Scale::new(x.max, &x.marks), Scale::new(y.max, &y.marks))?;
@@ -105,7 +107,7 @@ pub(super) fn rows(canvas: Canvas, x: &Axis, rows: &[Row]) -> Result<String, Dra
     draw(Canvas { height, ..canvas }, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin_top(10)
-            .margin_right(14)
+            .margin_right(RIGHT)
             .set_label_area_size(LabelAreaPosition::Left, LEFT_OF_ROWS)
             .set_label_area_size(LabelAreaPosition::Bottom, BELOW)
             .build_cartesian_2d(
