@@ -136,7 +136,12 @@ mod tests {
             assert_eq!(OwnTable::parse(foreign), None, "{foreign}");
         }
         assert!(OwnTable::is_legacy("yotpo_td_tmp_00c0ffee_20261123t040000z_9f1c02ab_12345678"));
-        assert!(!OwnTable::is_legacy("yotpo_td_tmp_reports"));
+        // Somebody's tables: too short, no fingerprint, or no separator after it.
+        for foreign in
+            ["yotpo_td_tmp_reports", "yotpo_td_tmp_reports1_backup", "yotpo_td_tmp_00c0ffee1_backup"]
+        {
+            assert!(!OwnTable::is_legacy(foreign), "{foreign}");
+        }
     }
 
     proptest! {
