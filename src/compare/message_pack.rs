@@ -251,9 +251,51 @@ mod tests {
         }
     }
 
+    /// Each is the shortest value of a marker that `other_columns_of_every_type_are_skipped` does not have.
+    #[test]
+    fn values_of_every_width_are_skipped() {
+        let values: [&[u8]; 17] = [
+            b"\xcc\x01",
+            b"\xcd\x01\x02",
+            b"\xce\x01\x02\x03\x04",
+            b"\xd0\x01",
+            b"\xd1\x01\x02",
+            b"\xd2\x01\x02\x03\x04",
+            b"\xd3\x01\x02\x03\x04\x05\x06\x07\x08",
+            b"\xd4\x03\x01",
+            b"\xd5\x03\x01\x02",
+            b"\xd6\x03\x01\x02\x03\x04",
+            b"\xd7\x03\x01\x02\x03\x04\x05\x06\x07\x08",
+            b"\xc8\x00\x01\x03\x01",
+            b"\xc9\x00\x00\x00\x01\x03\x01",
+            b"\xdc\x00\x01\xc0",
+            b"\xdd\x00\x00\x00\x01\xc0",
+            b"\xde\x00\x01\xc0\xc0",
+            b"\xdf\x00\x00\x00\x01\xc0\xc0",
+        ];
+        for value in values {
+            let bytes = [b"\x82\xa1v", value, b"\xadjson_response\xa2{}"].concat();
+            assert_eq!(rows(&bytes.repeat(2)).unwrap(), vec![("{}".to_owned(), None); 2], "{value:x?}");
+        }
+    }
+
     #[test]
     fn times_of_every_width_are_read() {
-        for time in [0, 127, 128, 65_536, 1_700_000_000, 253_402_300_799, -1, -200, -40_000, -3_000_000_000] {
+        let times = [
+            0,
+            127,
+            128,
+            40_000,
+            65_536,
+            1_700_000_000,
+            253_402_300_799,
+            -1,
+            -100,
+            -200,
+            -40_000,
+            -3_000_000_000,
+        ];
+        for time in times {
             let bytes = row(2, |bytes| {
                 write_str(bytes, "time").unwrap();
                 write_sint(bytes, time).unwrap();
@@ -262,6 +304,8 @@ mod tests {
             });
             assert_eq!(rows(&bytes).unwrap(), [("{}".to_owned(), Some(time))]);
         }
+        let float = b"\x82\xa4time\xcb\x41\xd9\x54\xfc\x40\x00\x00\x00\xadjson_response\xa2{}";
+        assert_eq!(rows(float).unwrap(), [("{}".to_owned(), Some(1_700_000_000))]);
         assert_eq!([1.7e9, 1.5, f64::NAN, 1e300].map(whole_seconds), [Some(1_700_000_000), None, None, None]);
     }
 
