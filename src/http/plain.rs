@@ -14,6 +14,9 @@ use super::error::TransportError;
 use super::tls::{TlsError, tls_configuration};
 use crate::clock::Clock;
 
+/// How long a connection is used again. After a longer time the server may have closed it, and nothing would have noticed.
+const IDLE_LIMIT: Duration = Duration::from_secs(1);
+
 /// Sends requests to one server.
 #[derive(Clone, Debug)]
 pub struct PlainClient {
@@ -56,8 +59,7 @@ impl PlainClient {
     ) -> Result<Self, PlainError> {
         let settings = ClientSettings { request_timeout: timeout, reach: Reach::of(endpoint) };
         let tls = tls_configuration(endpoint.scheme() == "https")?;
-        // Between two requests nothing would notice that the server closed the connection.
-        let client = client_builder(&settings, tls).pool_max_idle_per_host(0).build();
+        let client = client_builder(&settings, tls).pool_idle_timeout(IDLE_LIMIT).build();
         Ok(Self { client: client.map_err(PlainError::Client)?, clock, timeout, max_response_bytes })
     }
 
@@ -87,5 +89,81 @@ impl PlainClient {
         }
         *response.body_mut() = body.freeze();
         Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread;
+
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    /// Answers requests, on connections that it keeps or closes without saying so. Reports each connection, and when it was
+    /// closed.
+    fn server(keeps_connections: bool) -> (SocketAddr, Receiver<&'static str>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (report, reports) = channel();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                report.send("opened").unwrap();
+                while answer(&mut stream) && keeps_connections {}
+                drop(stream);
+                report.send("closed").unwrap();
+            }
+        });
+        (address, reports)
+    }
+
+    /// Whether there was a request.
+    fn answer(stream: &mut TcpStream) -> bool {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read(&mut byte).unwrap_or_default() == 0 {
+                return false;
+            }
+            request.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").is_ok()
+    }
+
+    /// As the exporter of traces has it: between two requests nothing runs.
+    fn client(address: SocketAddr) -> (Runtime, PlainClient, Url) {
+        let url = Url::parse(&format!("http://{address}/")).unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let client = PlainClient::new(&url, Duration::from_secs(20), 1_024, Clock::machine()).unwrap();
+        (runtime, client, url)
+    }
+
+    fn get((runtime, client, url): &(Runtime, PlainClient, Url)) {
+        let request = http::Request::get(url.as_str()).body(Bytes::new()).unwrap();
+        assert_eq!(runtime.block_on(client.send(request)).unwrap().body(), "ok");
+    }
+
+    #[test]
+    fn requests_in_a_row_use_one_connection() {
+        let (address, reports) = server(true);
+        let client = client(address);
+        for _ in 0..5 {
+            get(&client);
+        }
+        assert_eq!(reports.try_iter().collect::<Vec<_>>(), ["opened"]);
+    }
+
+    #[test]
+    fn a_connection_that_the_server_closed_in_between_fails_no_request() {
+        let (address, reports) = server(false);
+        let client = client(address);
+        for _ in 0..5 {
+            get(&client);
+            assert_eq!(reports.recv(), Ok("opened"));
+            assert_eq!(reports.recv(), Ok("closed"));
+        }
     }
 }

@@ -16,9 +16,10 @@ const TRACES_PATH: &str = "v1/traces";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_SCHEDULE_DELAY: Duration = Duration::from_secs(5);
 const DEFAULT_EXPORT_TIMEOUT: Duration = Duration::from_secs(30);
-const DEFAULT_QUEUE_SIZE: usize = 2_048;
-/// An eighth of OpenTelemetry's default: a batch is in memory several times while it is sent (docs/performance.md).
-const DEFAULT_BATCH_SIZE: usize = 64;
+const DEFAULT_QUEUE_SIZE: usize = 768;
+/// Fewer than the defaults of OpenTelemetry, 2,048 and 512: the queue is allocated at once, and a batch is in memory several times
+/// while it is sent (docs/performance.md).
+const DEFAULT_BATCH_SIZE: usize = 256;
 /// The queue is allocated when it is created.
 const MAX_QUEUE_SIZE: usize = 65_536;
 /// Below this, the exporter's thread would do nothing but wake up.

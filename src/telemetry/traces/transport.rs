@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use opentelemetry_http::{HttpClient, HttpError};
 use tokio::runtime::{Builder, Runtime};
-use tracing::subscriber::{NoSubscriber, with_default};
+use tracing::dispatcher::{Dispatch, with_default};
 use url::Url;
 
 use crate::clock::Clock;
@@ -57,7 +57,7 @@ impl Transport {
 impl HttpClient for Transport {
     /// Blocks the exporter's thread, which does nothing else.
     async fn send_bytes(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
-        let result = with_default(NoSubscriber::new(), || self.send(request));
+        let result = with_default(&Dispatch::none(), || self.send(request));
         let failure = match &result {
             Ok(response) if response.status().is_success() => None,
             Ok(response) => Some(format!("the collector returned {}", response.status())),
