@@ -151,17 +151,23 @@ impl Monitoring {
 
 impl Active {
     fn push(&self, base: &Url) {
-        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+        let warn = |error: &dyn std::error::Error| {
+            let error = [vec![error.to_string()], causes(error)].concat().join(": ");
+            tracing::warn!(
+                error,
+                "the metrics could not be pushed (--metrics-push); the run is not affected"
+            );
+        };
+        let runtime = match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return warn(&error),
+        };
         let text = self.metrics.render();
         let pushed = runtime.block_on(push(base, &self.metrics.labels(), text, &self.clock));
         // A name that is still being resolved must not delay the end of the process.
         runtime.shutdown_background();
         if let Err(error) = pushed {
-            let error = [vec![error.to_string()], causes(&error)].concat().join(": ");
-            tracing::warn!(
-                error,
-                "the metrics could not be pushed (--metrics-push); the run is not affected"
-            );
+            warn(&error);
         }
     }
 }
