@@ -15,13 +15,12 @@ pub(super) fn estimate(settings: &Settings, last: Option<&FinishedRun>) -> Findi
     let period = settings.store.request_rate.period();
     let million = time_of(MILLION, page_size, period);
     let rate = settings.store.request_rate.per_second();
-    let million_seconds = million.as_secs_f64().round();
     let mut seen = format!(
-        "a million customers take at least {} ({million_seconds} s) at {rate} requests per second and {} per page",
+        "a million customers take at least {} at {rate} requests per second and {} per page",
         words::duration(million),
         words::count(page_size, "customer", "customers")
     );
-    let mut finding_facts = vec![("seconds_per_million", million_seconds)];
+    let mut finding_facts = vec![("seconds_per_million", million.as_secs_f64().round())];
     if let Some(last) = last {
         let store = time_of(last.customers, page_size, period);
         let took = Duration::from_secs(last.finished_at.saturating_sub(last.started_at));

@@ -197,8 +197,12 @@ pub enum LegacyPhase {
     Cleaned,
 }
 
-/// Adds a finished run to the history, the newest first.
+/// Adds a finished run to the history, the newest first. A repetition, which found the rows in the table, knows less than the run
+/// that loaded them, and is not added.
 pub(super) fn remember(history: &mut Vec<FinishedRun>, finished: FinishedRun) {
+    if finished.joined && history.iter().any(|run| run.run_id == finished.run_id && !run.joined) {
+        return;
+    }
     history.retain(|run| run.run_id != finished.run_id);
     history.insert(0, finished);
     history.truncate(MAX_HISTORY);

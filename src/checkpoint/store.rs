@@ -296,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn a_repetition_of_a_run_does_not_replace_it_in_the_history() {
+        let (_directory, store) = store();
+        let joined = |run_id| FinishedRun { joined: true, rows: None, ..finished(run_id) };
+        for run in [finished("nightly"), joined("nightly"), joined("other"), joined("other")] {
+            store.save_finished(run).unwrap();
+        }
+        assert_eq!(store.history().unwrap(), [joined("other"), finished("nightly")]);
+        store.save_finished(finished("other")).unwrap();
+        assert_eq!(store.history().unwrap(), [finished("other"), finished("nightly")]);
+    }
+
+    #[test]
     fn a_temporary_file_left_by_a_killed_run_is_replaced() {
         let (_directory, store) = store();
         std::fs::write(store.path.with_extension("state.new"), "half").unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::embedded_sandbox::{self, EmbeddedSandbox};
 use super::failure::{Failure, NextCommand, json_line, local_code};
-use super::invocation::{Invocation, layers, start_logging};
+use super::invocation::{Invocation, layers, settings_hint, start_logging};
 use super::options::{is_json, output_flag};
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use crate::check::{
@@ -29,7 +29,6 @@ Examples:
   Test what runs rely on, with sessions that are never loaded and are deleted:
     yotpo-td check --database my_database --probe-bulk-import --output json";
 
-const SETTINGS_HINT: &str = "yotpo-td check --help lists all settings";
 const NOTHING_LOADED: &str = "nothing: check loads nothing";
 
 /// The flags of the command beyond the settings of `sync`.
@@ -108,7 +107,7 @@ impl CheckCommand<'_> {
         };
         let report = match Settings::from_layers(layers) {
             Ok(settings) => check(&settings, &clock, self.probes(), &stop, fastrand::u64(..)).await,
-            Err(error) => of_wrong_settings(error, SETTINGS_HINT, &clock, self.probes()),
+            Err(error) => of_wrong_settings(error, &settings_hint("check"), &clock, self.probes()),
         };
         if let Some(sandbox) = sandbox {
             sandbox.shutdown().await;

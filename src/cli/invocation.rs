@@ -23,6 +23,13 @@ pub struct Invocation {
     pub environment: BTreeMap<String, OsString>,
 }
 
+/// How to set what is missing, and where each setting of `command` is explained.
+pub(super) fn settings_hint(command: &str) -> String {
+    format!(
+        "yotpo-td {command} --help explains each setting: a flag, a variable or a line of a file (yotpo-td config template prints one)"
+    )
+}
+
 impl Invocation {
     /// Of this process. Variables whose names are no Unicode are none of ours.
     pub fn of_process() -> Self {
@@ -36,10 +43,10 @@ impl Invocation {
         self.environment.get("TERM").and_then(|term| term.to_str())
     }
 
-    /// Where all settings of the command are listed.
+    /// How to set what is missing, and where each setting of the command is explained.
     pub(super) fn settings_hint(&self) -> String {
         let command = self.arguments.get(1).and_then(|word| word.to_str()).filter(|word| *word == "load");
-        format!("yotpo-td {} --help lists all settings", command.unwrap_or("sync"))
+        settings_hint(command.unwrap_or("sync"))
     }
 
     /// The command line to type again; `None` if it cannot be typed.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::embedded_sandbox;
 use super::failure::{Failure, NextCommand, local_code};
-use super::invocation::{Invocation, layers, start_logging};
+use super::invocation::{Invocation, layers, settings_hint, start_logging};
 use super::loading::show_progress;
 use super::runtime::{MachineDenied, client_runtime, serving_runtime};
 use crate::clock::Clock;
@@ -44,7 +44,6 @@ Examples:
     yotpo-td preview --store-id my_store --limit 100 --mask off --output ndjson > customers.ndjson"
 };
 
-const SETTINGS_HINT: &str = "yotpo-td preview --help lists all settings";
 const NOTHING_LOADED: &str = "nothing: preview loads nothing";
 /// Maximum number of customers.
 const MAX_LIMIT: u64 = 10_000;
@@ -127,7 +126,7 @@ impl PreviewCommand<'_> {
         let result = match SettingsToPreview::from_layers(layers) {
             Ok(settings) => self.preview(&settings).await,
             Err(error) => {
-                let hint = Some(SETTINGS_HINT.to_owned());
+                let hint = Some(settings_hint("preview"));
                 Err(self.failed(error, Diagnosis::new(Code::SettingsInvalid, hint)))
             }
         };

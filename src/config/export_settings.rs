@@ -217,7 +217,7 @@ fn check_origin(reader: &mut Reader, export: &CompleteExport) {
     let endpoint = reader.endpoint(&YOTPO_ENDPOINT);
     if let Some(endpoint) = endpoint.filter(|endpoint| endpoint.as_str() != manifest.yotpo_endpoint) {
         let what = format!(
-            "the export was read from {}, and this names {endpoint}; to load it, set it to that address",
+            "the export was read from {}, and this names {endpoint}; to load it, set it to that address, which is not contacted",
             manifest.yotpo_endpoint
         );
         reader.report(YOTPO_ENDPOINT.label(), what);

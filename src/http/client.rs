@@ -271,7 +271,7 @@ async fn read_whole(
         return Err(BodyProblem::TooLarge { limit }.into());
     }
     let interrupted =
-        |error: reqwest::Error| ExchangeError::Transport(TransportError::Interrupted(error.without_url()));
+        |error: reqwest::Error| ExchangeError::Transport(TransportError::Interrupted(error.into()));
     let Some(first) = incoming.chunk().await.map_err(interrupted)? else { return Ok(Bytes::new()) };
     if first.len() >= content_length && content_length > 0 {
         // The usual case is a single chunk, which needs no copy.

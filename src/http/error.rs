@@ -46,30 +46,53 @@ pub enum Effect {
     CheckFirst,
 }
 
+/// What the network reports, such as a refused connection. The layers of the HTTP library around it say nothing more, and their
+/// URL may have a cursor.
+#[derive(Debug)]
+pub struct NetworkError(reqwest::Error);
+
+impl From<reqwest::Error> for NetworkError {
+    fn from(error: reqwest::Error) -> Self {
+        Self(error.without_url())
+    }
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut innermost: &dyn Error = &self.0;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        write!(formatter, "{innermost}")
+    }
+}
+
+impl Error for NetworkError {}
+
 /// A request without a complete response.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// No connection. The server cannot have acted.
     #[error("could not connect")]
-    Connect(#[source] reqwest::Error),
+    Connect(#[source] NetworkError),
     /// The server's name has no address.
     #[error("could not resolve the server's name")]
-    NameNotResolved(#[source] reqwest::Error),
+    NameNotResolved(#[source] NetworkError),
     /// The server does not speak TLS.
     #[error("the server does not speak TLS, which https requires")]
-    NotTls(#[source] reqwest::Error),
+    NotTls(#[source] NetworkError),
     /// The server's certificate is not trusted. A retry cannot help.
     #[error("the server's certificate is not trusted")]
-    Certificate(#[source] reqwest::Error),
+    Certificate(#[source] NetworkError),
     /// The proxy requires other credentials (407). A retry cannot help.
     #[error("the proxy requires authentication (407)")]
-    ProxyAuthentication(#[source] reqwest::Error),
+    ProxyAuthentication(#[source] NetworkError),
     /// The proxy does not connect to the server, usually because it is not allowed to (403).
     #[error("the proxy refused to connect to the server")]
-    ProxyRefused(#[source] reqwest::Error),
+    ProxyRefused(#[source] NetworkError),
     /// The connection was lost after the request may have been sent.
     #[error("the connection was lost")]
-    Interrupted(#[source] reqwest::Error),
+    Interrupted(#[source] NetworkError),
     /// No complete response in time.
     #[error("no complete response in time")]
     TimedOut(#[source] DeadlineElapsed),

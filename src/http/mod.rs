@@ -19,7 +19,9 @@ mod tls;
 pub use client::{BodySink, HttpClient, RestartableSink};
 pub use connection::{ClientSettings, Reach};
 pub use delay::{DelayHint, delay_hint, server_date};
-pub use error::{BodyProblem, CallError, Cause, Class, Effect, FailureKind, TransportError, error_type};
+pub use error::{
+    BodyProblem, CallError, Cause, Class, Effect, FailureKind, NetworkError, TransportError, error_type,
+};
 pub use exchanges::{LATENCY_BOUNDS, Latencies, OperationUse, StatusClass};
 pub use message::{Request, Response, parse_json};
 pub use plain::{PlainClient, PlainError};

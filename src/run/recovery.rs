@@ -1,6 +1,6 @@
 //! What a failed run leaves behind, and what may be reported about it.
 //!
-//! Owns the facts in the closing line. Invariant: a table is called untouched only if no other process can have loaded
+//! Owns the facts in the closing line. Invariant: a table is called unchanged only if no other process can have loaded
 //! rows of this run into it.
 
 use std::time::Duration;
@@ -123,25 +123,25 @@ impl RecoveryState {
 
     /// The state of the table and what is saved, as a sentence for the closing line; `target` is `database.table`.
     pub fn describe(&self, target: &str, is_shared: bool) -> String {
-        let untouched = if is_shared {
+        let unchanged = if is_shared {
             format!("this attempt loaded nothing into {target}")
         } else {
-            format!("nothing was loaded, {target} is untouched")
+            format!("nothing was loaded, {target} is unchanged")
         };
         match self {
-            Self::NothingCreated => untouched,
-            Self::Deleted => format!("{untouched} and its session was deleted"),
+            Self::NothingCreated => unchanged,
+            Self::Deleted => format!("{unchanged} and its session was deleted"),
             Self::CleanupFailed(session) => {
-                format!("{untouched}; session {session} was not deleted, the next run deletes it")
+                format!("{unchanged}; session {session} was not deleted, the next run deletes it")
             }
             Self::Resumable { session, rows, parts } => {
                 let parts = if *parts == 1 { "1 part".to_owned() } else { format!("{parts} parts") };
                 let rows = if *rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
-                format!("{rows} in {parts} of session {session}; {untouched}")
+                format!("{rows} in {parts} of session {session}; {unchanged}")
             }
             Self::ResumableExport { rows, parts } => {
                 let (rows, parts) = (count(*rows, "row", "rows"), count(*parts, "part", "parts"));
-                format!("{rows} in {parts} of the export; {untouched}")
+                format!("{rows} in {parts} of the export; {unchanged}")
             }
             Self::MaybeCommitted { ingestion_time } => format!(
                 "the rows with time {ingestion_time} may be in {target} now or soon, and are never loaded twice"

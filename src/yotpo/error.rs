@@ -28,8 +28,8 @@ pub enum YotpoError {
         source: CallError,
     },
     /// The token request failed, but not because of the credentials.
-    #[error("could not obtain a Yotpo access token")]
-    Token(#[source] CallError),
+    #[error(transparent)]
+    Token(CallError),
     /// A page has the same cursor as an earlier page, so the paging would never end.
     #[error("page {page} has the same cursor as an earlier page, so the paging would never end")]
     RepeatedCursor {

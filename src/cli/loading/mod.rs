@@ -177,7 +177,7 @@ impl<'a> LoadCommand<'a> {
             tracing::warn!(
                 run_id = %report.run_id,
                 loaded_at,
-                "this run id was loaded before, nothing was loaded now; a run id names one load"
+                "this run id was loaded before, so nothing was loaded now; another load needs another run id"
             );
         }
         let facts = Facts::of_success(load.settings, report);

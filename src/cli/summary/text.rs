@@ -57,7 +57,7 @@ fn ending(facts: &Facts<'_>) -> Lines {
     }
     lines.extend(facts.ingestion_time.map(|time| ("ingestion time", time.to_string())));
     if let Some(query) = &facts.counting_query {
-        let expected = facts.rows.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
+        let expected = facts.rows.map_or_else(|| "all".to_owned(), number);
         lines.push(("verify with", format!("{query} -- expected: {expected}")));
     }
     lines
@@ -77,7 +77,7 @@ pub(super) fn outcome(facts: &Facts<'_>) -> String {
         }
         (Some(Success::Run(Outcome::Emptied)), _) => format!("0 customers: {target} is empty now"),
         (Some(Success::Run(Outcome::NothingToLoad)), _) => {
-            format!("0 customers: nothing to load, {target} is untouched")
+            format!("0 customers: nothing to load, {target} is unchanged")
         }
         (Some(Success::Exported), _) => format!("exported {rows}"),
         (Some(Success::AlreadyExported), _) => {
@@ -120,9 +120,9 @@ fn dry_run(found: &DryRunFacts) -> Lines {
     }
     let expected = match (found.expected, found.is_partial) {
         (None, _) => "unknown: no finished run says how many customers there are".to_owned(),
-        (Some(time), false) => format!("fetching took {}, the load job comes on top", words::duration(time)),
+        (Some(time), false) => format!("fetching took {}, not including the load job", words::duration(time)),
         (Some(time), true) => format!(
-            "fetching takes about {} for as many customers as the last run, the load job comes on top",
+            "fetching takes about {} for as many customers as the last run, not including the load job",
             words::duration(time)
         ),
     };

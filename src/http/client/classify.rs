@@ -6,31 +6,30 @@ use std::sync::Arc;
 
 use crate::http::error::TransportError;
 
-/// Removes the URL from the error: it may contain a cursor, and it is known anyway.
+/// What a request without a response means.
 pub(in crate::http) fn classify(error: reqwest::Error) -> TransportError {
-    let error = error.without_url();
     if !error.is_connect() {
-        return TransportError::Interrupted(error);
+        return TransportError::Interrupted(error.into());
     }
     let mut source: Option<&(dyn Error + 'static)> = error.source();
     while let Some(cause) = source {
         match tls_problem(cause) {
-            Some(rustls::Error::InvalidCertificate(_)) => return TransportError::Certificate(error),
-            Some(rustls::Error::InvalidMessage(_)) => return TransportError::NotTls(error),
+            Some(rustls::Error::InvalidCertificate(_)) => return TransportError::Certificate(error.into()),
+            Some(rustls::Error::InvalidMessage(_)) => return TransportError::NotTls(error.into()),
             _ => {}
         }
         // The connectors have no types for these errors, only texts.
         match cause.to_string().as_str() {
-            "dns error" => return TransportError::NameNotResolved(error),
+            "dns error" => return TransportError::NameNotResolved(error.into()),
             "tunnel error: proxy authorization required" => {
-                return TransportError::ProxyAuthentication(error);
+                return TransportError::ProxyAuthentication(error.into());
             }
-            "tunnel error: unsuccessful" => return TransportError::ProxyRefused(error),
+            "tunnel error: unsuccessful" => return TransportError::ProxyRefused(error.into()),
             _ => {}
         }
         source = cause.source();
     }
-    TransportError::Connect(error)
+    TransportError::Connect(error.into())
 }
 
 /// Each layer wraps the error of the layer below in another `io::Error`, which does not expose it as its source.

@@ -74,7 +74,7 @@ impl HttpClient {
             response.body = body.ok().and_then(Result::ok).unwrap_or_default();
             return Ok(Ok(response));
         }
-        let interrupted = |error: reqwest::Error| TransportError::Interrupted(error.without_url());
+        let interrupted = |error: reqwest::Error| TransportError::Interrupted(error.into());
         while let Some(piece) =
             self.with_timeout(async { incoming.chunk().await.map_err(interrupted) }).await?
         {

@@ -1,8 +1,6 @@
 //! Hostile or broken servers cannot harm the HTTP client.
 
-use std::error::Error as _;
 use std::io::{Read, Write};
-use std::iter::successors;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -108,7 +106,5 @@ fn endless_headers_are_rejected() {
     let (server, _) = serve(format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 2\r\n\r\n{{}}").into_bytes());
     let error = get(server, 1024).err().unwrap();
     let Cause::Transport(TransportError::Interrupted(source)) = error.cause() else { panic!("{error:?}") };
-    let causes: Vec<_> =
-        successors(source.source(), |cause| (*cause).source()).map(ToString::to_string).collect();
-    assert_eq!(causes.last().map(String::as_str), Some("message head is too large"), "{causes:?}");
+    assert_eq!(source.to_string(), "message head is too large");
 }

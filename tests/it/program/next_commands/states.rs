@@ -38,7 +38,7 @@ fn deleted() {
     surroundings.control().set_faults(every(&[(Operation::UploadPart, 500)]));
     let end = surroundings.run(&[]);
     end.assert_code(5);
-    assert!(end.last_line().contains("is untouched and its session was deleted; "), "{}", end.last_line());
+    assert!(end.last_line().contains("is unchanged and its session was deleted; "), "{}", end.last_line());
     assert_eq!(surroundings.control().sessions(), []);
     surroundings.end_faults();
     follow_to_the_end(&surroundings, &end, RETRY);
