@@ -200,6 +200,11 @@ pub(super) fn causes(error: &dyn Error) -> Vec<String> {
     chain
 }
 
+/// An error and the chain behind it, for a field of a log line.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    [vec![error.to_string()], causes(error)].concat().join(": ")
+}
+
 /// The diagnosis of an error before anything was started, with the hint of the code unless a disk is full.
 pub(super) fn diagnosis_before_start(
     error: &(dyn Error + 'static),

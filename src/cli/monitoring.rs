@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use url::Url;
 
-use super::failure::{Failure, causes};
+use super::failure::{Failure, with_causes};
 use crate::clock::Clock;
 use crate::config::OutputSettings;
 use crate::exit_status::ExitStatus;
@@ -152,9 +152,8 @@ impl Monitoring {
 impl Active {
     fn push(&self, base: &Url) {
         let warn = |error: &dyn std::error::Error| {
-            let error = [vec![error.to_string()], causes(error)].concat().join(": ");
             tracing::warn!(
-                error,
+                error = with_causes(error),
                 "the metrics could not be pushed (--metrics-push); the run is not affected"
             );
         };

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::failure::{Failure, causes};
+use super::failure::{Failure, with_causes};
 use super::summary::{self, Facts};
 use crate::clock::Clock;
 use crate::config::OutputSettings;
@@ -72,7 +72,7 @@ impl Report {
         if let Some((archive, _)) = archive
             && let Err(error) = archive.keep(&recording, std::process::id())
         {
-            let error = [vec![error.to_string()], causes(&error)].concat().join(": ");
+            let error = with_causes(&error);
             tracing::warn!(error, "the run is not recorded for its report; the run is not affected");
         }
         if let Some(path) = output.and_then(|output| output.report.as_deref())
@@ -85,7 +85,6 @@ impl Report {
 }
 
 fn write(recording: &RunRecording, path: &Path) -> Result<(), String> {
-    let page = render(recording, None)
-        .map_err(|error| [vec![error.to_string()], causes(&error)].concat().join(": "))?;
+    let page = render(recording, None).map_err(|error| with_causes(&error))?;
     summary::write_file(path, &page).map_err(|error| error.to_string())
 }

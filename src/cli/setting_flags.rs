@@ -144,6 +144,7 @@ mod tests {
         let help = command().render_long_help().to_string();
         assert!(help.contains("--table") && !help.contains("target-table"), "{help}");
         // Only where the setting itself is a flag.
-        assert!(command().try_get_matches_from(["test", "--old-mode", "append"]).is_err());
+        let error = command().try_get_matches_from(["test", "--old-mode", "append"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::UnknownArgument);
     }
 }

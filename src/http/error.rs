@@ -46,29 +46,6 @@ pub enum Effect {
     CheckFirst,
 }
 
-/// What the network reports, such as a refused connection. The layers of the HTTP library around it say nothing more, and their
-/// URL may have a cursor.
-#[derive(Debug)]
-pub struct NetworkError(reqwest::Error);
-
-impl From<reqwest::Error> for NetworkError {
-    fn from(error: reqwest::Error) -> Self {
-        Self(error.without_url())
-    }
-}
-
-impl fmt::Display for NetworkError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut innermost: &dyn Error = &self.0;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        write!(formatter, "{innermost}")
-    }
-}
-
-impl Error for NetworkError {}
-
 /// A request without a complete response.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
@@ -406,6 +383,8 @@ fn describe(status: StatusCode) -> String {
 
 mod hints;
 mod kind;
+mod network;
 pub use self::kind::{FailureKind, error_type};
+pub use self::network::NetworkError;
 #[cfg(test)]
 mod tests;

@@ -184,9 +184,13 @@ mod tests {
     fn failed_row_leaves_the_output_unchanged() {
         let mut encoder = Encoder::new(TIME);
         let mut output = b"before".to_vec();
-        for bad in [r#"[{"a":1}]"#, &format!(r#"{{"a":{}{}}}"#, "[".repeat(2_000), "]".repeat(2_000))] {
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(2_000), "]".repeat(2_000));
+        for (bad, problem) in [
+            (r#"[{"a":1}]"#, "customer is not a JSON object"),
+            (&deep, "customer nests deeper than 1000 levels"),
+        ] {
             let customer: Box<RawValue> = serde_json::from_str(bad).unwrap();
-            assert!(encoder.encode(customer.get(), &mut output).is_err());
+            assert_eq!(encoder.encode(customer.get(), &mut output).unwrap_err().to_string(), problem);
             assert_eq!(output, b"before");
         }
         let good: Box<RawValue> = serde_json::from_str("{}").unwrap();

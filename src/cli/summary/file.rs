@@ -44,9 +44,12 @@ mod tests {
         let (target, link) = (directory.path().join("target"), directory.path().join("link"));
         fs::write(&target, "kept").unwrap();
         symlink(&target, &link).unwrap();
-        assert!(write(&link, "{}").is_err());
-        assert!(write(directory.path(), "{}").is_err());
-        assert!(write(&directory.path().join("absent/summary.json"), "{}").is_err());
+        for other in [link.as_path(), directory.path()] {
+            let error = write(other, "{}").unwrap_err().to_string();
+            assert_eq!(error, "there is something else than a regular file");
+        }
+        let absent = write(&directory.path().join("absent/summary.json"), "{}").unwrap_err();
+        assert_eq!(absent.kind(), io::ErrorKind::NotFound);
         assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
     }

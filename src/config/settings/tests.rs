@@ -113,7 +113,8 @@ fn the_stronger_of_site_and_endpoint_wins_and_two_of_the_same_contradict() {
     assert_eq!(endpoint(&[("td-endpoint", "api.x.com")], &[("YOTPO_TD_SITE", "ap01")]).unwrap(), "api.x.com");
     let both = endpoint(&[("site", "ap01"), ("td-endpoint", "api.x.com")], &[]).unwrap_err();
     assert!(both[0].contains("expected one of them"), "{both:?}");
-    assert!(endpoint(&[("site", "mars")], &[]).is_err());
+    let unknown = endpoint(&[("site", "mars")], &[]).unwrap_err();
+    assert!(unknown[0].contains("expected us01, ap01, eu01, ap02 or ap03"), "{unknown:?}");
 }
 
 #[test]
