@@ -104,7 +104,11 @@ pub(super) fn load_attempt(run: &Run<'_>) -> Attempt {
 fn report_start(state: &RunState, resumed: bool) {
     let rows = state.rows;
     if resumed {
-        tracing::info!(pages = state.position.page(), rows, "resuming an interrupted run");
+        tracing::info!(
+            pages = state.position.page(),
+            rows,
+            "an interrupted run is saved, and is resumed unless it was abandoned elsewhere"
+        );
     } else if state.has_stored_parts() {
         tracing::info!("the interrupted run stored customers without loyalty data, starting over");
     } else {

@@ -42,10 +42,11 @@ pub(super) fn runs(invocation: &Invocation, matches: &ArgMatches) -> Result<(), 
         _ => command.clean(),
     };
     result.map_err(|RunsError { error, diagnosis }| {
-        let saved = if diagnosis.code == Code::SettingsInvalid || name == "report" {
+        let removes = matches!(name, "abandon" | "clean");
+        let saved = if diagnosis.code == Code::SettingsInvalid || !removes {
             "everything; nothing was removed"
         } else {
-            "everything except what was removed, as listed above"
+            "everything except what was removed, as listed above if anything was"
         };
         let next = NextCommand::again(diagnosis.code, || invocation.command_line());
         Failure { error, diagnosis, saved: saved.to_owned(), next, run: None }
@@ -144,8 +145,16 @@ impl From<SettingsError> for RunsError {
 
 impl From<UsageError> for RunsError {
     fn from(error: UsageError) -> Self {
-        let is_unknown = matches!(error, UsageError::NoSuchRun(_) | UsageError::NoUnfinishedRun(_));
-        let hint = is_unknown.then(|| "yotpo-td runs list shows what there is".to_owned());
+        let hint = match error {
+            UsageError::NoSuchRun(_) | UsageError::NoUnfinishedRun(_) => {
+                Some("yotpo-td runs list shows what there is".to_owned())
+            }
+            UsageError::NoRuns => Some(
+                "yotpo-td runs list shows where runs are looked for, and --state-dir names another directory"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
         Self { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, hint) }
     }
 }
@@ -185,7 +194,12 @@ impl From<LockError> for RunsError {
 
 impl From<RunError> for RunsError {
     fn from(error: RunError) -> Self {
-        Self { diagnosis: error.diagnosis(), error: error.into() }
+        let diagnosis = error.diagnosis();
+        match error {
+            // Nothing is loaded here.
+            RunError::TreasureData(error) => Self { diagnosis, error: error.into() },
+            error => Self { diagnosis, error: error.into() },
+        }
     }
 }
 

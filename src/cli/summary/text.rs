@@ -106,7 +106,7 @@ fn dry_run(found: &DryRunFacts) -> Lines {
     let resumption = match &found.resumption {
         Resumption::Nothing => "no run is saved: a run fetches everything".to_owned(),
         Resumption::Resume(stored) => format!(
-            "a run resumes after {}; it does not see what changed on these pages since",
+            "a run resumes after {}, unless it was abandoned elsewhere; it does not see what changed on these pages since",
             saved(stored)
         ),
         Resumption::StartOver(_) => "a run is saved, and starts over: nothing stored can be used".to_owned(),
@@ -145,6 +145,12 @@ fn data(facts: &Facts<'_>) -> Lines {
         let customers = count(progress.seen_twice, "customer equals", "customers equal");
         let text = format!("{about}{customers} an earlier one; the store may have changed while it was read");
         lines.push(("duplicates", text));
+    }
+    let is_done_before =
+        matches!(facts.success, Some(Success::Run(Outcome::AlreadyCommitted) | Success::AlreadyExported));
+    if is_done_before && progress.pages == 0 {
+        // An earlier run read the customers, and zeros would look like a problem.
+        return lines;
     }
     let with_loyalty_data = number(progress.customers_with_loyalty_data);
     lines.push((
@@ -188,11 +194,14 @@ fn work(facts: &Facts<'_>) -> Lines {
     if usage.retries() > 0 {
         lines.push(("retried after", retry_causes([&usage.yotpo, &usage.treasure_data])));
     }
-    lines.push(("received", format!("{} from Yotpo", bytes(usage.yotpo_response_bytes))));
-    lines.push(("rate limit", rate_limit(facts)));
+    if usage.yotpo.requests > 0 {
+        lines.push(("received", format!("{} from Yotpo", bytes(usage.yotpo_response_bytes))));
+        lines.push(("rate limit", rate_limit(facts)));
+    }
     lines.push(("phases", phases(facts)));
     let fetched = facts.progress.customers.saturating_sub(facts.progress.customers_before);
-    lines.push(("duration", format!("{} ({})", human(facts.duration), rate(fetched, facts.duration))));
+    let speed = if fetched > 0 { format!(" ({})", rate(fetched, facts.duration)) } else { String::new() };
+    lines.push(("duration", format!("{}{speed}", human(facts.duration))));
     lines.push(("peak memory", peak_resident_bytes().map_or_else(|| "unknown".to_owned(), bytes)));
     lines
 }
