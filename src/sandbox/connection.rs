@@ -76,3 +76,29 @@ impl Drop for Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_client_sees_the_end_of_the_stream_or_with_the_flag_a_reset() {
+        for (is_reset, seen) in [(false, Ok(4)), (true, Err(io::ErrorKind::ConnectionReset))] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let reset = Arc::new(AtomicBool::new(false));
+            let mut connection = Connection::new(stream, Arc::clone(&reset));
+            connection.write_all(b"half").await.unwrap();
+            reset.store(is_reset, Ordering::Relaxed);
+            // With the flag, this must not end the stream in order.
+            connection.shutdown().await.unwrap();
+            drop(connection);
+            let read = client.read_to_end(&mut Vec::new()).await;
+            assert_eq!(read.map_err(|error| error.kind()), seen, "{is_reset}");
+        }
+    }
+}

@@ -1,11 +1,16 @@
 //! Both mock servers through real connections.
 
+mod bodies;
 mod bulk_import;
+mod databases;
 mod dates;
 mod faults;
+mod inspection;
+mod jobs;
 mod keys;
 mod lag;
 mod retention;
+mod rows;
 mod sessions;
 mod stores;
 mod table_objects;
