@@ -69,7 +69,10 @@ impl<E: fmt::Display> fmt::Display for TransferError<E> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Quarantine;
     use super::*;
+    use crate::clock::Clock;
+    use crate::http::RestartableSink as _;
 
     #[test]
     fn failed_compression_is_a_bug_with_its_reason() {
@@ -86,8 +89,22 @@ mod tests {
             (customer, "customer 7 of page 3 cannot become a row"),
             (TransferError::Interrupted(Signal::Terminate), "stopped by SIGTERM"),
             (TransferError::Sink("the disk is full"), "the disk is full"),
+            (
+                YotpoError::EndlessEmptyPages { page: 9, pages: 5 }.into(),
+                "5 consecutive pages, up to page 9, have no customers but name a next page",
+            ),
         ] {
             assert_eq!(error.to_string(), message);
         }
+    }
+
+    #[tokio::test]
+    async fn message_of_a_failed_quarantine_names_its_file() {
+        let directory = tempfile::tempdir().unwrap().path().join("absent");
+        let quarantine = Quarantine::new(Some(&directory), Clock::machine());
+        let mut file = quarantine.error_records(&"run".parse().unwrap()).unwrap();
+        let error = TransferError::<&str>::from(file.restart().await.unwrap_err());
+        let path = directory.join("run.error-records.msgpack.gz");
+        assert_eq!(error.to_string(), format!("could not write {}", path.display()));
     }
 }

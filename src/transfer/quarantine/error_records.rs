@@ -85,3 +85,52 @@ impl RestartableSink for ErrorRecordsFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &std::path::Path) -> ErrorRecordsFile {
+        ErrorRecordsFile::new(path.to_owned(), Clock::machine())
+    }
+
+    #[tokio::test]
+    async fn a_full_buffer_is_written_before_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("records");
+        let size = || std::fs::metadata(&path).unwrap().len();
+        let mut file = file(&path);
+        file.restart().await.unwrap();
+        file.write(Bytes::from(vec![b'a'; BUFFER_SIZE - 1])).await.unwrap();
+        assert_eq!(size(), 0);
+        file.write(Bytes::from_static(b"bc")).await.unwrap();
+        assert_eq!(size(), BUFFER_SIZE as u64 + 1);
+        file.write(Bytes::from_static(b"rest")).await.unwrap();
+        assert_eq!(size(), BUFFER_SIZE as u64 + 1);
+        file.finish().await.unwrap();
+        let written = std::fs::read(&path).unwrap();
+        assert_eq!((written.len(), &written[BUFFER_SIZE - 1..]), (BUFFER_SIZE + 5, &b"bcrest"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_restart_discards_what_is_in_the_file_and_in_the_buffer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("records");
+        let mut file = file(&path);
+        file.restart().await.unwrap();
+        file.write(Bytes::from(vec![b'a'; BUFFER_SIZE])).await.unwrap();
+        file.write(Bytes::from_static(b"buffered")).await.unwrap();
+        file.restart().await.unwrap();
+        file.write(Bytes::from_static(b"records")).await.unwrap();
+        file.finish().await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"records");
+    }
+
+    #[tokio::test]
+    async fn there_is_no_file_before_the_first_attempt() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("records");
+        file(&path).finish().await.unwrap();
+        assert!(!path.exists());
+    }
+}

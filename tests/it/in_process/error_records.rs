@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -192,6 +193,32 @@ fn quarantined_error_records_are_readable_only_by_the_user() {
             use std::os::unix::fs::PermissionsExt as _;
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
+    });
+}
+
+#[test]
+fn the_download_of_error_records_is_repeated_until_it_is_complete() {
+    on_virtual_time(async || {
+        let world = spoiled(Scenario::append(), one_bad()).await;
+        let fault = |nth, kind| Fault::on(Operation::ErrorRecords, nth, kind);
+        let faults = vec![
+            fault(1, FaultKind::TruncatedBody),
+            fault(2, FaultKind::Hang),
+            fault(3, FaultKind::ResetBeforeAction),
+            // Longer than the request timeout, which applies to each piece.
+            fault(4, FaultKind::SlowBody(Duration::from_secs(80))),
+        ];
+        world.control().set_faults(FaultPlan { faults });
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_string_lossy().into_owned();
+        let failure = world.run_with(&[("quarantine-dir", &path)]).await.unwrap_err();
+        assert_kept(&world, &failure);
+        assert_eq!(world.control().operation_requests(Operation::ErrorRecords), 4);
+        let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        let mut content = Vec::new();
+        let bytes = std::fs::read(file).unwrap();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&bytes[..]), &mut content).unwrap();
+        assert!(content.ends_with(BAD), "{content:?}");
     });
 }
 
