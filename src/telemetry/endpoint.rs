@@ -132,7 +132,8 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        // An error only if it is closed, which it never is.
+        let permit = Arc::clone(&connections).acquire_owned().await.ok();
         let Ok((stream, _)) = listener.accept().await else {
             // For example too many open files: wait for some to be closed.
             shared.clock.sleep(TICK).await;
