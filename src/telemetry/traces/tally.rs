@@ -145,3 +145,54 @@ impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
         self.inner.set_resource(resource);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+    use opentelemetry_sdk::trace::{BatchConfigBuilder, SdkTracerProvider};
+
+    use super::*;
+
+    /// A collector that accepts everything and counts how often it is flushed.
+    #[derive(Debug, Default)]
+    struct Collector {
+        flushes: AtomicU64,
+    }
+
+    impl SpanExporter for Collector {
+        async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn force_flush(&self) -> OTelSdkResult {
+            self.flushes.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_span_is_lost_until_a_flush_exports_it() {
+        let tally = Arc::<Tally>::default();
+        let exporter = CountingExporter { inner: Collector::default(), tally: Arc::clone(&tally) };
+        let batches = BatchConfigBuilder::default().with_scheduled_delay(Duration::from_secs(3_600)).build();
+        let processor = CountingProcessor {
+            inner: BatchSpanProcessor::new(exporter, batches),
+            tally: Arc::clone(&tally),
+        };
+        let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
+        let tracer = provider.tracer("test");
+        for _ in 0..3 {
+            drop(tracer.start("span"));
+        }
+        assert_eq!((tally.exported(), tally.lost()), (0, 3));
+        provider.force_flush().unwrap();
+        assert_eq!((tally.exported(), tally.lost()), (3, 0));
+    }
+
+    #[test]
+    fn a_flush_of_the_exporter_reaches_the_collector() {
+        let exporter = CountingExporter { inner: Collector::default(), tally: Arc::default() };
+        exporter.force_flush().unwrap();
+        assert_eq!(exporter.inner.flushes.load(Ordering::Relaxed), 1);
+    }
+}
