@@ -225,4 +225,58 @@ mod tests {
         sender.stop(Signal::Interrupt);
         assert_eq!(forced.await.unwrap(), Signal::Terminate);
     }
+
+    /// Why work ended.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Ended {
+        Failed,
+        Interrupted(Signal),
+    }
+
+    impl std::fmt::Display for Ended {
+        fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(formatter, "{self:?}")
+        }
+    }
+
+    impl Interruptible for Ended {
+        fn interrupted(signal: Signal) -> Self {
+            Self::Interrupted(signal)
+        }
+
+        fn signal(&self) -> Option<Signal> {
+            if let Self::Interrupted(signal) = self { Some(*signal) } else { None }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_while_stopping_is_not_why_the_work_ends() {
+        let own_signal = Ended::Interrupted(Signal::Interrupt);
+        let stopped = Ended::Interrupted(Signal::HangUp);
+        let late = STOP_GRACE + Duration::from_secs(1);
+        for (duration, result, expected) in [
+            (STOP_GRACE / 2, Ok(7), Ok(7)),
+            (STOP_GRACE / 2, Err(Ended::Failed), Err(stopped)),
+            (STOP_GRACE / 2, Err(own_signal), Err(own_signal)),
+            (late, Ok(7), Err(stopped)),
+        ] {
+            let clock = Clock::virtual_at(Duration::ZERO);
+            let (sender, requests) = StopRequests::channel();
+            sender.stop(Signal::HangUp);
+            let work = async {
+                clock.sleep(duration).await;
+                result
+            };
+            assert_eq!(with_shutdown_grace(&clock, &requests, work).await, expected, "{result:?}");
+            assert_eq!(clock.now(), duration.min(STOP_GRACE), "{result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_stops_work_when_nobody_can_request_it() {
+        let (sender, requests) = StopRequests::channel();
+        drop(sender);
+        let work = async { Err::<(), _>(Ended::Failed) };
+        assert_eq!(cancel_on_stop(&requests, work).await, Err(Ended::Failed));
+    }
 }

@@ -144,3 +144,39 @@ fn call_hint(source: &CallError) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Effect;
+
+    fn failed(status: u16) -> CallError {
+        let status = StatusCode::from_u16(status).unwrap();
+        CallError::status("fetch a page", Effect::Repeatable, status, None, None)
+    }
+
+    #[test]
+    fn an_error_knows_whether_it_is_permanent_and_which_request_failed() {
+        let page = |page, status| YotpoError::Page { page, source: failed(status) };
+        let lost =
+            YotpoError::LoyaltyLost { page: 3, counts: LoyaltyCounts::default(), without_filters: false };
+        for (error, is_permanent, status) in [
+            (YotpoError::CredentialsDenied(failed(401)), true, Some(401)),
+            (YotpoError::TokenNotAccepted { page: 2, source: failed(403) }, true, Some(403)),
+            (YotpoError::Token(failed(400)), true, Some(400)),
+            (YotpoError::Token(failed(503)), false, Some(503)),
+            (page(1, 404), true, Some(404)),
+            // The cursor is rejected, and the next attempt starts over.
+            (page(2, 404), false, Some(404)),
+            (page(2, 402), true, Some(402)),
+            (page(2, 503), false, Some(503)),
+            (lost, true, None),
+            (YotpoError::RepeatedCursor { page: 2 }, false, None),
+            (YotpoError::EndlessEmptyPages { page: 9, pages: 5 }, false, None),
+        ] {
+            let call = error.call().and_then(CallError::status_code);
+            let found = (error.is_permanent(), call.map(|status| status.as_u16()));
+            assert_eq!(found, (is_permanent, status), "{error:?}");
+        }
+    }
+}
