@@ -114,7 +114,8 @@ lint: ## check formatting, repository rules, spelling, unused dependencies, clip
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 test: ## run all tests; needs only Rust
-	$(CARGO) test --locked
+	@directory=$$(.ci/test-directory); echo "TMPDIR=$$directory $(CARGO) test --locked"; \
+	TMPDIR=$$directory $(CARGO) test --locked
 
 fuzz-smoke: ## run the fuzz targets without a fuzzer: the corpus and FUZZ_INPUTS mutations each (part of `test`)
 	YOTPO_TD_FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --locked --test it project::fuzz_corpora
