@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// The parts of a request that scripts use.
+#[derive(Clone)]
 pub(crate) struct Asked {
     /// Such as `GET /path?query`.
     pub(crate) line: String,
     /// All headers, one per line.
     pub(crate) headers: String,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Status and body of a response.
@@ -89,8 +91,9 @@ fn respond(
         }
         headers.push_str(&header);
     }
-    std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
-    let ((status, body), further) = script(&Asked { line, headers });
+    let mut body = Vec::new();
+    reader.take(length).read_to_end(&mut body)?;
+    let ((status, body), further) = script(&Asked { line, headers, body });
     let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
     let mut writer = stream;
     write!(

@@ -1,25 +1,28 @@
 //! `yotpo-td check --probe-bulk-import`, through the real program: what runs rely on is tested, a broken promise is found, and
 //! nothing stays, whatever ends it.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use yotpo_td::sandbox::{
-    BrokenPromise, FaultKind, KeyKind, Operation, SandboxSettings, TreasureDataBehaviour,
+    BrokenPromise, Fault, FaultKind, FaultPlan, FaultTarget, KeyKind, Operation, SandboxSettings, Service,
+    TreasureDataBehaviour,
 };
 
-use crate::program::binary::{DATABASE, Running, Surroundings, TABLE, program};
+use crate::program::binary::{DATABASE, Running, Surroundings, TABLE, program, wait_until};
 use crate::program::checked::{Checked, check};
+use crate::program::in_front::check_behind;
 
-const SESSIONS: &[&str] = &["--probe-bulk-import"];
-const TABLES: &[&str] = &["--probe-bulk-import", "--probe-tables"];
+pub(crate) const SESSIONS: &[&str] = &["--probe-bulk-import"];
+pub(crate) const TABLES: &[&str] = &["--probe-bulk-import", "--probe-tables"];
 const OF_SESSIONS: [&str; 5] =
     ["probe_create", "probe_overwrite", "probe_frozen", "probe_list", "probe_perform"];
 const OF_TABLES: [&str; 2] = ["probe_table_id", "probe_lost_table"];
 
 /// An account with the target table and a session of somebody else.
-fn surroundings_with(settings: SandboxSettings) -> Surroundings {
+pub(crate) fn surroundings_with(settings: SandboxSettings) -> Surroundings {
     let surroundings = Surroundings::new(SandboxSettings { customers: 9, ..settings });
     surroundings.control().create_table(DATABASE, TABLE);
     let path = format!("/v3/bulk_import/create/somebody_elses/{DATABASE}/{TABLE}");
@@ -27,14 +30,14 @@ fn surroundings_with(settings: SandboxSettings) -> Surroundings {
     surroundings
 }
 
-fn breaking(broken_promise: BrokenPromise) -> Surroundings {
+pub(crate) fn breaking(broken_promise: BrokenPromise) -> Surroundings {
     let treasure_data = TreasureDataBehaviour { broken_promise, ..TreasureDataBehaviour::default() };
     let import_duration = Duration::from_secs(3_600);
     surroundings_with(SandboxSettings { treasure_data, import_duration, ..SandboxSettings::default() })
 }
 
 #[track_caller]
-fn assert_nothing_is_left(surroundings: &Surroundings) {
+pub(crate) fn assert_nothing_is_left(surroundings: &Surroundings) {
     let names: Vec<_> = surroundings.control().sessions().into_iter().map(|session| session.name).collect();
     assert_eq!(names, ["somebody_elses"]);
     assert_eq!(surroundings.control().tables(), [(DATABASE.to_owned(), TABLE.to_owned())]);
@@ -201,4 +204,134 @@ fn a_signal_ends_the_probe_and_nothing_is_left() {
         checked.seen("probe_cleanup", "passed");
         assert_nothing_is_left(&surroundings);
     }
+}
+
+/// The load job that the probe of `perform` reports.
+fn reported_job<'a>(seen: &'a str, end: &str) -> &'a str {
+    seen.split_once("(load job ").unwrap().1.split_once(end).unwrap().0
+}
+
+#[test]
+fn a_load_job_that_could_not_be_killed_is_killed_in_the_end_or_named() {
+    let surroundings = breaking(BrokenPromise::PerformsOpenSessions);
+    let failing = |nth| Fault::on(Operation::KillJob, nth, FaultKind::Status(500, None));
+    // A request and its two retries.
+    surroundings.control().set_faults(FaultPlan { faults: (1..=3).map(failing).collect() });
+    let checked = check(&surroundings, SESSIONS, &[]);
+    checked.assert_code(9);
+    assert_eq!(checked.with_verdict("failed"), ["probe_perform"]);
+    let seen = checked.seen("probe_perform", "failed");
+    let job = reported_job(&seen, ", which could not be killed yet)");
+    let status = surroundings.call_treasure_data("GET", &format!("/v3/job/status/{job}"), b"");
+    assert_eq!(serde_json::from_str::<Value>(&status).unwrap()["status"], "killed");
+    assert_eq!(surroundings.control().operation_requests(Operation::KillJob), 4);
+    assert_nothing_is_left(&surroundings);
+
+    let surroundings = breaking(BrokenPromise::PerformsOpenSessions);
+    surroundings.fault_on_every(Operation::KillJob, FaultKind::Status(500, None));
+    let checked = check(&surroundings, SESSIONS, &[]);
+    checked.assert_code(9);
+    assert_eq!(checked.with_verdict("failed"), ["probe_perform", "probe_cleanup"]);
+    let seen = checked.seen("probe_perform", "failed");
+    let job = reported_job(&seen, ", which could not be killed yet)");
+    let left = checked.seen("probe_cleanup", "failed");
+    assert!(left.ends_with(&format!("; may be left: load job {job}")), "{left}");
+    let hint = format!("remove it with: td job:kill {job}; yotpo-td runs clean --database {DATABASE}");
+    assert_eq!(checked.find("probe_cleanup")["hint"], hint);
+    assert_nothing_is_left(&surroundings);
+}
+
+#[test]
+fn tables_that_cannot_be_deleted_are_named_and_runs_clean_removes_them_at_once() {
+    let surroundings = surroundings_with(SandboxSettings::default());
+    surroundings.fault_on_every(Operation::DeleteTable, FaultKind::Status(500, None));
+    let checked = check(&surroundings, TABLES, &[]);
+    checked.assert_code(5);
+    assert_eq!(checked.with_verdict("failed"), ["probe_lost_table", "probe_cleanup"]);
+    let seen = checked.seen("probe_cleanup", "failed");
+    let tables = surroundings.control().tables().into_iter().map(|(_, table)| table);
+    let ours: Vec<_> = tables.filter(|table| table != TABLE).collect();
+    // That of the sessions, the two that were renamed and created again, and the one that was to be lost.
+    assert_eq!(ours.len(), 4, "{ours:?}");
+    assert!(ours.iter().all(|table| seen.contains(&format!("table {table}"))), "{ours:?} in {seen}");
+    surroundings.end_faults();
+    let command = format!("yotpo-td runs clean --database {DATABASE} --yes");
+    surroundings.type_in(&command, &[]).finish().assert_code(0);
+    assert_nothing_is_left(&surroundings);
+}
+
+#[test]
+fn a_cleanup_that_cannot_look_for_late_requests_fails() {
+    let surroundings = surroundings_with(SandboxSettings::default());
+    // The first list is that of the account.
+    let failing = |nth| Fault::on(Operation::ListSessions, nth, FaultKind::Status(500, None));
+    surroundings.control().set_faults(FaultPlan { faults: (2..=4).map(failing).collect() });
+    let checked = check(&surroundings, SESSIONS, &[]);
+    checked.assert_code(5);
+    assert_eq!(checked.with_verdict("failed"), ["probe_cleanup"]);
+    assert_eq!(surroundings.control().operation_requests(Operation::ListSessions), 4);
+    assert_nothing_is_left(&surroundings);
+}
+
+#[test]
+fn what_a_late_request_created_again_is_deleted_as_well() {
+    let surroundings = surroundings_with(SandboxSettings::default());
+    // The first request that creates a table, and the first one that creates a session.
+    let first = Mutex::new([None, None]);
+    let lists = Mutex::new(0);
+    let checked = check_behind(&surroundings, TABLES, move |asked, behind| {
+        let mut first = first.lock().unwrap();
+        for (kept, part) in first.iter_mut().zip(["/table/create/", "/bulk_import/create/"]) {
+            if asked.line.contains(part) {
+                kept.get_or_insert_with(|| asked.clone());
+            }
+        }
+        if asked.line.contains("/bulk_import/list ") {
+            let mut lists = lists.lock().unwrap();
+            *lists += 1;
+            // The second list is that of the cleanup, after everything was deleted.
+            if *lists == 2 {
+                for late in first.iter().flatten() {
+                    assert_eq!(behind.respond(late).0, 200, "{}", late.line);
+                }
+            }
+        }
+        behind.respond(asked)
+    });
+    checked.assert_code(0);
+    assert_eq!(surroundings.control().operation_requests(Operation::ListTables), 2);
+    checked.seen("probe_cleanup", "passed");
+    assert_nothing_is_left(&surroundings);
+}
+
+#[test]
+fn a_second_signal_ends_the_cleanup_and_names_what_may_be_left() {
+    let surroundings = surroundings_with(SandboxSettings::default());
+    let hanging_deletion = Fault {
+        service: Service::TreasureData,
+        target: FaultTarget::EveryOf(Operation::DeleteSession),
+        kind: FaultKind::Hang,
+    };
+    let faults = vec![Fault::on(Operation::FreezeSession, 1, FaultKind::Hang), hanging_deletion];
+    surroundings.control().set_faults(FaultPlan { faults });
+    let mut command = program();
+    command.args(["check", "--output", "json"]).args(SESSIONS).envs(surroundings.environment());
+    let mut running = Running::start(command);
+    surroundings.wait_for_fault();
+    running.signal(Signal::TERM);
+    wait_until("a deletion hangs", || surroundings.control().applied_faults() > 1);
+    // A signal right after the first one is taken for its echo.
+    wait_until("the second signal counts", || {
+        running.signal(Signal::INT);
+        running.has_ended()
+    });
+    let checked = Checked::of(running.finish());
+    checked.assert_code(143);
+    let seen = checked.seen("probe_cleanup", "warning");
+    let sessions = surroundings.control().sessions().into_iter().map(|session| session.name);
+    let ours: Vec<_> = sessions.filter(|name| name != "somebody_elses").collect();
+    let [session] = ours.as_slice() else { panic!("{ours:?}") };
+    assert_eq!(seen, format!("stopped by a second signal; may be left: session {session}"));
+    let hint = format!("remove it with: yotpo-td runs clean --database {DATABASE}");
+    assert_eq!(checked.find("probe_cleanup")["hint"], hint);
 }
