@@ -55,13 +55,7 @@ fn with_responses(
 }
 
 /// The n-th of the requests whose line contains `part` has this response, and has no effect.
-fn with_response(
-    arguments: &[&str],
-    part: &'static str,
-    nth: u64,
-    status: u16,
-    body: &Value,
-) -> Checked {
+fn with_response(arguments: &[&str], part: &'static str, nth: u64, status: u16, body: &Value) -> Checked {
     let body = body.to_string();
     with_responses(arguments, part, move |number, asked, behind| {
         if number == nth { (status, body.clone()) } else { behind.respond(asked) }
@@ -183,10 +177,11 @@ fn an_open_session_that_was_performed_is_found_without_the_response_of_perform()
     let lost = check(&surroundings, SESSIONS, &[]);
     assert_nothing_is_left(&surroundings);
     let surroundings = breaking(BrokenPromise::PerformsOpenSessions);
-    let unnamed = check_with_responses(&surroundings, SESSIONS, "/bulk_import/perform/", |_, asked, behind| {
-        behind.respond(asked);
-        (200, "{}".to_owned())
-    });
+    let unnamed =
+        check_with_responses(&surroundings, SESSIONS, "/bulk_import/perform/", |_, asked, behind| {
+            behind.respond(asked);
+            (200, "{}".to_owned())
+        });
     assert_nothing_is_left(&surroundings);
     for checked in [lost, unnamed] {
         checked.assert_code(9);
