@@ -330,4 +330,26 @@ mod tests {
         let unknown = orphan(OrphanKind::Ballot, None);
         assert_eq!(unknown.verdict(&[], 20 * day, Duration::ZERO, marker_age), Verdict::UnknownAge);
     }
+
+    #[test]
+    fn what_no_run_needs_is_recognised_by_its_name() {
+        let removable =
+            |name: &str, age: u64| is_removable(name, 1_795_406_400 + age, Duration::from_secs(86_400));
+        let head = "yotpo_td_v1_0123456789abcdef";
+        let nonce = "1795406400_0000000000000007";
+        for aging in [
+            format!("{head}_s_{nonce}_5_nightly"),
+            format!("{head}_y_{nonce}_5_6"),
+            "yotpo_td_tmp_00c0ffee_20261123t040000z_9f1c02ab_12345678".to_owned(),
+        ] {
+            assert!(!removable(&aging, 86_399) && removable(&aging, 86_400), "{aging}");
+        }
+        let probe = format!("{head}_p_{nonce}_1");
+        assert!(removable(&probe, 0), "no run needs it");
+        // The name of a ballot has no time, and what is not of this program is never removable.
+        let ballot = format!("{head}_a00_nightly");
+        for kept in [ballot.as_str(), "yotpo_td_tmp_00c0ffee_nightly", "somebody_elses"] {
+            assert!(!removable(kept, u64::MAX / 2), "{kept}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod fault_sweep;
 pub(crate) mod guards;
 pub(crate) mod harness;
 mod heartbeat;
+mod housekeeping;
 mod http_attempts;
 mod http_limits;
 mod interrupts;
