@@ -266,3 +266,96 @@ pub(super) fn of_saved(saved: Option<&RunState>, error: Option<&RunError>) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Mode, Nonce, TableId, TableSuffix, Target};
+
+    const STARTED: u64 = 1_795_406_400;
+
+    fn target() -> Target {
+        Target {
+            store: "store".parse().unwrap(),
+            yotpo_endpoint: "https://api.yotpo.com".to_owned(),
+            treasure_data_endpoint: "https://api.treasuredata.com".to_owned(),
+            database: "database".parse().unwrap(),
+            table: "customers".parse().unwrap(),
+        }
+    }
+
+    /// A run with one stored part of one row.
+    fn interrupted() -> RunState {
+        let id = "nightly".parse().unwrap();
+        let mut state = RunState::new(id, false, target(), Mode::Append, 100, STARTED);
+        state.set = Some(SavedSet {
+            nonce: Nonce::new(STARTED, 7).unwrap(),
+            target_id: TableId::from_api("5"),
+            table_id: None,
+            content: TableSuffix::Rows,
+            proposed: false,
+            totals: None,
+        });
+        (state.parts, state.rows) = (1, 1);
+        state
+    }
+
+    fn ended(ending: Ending) -> RunError {
+        RunError::Ended { ending, session: None, job_id: None, target: Box::new(target()) }
+    }
+
+    #[test]
+    fn what_a_set_leaves_depends_on_whether_it_may_be_committed_or_used() {
+        let state = interrupted();
+        let session = RunNames::of(&state).session(&restored(&state.set.unwrap()).as_winner());
+        let resumable = RecoveryState::Resumable { session: session.clone(), rows: 1, parts: 1 };
+        assert_eq!(of_saved(Some(&state), None), resumable);
+        assert_eq!(of_saved(Some(&state), Some(&RunError::Denied)), resumable);
+        assert_eq!(of_saved(Some(&state), Some(&ended(Ending::Superseded))), RecoveryState::Unknown);
+        let bug = RunError::Bug("rows out of order");
+        assert_eq!(of_saved(Some(&state), Some(&bug)), RecoveryState::CleanupFailed(session));
+        // It was proposed, although its phase says nothing of that yet.
+        let set = state.set.map(|set| SavedSet { proposed: true, ..set });
+        let maybe = RecoveryState::MaybeCommitted { ingestion_time: STARTED };
+        assert_eq!(of_saved(Some(&RunState { set, ..interrupted() }), Some(&bug)), maybe);
+        let nothing = of_saved(Some(&RunState { set: None, ..interrupted() }), None);
+        assert_eq!(nothing, RecoveryState::NothingCreated);
+    }
+
+    #[test]
+    fn the_last_checkpoint_shows_what_is_left_unless_it_cannot_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = StateStore::open(directory.path(), &target()).unwrap();
+        assert_eq!(RecoveryState::at_last_checkpoint(&store), RecoveryState::NothingCreated);
+        store.save_run(&interrupted()).unwrap();
+        assert_eq!(RecoveryState::at_last_checkpoint(&store).name(), "resumable");
+        std::fs::write(store.path(), "not a state\n").unwrap();
+        assert_eq!(RecoveryState::at_last_checkpoint(&store), RecoveryState::StateUnreadable);
+    }
+
+    #[test]
+    fn the_closing_line_counts_what_is_resumed() {
+        let session: SessionName = "yotpo_td_v1_session".parse().unwrap();
+        let unchanged = "nothing was loaded, database.customers is unchanged";
+        let only = "this attempt loaded nothing into database.customers";
+        for (recovery, is_shared, expected) in [
+            (
+                RecoveryState::Resumable { session: session.clone(), rows: 1, parts: 1 },
+                false,
+                format!("1 row in 1 part of session {session}; {unchanged}"),
+            ),
+            (
+                RecoveryState::Resumable { session: session.clone(), rows: 20, parts: 2 },
+                true,
+                format!("20 rows in 2 parts of session {session}; {only}"),
+            ),
+            (
+                RecoveryState::ResumableExport { rows: 1_200, parts: 2 },
+                false,
+                format!("1,200 rows in 2 parts of the export; {unchanged}"),
+            ),
+        ] {
+            assert_eq!(recovery.describe("database.customers", is_shared), expected);
+        }
+    }
+}

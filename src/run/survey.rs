@@ -102,12 +102,78 @@ pub(super) fn counts_seen(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::RunState;
+    use crate::identity::{Nonce, TableId, Target};
 
     fn state(valid: Option<u64>, errors: u64, error_parts: u64) -> SessionState {
         let text = serde_json::json!({
             "status": "ready", "valid_records": valid, "error_records": errors, "error_parts": error_parts,
         });
         serde_json::from_value(text).unwrap()
+    }
+
+    const RUN: &str = "nightly";
+    const TABLE: &str = "customers";
+
+    /// The names of a run that loads this table.
+    fn names(table: &str, mode: Mode) -> RunNames {
+        let target = Target {
+            store: "store".parse().unwrap(),
+            yotpo_endpoint: "https://api.yotpo.com".to_owned(),
+            treasure_data_endpoint: "https://api.treasuredata.com".to_owned(),
+            database: "database".parse().unwrap(),
+            table: table.parse().unwrap(),
+        };
+        RunNames::of(&RunState::new(RUN.parse().unwrap(), true, target, mode, 100, 1_795_406_400))
+    }
+
+    fn session(name: &str, table: &str) -> SessionState {
+        let session = serde_json::json!({"name": name, "table": table, "status": "uploading"});
+        serde_json::from_value(session).unwrap()
+    }
+
+    #[test]
+    fn an_attempt_with_another_protocol_is_noticed_only_if_it_is_of_this_run() {
+        let names = names(TABLE, Mode::Append);
+        let fingerprint = names.fingerprint();
+        for (name, version) in [
+            (format!("yotpo_td_v2_{fingerprint}_a00_{RUN}"), Some(2)),
+            (format!("yotpo_td_v2_{fingerprint}_a00_weekly"), None),
+            (format!("yotpo_td_v2_0123456789abcdef_a00_{RUN}"), None),
+            (format!("yotpo_td_v1_{fingerprint}_a00_{RUN}"), None),
+            ("somebody_elses".to_owned(), None),
+        ] {
+            let seen = survey(&[session(&name, TABLE)], TargetSeen::Missing, &names);
+            assert_eq!(seen.other_protocol, version, "{name}");
+            assert_eq!((seen.committed, seen.oldest), (None, None), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_a_ballot_shows_what_it_decided() {
+        let (ours, others) = (names(TABLE, Mode::Replace), names("other_customers", Mode::Replace));
+        let nonce = Nonce::new(1_795_406_400, 7).unwrap();
+        let (target, table) = (TableId::from_api("5"), TableId::from_api("6"));
+        let temporary = |names: &RunNames, suffix| {
+            let fingerprint = names.fingerprint();
+            OwnTable::Temporary { fingerprint, nonce, target, table, suffix }.render().to_string()
+        };
+        let set =
+            |suffix| BallotTable::Set(Winner { nonce, target, table: Some(table), suffix, totals: None });
+        let scratch = OwnTable::Scratch { fingerprint: ours.fingerprint(), nonce }.render().to_string();
+        for (name, expected) in [
+            (TABLE.to_owned(), BallotTable::Target),
+            (temporary(&ours, TableSuffix::Rows), set(TableSuffix::Rows)),
+            (temporary(&ours, TableSuffix::Empty), set(TableSuffix::Empty)),
+            (temporary(&ours, TableSuffix::Abandon), BallotTable::Abandon(nonce)),
+            (temporary(&others, TableSuffix::Rows), BallotTable::Foreign),
+            (scratch, BallotTable::Foreign),
+            ("other_customers".to_owned(), BallotTable::Foreign),
+        ] {
+            let ballot = session("ballot", &name);
+            assert_eq!(ballot_seen(Some(&ballot), &ours, TABLE), BallotSeen::OnTable(expected), "{name}");
+        }
+        assert_eq!(ballot_seen(None, &ours, TABLE), BallotSeen::Absent);
     }
 
     #[test]

@@ -155,6 +155,34 @@ fn a_stop_while_nothing_is_stored_deletes_the_session() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_a_deletion_that_hangs_and_names_the_session() {
+    on_virtual_time(async || {
+        let world = World::start(Scenario { closing_size: 1 << 20, ..Scenario::append() }).await;
+        let hang = Fault {
+            service: Service::TreasureData,
+            target: FaultTarget::EveryOf(Operation::DeleteSession),
+            kind: FaultKind::Hang,
+        };
+        world.control().set_faults(FaultPlan { faults: vec![hang] });
+        let mut stopped_at = None;
+        let settings = world.settings();
+        let watch = |control: &Control| {
+            if control.operation_requests(Operation::CreateSession) == 0 {
+                return Verdict::Continue;
+            }
+            stopped_at.get_or_insert_with(|| world.clock.now());
+            Verdict::Stop
+        };
+        let failure = world.watched_run(&settings, watch).await.unwrap().unwrap_err();
+        let took = world.clock.now() - stopped_at.unwrap();
+        assert!(took < Duration::from_secs(12), "{took:?}: eight seconds of grace and three for the cleanup");
+        let RecoveryState::CleanupFailed(session) = &failure.recovery else { panic!("{failure:?}") };
+        assert_eq!(world.leftovers(), [session.as_str()]);
+        check_aftermath(&world, &failure, "the deletion hangs").await;
+    });
+}
+
+#[test]
 fn a_stop_saves_the_uploads_in_flight() {
     on_virtual_time(async || {
         let world = World::start(Scenario::append()).await;

@@ -9,7 +9,8 @@ use yotpo_td::identity::Mode;
 use yotpo_td::run::decide::Ending;
 use yotpo_td::run::{RecoveryState, RunError, RunFailure};
 use yotpo_td::sandbox::{
-    Control, InvalidSession, InvalidStatus, Operation, RenamedTable, Service, SessionSummary,
+    Control, Fault, FaultKind, FaultPlan, FaultTarget, InvalidSession, InvalidStatus, Operation,
+    RenamedTable, Service, SessionSummary,
 };
 
 use crate::in_process::harness::{Scenario, TABLE, TableContent, Verdict, World};
@@ -198,6 +199,26 @@ fn a_committed_replace_does_not_publish_over_a_recreated_table() {
             ends_exact(&world, &context).await;
         });
     }
+}
+
+#[test]
+fn a_superseded_run_that_cannot_be_removed_is_superseded_again() {
+    on_virtual_time(async || {
+        let world = committed(false).await;
+        Change::Recreate.make(world.control(), world.database());
+        let fault = Fault {
+            service: Service::TreasureData,
+            target: FaultTarget::EveryOf(Operation::DeleteSession),
+            kind: FaultKind::Status(400, None),
+        };
+        world.control().set_faults(FaultPlan { faults: vec![fault] });
+        assert_superseded(&world.run().await.unwrap_err(), "it cannot be removed");
+        assert!(world.control().applied_faults() > 0, "no removal was requested");
+        assert!(world.saved().is_some(), "the next run finds what is left");
+        world.control().set_faults(FaultPlan::none());
+        assert_superseded(&world.run().await.unwrap_err(), "it can be removed");
+        world.assert_clean();
+    });
 }
 
 #[test]
