@@ -117,10 +117,6 @@ impl PartSink for DirectorySink {
         });
         save.await
     }
-
-    async fn abort(&self) -> Result<(), ExportError> {
-        self.blocking(|directory| directory.remove_surplus(None).map(drop)).await
-    }
 }
 
 #[cfg(test)]

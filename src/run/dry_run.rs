@@ -216,8 +216,4 @@ impl PartSink for NoSink {
     async fn complete(&self, _parts: CompleteParts) -> Result<(), Infallible> {
         Ok(())
     }
-
-    async fn abort(&self) -> Result<(), Infallible> {
-        Ok(())
-    }
 }

@@ -14,7 +14,6 @@ use crate::identity::{RunId, SessionName};
 use crate::run::decide::Ending;
 use crate::telemetry::Phase;
 use crate::telemetry::words::count;
-use crate::transfer::PartSink as _;
 
 /// Maximum time for cleaning up after a failed run.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(60);

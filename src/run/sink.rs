@@ -30,6 +30,11 @@ impl<'a> SessionSink<'a> {
     pub(super) const fn session(&self) -> &SessionName {
         &self.session
     }
+
+    /// Deletes everything that was put, because nothing can use it.
+    pub(super) async fn abort(&self) -> Result<(), RunError> {
+        remove_set(self.run, &self.own).await
+    }
 }
 
 impl PartSink for SessionSink<'_> {
@@ -71,9 +76,5 @@ impl PartSink for SessionSink<'_> {
             }
         });
         save.await
-    }
-
-    async fn abort(&self) -> Result<(), RunError> {
-        remove_set(self.run, &self.own).await
     }
 }

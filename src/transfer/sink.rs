@@ -20,9 +20,6 @@ pub trait PartSink: Sync {
 
     /// Records that everything is stored, including the last part.
     fn complete(&self, parts: CompleteParts) -> impl Future<Output = Result<(), Self::Error>> + Send;
-
-    /// Deletes everything that was put, because nothing can use it.
-    fn abort(&self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// A part with its name.

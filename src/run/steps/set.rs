@@ -16,8 +16,7 @@ use crate::run::sink::SessionSink;
 use crate::shutdown::{cancel_on_stop, with_shutdown_grace};
 use crate::telemetry::{Phase, ProgressSnapshot};
 use crate::transfer::{
-    FetchedParts, PageEnd, PartSink as _, StoredPrefix, Transfer, TransferContext, TransferEnd,
-    TransferSettings,
+    FetchedParts, PageEnd, StoredPrefix, Transfer, TransferContext, TransferEnd, TransferSettings,
 };
 use crate::treasure_data::ColumnDeclaration;
 use crate::yotpo::{Pages, PagesSettings};
