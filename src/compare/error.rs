@@ -148,3 +148,15 @@ impl From<serde_json::Error> for RowProblem {
         Self::NotJson
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_serde_json_quotes_is_not_repeated() {
+        let error = serde_json::from_str::<bool>("\"canary\"").unwrap_err();
+        assert!(error.to_string().contains("canary"), "{error}");
+        assert_eq!(RowProblem::from(error).to_string(), "json_response is not valid JSON");
+    }
+}

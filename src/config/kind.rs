@@ -271,7 +271,9 @@ mod tests {
                 "a duration of at least 5ms",
             ),
             (Kind::Duration { min: Duration::from_secs(3_600), max: days(5) }, "a duration from 1h to 5d"),
+            (Kind::Duration { min: Duration::ZERO, max: days(5) }, "a duration from 0s to 5d"),
             (Kind::Choice { value_name: "X", words: &["a", "b", "c"] }, "a, b or c"),
+            (Kind::Choice { value_name: "X", words: &["a"] }, "a"),
         ] {
             assert_eq!(kind.expected(), expected);
         }
@@ -281,6 +283,38 @@ mod tests {
             [("1h", Some(hour)), ("59m", None), ("5d", Some(days(5))), ("5d 1ns", None), ("5", None)]
         {
             assert_eq!(lifetime.duration(text), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_not_accepted() {
+        let any = Kind::Integer { min: 0, max: u64::MAX };
+        let found = [
+            Kind::Switch.integer("1").is_some(),
+            Kind::Switch.number("1").is_some(),
+            Kind::Switch.duration("1s").is_some(),
+            Kind::Switch.size("1MiB").is_some(),
+            Kind::Switch.directory("/").is_some(),
+            Kind::Switch.output_file("summary.json").is_some(),
+            Kind::Switch.listen_address("9464").is_some(),
+            Kind::Switch.push_url("http://host").is_some(),
+            Kind::Switch.log_filter("info").is_some(),
+            Kind::Switch.is_text("on"),
+            Kind::Switch.max_duration().is_some(),
+            any.switch("1").is_some(),
+        ];
+        assert_eq!(found, [false; 12]);
+    }
+
+    #[test]
+    fn an_output_file_has_a_name_and_an_existing_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let there = directory.path().to_str().unwrap();
+        let file = |text: &str| Kind::OutputFile.output_file(text);
+        assert_eq!(file("summary.json"), Some("summary.json".into()));
+        assert_eq!(file(&format!("{there}/summary.json")), Some(directory.path().join("summary.json")));
+        for wrong in ["", "/", "..", there, &format!("{there}/missing/summary.json")] {
+            assert_eq!(file(wrong), None, "{wrong}");
         }
     }
 
@@ -307,6 +341,7 @@ mod tests {
             "pushgateway:9091",
             "ftp://host",
             "http://user:pass@host",
+            "http://:pass@host",
             "http://host/?a=b",
             "http://host#a",
             "",

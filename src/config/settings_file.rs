@@ -59,7 +59,7 @@ impl SettingsFile {
         let cannot_read = |error: std::io::Error| format!("cannot read {shown}: {error}");
         let (file, metadata) = open().map_err(cannot_read)?;
         if matches!(self, Self::Found(_)) {
-            trust(self.path(), &metadata)?;
+            trust(self.path(), &metadata, rustix::process::geteuid().as_raw())?;
         }
         let mut text = String::new();
         file.take(MAX_SIZE + 1).read_to_string(&mut text).map_err(cannot_read)?;
@@ -79,10 +79,9 @@ fn searched(environment: &BTreeMap<String, OsString>) -> Vec<PathBuf> {
     [Some(Path::new(".").join(LOCAL_NAME)), platform].into_iter().flatten().collect()
 }
 
-/// Whether the content of a found file is the user's. A symbolic link counts as the file that it leads to.
-fn trust(path: &Path, metadata: &Metadata) -> Result<(), String> {
+/// Whether the content of a found file is `user`'s. A symbolic link counts as the file that it leads to.
+fn trust(path: &Path, metadata: &Metadata, user: u32) -> Result<(), String> {
     let shown = shown(path);
-    let user = rustix::process::geteuid().as_raw();
     if metadata.uid() != user && metadata.uid() != ROOT {
         return Err(format!(
             "{shown} was found, but it belongs to user {} and this process runs as user {user}; name it with --config if you \
@@ -164,6 +163,27 @@ mod tests {
             );
             assert_eq!(found, if is_trusted { Ok("table = 'x'".to_owned()) } else { Err(expected) });
         }
+    }
+
+    #[test]
+    fn a_found_file_of_another_user_is_not_trusted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.toml");
+        std::fs::write(&path, "table = 'x'").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        // What belongs to root is trusted by everybody.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(1001), None).unwrap();
+        }
+        let metadata = path.metadata().unwrap();
+        let (owner, other) = (metadata.uid(), metadata.uid() + 1);
+        let expected = format!(
+            "{} was found, but it belongs to user {owner} and this process runs as user {other}; name it with --config if \
+             you trust it",
+            path.display()
+        );
+        assert_eq!(trust(&path, &metadata, other), Err(expected));
+        assert_eq!(trust(&path, &metadata, owner), Ok(()));
     }
 
     #[test]

@@ -85,3 +85,33 @@ impl Comparison {
         Some(Diagnosis::new(Code::RowsDiffer, Some(hint.to_owned())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::export::ExportError;
+
+    #[test]
+    fn errors_that_are_not_about_the_content_say_what_helps() {
+        let no_manifest = || ExportError::NoManifest { directory: "export".into() };
+        for (error, code, hint) in [
+            (
+                CompareError::Changed { path: "rows.jsonl".into() },
+                Code::InputDamaged,
+                Some("wait until nothing writes to it any more, and compare again".to_owned()),
+            ),
+            (
+                CompareError::Thread(io::ErrorKind::WouldBlock.into()),
+                Code::MachineDenied,
+                Some("raise the limit on threads (ulimit -u, or the container's)".to_owned()),
+            ),
+            (no_manifest().into(), Code::SettingsInvalid, Some(no_manifest().hint())),
+            // The signal is reported instead.
+            (CompareError::Stopped, Code::Interrupted, None),
+        ] {
+            assert_eq!(error.diagnosis(), Diagnosis::new(code, hint), "{error}");
+        }
+    }
+}

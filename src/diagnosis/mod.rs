@@ -154,7 +154,7 @@ fn code_of_ending(ending: Ending) -> Code {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::{HeaderValue, StatusCode};
 
     use super::*;
     use crate::http::{CallError, Effect};
@@ -183,6 +183,43 @@ mod tests {
             );
             let hint = found.hint.unwrap();
             assert!(hint.contains(words), "{status} on page {number}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_further_hint_follows_the_first_one_or_stands_alone() {
+        for (first, both) in
+            [(Some("report it"), "report it; look at the table"), (None, "look at the table")]
+        {
+            let diagnosis = Diagnosis::new(Code::CommitUnknown, first.map(str::to_owned));
+            assert_eq!(diagnosis.with_hint("look at the table").hint.as_deref(), Some(both));
+        }
+    }
+
+    #[test]
+    fn an_api_key_that_cannot_be_sent_has_no_hint_about_certificates() {
+        let error = HeaderValue::from_str("line\nbreak").unwrap_err();
+        assert_eq!(ServicesError::from(error).diagnosis(), Diagnosis::new(Code::MachineDenied, None));
+    }
+
+    #[test]
+    fn endings_that_no_message_of_a_service_explains_have_their_codes() {
+        for (ending, code) in [
+            (Ending::NothingToLoad, Code::Bug),
+            (Ending::Abandoned, Code::Bug),
+            (Ending::UnexpectedResult, Code::Bug),
+            (Ending::CountsDiffer, Code::LoadedCountsDiffer),
+            (Ending::ForeignBallot, Code::OtherProtocol),
+            (Ending::OtherProtocol(9), Code::OtherProtocol),
+        ] {
+            assert_eq!(code_of_ending(ending), code, "{ending:?}");
+        }
+        for (error, code, status) in [
+            (RunError::ClockOutOfRange, Code::ClockWrong, ExitStatus::LocalFailed),
+            (RunError::Bug("rows out of order"), Code::Bug, ExitStatus::Bug),
+        ] {
+            let found = error.diagnosis();
+            assert_eq!((found.code, found.status), (code, status), "{error}");
         }
     }
 }

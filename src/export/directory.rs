@@ -387,3 +387,6 @@ fn own_file(name: &str) -> Option<OwnFile> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
