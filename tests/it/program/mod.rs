@@ -42,6 +42,8 @@ mod progress_line;
 mod proxies;
 mod reports;
 mod runs_command;
+mod runs_failures;
+mod sandbox_command;
 mod settings;
 mod signals;
 mod streams;

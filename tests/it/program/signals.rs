@@ -310,7 +310,12 @@ fn a_lack_of_file_descriptors_is_not_a_bug() {
         command.envs(surroundings.environment());
         Running::start(command).finish()
     };
-    for arguments in [&["sync"][..], &["sync", "--sandbox"], &["runs", "clean", "--dry-run"]] {
+    for arguments in [
+        &["sync"][..],
+        &["sync", "--sandbox"],
+        &["runs", "clean", "--dry-run"],
+        &["compare", "old.jsonl", "new.jsonl"],
+    ] {
         for limit in [6, 8, 12, 31] {
             let end = limited(limit, arguments);
             end.assert_code(6);
