@@ -3,7 +3,7 @@
 use serde_json::Value;
 use yotpo_td::sandbox::{FaultKind, Operation, Service};
 
-use crate::program::binary::{Finished, Running, Surroundings, files_below};
+use crate::program::binary::{Finished, Running, Surroundings, files_below, program, wait_until};
 use crate::program::closing_words::{assert_words, transcript};
 use crate::program::preview::store_of;
 
@@ -166,4 +166,47 @@ fn an_active_run_is_reported() {
     assert_eq!(summary(&surroundings, &[])["dry_run"]["another_run_is_active"], true);
     run.kill();
     assert_eq!(summary(&surroundings, &[])["dry_run"]["another_run_is_active"], false);
+}
+
+#[test]
+fn a_run_that_had_stored_nothing_would_start_over() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    // One page does not fill a part.
+    surroundings.fault_on(Operation::Customers, 2, FaultKind::Hang);
+    let run = Running::start(surroundings.sync(&[]));
+    surroundings.wait_for_fault();
+    // The state is saved before the session is created.
+    wait_until("the session is made", || !surroundings.control().sessions().is_empty());
+    run.kill();
+    surroundings.end_faults();
+    let seen = &summary(&surroundings, &[])["dry_run"];
+    assert_eq!((&seen["resumption"], &seen["saved_rows"]), (&"start_over".into(), &0.into()));
+    let text = dry_run(&surroundings, &[]);
+    text.assert_code(0);
+    let words = "a run is saved, and starts over: nothing stored can be used";
+    assert!(text.stdout.contains(words), "{}", text.stdout);
+}
+
+#[test]
+fn a_sandbox_needs_no_settings_for_a_dry_run() {
+    let mut command = program();
+    command.args(["sync", "--sandbox", "--sandbox-customers", "250", "--dry-run", "--summary", "json"]);
+    let end = Running::start(command).finish();
+    end.assert_code(0);
+    let seen: Value = serde_json::from_str(&end.stdout).unwrap();
+    super::summary::assert_valid(&seen);
+    assert_eq!((&seen["outcome"], &seen["rows"]), (&"dry_run".into(), &250.into()));
+    assert_eq!(seen["database"], "sandbox_td_yotpo");
+    assert_eq!(seen["dry_run"]["resumption"], "nothing_saved");
+}
+
+#[test]
+fn a_setting_that_is_wrong_ends_it_before_anything_is_requested() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    let end = dry_run(&surroundings, &["--page-size", "many"]);
+    end.assert_code(2);
+    assert!(end.closing().contains("code: settings_invalid (exit code 2)"), "{}", end.closing());
+    assert!(end.closing().contains("hint: yotpo-td sync --help explains each setting"), "{}", end.closing());
+    assert_eq!(end.last_line(), "saved: nothing: a dry run loads and saves nothing");
+    assert_eq!(surroundings.control().requests(Service::Yotpo), 0);
 }

@@ -4,11 +4,14 @@ use std::fs;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use yotpo_td::clock::Clock;
 use yotpo_td::sandbox::{DateHeader, FaultKind, Operation, SandboxSettings, Service};
 
 use crate::program::binary::{Finished, Running, Surroundings, wait_until};
-use crate::program::closing_words::{CORRECT_AND_RETRY, RETRY, assert_words, next_command_to, transcript};
+use crate::program::closing_words::{
+    CORRECT_AND_RETRY, RESUME, RETRY, assert_words, next_command_to, transcript,
+};
 use crate::program::exports::{
     CUSTOMERS, export, export_command, export_directory, load, load_command, manifest, parts, requests,
 };
@@ -168,4 +171,134 @@ fn parts_that_are_removed_meanwhile_are_not_called_saved() {
     export(&surroundings, &[]).assert_code(0);
     load(&surroundings, &[]).assert_code(0);
     surroundings.assert_exact();
+}
+
+/// An export that Yotpo ended after six pages, and what it saved.
+fn interrupted() -> (Surroundings, Value) {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    surroundings.fault_from_page(7, &FaultKind::Status(503, None));
+    export(&surroundings, &[]).assert_code(4);
+    let saved = manifest(&surroundings);
+    assert_eq!((&saved["rows"], saved_parts(&surroundings)), (&30.into(), 3));
+    (surroundings, saved)
+}
+
+#[test]
+fn an_export_that_fails_again_keeps_what_was_saved() {
+    let (surroundings, saved) = interrupted();
+    let again = export(&surroundings, &[]);
+    again.assert_code(4);
+    assert!(again.last_line().starts_with("saved: 30 rows in 3 parts in "), "{}", again.last_line());
+    assert_eq!(manifest(&surroundings)["parts"], saved["parts"]);
+    surroundings.end_faults();
+    let end = export(&surroundings, &[]);
+    end.assert_code(0);
+    assert!(end.stdout.contains("(resumed)"), "{}", end.stdout);
+    load(&surroundings, &[]).assert_code(0);
+    surroundings.assert_exact();
+}
+
+#[test]
+fn an_export_starts_over_if_yotpo_cannot_continue_it() {
+    let changes: [(&str, fn(&Surroundings)); 2] = [
+        ("Yotpo no longer accepts the saved cursor, starting over", |surroundings| {
+            surroundings.control().invalidate_cursors();
+        }),
+        (
+            "no customer follows the exported ones, and the last part is missing: starting over",
+            |surroundings| surroundings.control().set_customers(30),
+        ),
+    ];
+    for (words, change) in changes {
+        let (surroundings, _) = interrupted();
+        surroundings.end_faults();
+        change(&surroundings);
+        let end = export(&surroundings, &[]);
+        end.assert_code(0);
+        assert!(end.stderr.contains(words), "{}", end.stderr);
+        assert!(!end.stdout.contains("(resumed)"), "{}", end.stdout);
+        assert_eq!(surroundings.control().page_fetches()[&0], 2, "{words}");
+        load(&surroundings, &[]).assert_code(0);
+        surroundings.assert_exact();
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_another_export() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    surroundings.fault_on(Operation::Customers, 6, FaultKind::Hang);
+    let first = Running::start(export_command(&surroundings, &[]));
+    surroundings.wait_for_fault();
+    let second = Running::start(export_command(&surroundings, &["--wait-for-active", "1h"]));
+    second.wait_for_stderr("waiting for another run");
+    second.signal(Signal::TERM);
+    let end = second.finish();
+    end.assert_code(143);
+    let words = "error: stopped by SIGTERM while waiting for another run to end\n";
+    assert!(end.closing().starts_with(words), "{}", end.closing());
+    assert!(end.last_line().starts_with("saved: nothing was started"), "{}", end.last_line());
+    surroundings.end_faults();
+    first.kill();
+    export(&surroundings, &[]).assert_code(0);
+    load(&surroundings, &[]).assert_code(0);
+    surroundings.assert_exact();
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
+fn the_second_signal_ends_an_export_whose_disk_hangs() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    let mut command = export_command(&surroundings, &["--upload-workers", "1"]);
+    // The manifest with the second part.
+    command.env("YOTPO_TD_FAILPOINT", "before rename:5:hang");
+    let mut running = Running::start(command);
+    let has_manifest = || export_directory(&surroundings).join("manifest.json").exists();
+    wait_until("two parts are stored", || has_manifest() && parts(&surroundings).len() == 2);
+    running.signal(Signal::TERM);
+    running.wait_for_stderr("stopping after the requests in flight");
+    // A signal right after the first one is taken for its echo.
+    wait_until("the second signal counts", || {
+        running.signal(Signal::INT);
+        running.has_ended()
+    });
+    let end = running.finish();
+    end.assert_code(143);
+    let words = "error: stopped by a second signal, without waiting\n";
+    assert!(end.closing().starts_with(words), "{}", end.closing());
+    assert!(end.last_line().starts_with("saved: 10 rows in 1 part in "), "{}", end.last_line());
+    surroundings.type_in(&next_command_to(RESUME, &end), &[]).finish().assert_code(0);
+    load(&surroundings, &[]).assert_code(0);
+    surroundings.assert_exact();
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release build has no failpoints")]
+fn a_panic_before_the_first_manifest_is_saved_leaves_no_export() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    let mut command = export_command(&surroundings, &[]);
+    command.env("YOTPO_TD_FAILPOINT", "before rename:1:panic");
+    let end = Running::start(command).finish();
+    end.assert_code(1);
+    assert!(end.closing().contains("error: a bug in yotpo-td ended it\n"), "{}", end.closing());
+    assert!(end.last_line().starts_with("saved: this command exported nothing"), "{}", end.last_line());
+    assert!(!export_directory(&surroundings).join("manifest.json").exists());
+    export(&surroundings, &[]).assert_code(0);
+    load(&surroundings, &[]).assert_code(0);
+    surroundings.assert_exact();
+}
+
+#[test]
+fn a_load_whose_session_takes_no_more_parts_uploads_every_part_to_another_one() {
+    // The third part, and the last one, which follows all others.
+    for nth in [3, 6] {
+        let surroundings = Surroundings::with_customers(CUSTOMERS);
+        export(&surroundings, &[]).assert_code(0);
+        assert_eq!(saved_parts(&surroundings), 6);
+        surroundings.fault_on(Operation::UploadPart, nth, FaultKind::Status(409, None));
+        let end = load(&surroundings, &["--upload-workers", "1"]);
+        end.assert_code(0);
+        surroundings.assert_exact();
+        let uploads = surroundings.control().operation_requests(Operation::UploadPart);
+        assert!(uploads >= nth + 6, "{uploads} uploads");
+    }
 }

@@ -1,16 +1,18 @@
 //! Exports that are not what they should be are refused, and so are loads that would not be what they seem.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::num::NonZeroU64;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use yotpo_td::checkpoint::{FinishedRun, StateStore};
-use yotpo_td::sandbox::{FaultKind, Operation, SandboxSettings, Service};
+use yotpo_td::sandbox::{FaultKind, Operation, SandboxSettings, Service, YotpoBehaviour};
 
 use crate::program::binary::{Finished, Running, Surroundings};
 use crate::program::closing_words::{assert_no_command, assert_words, transcript};
 use crate::program::exports::{
     CUSTOMERS, export, export_command, export_directory, load, load_command, manifest, parts, requests,
 };
+use crate::program::preview::store_of;
 
 /// Changes something in the export.
 type Damage = fn(&Surroundings);
@@ -283,4 +285,49 @@ fn an_export_whose_rows_were_replaced_is_loaded_again_under_another_id() {
     assert_eq!(surroundings.rows(), 45);
     load(&surroundings, &["--mode", "replace", "--run-id", "back"]).assert_code(0);
     assert_eq!(surroundings.rows(), CUSTOMERS);
+}
+
+#[test]
+fn a_link_in_place_of_the_lock_of_an_export_is_not_followed() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    let directory = export_directory(&surroundings);
+    fs::create_dir(&directory).unwrap();
+    let elsewhere = surroundings.directory().join("elsewhere");
+    fs::write(&elsewhere, "kept").unwrap();
+    symlink(&elsewhere, directory.join("lock")).unwrap();
+    let end = export(&surroundings, &[]);
+    end.assert_code(6);
+    for text in ["is a symbolic link, which is never followed", "code: export_unusable (exit code 6"] {
+        assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
+    }
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "kept");
+    assert_eq!(requests(&surroundings, Service::Yotpo), 0);
+}
+
+#[test]
+fn customers_of_which_none_can_become_a_row_are_no_export() {
+    let surroundings = Surroundings::with_customers(CUSTOMERS);
+    let server = store_of(vec!["7".to_owned(), "8".to_owned()]);
+    let mut command = export_command(&surroundings, &["--max-error-records", "2"]);
+    command.env("YOTPO_TD_YOTPO_ENDPOINT", server.endpoint());
+    let end = Running::start(command).finish();
+    end.assert_code(7);
+    assert!(end.closing().contains("code: guard_tripped (exit code 7)"), "{}", end.closing());
+    assert!(end.last_line().starts_with("saved: this command exported nothing"), "{}", end.last_line());
+    let manifest = manifest(&surroundings);
+    assert_eq!((&manifest["is_complete"], &manifest["rows"]), (&false.into(), &0.into()));
+    assert_eq!(parts(&surroundings).len(), 0);
+}
+
+#[test]
+fn an_export_of_pages_that_repeat_is_removed() {
+    let yotpo = YotpoBehaviour { repeated_cursor_at: NonZeroU64::new(9), ..YotpoBehaviour::default() };
+    let surroundings =
+        Surroundings::new(SandboxSettings { customers: CUSTOMERS, yotpo, ..SandboxSettings::default() });
+    let end = export(&surroundings, &["--upload-workers", "1"]);
+    end.assert_code(4);
+    assert!(end.closing().contains("code: yotpo_paging_endless (exit code 4"), "{}", end.closing());
+    assert!(end.last_line().starts_with("saved: this command exported nothing; "), "{}", end.last_line());
+    assert_eq!(parts(&surroundings).len(), 0);
+    assert!(!export_directory(&surroundings).join("manifest.json").exists());
 }

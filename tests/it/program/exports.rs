@@ -348,3 +348,17 @@ fn customers_that_cannot_become_rows_are_left_out_of_the_export_and_reported_by_
     assert_eq!((&summary["error_records"], &summary["rows"]), (&1.into(), &manifest(&surroundings)["rows"]));
     surroundings.assert_exact();
 }
+
+#[test]
+fn a_sandbox_needs_no_settings_for_an_export() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("export");
+    let mut command = program();
+    command.args(["sync", "--sandbox", "--sandbox-customers", "250", "--to"]).arg(&directory);
+    let end = Running::start(command).finish();
+    end.assert_code(0);
+    assert!(end.stdout.contains("exported 250 rows"), "{}", end.stdout);
+    let text = fs::read_to_string(directory.join("manifest.json")).unwrap();
+    let manifest = &serde_json::from_str::<Value>(&text).unwrap()["manifest"];
+    assert_eq!((&manifest["is_complete"], &manifest["rows"]), (&true.into(), &250.into()));
+}

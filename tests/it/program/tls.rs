@@ -209,6 +209,28 @@ fn cleaning_up_without_certificates_is_reported() {
 }
 
 #[test]
+fn an_export_and_a_dry_run_without_certificates_are_reported() {
+    let encrypted = Encrypted::new();
+    let directory = encrypted.surroundings.directory().join("export");
+    for (arguments, saved) in [
+        (&["--to", directory.to_str().unwrap()][..], "saved: nothing was started; "),
+        (&["--dry-run"], "saved: nothing: a dry run loads and saves nothing; "),
+    ] {
+        let mut command = encrypted.lead(encrypted.surroundings.sync(arguments));
+        command.env("SSL_CERT_FILE", encrypted.surroundings.directory().join("absent.pem"));
+        let end = Running::start(command).finish();
+        end.assert_code(6);
+        for text in
+            ["error: no root certificates could be loaded, ", "hint: install the system's certificates "]
+        {
+            assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
+        }
+        assert!(end.last_line().starts_with(saved), "{}", end.last_line());
+    }
+    encrypted.assert_nothing_was_sent();
+}
+
+#[test]
 fn an_empty_variable_counts_as_unset() {
     let encrypted = Encrypted::new();
     let unset = encrypted.sync("NOBODY_READS_IT", Path::new(""));
