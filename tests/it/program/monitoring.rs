@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 
 use rustix::process::Signal;
 use yotpo_td::clock::Clock;
-use yotpo_td::sandbox::{FaultKind, Operation};
+use yotpo_td::sandbox::{FaultKind, Operation, Service};
 
 use super::binary::{Finished, Running, Surroundings, program, wait_until};
+use crate::tls_relay::Authority;
 
 /// A file next to the state, and its text.
 struct Metrics(PathBuf);
@@ -347,6 +348,23 @@ fn a_pushgateway_that_fails_or_says_nothing_does_not_change_the_end() {
     let end = surroundings.run(&["--metrics-push", "http://127.0.0.1:1"]);
     end.assert_code(0);
     assert!(warning(&end, "--metrics-push").contains("127.0.0.1:1 (from --metrics-push)"), "{}", end.stderr);
+}
+
+#[test]
+fn a_pushgateway_is_reached_over_tls_with_the_roots_of_the_process() {
+    let authority = Authority::named("a Pushgateway's authority");
+    let surroundings = Surroundings::with_customers(10);
+    // The relay leads to a mock server, which is no Pushgateway: what counts is that it is reached.
+    let relay = surroundings.relay(Service::TreasureData, &authority);
+    let trusted = surroundings.directory().join("authority.pem");
+    fs::write(&trusted, authority.pem()).unwrap();
+    for (roots, cause) in [(trusted.to_str().unwrap(), "404"), ("", "certificate")] {
+        let mut command = surroundings.sync(&["--metrics-push", &relay.endpoint()]);
+        command.env("SSL_CERT_FILE", roots);
+        let end = Running::start(command).finish();
+        end.assert_code(0);
+        assert!(warning(&end, "--metrics-push").contains(cause), "{}", end.stderr);
+    }
 }
 
 #[test]

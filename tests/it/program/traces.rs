@@ -320,3 +320,21 @@ fn commands_without_a_run_have_no_trace() {
         assert_eq!(collector.received().requests.len(), 0, "{command}");
     }
 }
+
+#[test]
+fn an_export_is_neither_logged_nor_traced() {
+    let surroundings = Surroundings::with_customers(60);
+    let (mut command, collector) =
+        traced(&surroundings, &["--log-format", "json", "--log-level", "trace,hyper_util=trace"]);
+    command.env("OTEL_BSP_SCHEDULE_DELAY", "100");
+    let end = finish(command, 0);
+    let received = collector.received();
+    assert_is_one_trace(&received);
+    let address = collector.endpoint();
+    let address = address.trim_start_matches("http://").trim_end_matches('/');
+    assert!(
+        end.stderr.contains("\"target\":\"hyper_util"),
+        "the library's requests to the services are logged"
+    );
+    assert!(!end.stderr.contains(address), "{}", end.stderr);
+}
