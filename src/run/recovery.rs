@@ -134,8 +134,7 @@ impl RecoveryState {
                 format!("{unchanged}; session {session} was not deleted, the next run deletes it")
             }
             Self::Resumable { session, rows, parts } => {
-                let parts = if *parts == 1 { "1 part".to_owned() } else { format!("{parts} parts") };
-                let rows = if *rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+                let (rows, parts) = (count(*rows, "row", "rows"), count(*parts, "part", "parts"));
                 format!("{rows} in {parts} of session {session}; {unchanged}")
             }
             Self::ResumableExport { rows, parts } => {

@@ -135,7 +135,9 @@ impl Made {
         let tables = self.tables.iter().map(|name| format!("table {name}"));
         let jobs = self.jobs.iter().map(|job| format!("load job {job}"));
         let left: Vec<String> = sessions.chain(tables).chain(jobs).collect();
-        finding.seen = format!("{}; may be left: {}", finding.seen, left.join(", "));
+        let may_be_left =
+            if left.is_empty() { "what a cancelled request made later".to_owned() } else { left.join(", ") };
+        finding.seen = format!("{}; may be left: {may_be_left}", finding.seen);
         let kill = self.jobs.iter().map(|job| format!("td job:kill {job}"));
         let commands: Vec<String> =
             kill.chain([format!("yotpo-td runs clean --database {database}")]).collect();
