@@ -140,3 +140,15 @@ impl SecretSetting {
         format!("{}_FILE", self.variable)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::TABLE;
+
+    #[test]
+    fn a_key_reads_as_its_setting() {
+        let key = Key::<u64>::new(TABLE.setting);
+        assert_eq!((key.key, key.variable), ("table", "TD_TABLE"));
+    }
+}

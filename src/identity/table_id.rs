@@ -92,6 +92,7 @@ mod tests {
             let text = TableId::from_api(id).to_string();
             assert_eq!((text.len(), TableId::parse(&text)), (16, Some(TableId::from_api(id))), "{id}");
         }
+        assert_eq!(format!("{:?}", TableId::from_api("284213")), "TableId(284213)");
         assert!(!TableId::unknown().is_known());
         assert!(TableId::from_api("unknown").is_known());
     }

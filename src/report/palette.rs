@@ -28,3 +28,13 @@ pub(super) const LIMIT: Colour = colour("limit", 0x6e, 0x77, 0x80);
 /// All colours.
 #[cfg(test)]
 pub(super) const ALL: [Colour; 10] = [INK, MUTED, GRID, BLUE, ORANGE, GREEN, PURPLE, RED, TEAL, LIMIT];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_colour_has_the_parts_that_it_is_given() {
+        assert_eq!(colour("ink", 1, 2, 3), Colour { class: "ink", rgb: RGBColor(1, 2, 3) });
+    }
+}

@@ -55,3 +55,17 @@ impl<T: Default + fmt::Debug> fmt::Debug for Meter<T> {
         self.read().fmt(formatter)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_meter_shows_what_it_reads_and_its_default_before() {
+        let meter = Meter::<u64>::default();
+        assert_eq!((meter.read(), format!("{meter:?}").as_str()), (0, "0"));
+        meter.read_from(|| 7);
+        meter.read_from(|| 8);
+        assert_eq!((meter.read(), format!("{meter:?}").as_str()), (7, "7"));
+    }
+}

@@ -139,3 +139,15 @@ pub(super) const NUMBERS: &[&str] = &[
     "3.141592653589793238462643383279502884",
     "1.7976931348623157e308",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_sent_and_stored_as_written() {
+        let (one, two) = (same("\"a\""), text("\"ü\"", "\"\\u00fc\""));
+        assert_eq!((one.wire, one.stored), ("\"a\"", "\"a\""));
+        assert_eq!((two.wire, two.stored), ("\"ü\"", "\"\\u00fc\""));
+    }
+}

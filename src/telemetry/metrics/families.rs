@@ -247,3 +247,15 @@ pub const FAMILIES: [Family; 38] = [
     RESIDENT_MEMORY,
     PEAK_RESIDENT_MEMORY,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_keeps_what_it_is_given() {
+        let labels: &[&str] = &["service"];
+        let made = family("name", Gauge, "help").by(labels).missing("before");
+        assert_eq!(made, Family { name: "name", kind: Gauge, help: "help", labels, missing: "before" });
+    }
+}

@@ -86,3 +86,15 @@ impl fmt::Debug for Transport {
         formatter.debug_struct("Transport").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_a_password_is_not_shown() {
+        let endpoint = Url::parse("https://user:hunter2@collector.example/v1/traces").unwrap();
+        let transport = Transport::new(&endpoint, Duration::from_secs(1), &LastFailure::default());
+        assert_eq!(format!("{transport:?}"), "Transport { .. }");
+    }
+}

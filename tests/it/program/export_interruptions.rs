@@ -198,9 +198,12 @@ fn an_export_that_fails_again_keeps_what_was_saved() {
     surroundings.assert_exact();
 }
 
+/// Of the store, between two attempts.
+type Change = fn(&Surroundings);
+
 #[test]
 fn an_export_starts_over_if_yotpo_cannot_continue_it() {
-    let changes: [(&str, fn(&Surroundings)); 2] = [
+    let changes: [(&str, Change); 2] = [
         ("Yotpo no longer accepts the saved cursor, starting over", |surroundings| {
             surroundings.control().invalidate_cursors();
         }),
