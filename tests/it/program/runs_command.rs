@@ -126,12 +126,49 @@ fn a_run_that_is_active_is_listed_with_its_process() {
     let json: Value =
         serde_json::from_str(&runs(&surroundings, &["list", "--output", "json"]).stdout).unwrap();
     assert_eq!((&json[0]["status"], &json[0]["pid"]), (&"running".into(), &active.pid().into()));
+    let table = runs(&surroundings, &["list"]).stdout;
+    assert!(table.contains("running (loading)"), "{table}");
     let shown: Value = serde_json::from_str(&runs(&surroundings, &["show"]).stdout).unwrap();
     assert_eq!((&shown["status"], &shown["pid"]), (&"running".into(), &active.pid().into()));
     active.kill();
     let json: Value =
         serde_json::from_str(&runs(&surroundings, &["list", "--output", "json"]).stdout).unwrap();
     assert_eq!((&json[0]["status"], &json[0]["pid"]), (&"interrupted".into(), &Value::Null));
+}
+
+#[test]
+fn the_list_says_how_each_run_ended_and_which_state_cannot_be_read() {
+    let surroundings = Surroundings::with_customers(0);
+    let sync = |arguments: &[&str]| surroundings.run(arguments).assert_code(0);
+    sync(&["--run-id", "nobody"]);
+    sync(&["--run-id", "emptied", "--mode", "replace", "--allow-empty"]);
+    surroundings.control().set_customers(60);
+    let elsewhere = surroundings.directory().join("elsewhere");
+    sync(&["--run-id", "repeated", "--state-dir", elsewhere.to_str().unwrap()]);
+    sync(&["--run-id", "repeated"]);
+    sync(&["--run-id", "own"]);
+    sync(&["--run-id", "own"]);
+    let damaged = surroundings.state_directory().join("shop.customers.state");
+    std::fs::write(&damaged, "no state").unwrap();
+    let end = runs(&surroundings, &["list"]);
+    end.assert_code(0);
+    let ended: Vec<_> = end
+        .stdout
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        ended,
+        [
+            "finished (committed) own",
+            "finished (joined) repeated",
+            "finished (emptied) emptied",
+            "finished (nothing_to_load) nobody"
+        ]
+    );
+    let warning = end.stderr.lines().find(|line| line.starts_with("warning: ")).unwrap_or_default();
+    assert!(warning.contains("shop.customers.state"), "{}", end.stderr);
 }
 
 #[test]
