@@ -1,12 +1,14 @@
 //! Counts spans on their way: how many are open, ended and exported.
 //!
 //! Owns the numbers behind the one line that says whether the trace is complete, and what the root span says about the run.
-//! An attribute that was recorded twice keeps its last value; nothing else of a span is changed.
+//! An attribute that was recorded twice keeps its last value, and events lose what is the same for all of them; nothing else of a
+//! span is changed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use opentelemetry::trace::Event;
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -78,6 +80,7 @@ impl SpanProcessor for CountingProcessor {
 
     fn on_end(&self, mut span: SpanData) {
         keep_last(&mut span.attributes);
+        remove_origin(&mut span.events.events);
         if span.name == spans::RUN {
             let text = |value: &Value| value.as_str().into_owned();
             let fields = span.attributes.iter().map(|field| (field.key.to_string(), text(&field.value)));
@@ -114,6 +117,18 @@ fn keep_last(attributes: &mut Vec<KeyValue>) {
             attributes.remove(index);
         } else {
             index += 1;
+        }
+    }
+}
+
+/// Removes the level and the module that the layer adds to the events of a span, which are the same for all of them. Those of a
+/// warning say something.
+fn remove_origin(events: &mut [Event]) {
+    for Event { attributes, .. } in events {
+        let is_target =
+            |field: &KeyValue| field.key.as_str() == "target" && field.value.as_str() == spans::TARGET;
+        if attributes.get(1).is_some_and(is_target) {
+            attributes.drain(..2);
         }
     }
 }

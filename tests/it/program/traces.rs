@@ -185,6 +185,8 @@ fn attempts_are_events_of_the_span_that_they_belong_to() {
     let (page, _) = failed.iter().find(|(span, _)| span.name == "page").unwrap();
     assert_eq!(page.attributes["page"], "7");
     assert_eq!(attempts(page).last().unwrap(), &["3", "fetch a page of customers", "", ""]);
+    let (_, succeeded) = page.events.iter().rfind(|(name, _)| name == "attempt").unwrap();
+    assert_eq!(succeeded.keys().collect::<Vec<_>>(), ["attempt", "duration_ms", "operation"]);
     let (upload, _) = failed.iter().find(|(span, _)| span.name == "upload").unwrap();
     assert!(received.path(upload).ends_with("part > upload"));
     // The warning about a retry says nothing that the attempt does not say.
