@@ -144,7 +144,7 @@ def test_a_second_start_on_the_same_day_loads_nothing_and_says_so(store, machine
     code, output = machine.run(command_of("shop_us"))
     assert code == 0
     (line,) = output.splitlines()
-    assert "WARN this run id was loaded before, nothing was loaded now" in line
+    assert "WARN this run id was loaded before, so nothing was loaded now" in line
     assert table_id(store, "yotpo_customers_shop_us") == before
 
 
@@ -199,7 +199,7 @@ def test_an_outage_is_retried_and_the_mail_has_the_last_words(store, machine):
     code, output = machine.run(command_of("shop_us"))
     assert code == 4
     assert machine.sleeps() == ["600", "600"]
-    assert masked(output) == block("cron.md", "text", "error: could not fetch all customers from Yotpo\n  because: could not obtain")
+    assert masked(output) == block("cron.md", "text", "error: could not fetch all customers from Yotpo\n  because: could not get an access token")
     assert_nothing_secret(output, store)
     # The command of the last line, once Yotpo works again.
     write_store(machine.settings, "shop_us", store)

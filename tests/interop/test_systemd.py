@@ -244,7 +244,7 @@ def test_the_service_loads_once_a_day(output, store):
     assert_loaded_once(store, "yotpo_customers_shop_us", store["YOTPO_STORE_ID"])
     journal = (output / "shop_us.journal").read_text()
     assert journal.count("INFO the new rows replaced the old table=yotpo_customers_shop_us") == 1
-    assert journal.count("WARN this run id was loaded before, nothing was loaded now") == 1
+    assert journal.count("WARN this run id was loaded before, so nothing was loaded now") == 1
     assert "\x1b" not in journal
     assert_nothing_secret(journal, store)
 

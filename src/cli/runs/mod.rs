@@ -196,8 +196,9 @@ impl From<RunError> for RunsError {
     fn from(error: RunError) -> Self {
         let diagnosis = error.diagnosis();
         match error {
-            // Nothing is loaded here.
+            // These commands load nothing, and their errors are not about one run.
             RunError::TreasureData(error) => Self { diagnosis, error: error.into() },
+            RunError::State(error) => Self { diagnosis, error: error.into() },
             error => Self { diagnosis, error: error.into() },
         }
     }
