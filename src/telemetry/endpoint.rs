@@ -203,3 +203,49 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     response.headers_mut().insert(CONTENT_TYPE_HEADER, plain);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::telemetry::metrics::MetricLabels;
+
+    fn shared() -> Shared {
+        let clock = Clock::virtual_at(Duration::from_secs(1_795_000_000));
+        let progress = Arc::new(Progress::default());
+        let metrics = RunMetrics::new(Arc::clone(&progress), clock.clone(), MetricLabels::default());
+        Shared {
+            metrics: Arc::new(metrics),
+            progress,
+            clock,
+            reads_store: true,
+            limits: Mutex::default(),
+            watch: Mutex::default(),
+        }
+    }
+
+    fn get(shared: &Shared, path: &str) -> (u16, String) {
+        let response = shared.respond(&Method::GET, path);
+        let status = response.status().as_u16();
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(response.into_body().collect()).unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_status_says_whether_the_run_moves_and_is_ready() {
+        let shared = shared();
+        let look = |passed| lock(&shared.watch).observe(&shared.progress.snapshot(), passed);
+        look(TICK);
+        let moving = "ok phase=starting phase_seconds=0 unchanged_seconds=0\n";
+        assert_eq!(get(&shared, "/healthz"), (200, moving.to_owned()));
+        assert_eq!(get(&shared, "/readyz"), (503, "not ready: the run has not started\n".to_owned()));
+        look(Duration::from_secs(301));
+        let stalled = "stalled phase=starting phase_seconds=0 unchanged_seconds=301 limit_seconds=300\n";
+        assert_eq!(get(&shared, "/healthz"), (503, stalled.to_owned()));
+        shared.progress.page_fetched(5, 3);
+        look(TICK);
+        assert_eq!(get(&shared, "/healthz"), (200, moving.to_owned()));
+    }
+}
