@@ -316,7 +316,7 @@ impl Running {
 
     /// Waits for its end.
     pub(crate) fn finish(mut self) -> Finished {
-        wait_until("the program ends", || self.child.try_wait().unwrap().is_some());
+        wait_until("the program ends", || self.has_ended());
         let status = self.child.wait().unwrap();
         Finished { status, stdout: self.stdout.whole(), stderr: self.stderr.whole() }
     }

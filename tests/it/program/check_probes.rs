@@ -316,16 +316,11 @@ fn a_second_signal_ends_the_cleanup_and_names_what_may_be_left() {
     surroundings.control().set_faults(FaultPlan { faults });
     let mut command = program();
     command.args(["check", "--output", "json"]).args(SESSIONS).envs(surroundings.environment());
-    let mut running = Running::start(command);
+    let running = Running::start(command);
     surroundings.wait_for_fault();
     running.signal(Signal::TERM);
     wait_until("a deletion hangs", || surroundings.control().applied_faults() > 1);
-    // A signal right after the first one is taken for its echo.
-    wait_until("the second signal counts", || {
-        running.signal(Signal::INT);
-        running.has_ended()
-    });
-    let checked = Checked::of(running.finish());
+    let checked = Checked::of(running.finish_by(Signal::INT));
     checked.assert_code(143);
     let seen = checked.seen("probe_cleanup", "warning");
     let sessions = surroundings.control().sessions().into_iter().map(|session| session.name);

@@ -254,17 +254,12 @@ fn the_second_signal_ends_an_export_whose_disk_hangs() {
     let mut command = export_command(&surroundings, &["--upload-workers", "1"]);
     // The manifest with the second part.
     command.env("YOTPO_TD_FAILPOINT", "before rename:5:hang");
-    let mut running = Running::start(command);
+    let running = Running::start(command);
     let has_manifest = || export_directory(&surroundings).join("manifest.json").exists();
     wait_until("two parts are stored", || has_manifest() && parts(&surroundings).len() == 2);
     running.signal(Signal::TERM);
     running.wait_for_stderr("stopping after the requests in flight");
-    // A signal right after the first one is taken for its echo.
-    wait_until("the second signal counts", || {
-        running.signal(Signal::INT);
-        running.has_ended()
-    });
-    let end = running.finish();
+    let end = running.finish_by(Signal::INT);
     end.assert_code(143);
     let words = "error: stopped by a second signal, without waiting\n";
     assert!(end.closing().starts_with(words), "{}", end.closing());

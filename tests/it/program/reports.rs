@@ -110,15 +110,11 @@ fn an_interrupted_run_and_its_next_attempt_are_both_kept() {
     let file = report_of(&surroundings);
     let mut command = surroundings.sync(&["--upload-workers", "1"]);
     command.arg("--report").arg(&file);
-    let mut running = Running::start(command);
+    let running = Running::start(command);
     surroundings.wait_for_fault();
     running.signal(Signal::TERM);
     running.wait_for_stderr("stopping after the");
-    wait_until("the second signal counts", || {
-        running.signal(Signal::TERM);
-        running.has_ended()
-    });
-    let end = running.finish();
+    let end = running.finish_by(Signal::TERM);
     end.assert_code(143);
     let first = fs::read_to_string(&file).unwrap();
     assert_shows(&assert_sound(&first), &["143 (interrupted)", "Failed while fetching", &end.closing()]);

@@ -16,6 +16,17 @@ const LONGEST_STOP: Duration = Duration::from_secs(14);
 const IMMEDIATELY: Duration = Duration::from_secs(5);
 const FOR_EVER: Duration = Duration::from_secs(3_600);
 
+impl Running {
+    /// Sends `signal`, as the second one, until the program has ended: right after the first one it is taken for its echo.
+    pub(crate) fn finish_by(mut self, signal: Signal) -> Finished {
+        wait_until("the second signal counts", || {
+            self.signal(signal);
+            self.has_ended()
+        });
+        self.finish()
+    }
+}
+
 /// Sends a signal and waits for the end.
 #[track_caller]
 fn stop(running: Running, signal: Signal, within: Duration) -> Finished {
@@ -188,17 +199,12 @@ fn a_rename_that_never_ends_does_not_keep_a_stopping_run() {
 fn the_second_signal_exits_immediately_with_a_true_checkpoint() {
     let surroundings = Surroundings::with_customers(60);
     surroundings.fault_on(Operation::UploadPart, 4, FaultKind::Hang);
-    let mut running = started(&surroundings, &["--upload-workers", "1"]);
+    let running = started(&surroundings, &["--upload-workers", "1"]);
     surroundings.wait_for_fault();
     running.signal(Signal::TERM);
     running.wait_for_stderr("stopping after the requests in flight");
     let clock = Clock::machine();
-    // A signal right after the first one is taken for its echo.
-    wait_until("the second signal counts", || {
-        running.signal(Signal::INT);
-        running.has_ended()
-    });
-    let end = running.finish();
+    let end = running.finish_by(Signal::INT);
     assert!(clock.now() < IMMEDIATELY, "took {:?}", clock.now());
     end.assert_code(143);
     assert_words!("second_signal", transcript(&end));

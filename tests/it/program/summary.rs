@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use yotpo_td::sandbox::{FaultKind, Operation};
 
-use super::binary::{Finished, Running, Surroundings, program, wait_until};
+use super::binary::{Finished, Running, Surroundings, program};
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/summary.schema.json");
 
@@ -222,15 +222,11 @@ fn a_panic_has_what_was_counted_before() {
 fn a_second_signal_has_what_was_counted_before() {
     let summarized = Summarized::with_customers(60);
     summarized.surroundings.fault_on(Operation::UploadPart, 4, FaultKind::Hang);
-    let mut running = Running::start(summarized.command(&["--upload-workers", "1"]));
+    let running = Running::start(summarized.command(&["--upload-workers", "1"]));
     summarized.surroundings.wait_for_fault();
     running.signal(Signal::TERM);
     running.wait_for_stderr("stopping after the requests in flight");
-    wait_until("the second signal counts", || {
-        running.signal(Signal::INT);
-        running.has_ended()
-    });
-    let summary = summarized.checked(&running.finish(), 143);
+    let summary = summarized.checked(&running.finish_by(Signal::INT), 143);
     assert_fields(
         &summary,
         &[("code", json!("interrupted")), ("state", json!("resumable")), ("parts", json!(3))],

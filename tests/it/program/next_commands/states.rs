@@ -81,15 +81,11 @@ fn the_second_signal_names_what_the_checkpoint_has_and_nothing_else() {
     for (operation, nth, words) in [(Operation::UploadPart, 4, RESUME), (Operation::UploadPart, 1, RETRY)] {
         let surroundings = Surroundings::with_customers(60);
         surroundings.fault_on(operation, nth, FaultKind::Hang);
-        let mut running = Running::start(surroundings.sync(&["--upload-workers", "1"]));
+        let running = Running::start(surroundings.sync(&["--upload-workers", "1"]));
         surroundings.wait_for_fault();
         running.signal(Signal::TERM);
         running.wait_for_stderr("stopping after the requests in flight");
-        wait_until("the second signal counts", || {
-            running.signal(Signal::INT);
-            running.has_ended()
-        });
-        let end = running.finish();
+        let end = running.finish_by(Signal::INT);
         end.assert_code(143);
         surroundings.end_faults();
         follow_to_the_end(&surroundings, &end, words);
