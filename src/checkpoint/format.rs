@@ -133,7 +133,7 @@ pub(super) mod tests {
     use super::*;
     use crate::checkpoint::LegacyPhase;
     use crate::checkpoint::{RunPhase, SavedSet};
-    use crate::identity::{Mode, Nonce, PartsDigest, TableId, TableSuffix, Target};
+    use crate::identity::{Mode, Nonce, PartsDigest, TableId, TableSuffix, example_target};
     use crate::yotpo::{CursorQuery, EndedBy, LoyaltyCounts, MemberCount, Position};
     use proptest::prelude::*;
 
@@ -143,13 +143,7 @@ pub(super) mod tests {
         RunState {
             run_id: "20261123T040000Z-9f1c02ab".parse().unwrap(),
             keeps_marker: false,
-            target: Target {
-                store: "store".parse().unwrap(),
-                yotpo_endpoint: "https://api.yotpo.com/".to_owned(),
-                treasure_data_endpoint: "https://api.treasuredata.com/".to_owned(),
-                database: "database".parse().unwrap(),
-                table: "yotpo_customers".parse().unwrap(),
-            },
+            target: example_target("yotpo_customers"),
             mode: Mode::Append,
             page_size: 100,
             started_at: 1_795_406_400,

@@ -30,4 +30,6 @@ pub use session_name::{BallotName, OwnSessionName, PROTOCOL, RunSession};
 pub use store_id::StoreId;
 pub use table_id::TableId;
 pub use table_name::{OwnTable, TableSuffix};
+#[cfg(test)]
+pub(crate) use target::tests::target as example_target;
 pub use target::{Fingerprint, Target};

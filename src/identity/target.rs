@@ -80,7 +80,8 @@ impl fmt::Display for Fingerprint {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::identity) fn target(table: &str) -> Target {
+    /// A target with this table, for tests.
+    pub(crate) fn target(table: &str) -> Target {
         Target {
             store: "store".parse().unwrap(),
             yotpo_endpoint: "https://api.yotpo.com/".to_owned(),

@@ -270,16 +270,11 @@ fn share(part: u64, whole: u64, minimum: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::example_target;
 
     #[test]
     fn message_of_an_ending_says_what_happened() {
-        let target = Target {
-            store: "store".parse().unwrap(),
-            yotpo_endpoint: "https://api.yotpo.com".to_owned(),
-            treasure_data_endpoint: "https://api.treasuredata.com".to_owned(),
-            database: "database".parse().unwrap(),
-            table: "customers".parse().unwrap(),
-        };
+        let target = example_target("customers");
         for (ending, message) in [
             (Ending::LoadFailed, "the load job (unknown) of the session failed"),
             (Ending::LoadStuck, "the session does not show the result of its load job"),

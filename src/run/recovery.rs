@@ -268,24 +268,14 @@ pub(super) fn of_saved(saved: Option<&RunState>, error: Option<&RunError>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Mode, Nonce, TableId, TableSuffix, Target};
+    use crate::identity::{Mode, Nonce, TableId, TableSuffix, example_target};
 
     const STARTED: u64 = 1_795_406_400;
-
-    fn target() -> Target {
-        Target {
-            store: "store".parse().unwrap(),
-            yotpo_endpoint: "https://api.yotpo.com".to_owned(),
-            treasure_data_endpoint: "https://api.treasuredata.com".to_owned(),
-            database: "database".parse().unwrap(),
-            table: "customers".parse().unwrap(),
-        }
-    }
 
     /// A run with one stored part of one row.
     fn interrupted() -> RunState {
         let id = "nightly".parse().unwrap();
-        let mut state = RunState::new(id, false, target(), Mode::Append, 100, STARTED);
+        let mut state = RunState::new(id, false, example_target("customers"), Mode::Append, 100, STARTED);
         state.set = Some(SavedSet {
             nonce: Nonce::new(STARTED, 7).unwrap(),
             target_id: TableId::from_api("5"),
@@ -299,7 +289,7 @@ mod tests {
     }
 
     fn ended(ending: Ending) -> RunError {
-        RunError::Ended { ending, session: None, job_id: None, target: Box::new(target()) }
+        RunError::Ended { ending, session: None, job_id: None, target: Box::new(example_target("customers")) }
     }
 
     #[test]
@@ -323,7 +313,7 @@ mod tests {
     #[test]
     fn the_last_checkpoint_shows_what_is_left_unless_it_cannot_be_read() {
         let directory = tempfile::tempdir().unwrap();
-        let store = StateStore::open(directory.path(), &target()).unwrap();
+        let store = StateStore::open(directory.path(), &example_target("customers")).unwrap();
         assert_eq!(RecoveryState::at_last_checkpoint(&store), RecoveryState::NothingCreated);
         store.save_run(&interrupted()).unwrap();
         assert_eq!(RecoveryState::at_last_checkpoint(&store).name(), "resumable");

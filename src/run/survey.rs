@@ -103,7 +103,7 @@ pub(super) fn counts_seen(
 mod tests {
     use super::*;
     use crate::checkpoint::RunState;
-    use crate::identity::{Nonce, TableId, Target};
+    use crate::identity::{Nonce, TableId, example_target};
 
     fn state(valid: Option<u64>, errors: u64, error_parts: u64) -> SessionState {
         let text = serde_json::json!({
@@ -117,13 +117,7 @@ mod tests {
 
     /// The names of a run that loads this table.
     fn names(table: &str, mode: Mode) -> RunNames {
-        let target = Target {
-            store: "store".parse().unwrap(),
-            yotpo_endpoint: "https://api.yotpo.com".to_owned(),
-            treasure_data_endpoint: "https://api.treasuredata.com".to_owned(),
-            database: "database".parse().unwrap(),
-            table: table.parse().unwrap(),
-        };
+        let target = example_target(table);
         RunNames::of(&RunState::new(RUN.parse().unwrap(), true, target, mode, 100, 1_795_406_400))
     }
 
