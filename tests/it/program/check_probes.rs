@@ -269,6 +269,8 @@ fn a_cleanup_that_cannot_look_for_late_requests_fails() {
     let checked = check(&surroundings, SESSIONS, &[]);
     checked.assert_code(5);
     assert_eq!(checked.with_verdict("failed"), ["probe_cleanup"]);
+    let seen = checked.seen("probe_cleanup", "failed");
+    assert!(seen.ends_with("; may be left: what a cancelled request made later"), "{seen}");
     assert_eq!(surroundings.control().operation_requests(Operation::ListSessions), 4);
     assert_nothing_is_left(&surroundings);
 }

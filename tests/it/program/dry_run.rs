@@ -58,7 +58,8 @@ fn it_says_what_a_run_would_resume_or_lose() {
     let text = dry_run(&surroundings, &[]);
     text.assert_code(0);
     assert!(
-        text.stdout.contains("a run resumes after 30 rows of 6 pages in 3 parts, saved "),
+        text.stdout.contains("a run resumes after 30 rows of 6 pages in 3 parts, saved ")
+            && text.stdout.contains(", unless it was abandoned elsewhere; "),
         "{}",
         text.stdout
     );

@@ -77,6 +77,18 @@ fn an_id_that_no_unfinished_run_has_is_reported_and_nothing_is_sent() {
 }
 
 #[test]
+fn where_nothing_ran_the_hint_says_how_to_find_the_state() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = runs(&surroundings, &["show"]);
+    end.assert_code(2);
+    let hint =
+        "hint: yotpo-td runs list shows where runs are looked for, and --state-dir names another directory\n";
+    assert!(end.closing().contains(hint), "{}", end.closing());
+    let list = runs(&surroundings, &["list"]);
+    assert!(list.stderr.contains(surroundings.state_directory().to_str().unwrap()), "{}", list.stderr);
+}
+
+#[test]
 fn a_key_that_is_missing_is_a_wrong_setting() {
     let surroundings = Surroundings::with_customers(60);
     let mut command = command(&surroundings, &["clean"]);
@@ -102,6 +114,7 @@ fn a_state_directory_that_others_can_write_to_is_not_used() {
         for text in ["every user can write to ", "code: state_failed (exit code 6"] {
             assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
         }
+        assert!(!end.closing().contains("the state of the run"), "it is about no run: {}", end.closing());
     }
     assert_eq!(files_below(&surroundings.state_directory()), before);
 }
@@ -137,6 +150,7 @@ fn an_account_that_does_not_answer_is_reported_and_nothing_is_removed() {
     for text in ["could not list the bulk import sessions at ", "503 Service Unavailable", "(exit code 5"] {
         assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
     }
+    assert!(!end.closing().contains("could not load"), "it loads nothing: {}", end.closing());
     assert_eq!(surroundings.control().sessions(), sessions);
 }
 

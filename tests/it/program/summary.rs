@@ -288,3 +288,29 @@ fn the_schema_refuses_what_is_not_documented() {
         assert!(schemas.validate(&changed, schema).is_err(), "{changed:#}");
     }
 }
+
+/// The names of the lines of a text summary, without those that any run may have.
+fn lines_about_customers(end: &Finished) -> Vec<&str> {
+    let about = ["customers", "pages", "ended by", "parts", "received", "rate limit"];
+    about.into_iter().filter(|name| end.stdout.lines().any(|line| line.starts_with(name))).collect()
+}
+
+#[test]
+fn a_repetition_is_not_described_by_zeros() {
+    let surroundings = Surroundings::with_customers(60);
+    let first = surroundings.run(&["--run-id", "nightly"]);
+    first.assert_code(0);
+    assert_eq!(
+        lines_about_customers(&first),
+        ["customers", "pages", "ended by", "parts", "received", "rate limit"]
+    );
+    let repeated = surroundings.run(&["--run-id", "nightly"]);
+    repeated.assert_code(0);
+    assert!(repeated.stdout.contains(" already has the 60 rows of this run\n"), "{}", repeated.stdout);
+    assert_eq!(lines_about_customers(&repeated), [""; 0], "{}", repeated.stdout);
+    let duration = repeated.stdout.lines().find(|line| line.starts_with("duration")).unwrap();
+    assert!(!duration.contains("per second"), "{duration}");
+    let warning = repeated.stderr.lines().find(|line| line.contains(" WARN ")).unwrap();
+    let words = "this run id was loaded before, so nothing was loaded now; another load needs another run id";
+    assert!(warning.contains(words), "{warning}");
+}
