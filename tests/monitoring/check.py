@@ -302,10 +302,11 @@ class Check:
         require(refused.get("/healthz")[0] == 200, "/healthz of a run that has just started")
         self.runs.check("metrics before the first response", refused.get("/metrics")[1])
         stop(refused.process, signal.SIGKILL)
-        # Nobody reads its log, so its network thread waits when the pipe is full. Its clock is a hundred times as fast.
+        # Nobody reads its log, so its network thread waits when the pipe is full, which is after some hundred lines. When the log is
+        # read again, the run works until page 450 and waits there, so that it can be seen. Its clock is a hundred times as fast.
         blocked = self.runs.start(
-            "blocked", self.fast, "--log-level=trace,yotpo_td=trace", "--request-timeout=60s", "--retry-timeout=5m", stderr=subprocess.PIPE,
-            environment={"LD_PRELOAD": faketime(), "FAKETIME": "+0 x100"},
+            "blocked", self.fast, "--log-level=debug", "--page-size=10", "--request-timeout=60s", "--retry-timeout=5m",
+            yotpo=hang_from(450), stderr=subprocess.PIPE, environment={"LD_PRELOAD": faketime(), "FAKETIME": "+0 x100"},
         )  # fmt: skip
         require(blocked.get("/healthz")[0] == 200, "/healthz of a run that has just started")
         status, body = wait_for("/healthz reports a run that stands still", lambda: (found := blocked.get("/healthz"))[0] == 503 and found)
@@ -315,7 +316,7 @@ class Check:
         require(blocked.get("/readyz")[0] == 200, "/readyz of a run that stands still")
         reader = threading.Thread(target=blocked.process.stderr.read, daemon=True)
         reader.start()
-        wait_for("/healthz of a run whose log is read again", lambda: blocked.get("/healthz")[0] == 200, interval=0.01)
+        wait_for("/healthz of a run whose log is read again", lambda: blocked.get("/healthz")[0] == 200)
         stop(blocked.process, signal.SIGKILL)
         reader.join()
         say("/healthz and /readyz have 200 and 503 at the right times")
