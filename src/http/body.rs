@@ -126,6 +126,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_body_has_any_encoding() {
+        for name in ["br", "gzip", "gzip, zstd"] {
+            assert_eq!(decompress(&encoded(name), Bytes::new(), 100).unwrap(), "", "{name}");
+        }
+    }
+
+    #[test]
     fn every_member_of_a_gzip_file_is_decompressed() {
         let members = [gzip(b"{\"a\""), gzip(b":1}")].concat();
         assert_eq!(decompress(&encoded("gzip"), members.into(), 100).unwrap(), "{\"a\":1}");

@@ -158,6 +158,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_plain_number_is_no_delay() {
+        for value in ["+5", ".5", "-5", "inf", "NaN", "5 s", &format!("{:0>33}", 5)] {
+            assert_eq!(hint(503, &[("retry-after", value)]).min_delay, None, "{value}");
+        }
+        assert_eq!(
+            hint(503, &[("retry-after", &format!("{:0>32}", 5))]).min_delay,
+            Some(Duration::from_secs(5))
+        );
+    }
+
+    #[test]
     fn dates_are_relative_to_the_date_of_the_response() {
         let pairs =
             [("date", "Wed, 21 Oct 2015 08:28:00 GMT"), ("retry-after", "Wed, 21 Oct 2015 08:28:05 GMT")];
