@@ -236,3 +236,75 @@ fn as_float_of(count: u64) -> f64 {
 fn pixels(length: f64) -> i32 {
     length.round() as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::palette::{BLUE, ORANGE};
+    use super::super::scale::Unit;
+    use super::*;
+
+    /// The named attributes of all elements with this name, as numbers.
+    fn shapes<const N: usize>(svg: &str, element: &str, names: [&str; N]) -> Vec<[i32; N]> {
+        let start = format!("<{element} ");
+        let attribute = |shape: &str, name: &str| {
+            let (_, value) = shape.split_once(&format!(" {name}=\"")).unwrap();
+            value.split_once('"').unwrap().0.parse().unwrap()
+        };
+        let tags = svg.split(&start).skip(1).map(|rest| format!(" {}", rest.split_once('>').unwrap().0));
+        tags.map(|shape| names.map(|name| attribute(&shape, name))).collect()
+    }
+
+    /// The corners of all lines with two pixels.
+    fn lines(svg: &str) -> Vec<Vec<(i32, i32)>> {
+        let corner = |text: &str| {
+            let (x, y) = text.split_once(',').unwrap();
+            (x.parse().unwrap(), y.parse().unwrap())
+        };
+        let tags = svg.split("<polyline ").skip(1).map(|rest| rest.split_once('>').unwrap().0);
+        let wide = tags.filter(|tag| tag.contains("stroke-width=\"2\""));
+        let points = wide.map(|tag| tag.split_once(" points=\"").unwrap().1.split_once('"').unwrap().0);
+        points.map(|points| points.split_ascii_whitespace().map(corner).collect()).collect()
+    }
+
+    fn axis(max: f64) -> Axis {
+        Axis::ending_at(max, Unit::Count, 4)
+    }
+
+    #[test]
+    fn a_line_is_where_its_numbers_are() {
+        let points = vec![(0.0, 0.0), (5.0, 100.0), (10.0, 25.0)];
+        let both = [Layer::Line(BLUE, points.clone()), Layer::Area(ORANGE, points)];
+        let svg = layers(WIDE, &axis(10.0), &axis(100.0), &both).unwrap();
+        // Left of them are 62 pixels, right of them 24, above them 10, and below them 26.
+        let expected = vec![(62, 213), (339, 10), (615, 162)];
+        assert_eq!(lines(&svg), [expected.clone(), expected], "{svg}");
+        assert!(
+            svg.contains("points=\"62,213 62,213 339,10 615,162 615,213"),
+            "the area goes down to the axis: {svg}"
+        );
+    }
+
+    #[test]
+    fn boxes_and_rows_are_where_their_numbers_are() {
+        let boxes = [Layer::Boxes(BLUE, vec![[2.5, 5.0, 0.0, 50.0]])];
+        let svg = layers(WIDE, &axis(10.0), &axis(100.0), &boxes).unwrap();
+        assert_eq!(shapes(&svg, "rect", ["x", "y", "width", "height"]), [[200, 111, 139, 102]], "{svg}");
+        let row = |name: &str, spans| Row { name: name.to_owned(), spans };
+        let two =
+            [row("first", vec![(0.0, 5.0, BLUE)]), row("second", vec![(5.0, 5.0, BLUE), (6.0, 12.0, BLUE)])];
+        let svg = rows(WIDE, &axis(10.0), &two).unwrap();
+        // What took no time is visible, and what is longer than the axis ends with it.
+        let expected = [[92, 15, 262, 15], [354, 39, 1, 15], [406, 39, 209, 15]];
+        assert_eq!(shapes(&svg, "rect", ["x", "y", "width", "height"]), expected, "{svg}");
+        assert!(svg.contains("first") && svg.contains("second"), "{svg}");
+    }
+
+    #[test]
+    fn the_bars_of_a_histogram_are_as_high_as_their_counts() {
+        let bounds = ["5 ms", "10 ms", "20 ms"].map(str::to_owned);
+        let svg = histogram(&bounds, &[1_000_000, 250_000, 0, 1], BLUE).unwrap();
+        let bars = shapes(&svg, "rect", ["x", "y", "width", "height"]);
+        assert_eq!(bars, [[5, 4, 71, 40], [78, 34, 71, 10], [224, 42, 71, 2]], "{svg}");
+        assert!(svg.contains("10 ms") && !svg.contains("20 ms"), "every third bound is written: {svg}");
+    }
+}

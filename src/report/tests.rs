@@ -93,6 +93,10 @@ fn the_page_shows_the_whole_course_of_a_run() {
         assert!(page.contains(shown), "{shown} is not in the page");
     }
     assert!(!page.contains("Attempt on this machine"));
+    let mut without_limit = example();
+    without_limit.samples.iter_mut().for_each(|sample| sample.limit_millis = 0);
+    let text = self::page(&without_limit);
+    assert!(text.contains("Requests per second") && !text.contains("The limit in force was"), "{text}");
     let second = render(&example(), Some(Place { number: 2, of: 3 })).unwrap();
     assert!(second.contains("2 of 3 recorded"));
 }
