@@ -297,6 +297,7 @@ mod tests {
         let expected = [[92, 15, 262, 15], [354, 39, 1, 15], [406, 39, 209, 15]];
         assert_eq!(shapes(&svg, "rect", ["x", "y", "width", "height"]), expected, "{svg}");
         assert!(svg.contains("first") && svg.contains("second"), "{svg}");
+        assert_eq!(svg.matches("<text ").count(), svg.matches("font-size=\"12\"").count(), "{svg}");
     }
 
     #[test]

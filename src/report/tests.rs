@@ -93,6 +93,9 @@ fn the_page_shows_the_whole_course_of_a_run() {
         assert!(page.contains(shown), "{shown} is not in the page");
     }
     assert!(!page.contains("Attempt on this machine"));
+    let mut two_limits = example();
+    two_limits.samples.iter_mut().skip(60).for_each(|sample| sample.limit_millis = 2_500);
+    assert!(self::page(&two_limits).contains("The limit in force was 2.5 to 5.0 requests per second."));
     let mut without_limit = example();
     without_limit.samples.iter_mut().for_each(|sample| sample.limit_millis = 0);
     let text = self::page(&without_limit);
