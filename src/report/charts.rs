@@ -243,15 +243,14 @@ mod tests {
     use super::super::scale::Unit;
     use super::*;
 
-    /// The named attributes of all elements with this name, as numbers.
-    fn shapes<const N: usize>(svg: &str, element: &str, names: [&str; N]) -> Vec<[i32; N]> {
-        let start = format!("<{element} ");
-        let attribute = |shape: &str, name: &str| {
-            let (_, value) = shape.split_once(&format!(" {name}=\"")).unwrap();
+    /// Position and size of all rectangles.
+    fn rectangles(svg: &str) -> Vec<[i32; 4]> {
+        let number = |tag: &str, name: &str| {
+            let (_, value) = tag.split_once(&format!("{name}=\"")).unwrap();
             value.split_once('"').unwrap().0.parse().unwrap()
         };
-        let tags = svg.split(&start).skip(1).map(|rest| format!(" {}", rest.split_once('>').unwrap().0));
-        tags.map(|shape| names.map(|name| attribute(&shape, name))).collect()
+        let tags = svg.split("<rect ").skip(1).map(|rest| rest.split_once('>').unwrap().0);
+        tags.map(|tag| ["x", "y", "width", "height"].map(|name| number(tag, name))).collect()
     }
 
     /// The corners of all lines with two pixels.
@@ -288,14 +287,14 @@ mod tests {
     fn boxes_and_rows_are_where_their_numbers_are() {
         let boxes = [Layer::Boxes(BLUE, vec![[2.5, 5.0, 0.0, 50.0]])];
         let svg = layers(WIDE, &axis(10.0), &axis(100.0), &boxes).unwrap();
-        assert_eq!(shapes(&svg, "rect", ["x", "y", "width", "height"]), [[200, 111, 139, 102]], "{svg}");
+        assert_eq!(rectangles(&svg), [[200, 111, 139, 102]], "{svg}");
         let row = |name: &str, spans| Row { name: name.to_owned(), spans };
         let two =
             [row("first", vec![(0.0, 5.0, BLUE)]), row("second", vec![(5.0, 5.0, BLUE), (6.0, 12.0, BLUE)])];
         let svg = rows(WIDE, &axis(10.0), &two).unwrap();
         // What took no time is visible, and what is longer than the axis ends with it.
         let expected = [[92, 15, 262, 15], [354, 39, 1, 15], [406, 39, 209, 15]];
-        assert_eq!(shapes(&svg, "rect", ["x", "y", "width", "height"]), expected, "{svg}");
+        assert_eq!(rectangles(&svg), expected, "{svg}");
         assert!(svg.contains("first") && svg.contains("second"), "{svg}");
         assert_eq!(svg.matches("<text ").count(), svg.matches("font-size=\"12\"").count(), "{svg}");
     }
@@ -304,7 +303,7 @@ mod tests {
     fn the_bars_of_a_histogram_are_as_high_as_their_counts() {
         let bounds = ["5 ms", "10 ms", "20 ms"].map(str::to_owned);
         let svg = histogram(&bounds, &[1_000_000, 250_000, 0, 1], BLUE).unwrap();
-        let bars = shapes(&svg, "rect", ["x", "y", "width", "height"]);
+        let bars = rectangles(&svg);
         assert_eq!(bars, [[5, 4, 71, 40], [78, 34, 71, 10], [224, 42, 71, 2]], "{svg}");
         assert!(svg.contains("10 ms") && !svg.contains("20 ms"), "every third bound is written: {svg}");
     }
