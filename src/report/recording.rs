@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::http::{LATENCY_BOUNDS, StatusClass};
 use crate::identity::RunId;
 use crate::retry::ClientUse;
-use crate::telemetry::{MAX_SAMPLES, Phase, Recording, Sample};
+use crate::telemetry::{MAX_SAMPLES, Phase, Recording, Sample, millis};
 
 /// Maximum characters of the last words: more than any failure has.
 const MAX_LAST_WORDS: usize = 16 * 1024;
@@ -215,8 +215,4 @@ fn shorten(text: &mut String, max: usize) {
         let cut = text.floor_char_boundary(max);
         text.truncate(cut);
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -43,6 +43,7 @@ pub use metrics::{
 pub use phase::{LoadJob, Phase};
 pub use progress::{LastSuccess, Progress, ProgressSnapshot};
 pub use progress_bar::ProgressBar;
+pub(crate) use recorder::millis;
 pub use recorder::{MAX_SAMPLES, RETRY_CAUSES, Recorder, Recording, Sample};
 pub use streams::{
     SANDBOX, SANDBOX_FIELD, columns, is_sandbox, mark_sandbox, marked, try_write_stdout, write_stderr,

@@ -57,15 +57,15 @@ impl Phase {
         }
     }
 
-    /// The phase, and above it the milliseconds at which it began: they belong together.
+    /// The phase, and above it the microseconds at which it began: they belong together.
     pub(super) fn pack(self, since: Duration) -> u64 {
-        (millis(since).min(u64::MAX >> PHASE_BITS) << PHASE_BITS) | self as u64
+        (micros(since).min(u64::MAX >> PHASE_BITS) << PHASE_BITS) | self as u64
     }
 
     pub(super) fn unpack(packed: u64) -> (Self, Duration) {
         let index = usize::try_from(packed & ((1 << PHASE_BITS) - 1)).unwrap_or_default();
         let phase = Self::ALL.get(index).copied().unwrap_or_default();
-        (phase, Duration::from_millis(packed >> PHASE_BITS))
+        (phase, Duration::from_micros(packed >> PHASE_BITS))
     }
 }
 
@@ -133,8 +133,8 @@ impl LoadJob {
     }
 }
 
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

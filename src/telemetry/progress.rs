@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::phase::{LoadJob, Phase, PhaseChanges, millis};
+use super::phase::{LoadJob, Phase, PhaseChanges, micros};
 use super::usage::{Meter, ServiceUse};
 use crate::retry::ClientUse;
 use crate::yotpo::EndedBy;
@@ -16,11 +16,12 @@ use crate::yotpo::EndedBy;
 /// Counters that the run writes and displays read.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// The phase and, in the bits above it, the millisecond at which it began, so that both change together.
+    /// The phase and, in the bits above it, the microsecond at which it began, so that both change together.
     phase: AtomicU64,
-    /// Milliseconds at which the first phase began, plus one; 0 before.
+    /// Microseconds at which the first phase began, plus one; 0 before.
     started: AtomicU64,
-    /// Milliseconds that each phase lasted, without the current one.
+    /// Microseconds that each phase lasted, without the current one. A small store is read in less than a millisecond, and a
+    /// phase of no time would look like one that never began.
     durations: [AtomicU64; Phase::ALL.len()],
     changes: Mutex<PhaseChanges>,
     /// Customers of the last run; 0 where they are not known.
@@ -59,7 +60,7 @@ pub struct LastSuccess {
 pub struct ProgressSnapshot {
     /// What the run is doing.
     pub phase: Phase,
-    /// When this phase began by the run's clock, in milliseconds.
+    /// When this phase began by the run's clock, in microseconds.
     pub phase_since: Duration,
     /// Since when there is a run, by its clock; `None` before its first phase.
     pub started: Option<Duration>,
@@ -123,9 +124,9 @@ impl Progress {
         ProgressSnapshot {
             phase,
             phase_since,
-            started: read(&self.started).checked_sub(1).map(Duration::from_millis),
+            started: read(&self.started).checked_sub(1).map(Duration::from_micros),
             durations: array::from_fn(|phase| {
-                Duration::from_millis(self.durations.get(phase).map(read).unwrap_or_default())
+                Duration::from_micros(self.durations.get(phase).map(read).unwrap_or_default())
             }),
             expected: Some(read(&self.expected)).filter(|customers| *customers > 0),
             load_job: LoadJob::at(self.load_job.load(Ordering::Relaxed)),
@@ -200,9 +201,9 @@ impl Progress {
         let before = Phase::unpack(self.phase.swap(phase.pack(since), Ordering::Relaxed));
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).add(phase, since);
         if self.started.load(Ordering::Relaxed) == 0 {
-            self.started.store(millis(since).saturating_add(1), Ordering::Relaxed);
+            self.started.store(micros(since).saturating_add(1), Ordering::Relaxed);
         } else if let Some(duration) = self.durations.get(before.0 as usize) {
-            duration.fetch_add(millis(since).saturating_sub(millis(before.1)), Ordering::Relaxed);
+            duration.fetch_add(micros(since).saturating_sub(micros(before.1)), Ordering::Relaxed);
         }
     }
 
@@ -354,6 +355,19 @@ mod tests {
         progress.finish(seconds(121));
         assert_eq!(lasted(&progress, 121), [("starting", 3), ("fetching", 17), ("loading", 1)]);
         assert_eq!(progress.snapshot().phase, Phase::Fetching);
+    }
+
+    #[test]
+    fn a_phase_of_less_than_a_millisecond_took_time() {
+        let progress = Progress::default();
+        let at = Duration::from_micros;
+        for (phase, since) in [(Phase::Starting, 1_100), (Phase::Fetching, 1_200), (Phase::Loading, 1_500)] {
+            progress.enter(phase, at(since));
+        }
+        let seen = progress.snapshot();
+        let (starting, fetching) =
+            (seen.durations[Phase::Starting as usize], seen.durations[Phase::Fetching as usize]);
+        assert_eq!((starting, fetching, seen.elapsed(at(1_600))), (at(100), at(300), at(500)));
     }
 
     #[test]

@@ -242,7 +242,7 @@ fn rate_limit(facts: &Facts<'_>) -> String {
 }
 
 fn phases(facts: &Facts<'_>) -> String {
-    let phases = facts.phases().filter(|(_, duration)| !duration.is_zero()).map(|(phase, duration)| {
+    let phases = facts.phases().filter(|(_, duration)| duration.as_millis() > 0).map(|(phase, duration)| {
         let time =
             if duration < Duration::from_secs(1) { human(duration) } else { words::duration(duration) };
         format!("{} {time}", phase.name().replace('_', " "))

@@ -5,6 +5,7 @@
 
 mod sample;
 
+pub(crate) use sample::millis;
 pub use sample::{MAX_SAMPLES, RETRY_CAUSES, Sample};
 
 use std::io;
@@ -122,7 +123,7 @@ mod tests {
         let phases: Vec<_> = recording.phases.iter().map(|(phase, _)| *phase).collect();
         assert_eq!(phases, [Phase::Starting, Phase::Fetching]);
         let last = recording.samples.last().unwrap();
-        assert_eq!((last.customers, last.at), (14, recording.duration));
+        assert_eq!((last.customers, millis(last.at)), (14, millis(recording.duration)));
         // The end may be in the millisecond of the third sample.
         assert!(recording.samples.len() >= 3 && recording.samples.is_sorted_by_key(|sample| sample.at));
         assert!(recording.duration >= FIRST_INTERVAL, "{:?}", recording.duration);

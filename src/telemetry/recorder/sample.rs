@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::FailureKind;
 use crate::telemetry::memory::resident_bytes;
-use crate::telemetry::phase::millis;
 use crate::telemetry::progress::Progress;
 
 /// Maximum number of samples of a recording.
@@ -223,6 +222,11 @@ impl Samples {
         self.list = pairs.collect();
         self.interval = self.interval.saturating_mul(2);
     }
+}
+
+/// Whole milliseconds, as a recording has them.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
