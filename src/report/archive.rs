@@ -6,7 +6,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::format::{RecordingFormatError, decode, encode};
 use super::recording::RunRecording;
@@ -63,6 +63,8 @@ pub struct RecordingFile {
     path: PathBuf,
     /// When its attempt started, Unix seconds: the file's name says so.
     started_at: u64,
+    /// When it was written, if this is known: the order of attempts that started in the same second. Process ids start over.
+    modified: Option<SystemTime>,
 }
 
 /// Where the recordings of one target are kept: next to its state file.
@@ -113,8 +115,7 @@ impl RecordingArchive {
     fn abandoned(&self, now: Duration) -> Result<Vec<PathBuf>, RecordingError> {
         let suffix = format!(".{EXTENSION}.new");
         let is_old = |path: &Path| {
-            let modified = path.symlink_metadata().and_then(|found| found.modified()).ok();
-            let modified = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let modified = modified(path).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
             modified.is_some_and(|at| now.saturating_sub(at) > ABANDONED_AFTER)
         };
         let mut paths = entries(&self.directory)?;
@@ -180,11 +181,20 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, RecordingError> {
     listed.map(|entry| Ok(entry.map_err(failed)?.path())).collect()
 }
 
-/// Recordings by the time at which their attempts started.
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.symlink_metadata().and_then(|found| found.modified()).ok()
+}
+
+/// Recordings in the order of their attempts.
 fn files_in(directory: &Path) -> Result<Vec<RecordingFile>, RecordingError> {
-    let named = |path: PathBuf| Some(RecordingFile { started_at: stem_of(&path)?.1, path });
+    let named = |path: PathBuf| {
+        Some(RecordingFile { started_at: stem_of(&path)?.1, modified: modified(&path), path })
+    };
     let mut files: Vec<_> = entries(directory)?.into_iter().filter_map(named).collect();
-    files.sort_by(|one, other| (one.started_at, &one.path).cmp(&(other.started_at, &other.path)));
+    files.sort_by(|one, other| {
+        let of = |file: &RecordingFile| (file.started_at, file.modified);
+        of(one).cmp(&of(other)).then_with(|| one.path.cmp(&other.path))
+    });
     Ok(files)
 }
 
@@ -206,5 +216,32 @@ fn remove(path: &Path) -> Result<(), RecordingError> {
             path: path.into(),
             source,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn attempts_of_the_same_second_are_in_the_order_in_which_they_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let written = [
+            ("a.99-7.recording", 5_000),
+            ("a.100-9999.recording", 1_000),
+            ("a.100-10002.recording", 1_001),
+            ("a.100-12.recording", 1_002),
+        ];
+        for (name, seconds) in written {
+            let file = std::fs::File::create_new(directory.path().join(name)).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+        }
+        let files = RecordingFile::all(directory.path()).unwrap();
+        let found: Vec<_> =
+            files.iter().map(|file| file.path().file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(found, written.map(|(name, _)| name));
     }
 }
