@@ -21,6 +21,8 @@ MAX_BINARY_BYTES ?= 15000000
 FUZZ_INPUTS ?= 100000
 # Customers that `scale` loads.
 SCALE_CUSTOMERS ?= 1000000
+# Parts of the names of tests that try every moment, fault or order. They take as long as all others, so `sweeps` runs them.
+SWEEPS := $(shell cat .ci/sweeps.txt)
 # Number of moments tried by `attempts`.
 ATTEMPT_MOMENTS ?= 60
 # Targets that `fuzz` runs, and the duration of each.
@@ -38,7 +40,7 @@ RECORD ?=
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= workflows secrets commits lint deny test site manual report-check interop monitoring otel optimized scale package cov
+CI_STEPS ?= workflows secrets commits lint deny test sweeps site manual report-check interop monitoring otel optimized scale package cov
 
 TOOL_VERSIONS := \
 	cargo-audit@0.22.2 \
@@ -65,7 +67,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions`, `licenses` and `dependencies` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt workflows secrets commits lint test site manual report-check attempts model mutants mutants-diff mutants-shard mutants-status fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build optimized scale ci
+.PHONY: help dev tools demo fmt workflows secrets commits lint test sweeps site manual report-check attempts model mutants mutants-diff mutants-shard mutants-status fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build optimized scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -113,9 +115,13 @@ lint: ## check formatting, repository rules, spelling, unused dependencies, clip
 	$(CARGO) clippy --locked --no-default-features --lib --bins --tests -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
-test: ## run all tests; needs only Rust
-	@directory=$$(.ci/test-directory); echo "TMPDIR=$$directory $(CARGO) test --locked"; \
-	TMPDIR=$$directory $(CARGO) test --locked
+test: ## run the tests, without those of `sweeps`; needs only Rust
+	@directory=$$(.ci/test-directory); echo "TMPDIR=$$directory $(CARGO) test --locked -- $(SWEEPS:%=--skip %)"; \
+	TMPDIR=$$directory $(CARGO) test --locked -- $(SWEEPS:%=--skip %)
+
+sweeps: ## run the tests that try every moment, fault or order of calls; needs only Rust
+	@directory=$$(.ci/test-directory); echo "TMPDIR=$$directory $(CARGO) test --locked --test it --test model -- $(SWEEPS)"; \
+	TMPDIR=$$directory $(CARGO) test --locked --test it --test model -- $(SWEEPS)
 
 fuzz-smoke: ## run the fuzz targets without a fuzzer: the corpus and FUZZ_INPUTS mutations each (part of `test`)
 	YOTPO_TD_FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --locked --test it project::fuzz_corpora
@@ -129,10 +135,10 @@ fuzz: ## search for inputs that break FUZZ_TARGETS, FUZZ_SECONDS each; needs car
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10; \
 	done
 
-attempts: ## run two attempts of one run id at ATTEMPT_MOMENTS moments each, with the real program; `test` tries 24
+attempts: ## run two attempts of one run id at ATTEMPT_MOMENTS moments each, with the real program; `sweeps` tries 24
 	YOTPO_TD_ATTEMPT_MOMENTS=$(ATTEMPT_MOMENTS) $(CARGO) test --locked --test it program::attempts -- --nocapture
 
-model: ## search the protocol of attempts with large bounds; `test` uses small ones
+model: ## search the protocol of attempts with large bounds; `test` and `sweeps` use small ones
 	MODEL=full $(CARGO) test --locked --release --test model -- --nocapture
 
 mutants: ## check that tests fail for every change of MODULE; all modules take many hours. Needs cargo-mutants and Python

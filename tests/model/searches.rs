@@ -1,4 +1,4 @@
-//! The searches, by fault and bound.
+//! The searches, by fault and bound. Those that take longest are in [`wide`].
 
 use yotpo_td::identity::Mode;
 use yotpo_td::run::decide::Purpose;
@@ -6,6 +6,8 @@ use yotpo_td::run::decide::Purpose;
 use crate::faults::{Faults, Scenario};
 use crate::mutation::Mutation;
 use crate::search::search;
+
+mod wide;
 
 const ONE: &[Purpose] = &[Purpose::Load];
 const THREE: &[Purpose] = &[Purpose::Load, Purpose::Load, Purpose::Load];
@@ -129,43 +131,10 @@ fn the_store_changes_and_the_target_is_missing() {
 }
 
 #[test]
-fn a_third_party_abandons_the_run() {
-    for mode in [Mode::Append, Mode::Replace] {
-        assert_holds(Scenario::new(
-            mode,
-            &[Purpose::Load, Purpose::Abandon],
-            Faults { crashes: 1, restarts: 1, ..NONE },
-        ));
-        assert_holds(Scenario::new(mode, &[Purpose::Load, Purpose::Load, Purpose::Abandon], NONE));
-    }
-}
-
-#[test]
 fn the_store_is_empty_for_one_attempt_or_for_both() {
     for empty in [0, 1] {
         let mut scenario = two(Mode::Replace, NONE);
         scenario.empty_store = Some(empty);
-        assert_holds(scenario);
-    }
-}
-
-#[test]
-fn the_target_is_emptied_by_another_client_and_replaced_by_a_newer_run() {
-    assert_holds(two(Mode::Replace, Faults { other_clients: 1, ..NONE }));
-    assert_holds(two(Mode::Replace, Faults { newer_runs: 1, ..NONE }));
-    let mut scenario = two(Mode::Replace, Faults { other_clients: 1, ..NONE });
-    (scenario.follows_renames, scenario.hides_invalid) = (true, true);
-    assert_holds(scenario);
-    let mut scenario = two(Mode::Replace, NONE);
-    scenario.older_exists = true;
-    assert_holds(scenario);
-}
-
-#[test]
-fn the_run_expires_and_so_do_its_sessions() {
-    for mode in [Mode::Append, Mode::Replace] {
-        let mut scenario = two(mode, NONE);
-        scenario.ticks = &[6, 7];
         assert_holds(scenario);
     }
 }
