@@ -225,6 +225,8 @@ fn a_directory_that_disappears_is_a_warning() {
     fs::create_dir(&directory).unwrap();
     let metrics = Metrics(directory.join("yotpo.prom"));
     let running = hanging_at(&surroundings, 7, &metrics.flag());
+    // Otherwise, the first write may warn, too.
+    wait_until("the metrics are written", || metrics.0.exists());
     fs::remove_dir_all(&directory).unwrap();
     surroundings.end_faults();
     running.signal(Signal::TERM);
