@@ -13,10 +13,10 @@ use yotpo_td::sandbox::{Control, Operation};
 use yotpo_td::shutdown::StopRequests;
 
 use crate::in_process::harness::{Scenario, TABLE, Verdict, World};
+use crate::in_process::run_id::{ID, decided, killed_at};
 use crate::in_process::watchdog::on_virtual_time;
 
-const ID: &[(&str, &str)] = &[("run-id", "nightly")];
-const ID_AND_FRESH: &[(&str, &str)] = &[("run-id", "nightly"), ("fresh", "on")];
+const ID_AND_FRESH: &[(&str, &str)] = &[ID[0], ("fresh", "on")];
 const HOUR: u64 = 3_600;
 
 fn both_modes() -> [Scenario; 2] {
@@ -108,6 +108,28 @@ fn a_run_that_is_not_resumed_is_abandoned_by_its_ballot_and_removed() {
                 assert_eq!(was_decided, what != "run lifetime", "{what}");
                 world.assert_complete();
                 world.assert_clean();
+            });
+        }
+    }
+}
+
+#[test]
+fn a_decided_set_is_committed_for_another_fifth_of_the_lifetime() {
+    for scenario in both_modes() {
+        for (hours, is_committed) in [(6 * 24 - 1, true), (6 * 24 + 1, false)] {
+            let scenario = scenario.clone();
+            on_virtual_time(async move || {
+                let world = killed_at(scenario, decided).await;
+                world.clock.advance(Duration::from_secs(hours * HOUR));
+                let result = world.run_with(ID).await;
+                if is_committed {
+                    assert!(result.unwrap().resumed);
+                    world.assert_complete();
+                } else {
+                    let error = result.unwrap_err().error;
+                    assert!(matches!(error, RunError::Ended { ending: Ending::RunTooOld, .. }), "{error:?}");
+                    world.assert_untouched();
+                }
             });
         }
     }
@@ -234,7 +256,7 @@ fn abandoning_before_the_ballot_means_that_the_run_loads_nothing() {
         for scenario in both_modes() {
             on_virtual_time(async move || {
                 let world = World::killed_when(&scenario, flags, half_uploaded).await;
-                assert!(!abandon_run(&world, "nightly").await.unwrap());
+                assert!(!abandon_run(&world, ID[0].1).await.unwrap());
                 world.assert_untouched();
                 assert_eq!(world.saved(), None);
                 assert_eq!(own_sessions(&world), 0, "{:?}", world.leftovers());
@@ -261,7 +283,7 @@ fn a_run_of_another_machine_is_abandoned_by_its_id_alone() {
             let old = world.own_session();
             world.lose_state();
             world.clock.advance(Duration::from_secs(1));
-            assert!(!abandon_run(&world, "nightly").await.unwrap());
+            assert!(!abandon_run(&world, ID[0].1).await.unwrap());
             assert_eq!(ballots(&world), [0]);
             assert!(world.leftovers().contains(&old), "what another attempt made is not ours to touch");
             world.assert_untouched();
@@ -289,7 +311,7 @@ fn a_running_attempt_ends_when_its_run_is_abandoned() {
                 world.clock.sleep(Duration::from_secs(120)).await;
                 let directory = tempfile::tempdir().unwrap();
                 let settings = world.settings_with(&[("state-dir", directory.path().to_str().unwrap())]);
-                abandon_as(&world, &settings, "nightly").await.unwrap()
+                abandon_as(&world, &settings, ID[0].1).await.unwrap()
             };
             let (here, too_late) = tokio::join!(here, elsewhere);
             assert!(!too_late);
@@ -315,7 +337,7 @@ fn abandoning_after_the_commit_is_too_late() {
                     if is_asked { Verdict::Kill } else { Verdict::Continue }
                 };
                 assert!(world.watched_run(&world.settings_with(flags), committing).await.is_none());
-                assert!(abandon_run(&world, "nightly").await.unwrap());
+                assert!(abandon_run(&world, ID[0].1).await.unwrap());
                 world.assert_complete();
                 assert_eq!(world.saved(), None);
                 if flags.is_empty() {
@@ -338,7 +360,7 @@ fn abandoning_a_run_that_only_had_to_clean_up_is_too_late() {
             for session in world.control().sessions() {
                 assert!(world.control().remove_session(&session.name));
             }
-            assert!(abandon_run(&world, "nightly").await.unwrap());
+            assert!(abandon_run(&world, ID[0].1).await.unwrap());
             world.assert_complete();
             world.assert_clean();
         });

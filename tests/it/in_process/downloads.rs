@@ -1,21 +1,14 @@
 //! Error records that are too large for memory: streamed in pieces, and started over after a failed attempt.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use yotpo_td::clock::Clock;
-use yotpo_td::http::{
-    BodySink, ClientSettings, HttpClient, Reach, Redactor, RestartableSink, tls_configuration,
-};
-use yotpo_td::rate_limit::RateLimiter;
-use yotpo_td::retry::{Retrier, RetryPolicy};
-use yotpo_td::secret::Secret;
-use yotpo_td::treasure_data::{TreasureDataClient, TreasureDataError, TreasureDataSettings};
+use yotpo_td::http::{BodySink, RestartableSink};
+use yotpo_td::treasure_data::TreasureDataError;
 
 use crate::in_process::scripted_server::{ScriptedResponse, ScriptedServer};
+use crate::in_process::scripted_treasure_data::client_of;
 
 /// Larger than the maximum response that is held in memory.
 const RECORDS_SIZE: usize = 20 * 1024 * 1024;
@@ -57,21 +50,7 @@ fn download(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut received = CountingSink::default();
     let result = runtime.block_on(async {
-        let clock = Clock::machine();
-        let settings = ClientSettings { request_timeout: Duration::from_secs(30), reach: Reach::Loopback };
-        let tls = tls_configuration(false).unwrap();
-        let rate_limiter = Arc::new(RateLimiter::unlimited(clock.clone()));
-        let http = HttpClient::new(&settings, tls, clock.clone(), Redactor::new(), Arc::clone(&rate_limiter))
-            .unwrap();
-        let policy = RetryPolicy {
-            max_retries: 2,
-            base_delay: Duration::from_millis(1),
-            timeout: Duration::from_secs(60),
-        };
-        let retrier = Arc::new(Retrier::new("Treasure Data", policy, rate_limiter, clock, 7));
-        let endpoint = server.endpoint().parse().unwrap();
-        let account = TreasureDataSettings { endpoint, api_key: Secret::new("1/key").unwrap() };
-        let client = TreasureDataClient::new(account, http, retrier).unwrap();
+        let client = client_of(&server);
         client.error_records(&"session".parse().unwrap(), &mut received).await
     });
     (received, result)

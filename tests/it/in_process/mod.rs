@@ -32,6 +32,7 @@ mod run_id;
 mod scale;
 mod scenario;
 pub(crate) mod scripted_server;
+mod scripted_treasure_data;
 mod side_by_side;
 mod simulation;
 mod stale_status;

@@ -53,7 +53,7 @@ fn assert_reported(report: &RunReport, first: &RunReport) {
 }
 
 /// A world whose first run was killed as soon as `when` held.
-async fn killed_at(scenario: Scenario, when: impl Fn(&Control) -> bool) -> World {
+pub(super) async fn killed_at(scenario: Scenario, when: impl Fn(&Control) -> bool) -> World {
     let world = World::start(scenario).await;
     let watch = |control: &Control| if when(control) { Verdict::Kill } else { Verdict::Continue };
     let result = world.watched_run(&world.settings_with(ID), watch).await;
@@ -147,7 +147,7 @@ fn the_same_id_in_another_mode_is_another_run_and_touches_nothing_of_the_first()
     });
 }
 
-fn decided(control: &Control) -> bool {
+pub(super) fn decided(control: &Control) -> bool {
     control.sessions().iter().any(|session| {
         session.name.contains("_r00_") || (session.name.contains("_a00_") && session.upload_frozen)
     })
