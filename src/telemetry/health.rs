@@ -203,6 +203,16 @@ mod tests {
     }
 
     #[test]
+    fn a_load_job_that_is_not_polled_is_a_standstill() {
+        for phase in [Phase::Loading, Phase::Committing] {
+            let seen = in_phase(phase);
+            assert!(watch(&seen, 100).health(&seen, LIMITS, seconds(100), true).moves());
+            let health = watch(&seen, 101).health(&seen, LIMITS, seconds(101), true);
+            assert!(!health.moves() && health.to_string().contains(" limit_seconds=100"), "{health}");
+        }
+    }
+
+    #[test]
     fn waiting_for_another_run_is_no_standstill() {
         let seen = in_phase(Phase::Waiting);
         let watch = watch(&seen, 500);
