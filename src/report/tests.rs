@@ -1,3 +1,5 @@
+mod whole_page;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -1,0 +1,148 @@
+//! Whole pages as they were when somebody looked at them in a browser: every text, and where each thing in a chart is.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+/// The texts of a page one per line, and the shapes of its charts, without the thin lines of axes. Charts for narrow screens are made in
+/// the same way, and are left out. Of a long line, every tenth corner is enough.
+fn written(page: &str) -> String {
+    let (_, body) = page.split_once("<body>").unwrap();
+    let mut written = String::new();
+    let mut is_narrow = false;
+    for piece in body.split('<').skip(1) {
+        let (tag, text) = piece.split_once('>').unwrap();
+        is_narrow = (is_narrow || tag.starts_with("div class=\"chart narrow\"")) && tag != "/div";
+        if is_narrow || tag.contains("stroke-width=\"1\"") {
+            continue;
+        }
+        let is_shape = ["svg", "rect", "polyline", "polygon"].iter().any(|name| tag.starts_with(name));
+        if is_shape {
+            writeln!(written, "    <{}>", shape(tag)).unwrap();
+        } else if let Some((_, class)) = tag.split_once("class=\"swatch ") {
+            write!(written, "{} ", class.trim_end_matches('"')).unwrap();
+        } else if let Some((_, label)) = tag.split_once("aria-label=\"") {
+            writeln!(written, "[{}]", label.trim_end_matches('"')).unwrap();
+        }
+        if !text.trim().is_empty() {
+            writeln!(written, "{}{}", if tag.starts_with("text") { "    " } else { "" }, text.trim())
+                .unwrap();
+        }
+    }
+    written
+}
+
+/// A tag of a shape without what is the same for all.
+fn shape(tag: &str) -> String {
+    let Some((before, rest)) = tag.split_once("points=\"") else {
+        return tag.trim_end_matches('/').to_owned();
+    };
+    let (points, after) = rest.split_once('"').unwrap();
+    let corners: Vec<_> = points.split_ascii_whitespace().collect();
+    let kept: Vec<_> = if corners.len() > 12 { corners.into_iter().step_by(10).collect() } else { corners };
+    format!("{before}points=\"{}\"{}", kept.join(" "), after.trim_end_matches('/'))
+}
+
+fn assert_page(name: &str, recording: &RunRecording, place: Option<Place>) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.set_snapshot_path("../../../tests/fixtures/report");
+    let page = written(&render(recording, place).unwrap());
+    settings.bind(|| insta::assert_snapshot!(name, page));
+}
+
+#[test]
+fn of_a_run_that_failed() {
+    assert_page("failed", &example(), Some(Place { number: 2, of: 3 }));
+}
+
+/// All there is to see: two services, a second run of the target, several limits, a bound of the memory that can be drawn.
+fn committed() -> RunRecording {
+    let sample = |second: u64| Sample {
+        at: Duration::from_secs(second),
+        customers: second.min(40) * 300,
+        yotpo_requests: second.min(40) * 3,
+        treasure_data_requests: second * 2,
+        limit_millis: if second < 20 { 5_000 } else { 3_000 },
+        others_millis: 500,
+        delayed: Duration::from_millis(second.min(40) * 800),
+        paused: Duration::from_millis(second.saturating_sub(20).min(20) * 400),
+        parts: second / 10,
+        parts_queued: u64::from(second == 9),
+        part_bytes: second / 10 * 70_000,
+        row_bytes: second / 10 * 400_000,
+        resident_bytes: if second == 0 { 0 } else { 20_000_000 + second * 100_000 },
+        retries: [0, second / 30, 0, 0, second / 45, 0],
+    };
+    let operation = |operation: &str, successes, latencies: [u64; 4]| OperationRecording {
+        operation: operation.to_owned(),
+        successes,
+        latencies: latencies.to_vec(),
+        total_micros: 1_234_567,
+    };
+    RunRecording {
+        outcome: "committed".to_owned(),
+        outcome_sentence: "committed 12,000 rows".to_owned(),
+        state: "committed".to_owned(),
+        exit_code: 0,
+        code: None,
+        failed_while: None,
+        is_sandbox: true,
+        rows: Some(12_000),
+        finished_at: 1_795_406_460,
+        duration_millis: 60_000,
+        phases: vec![
+            (Phase::Starting, 0),
+            (Phase::Waiting, 200),
+            (Phase::Fetching, 1_000),
+            (Phase::Uploading, 40_000),
+            (Phase::Loading, 42_000),
+            (Phase::CleaningUp, 59_000),
+        ],
+        samples: (0..60).map(sample).collect(),
+        services: vec![
+            ServiceRecording {
+                service: "Yotpo".to_owned(),
+                requests: 120,
+                throttled: 0,
+                retries: vec![("connection".to_owned(), 1)],
+                operations: vec![operation("fetch a page of customers", 119, [100, 19, 1, 0])],
+            },
+            ServiceRecording {
+                service: "Treasure Data".to_owned(),
+                requests: 118,
+                throttled: 0,
+                retries: vec![("unexpected_body".to_owned(), 1)],
+                operations: vec![
+                    operation("store a part", 6, [0, 2, 3, 2]),
+                    operation("never sent", 0, [0, 0, 0, 0]),
+                ],
+            },
+        ],
+        peak_resident_bytes: None,
+        memory_bound_bytes: Some(40_000_000),
+        last_words: String::new(),
+        ..example()
+    }
+}
+
+#[test]
+fn of_a_run_that_waited_and_committed() {
+    assert_page("committed", &committed(), Some(Place { number: 1, of: 1 }));
+}
+
+#[test]
+fn of_a_command_that_sends_requests_to_treasure_data_only() {
+    let mut recording = RunRecording { rows: None, run_id: None, destination: None, ..committed() };
+    for sample in &mut recording.samples {
+        sample.yotpo_requests = 0;
+        sample.customers = 0;
+        sample.delayed = Duration::ZERO;
+    }
+    recording.services.remove(0);
+    recording.memory_bound_bytes = Some(900_000_000);
+    recording.duration_millis = 72_345;
+    recording.outcome_sentence = "committed, but by whom is unknown".to_owned();
+    assert_page("without_yotpo", &recording, None);
+}
