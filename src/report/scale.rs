@@ -114,16 +114,19 @@ fn compact(value: f64, step: f64) -> String {
     }
 }
 
+/// `512 KiB`, `1.5 MiB`: with as many decimals as there are, up to two.
 fn bytes(value: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut scaled = value;
-    for unit in units {
+    let mut unit = "PiB";
+    for smaller in units {
         if scaled < KIB {
-            return format!("{scaled:.0} {unit}");
+            unit = smaller;
+            break;
         }
         scaled /= KIB;
     }
-    format!("{scaled:.0} PiB")
+    format!("{} {unit}", (scaled * 100.0).round() / 100.0)
 }
 
 /// A time since the beginning: `200 ms`, `1.5 s`, `45s`, `5m`, `1h 30m`.
@@ -171,7 +174,8 @@ mod tests {
         assert_eq!(axis(100.0, Unit::Percent), "0 % 50 % 100 %");
         assert_eq!(axis(0.0, Unit::Bytes), "0 B 1 B");
         assert_eq!(axis(70.0 * KIB * KIB, Unit::Bytes), "0 B 32 MiB 64 MiB 96 MiB");
-        assert_eq!(axis(1_500.0, Unit::Bytes), "0 B 512 B 1 KiB 2 KiB");
+        assert_eq!(axis(1_500.0, Unit::Bytes), "0 B 512 B 1 KiB 1.5 KiB");
+        assert_eq!(axis(1_250.0 * KIB, Unit::Bytes), "0 B 512 KiB 1 MiB 1.5 MiB");
     }
 
     #[test]
