@@ -27,6 +27,15 @@ impl RunsCommand<'_> {
             started_at: self.clock.unix_time().as_secs(),
         };
         let _lock = ProcessLock::take(&store.lock_path(), &holder)?;
+        // Only now does no other process write it. A target has one state, so that of another run would be replaced.
+        let run = match store.run()? {
+            Some(saved) if saved.run_id == run.run_id => saved,
+            Some(saved) => {
+                let (saved, label) = (saved.run_id, saved.target.label());
+                return Err(UsageError::OtherRunSaved { saved, label }.into());
+            }
+            None => run,
+        };
         self.confirm_abandoning(&run)?;
         let treasure_data = assemble_account(&account, &self.clock, fastrand::u64(..))?;
         let runtime = client_runtime()?;

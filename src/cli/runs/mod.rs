@@ -23,6 +23,7 @@ use crate::checkpoint::{LockError, RunState, StateError, StateStore};
 use crate::clock::Clock;
 use crate::config::{AccountSettings, SettingsError, state_directory_from_layers};
 use crate::diagnosis::{Code, Diagnosis};
+use crate::identity::RunId;
 use crate::run::{RunError, STATE_DIRECTORY_HINT};
 use crate::services::ServicesError;
 use crate::telemetry::{ProgressBar, words, write_stderr};
@@ -88,6 +89,8 @@ enum UsageError {
     OlderThan(String),
     #[error("the run was made at {saved}, but the settings lead to {settings}")]
     OtherAccount { saved: String, settings: String },
+    #[error("the state directory has the unfinished run {saved} of {label}, whose state would be lost")]
+    OtherRunSaved { saved: RunId, label: String },
 }
 
 /// What a user wrote, shortened and without control characters.
@@ -149,6 +152,10 @@ impl From<UsageError> for RunsError {
             UsageError::NoSuchRun(_) | UsageError::NoUnfinishedRun(_) => {
                 Some("yotpo-td runs list shows what there is".to_owned())
             }
+            UsageError::OtherRunSaved { .. } => Some(
+                "name an empty directory with --state-dir; the state of the other run stays where it is"
+                    .to_owned(),
+            ),
             UsageError::NoRuns => Some(
                 "yotpo-td runs list shows where runs are looked for, and --state-dir names another directory"
                     .to_owned(),

@@ -100,6 +100,7 @@ fn list_and_show_report_unfinished_and_finished_runs() {
     let unknown = runs(&surroundings, &["show", "nightly"]);
     unknown.assert_code(2);
     assert!(unknown.stderr.contains("no run has the id nightly"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("hint: yotpo-td runs list shows what there is\n"), "{}", unknown.stderr);
 }
 
 /// The table without its last column, and with one space between the others: widths depend on the names.
@@ -128,6 +129,8 @@ fn a_run_that_is_active_is_listed_with_its_process() {
     assert_eq!((&json[0]["status"], &json[0]["pid"]), (&"running".into(), &active.pid().into()));
     let table = runs(&surroundings, &["list"]).stdout;
     assert!(table.contains("running (loading)"), "{table}");
+    let age = table.split_whitespace().last().and_then(|age| age.strip_suffix('s')).map(str::parse::<u32>);
+    assert!(matches!(age, Some(Ok(0..60))), "{table}");
     let shown: Value = serde_json::from_str(&runs(&surroundings, &["show"]).stdout).unwrap();
     assert_eq!((&shown["status"], &shown["pid"]), (&"running".into(), &active.pid().into()));
     active.kill();
@@ -169,6 +172,31 @@ fn the_list_says_how_each_run_ended_and_which_state_cannot_be_read() {
     );
     let warning = end.stderr.lines().find(|line| line.starts_with("warning: ")).unwrap_or_default();
     assert!(warning.contains("shop.customers.state"), "{}", end.stderr);
+}
+
+#[test]
+fn abandoning_a_run_by_its_settings_does_not_replace_the_state_of_another_run() {
+    let surroundings = Surroundings::with_customers(60);
+    let id = interrupted(&surroundings, &["--mode", "replace"]);
+    let session = session_names(&surroundings);
+    let another = ["abandon", "--yes", "--run-id", "another", "--mode", "replace"];
+    let refused = runs(&surroundings, &another);
+    refused.assert_code(2);
+    assert!(refused.closing().contains(&format!("the unfinished run {id} of ")), "{}", refused.closing());
+    assert!(
+        refused.closing().contains("hint: name an empty directory with --state-dir;"),
+        "{}",
+        refused.closing()
+    );
+    let elsewhere = surroundings.state_directory().with_file_name("elsewhere");
+    let followed =
+        runs(&surroundings, &[&another[..], &["--state-dir", elsewhere.to_str().unwrap()]].concat());
+    followed.assert_code(0);
+    assert_eq!(surroundings.saved_run().unwrap().run_id.as_str(), id);
+    assert!(session_names(&surroundings).contains(&session[0]));
+    let resumed = surroundings.run(&["--mode", "replace"]);
+    resumed.assert_code(0);
+    assert!(resumed.stdout.contains("(resumed)"), "{}", resumed.stdout);
 }
 
 #[test]
@@ -261,6 +289,9 @@ fn clean_removes_only_orphans() {
     assert_eq!(short_lived.stdout.matches("too young").count(), 2, "{}", short_lived.stdout);
     let cleaned = runs(&surroundings, &["clean", "--older-than", "0s", "--yes"]);
     cleaned.assert_code(0);
+    let removed = |left: &str| cleaned.stdout.lines().any(|line| line == format!("removed {left}"));
+    assert!(removed(&format!("session {old_session}")), "{}", cleaned.stdout);
+    assert!(removed(&format!("temporary table {old_table}")), "{}", cleaned.stdout);
     assert_eq!(cleaned.stdout.matches("\nremoved ").count(), 2, "{}", cleaned.stdout);
     let without = |name: &str| before.iter().filter(|left| *left != name).cloned().collect::<Vec<_>>();
     assert_eq!(session_names(&surroundings), without(&old_session));
