@@ -114,17 +114,17 @@ fn tidy(page: &str) -> String {
         .word_splitter(textwrap::WordSplitter::NoHyphenation);
     let mut tidied = String::with_capacity(page.len());
     for line in page.lines().map(str::trim_end) {
-        if line.starts_with('.') || line.len() <= LINE_WIDTH {
+        if line.starts_with(['.', '\'']) || line.len() <= LINE_WIDTH {
             tidied.push_str(line);
             tidied.push('\n');
             continue;
         }
-        for (index, part) in textwrap::wrap(line, &options).iter().enumerate() {
+        for part in textwrap::wrap(line, &options) {
             // A continuation that begins like a request is not one.
-            if index > 0 && part.starts_with(['.', '\'']) {
+            if part.starts_with(['.', '\'']) {
                 tidied.push_str(r"\&");
             }
-            tidied.push_str(part);
+            tidied.push_str(&part);
             tidied.push('\n');
         }
     }

@@ -198,3 +198,45 @@ fn exports(sandbox: &Sandbox) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings_of(flags: &[&str]) -> SandboxSettings {
+        settings(&command().get_matches_from([&["sandbox"], flags].concat())).unwrap()
+    }
+
+    #[test]
+    fn every_flag_has_an_effect() {
+        let flags = [
+            "--customers=70",
+            "--seed=8",
+            "--stores=3",
+            "--yotpo-listen=127.0.0.1:81",
+            "--td-listen=127.0.0.1:82",
+            "--requests-per-second=7",
+            "--page-layout=pretty",
+            "--import-time=3s",
+        ];
+        let settings = settings_of(&flags);
+        assert_eq!((settings.customers, settings.seed), (70, 8));
+        let further: Vec<_> =
+            settings.additional_stores.iter().map(|store| (store.customers, store.seed)).collect();
+        assert_eq!(further, [(70, 9), (70, 10)]);
+        assert_eq!((settings.yotpo_address.port(), settings.treasure_data_address.port()), (81, 82));
+        assert_eq!(settings.requests_per_second.map(NonZeroU32::get), Some(7));
+        assert_eq!(settings.yotpo.page_layout, PageLayout::Pretty);
+        assert_eq!(settings.import_duration.as_secs(), 3);
+    }
+
+    #[test]
+    fn without_flags_the_limit_is_that_of_yotpo() {
+        assert_eq!(settings_of(&[]).requests_per_second.map(NonZeroU32::get), Some(5));
+        assert_eq!(settings_of(&[]).yotpo.page_layout, PageLayout::Mixed);
+        assert_eq!(settings_of(&["--requests-per-second=off"]).requests_per_second, None);
+        let layouts = ["--page-layout=compact", "--page-layout=spaced"]
+            .map(|flag| settings_of(&[flag]).yotpo.page_layout);
+        assert_eq!(layouts, [PageLayout::Compact, PageLayout::Spaced]);
+    }
+}

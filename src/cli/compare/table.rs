@@ -154,10 +154,11 @@ mod tests {
 
     #[test]
     fn offsets_and_times_are_written_as_usual() {
-        assert_eq!([-18_000, 20_700, 50_400].map(offset_text), ["-05:00", "+05:45", "+14:00"]);
+        assert_eq!([-18_000, 0, 20_700, 50_400].map(offset_text), ["-05:00", "+00:00", "+05:45", "+14:00"]);
         assert_eq!([-1_234, 0, 7].map(signed), ["-1,234", "0", "7"]);
         assert_eq!(time(Some(253_402_300_799)), "9999-12-31T23:59:59Z");
-        assert_eq!([Some(-5), Some(i64::MAX), None].map(time), ["-5", "9223372036854775807", "-"]);
+        let none = [Some(-5), Some(253_402_300_800), Some(i64::MAX), None].map(time);
+        assert_eq!(none, ["-5", "253402300800", "9223372036854775807", "-"]);
     }
 
     #[test]
@@ -174,5 +175,8 @@ mod tests {
             text.ends_with("  1,000  field_39\n  and 1 further field: --output json lists them\n"),
             "{text}"
         );
+        let mut text = String::new();
+        add_fields(&mut text, &Comparison { changed: 10_000, ..found });
+        assert!(text.starts_with("\nFields that differ in 10,000 rows:\n"), "{text}");
     }
 }

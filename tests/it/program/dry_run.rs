@@ -37,6 +37,15 @@ fn everything_is_fetched_and_counted_and_nothing_is_sent_or_saved() {
         seen["uploaded_bytes"].as_u64().unwrap() > 0 && seen["row_bytes"].as_u64().unwrap() > 0,
         "{seen}"
     );
+    assert_eq!(seen["run_id"], Value::Null);
+    assert_eq!(summary(&surroundings, &["--run-id", "sunday"])["run_id"], "sunday");
+    // What this took, and what it may take in memory.
+    assert!(
+        seen["duration_seconds"].as_f64().unwrap() >= seen["phase_seconds"]["fetching"].as_f64().unwrap()
+            && seen["duration_seconds"].as_f64().unwrap() > 0.0
+            && seen["memory_bound_bytes"].as_u64().unwrap() > 1_000_000,
+        "{seen}"
+    );
     assert_eq!(surroundings.control().requests(Service::TreasureData), 0);
     assert!(!surroundings.state_directory().exists());
 }
@@ -59,7 +68,8 @@ fn it_says_what_a_run_would_resume_or_lose() {
     text.assert_code(0);
     assert!(
         text.stdout.contains("a run resumes after 30 rows of 6 pages in 3 parts, saved ")
-            && text.stdout.contains(", unless it was abandoned elsewhere; "),
+            && text.stdout.contains(", unless it was abandoned elsewhere; ")
+            && text.stdout.contains(" compressed, "),
         "{}",
         text.stdout
     );

@@ -168,6 +168,9 @@ fn a_damaged_recording_is_named_and_no_run_is_affected() {
             let end = runs_report(&surroundings, arguments);
             end.assert_code(6);
             assert_shows(&end.stderr, &["cannot be used", file.to_str().unwrap(), "code: state_failed"]);
+            let advice =
+                format!("hint: delete {}: it is only needed for the report of its run", file.display());
+            assert!(end.stderr.contains(&advice), "{}", end.stderr);
         }
         runs(&surroundings, "list").assert_code(0);
     }

@@ -69,3 +69,12 @@ fn logs_as_json_have_no_line_for_people() {
     let messages: Vec<_> = messages.map(|line| line["message"].clone()).collect();
     assert_eq!(messages, ["stopping after the requests in flight (press Ctrl-C again to exit now)"]);
 }
+
+#[test]
+fn a_run_in_a_sandbox_that_did_not_start_keeps_its_advice() {
+    let mut command = program();
+    command.args(["sync", "--sandbox", "--requests-per-second", "0"]);
+    let end = Running::start(command).finish();
+    end.assert_code(2);
+    assert!(end.closing().contains("saved: nothing was started"), "{}", end.closing());
+}
