@@ -96,12 +96,58 @@ fn hint_of_ending(ending: Ending, session: Option<&SessionName>, job_id: Option<
             "use a key with full access, or --without-table-ids to accept that a recreated table is not detected"
                 .to_owned()
         }
-        (Ending::OtherProtocol(_), _) => {
+        // Nothing of this attempt may exist, so there may be no session to inspect.
+        (Ending::OtherProtocol(_) | Ending::ForeignBallot, _) => {
             "use the same version of yotpo-td for all attempts of a run".to_owned()
         }
-        (Ending::WinnerGone | Ending::WinnerChanged | Ending::ForeignBallot | Ending::CountsDiffer, _) => {
+        (Ending::WinnerGone | Ending::WinnerChanged | Ending::CountsDiffer, _) => {
             look
         }
         _ => "please report this with the log at --log-level debug".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unsuccessful_ending_has_a_hint() {
+        let session: SessionName = "nightly".parse().unwrap();
+        let inspect = "inspect it with: td import:show nightly";
+        let again = "run it again; if it persists, contact Treasure Data support";
+        let with_session = format!("{again} with the session name");
+        for (ending, job_id, expected) in [
+            (
+                Ending::LoadFailed,
+                Some("4711"),
+                "find the reason in the job's output: td job:show 4711; then run again",
+            ),
+            (Ending::LoadFailed, None, with_session.as_str()),
+            (Ending::LoadStuck, Some("4711"), with_session.as_str()),
+            (Ending::CommitFailed, Some("4711"), with_session.as_str()),
+            (Ending::PublishFailed, None, again),
+            (Ending::NoProgress, None, again),
+            (
+                Ending::Superseded,
+                None,
+                "to load the current customers, start a new run, with a new --run-id if you set one",
+            ),
+            (Ending::AbandonedByOthers, None, "to load the customers after all, run the same command again"),
+            (Ending::RunTooOld, None, "use a new --run-id"),
+            (
+                Ending::NoTableIds,
+                None,
+                "use a key with full access, or --without-table-ids to accept that a recreated table is not detected",
+            ),
+            (Ending::OtherProtocol(2), None, "use the same version of yotpo-td for all attempts of a run"),
+            (Ending::ForeignBallot, None, "use the same version of yotpo-td for all attempts of a run"),
+            (Ending::WinnerGone, None, inspect),
+            (Ending::WinnerChanged, None, inspect),
+            (Ending::CountsDiffer, None, inspect),
+            (Ending::UnexpectedResult, None, "please report this with the log at --log-level debug"),
+        ] {
+            assert_eq!(hint_of_ending(ending, Some(&session), job_id), expected, "{ending:?}");
+        }
     }
 }
