@@ -94,6 +94,29 @@ mod tests {
     use crate::export::ExportError;
 
     #[test]
+    fn the_hint_depends_on_how_the_rows_differ() {
+        let comparison =
+            |changed, only_in, copies| Comparison { changed, only_in, copies, ..Comparison::default() };
+        assert_eq!(comparison(0, [0, 0], [0, 0]).diagnosis(), None);
+        let copies = "one side has rows more than once";
+        let fields = "look at the fields that differ";
+        let again = "load both sides at the same time and compare again";
+        for (found, words) in [
+            (comparison(0, [2, 0], [2, 0]), copies),
+            (comparison(0, [2, 0], [1, 0]), again),
+            (comparison(0, [0, 2], [0, 0]), again),
+            (comparison(1, [2, 0], [2, 0]), again),
+            (comparison(1, [0, 0], [0, 0]), fields),
+            (comparison(9, [0, 0], [0, 0]), fields),
+        ] {
+            let diagnosis = found.diagnosis().unwrap();
+            assert_eq!(diagnosis.code, Code::RowsDiffer);
+            let hint = diagnosis.hint.unwrap();
+            assert!(hint.starts_with(words), "{found:?}: {hint}");
+        }
+    }
+
+    #[test]
     fn errors_that_are_not_about_the_content_say_what_helps() {
         let no_manifest = || ExportError::NoManifest { directory: "export".into() };
         for (error, code, hint) in [
