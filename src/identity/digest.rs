@@ -161,6 +161,15 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_of_a_content_is_shown_in_full_or_with_as_many_digits_as_asked_for() {
+        let sum = Sha256Sum::of(b"");
+        let all = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!((sum.to_string().as_str(), format!("{sum:?}").as_str()), (all, all));
+        assert_eq!((format!("{sum:.12}"), format!("{sum:.64}")), (all[..12].to_owned(), all.to_owned()));
+        assert_eq!(all.parse(), Ok(sum));
+    }
+
+    #[test]
     fn a_digest_depends_on_every_name_and_their_order() {
         let digest =
             |names: &[&str]| names.iter().fold(PartsDigest::default(), |digest, name| digest.with(name));

@@ -277,6 +277,18 @@ mod tests {
         );
     }
 
+    #[test]
+    fn nothing_may_follow_the_last_part() {
+        let complete = set(2, 0);
+        let before = PartsDigest::default().with(&complete[0]);
+        let third = OwnPart::new(2, b"third");
+        // Its digest and its number of parts fit, but there is another last part before it.
+        for (following, part) in [("a part", third), ("another last part", third.last(before, 30, 1))] {
+            let names = [complete.clone(), vec![part.render().to_string()]].concat();
+            assert_eq!(prove(&names), Err(ProofError::Mixed), "{following}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_complete_set_is_proven_in_any_order_and_nothing_less(count in 1..20_u64, missing in 0..20_usize) {

@@ -250,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn a_legacy_name_is_eight_hexadecimal_digits_and_a_run_id() {
+        for (rest, expected) in [
+            ("00c0ffee_nightly", Some(RunSession::Legacy)),
+            ("00c0ffee", None),
+            ("00c0ffee_", None),
+            ("00c0ffee_two words", None),
+            ("00c0ffe_nightly", None),
+            ("00c0ffee0_nightly", None),
+            ("customer_nightly", None),
+        ] {
+            assert_eq!(RunSession::parse(&format!("yotpo_td_{rest}")), expected, "{rest}");
+        }
+    }
+
+    #[test]
     fn a_long_run_id_is_replaced_by_its_hash() {
         let long = "x".repeat(64);
         let name = own(&long, Some("43"));

@@ -71,10 +71,10 @@ impl OwnTable {
         }
         let (nonce, rest) = split_nonce(rest.strip_prefix("y_")?)?;
         let (target, rest) = rest.strip_prefix('_')?.split_once('_')?;
-        let suffix =
-            |suffix: &TableSuffix| rest.len() > suffix.as_str().len() && rest.ends_with(suffix.as_str());
-        let suffix =
-            [TableSuffix::Empty, TableSuffix::Abandon].into_iter().find(suffix).unwrap_or(TableSuffix::Rows);
+        let suffix = [TableSuffix::Empty, TableSuffix::Abandon]
+            .into_iter()
+            .find(|suffix| rest.ends_with(suffix.as_str()))
+            .unwrap_or(TableSuffix::Rows);
         let table = TableId::parse(rest.strip_suffix(suffix.as_str())?)?;
         Some(Self::Temporary { fingerprint, nonce, target: TableId::parse(target)?, table, suffix })
     }
@@ -130,16 +130,25 @@ mod tests {
         let expected = format!("yotpo_td_v1_{fingerprint}_y_1795406400_0000000000000007_42_43");
         assert_eq!(name(TableSuffix::Rows), expected);
         assert_eq!(name(TableSuffix::Empty), format!("{expected}_empty"));
-        for foreign in
-            ["yotpo_td_tmp_mine", "yotpo_td_v1_y", "yotpo_customers", &expected[..expected.len() - 2]]
-        {
+        let without_own_id = &expected[..expected.len() - 2];
+        for foreign in [
+            "yotpo_td_tmp_mine",
+            "yotpo_td_v1_y",
+            "yotpo_customers",
+            without_own_id,
+            &format!("{without_own_id}_empty"),
+            &format!("{without_own_id}__empty"),
+        ] {
             assert_eq!(OwnTable::parse(foreign), None, "{foreign}");
         }
         assert!(OwnTable::is_legacy("yotpo_td_tmp_00c0ffee_20261123t040000z_9f1c02ab_12345678"));
-        // Somebody's tables: too short, no fingerprint, or no separator after it.
-        for foreign in
-            ["yotpo_td_tmp_reports", "yotpo_td_tmp_reports1_backup", "yotpo_td_tmp_00c0ffee1_backup"]
-        {
+        // Somebody's tables: too short, nothing after the fingerprint, no fingerprint, or no separator after it.
+        for foreign in [
+            "yotpo_td_tmp_reports",
+            "yotpo_td_tmp_00c0ffee_",
+            "yotpo_td_tmp_reports1_backup",
+            "yotpo_td_tmp_00c0ffee1_backup",
+        ] {
             assert!(!OwnTable::is_legacy(foreign), "{foreign}");
         }
     }
