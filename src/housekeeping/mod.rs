@@ -101,7 +101,7 @@ impl Orphan {
         match self.since {
             _ if unfinished.iter().any(in_use) => Verdict::Unfinished,
             None => Verdict::UnknownAge,
-            Some(since) if now.saturating_sub(since) >= limit.as_secs() => Verdict::Remove,
+            Some(since) if has_reached(limit, since, now) => Verdict::Remove,
             Some(_) => Verdict::Young,
         }
     }
@@ -121,7 +121,12 @@ pub fn is_removable(name: &str, now: u64, marker_age: Duration) -> bool {
         (_, Some((_, since))) => since,
         _ => None,
     };
-    since.is_some_and(|since| now.saturating_sub(since) >= marker_age.as_secs())
+    since.is_some_and(|since| has_reached(marker_age, since, now))
+}
+
+/// Whether what began at `since` is at least this old.
+fn has_reached(age: Duration, since: u64, now: u64) -> bool {
+    now.saturating_sub(since) >= age.as_secs()
 }
 
 /// Everything in the account that this program created.
@@ -250,7 +255,7 @@ pub async fn sweep_stale_runs(
     now: u64,
     run_lifetime: Duration,
 ) {
-    let is_stale = |since: u64| now.saturating_sub(since) > marker_age(run_lifetime).as_secs();
+    let marker_age = marker_age(run_lifetime);
     let sweep = async {
         let mut swept = 0;
         for session in client.sessions().await? {
@@ -262,7 +267,7 @@ pub async fn sweep_stale_runs(
             }
             if let Some(RunSession::Own(own)) = RunSession::parse(&session.name)
                 && own.fingerprint == fingerprint
-                && is_stale(own.nonce.time())
+                && has_reached(marker_age, own.nonce.time(), now)
             {
                 client.delete_session(&own.render()).await?;
                 swept += 1;
@@ -303,6 +308,11 @@ mod tests {
         );
         assert_eq!(time_in_legacy_name("yotpo_td_00c0ffee_nightly"), None);
         assert_eq!(time_in_legacy_name("yotpo_td_00c0ffee_99999999T999999Z-1"), None);
+        // Words that only have its length or only its last letter are not the time.
+        for word in ["0123456789abcdef", "blitz"] {
+            let name = format!("yotpo_td_00c0ffee_{word}-20261123T040000Z");
+            assert_eq!(time_in_legacy_name(&name), Some(1_795_406_400), "{name}");
+        }
     }
 
     #[test]
