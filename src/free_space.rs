@@ -97,7 +97,7 @@ fn statistics(directory: &Path) -> Option<FileSystem> {
     let found = rustix::fs::statvfs(directory).ok()?;
     let is_root = rustix::process::geteuid().is_root();
     Some(FileSystem {
-        block_size: if found.f_frsize > 0 { found.f_frsize } else { found.f_bsize },
+        block_size: found.f_frsize,
         blocks: found.f_blocks,
         free_blocks: if is_root { found.f_bfree } else { found.f_bavail },
         files: found.f_files,
