@@ -108,6 +108,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_that_is_too_large_for_a_secret_is_not_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let padded = |size: usize| format!("secret{}", " ".repeat(size - "secret".len()));
+        std::fs::write(file.path(), padded(64 * 1024)).unwrap();
+        assert_eq!(Secret::from_file(file.path()).unwrap().current().expose_secret(), "secret");
+        for size in [64 * 1024 + 1, 128 * 1024] {
+            std::fs::write(file.path(), padded(size)).unwrap();
+            let expected = format!("cannot read {}: too large for a secret", file.path().display());
+            assert_eq!(Secret::from_file(file.path()).unwrap_err().to_string(), expected, "{size}");
+        }
+    }
+
+    #[test]
     fn file_is_reloaded_once_and_only_a_changed_secret_is_returned() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), " first\n").unwrap();
