@@ -137,9 +137,8 @@ pub fn listen_and_log(clock: Clock, first: &'static str) -> io::Result<StopReque
                 Some(()) = hang_up.recv() => Signal::HangUp,
                 else => return,
             };
-            // timeout(1) and shells signal a process and also its group; that is one request, not two.
             let now = clock.now();
-            if last.is_some_and(|last| now.saturating_sub(last) < ECHO) {
+            if last.is_some_and(|last| is_echo(last, now)) {
                 continue;
             }
             let (parent, signal_name) = (run.get().cloned(), signal.name());
@@ -153,6 +152,12 @@ pub fn listen_and_log(clock: Clock, first: &'static str) -> io::Result<StopReque
         }
     });
     Ok(requests)
+}
+
+/// Whether a signal repeats the one that was counted last: timeout(1) and shells signal a process and also its group, which is
+/// one request, not two.
+fn is_echo(last: Duration, now: Duration) -> bool {
+    now.saturating_sub(last) < ECHO
 }
 
 /// An error that may mean that a signal ended the work.
@@ -224,6 +229,14 @@ mod tests {
         });
         sender.stop(Signal::Interrupt);
         assert_eq!(forced.await.unwrap(), Signal::Terminate);
+    }
+
+    #[test]
+    fn a_signal_less_than_300_ms_after_the_last_one_is_the_same_request() {
+        let last = Duration::from_secs(7);
+        for (since, expected) in [(0, true), (299, true), (300, false), (301, false)] {
+            assert_eq!(is_echo(last, last + Duration::from_millis(since)), expected, "{since} ms");
+        }
     }
 
     /// Why work ended.
