@@ -155,3 +155,16 @@ impl std::fmt::Debug for PreviewedCustomer {
         write!(formatter, "PreviewedCustomer({}, {} bytes)", self.position, self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_has_the_size_of_a_customer_and_not_the_text() {
+        let json_response = r#"{"email":"ann@example.com"}"#;
+        let customer = PreviewedCustomer::new(3, DecodedRow { time: 1, json_response }, Masking::Off);
+        assert_eq!(customer.json_response, json_response);
+        assert_eq!(format!("{customer:?}"), "PreviewedCustomer(3, 27 bytes)");
+    }
+}
