@@ -64,3 +64,24 @@ fn with_clean_variables() {
 fn is_proxy(name: &str) -> bool {
     name.to_ascii_uppercase().ends_with("_PROXY")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_lose_surrounding_spaces() {
+        let proxies: Vec<_> = READ_BY_LIBRARIES.into_iter().filter(|name| is_proxy(name)).collect();
+        let expected = [
+            "HTTPS_PROXY",
+            "https_proxy",
+            "HTTP_PROXY",
+            "http_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+            "NO_PROXY",
+            "no_proxy",
+        ];
+        assert_eq!(proxies, expected);
+    }
+}
