@@ -56,4 +56,20 @@ mod tests {
         assert_eq!(filter(&[("log-level", "trace")], &[("RUST_LOG", "debug")]), "trace");
         assert_eq!(filter(&[], &[("RUST_LOG", "=x=[{")]), "info");
     }
+
+    #[test]
+    fn a_level_that_is_no_filter_falls_back_to_info() {
+        assert_eq!(filter(&[("log-level", "=x=[{")], &[]), "info");
+        assert_eq!(filter(&[], &[("YOTPO_TD_LOG_LEVEL", "=x=[{"), ("RUST_LOG", "debug")]), "info");
+    }
+
+    #[test]
+    fn text_that_does_not_go_to_a_terminal_is_colored_only_on_request() {
+        let file = tempfile::tempfile().unwrap();
+        for (color, expected) in [("always", true), (" always ", true), ("auto", false), ("never", false)] {
+            let flags = BTreeMap::from([("color", color.to_owned())]);
+            let layers = Layers::new(&flags, BTreeMap::<String, String>::new(), None);
+            assert_eq!(has_color(&layers, &file), expected, "{color:?}");
+        }
+    }
 }

@@ -28,6 +28,7 @@ mod tests {
             ("paepnd", 2, Some("append")),
             ("paepnd", 1, None),
             ("upsert", 2, None),
+            ("upsert", 9, None),
             ("append", 0, Some("append")),
             ("a", 9, None),
         ] {

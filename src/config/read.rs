@@ -194,6 +194,20 @@ mod tests {
 
     #[test]
     fn a_password_in_an_address_is_not_repeated() {
-        assert!(!endpoint("https://user:hunter2@host").unwrap_err().contains("hunter2"));
+        for text in ["https://user:hunter2@host", "https://hunter2@host", "https://:hunter2@host"] {
+            assert_eq!(endpoint(text).unwrap_err(), "the address contains a user name or password", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_value_is_shortened_and_control_characters_are_left_out() {
+        for (value, expected) in [
+            ("x".repeat(60), format!("\"{}\"", "x".repeat(60))),
+            ("x".repeat(61), format!("\"{}…\"", "x".repeat(60))),
+            ("a\tb".to_owned(), "\"ab…\"".to_owned()),
+            (String::new(), "\"\"".to_owned()),
+        ] {
+            assert_eq!(shown(&value), expected);
+        }
     }
 }

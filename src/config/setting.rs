@@ -144,11 +144,19 @@ impl SecretSetting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::TABLE;
+    use crate::config::keys::{ALLOW_EMPTY, LOYALTY_CHECK, TABLE};
 
     #[test]
     fn a_key_reads_as_its_setting() {
         let key = Key::<u64>::new(TABLE.setting);
         assert_eq!((key.key, key.variable), ("table", "TD_TABLE"));
+    }
+
+    #[test]
+    fn only_a_switch_that_is_off_by_default_needs_no_value() {
+        assert!(ALLOW_EMPTY.is_bare_flag());
+        // Without a value it would be set to what it is.
+        assert!(!LOYALTY_CHECK.is_bare_flag());
+        assert!(!TABLE.is_bare_flag());
     }
 }

@@ -192,6 +192,8 @@ mod tests {
         let path = directory.path().join("settings.toml");
         let file = SettingsFile::Named(path.clone());
         assert!(file.read().unwrap_err().starts_with(&format!("cannot read {}: ", path.display())));
+        std::fs::write(&path, " ".repeat(1024 * 1024)).unwrap();
+        assert_eq!(file.read().unwrap().len(), 1024 * 1024);
         std::fs::write(&path, " ".repeat(1024 * 1024 + 1)).unwrap();
         assert_eq!(file.read().unwrap_err(), format!("{} is larger than 1 MiB", path.display()));
     }

@@ -105,6 +105,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_that_is_missing_or_too_large_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("td.conf");
+        let missing = read(&path).unwrap_err();
+        assert!(missing.starts_with(&format!("cannot read {}: ", path.display())), "{missing}");
+        let text = "[account]\napikey = 1/abc";
+        let padded = |size: usize| format!("{text}{}", "\n".repeat(size - text.len()));
+        std::fs::write(&path, padded(64 * 1024)).unwrap();
+        assert_eq!(read(&path).unwrap().api_key, "1/abc");
+        for size in [64 * 1024 + 1, 128 * 1024] {
+            std::fs::write(&path, padded(size)).unwrap();
+            assert_eq!(read(&path).unwrap_err(), format!("{} is larger than 64 KiB", path.display()));
+        }
+    }
+
     proptest! {
         #[test]
         fn no_file_panics(text in "\\PC{0,100}") {

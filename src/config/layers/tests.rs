@@ -1,4 +1,8 @@
+use std::os::unix::ffi::OsStringExt as _;
+
 use super::*;
+use crate::config::Settings;
+use crate::config::endpoints::{effective_endpoint, treasure_data_origin};
 use crate::config::keys::{DATABASE, MAX_RETRIES, MODE, PAGE_SIZE, REQUESTS_PER_SECOND, TABLE};
 
 fn layers(flags: &[(&'static str, &str)], environment: &[(&str, &str)], file: &str) -> Layers {
@@ -156,4 +160,78 @@ fn a_key_or_an_endpoint_from_elsewhere_is_not_mixed_with_the_toolbelts_file() {
         assert_ne!(layers.variable("TD_API_KEY").as_deref(), Some("1/abc"));
         assert!(layers.is_secret_reported(&API_KEY));
     }
+}
+
+#[test]
+fn only_the_api_key_comes_from_the_toolbelts_file() {
+    let (layers, path) = with_td_conf(TD_CONF_TEXT, &[("YOTPO_CLIENT_SECRET", "secret")]);
+    let places: Vec<_> =
+        SECRETS.iter().map(|secret| (secret.variable, layers.secret_place(secret))).collect();
+    let expected = [
+        ("YOTPO_CLIENT_SECRET", Some("YOTPO_CLIENT_SECRET".to_owned())),
+        ("TD_API_KEY", Some(format!("{path}:2"))),
+    ];
+    assert_eq!(places, expected);
+    let (layers, _) = with_td_conf(TD_CONF_TEXT, &[]);
+    assert_eq!(layers.secret_place(&SECRETS[0]), None);
+}
+
+#[test]
+fn a_secret_or_its_file_that_is_not_utf_8_is_reported_once() {
+    let not_utf8 = OsString::from_vec(b"\xff".to_vec());
+    for name in ["TD_API_KEY", "TD_API_KEY_FILE"] {
+        let environment = BTreeMap::from([(name.to_owned(), not_utf8.clone())]);
+        let layers = Layers::new(&BTreeMap::new(), environment, None);
+        assert!(layers.is_secret_reported(&API_KEY), "{name}");
+        let problems = Settings::from_layers(layers).unwrap_err();
+        let about: Vec<_> = problems
+            .problems()
+            .iter()
+            .map(ToString::to_string)
+            .filter(|text| text.contains("TD_API_KEY"))
+            .collect();
+        assert_eq!(about.len(), 1, "{about:?}");
+        assert!(about[0].contains("UTF-8"), "{about:?}");
+    }
+    assert!(!layers(&[], &[("TD_API_KEY", "1/key")], "").is_secret_reported(&API_KEY));
+}
+
+#[test]
+fn a_required_variable_that_is_not_utf_8_is_not_missing_as_well() {
+    let environment = BTreeMap::from([("TD_DATABASE".to_owned(), OsString::from_vec(b"\xff".to_vec()))]);
+    let problems = Settings::from_layers(Layers::new(&BTreeMap::new(), environment, None)).unwrap_err();
+    let about: Vec<_> = problems
+        .problems()
+        .iter()
+        .map(ToString::to_string)
+        .filter(|text| text.contains("TD_DATABASE"))
+        .collect();
+    assert_eq!(about.len(), 1, "{about:?}");
+    assert!(about[0].contains("UTF-8"), "{about:?}");
+}
+
+#[test]
+fn a_variable_in_place_of_a_key_names_the_key() {
+    for (key, meant) in
+        [("TD_TABLE", "table"), ("yotpo_td_page_size", "page-size"), ("TD_API_SERVER", "td-endpoint")]
+    {
+        assert_eq!(unknown(key), format!("unknown key {key}; did you mean {meant}?"));
+    }
+}
+
+#[test]
+fn the_address_of_a_region_holds_only_if_its_setting_is_the_stronger_one() {
+    let effective = |flags: &[(&'static str, &str)], environment: &[(&str, &str)]| {
+        let layers = layers(flags, environment, "");
+        (effective_endpoint(&layers), treasure_data_origin(&layers))
+    };
+    let region = ("https://api.eu01.treasuredata.com".to_owned(), "--site".to_owned());
+    let address = [("TD_API_SERVER", "api.example.com")];
+    assert_eq!(effective(&[("site", "eu01")], &address), (Some(region), "from --site".to_owned()));
+    assert_eq!(effective(&[], &address), (None, "from TD_API_SERVER".to_owned()));
+    let weaker = effective(&[("td-endpoint", "api.example.com")], &[("YOTPO_TD_SITE", "eu01")]);
+    assert_eq!(weaker, (None, "from --td-endpoint".to_owned()));
+    // Two of the same contradict each other, and `config show` lists both as they are set.
+    let (both, _) = effective(&[("site", "eu01"), ("td-endpoint", "api.example.com")], &[]);
+    assert_eq!(both, None);
 }
