@@ -6,7 +6,7 @@ use super::finding::{CheckId, Finding, skip};
 use super::reach::{Interruption, Way};
 use crate::config::Settings;
 use crate::housekeeping::{MANY_SESSIONS, MAX_SESSIONS, is_of_this_program, is_removable, marker_age};
-use crate::identity::Mode;
+use crate::identity::{DatabaseName, Mode};
 use crate::run::RunError;
 use crate::telemetry::words;
 use crate::treasure_data::{
@@ -60,12 +60,7 @@ pub(super) async fn check_account(client: &TreasureDataClient, settings: &Settin
     let sessions = match client.sessions().await {
         Ok(sessions) => sessions,
         Err(error) => {
-            // A denied key is the more precise reason.
-            let error = match key {
-                Err(denied @ TreasureDataError::Denied(_)) => denied,
-                _ => error,
-            };
-            findings.push(Finding::failed(CheckId::TreasureDataKey, error));
+            findings.push(Finding::failed(CheckId::TreasureDataKey, why_unusable(key, error)));
             findings.extend(skip(&OF_OBJECTS, "the API key cannot be used"));
             return AccountFindings::unusable(findings);
         }
@@ -85,6 +80,14 @@ pub(super) async fn check_account(client: &TreasureDataClient, settings: &Settin
     }
     findings.push(leftovers(client, settings, &sessions, access).await);
     AccountFindings { findings, is_usable: true, has_table }
+}
+
+/// Why the key cannot be used to list sessions: that it is denied is the more precise reason.
+fn why_unusable(key: Result<KeyInfo, TreasureDataError>, sessions: TreasureDataError) -> TreasureDataError {
+    match key {
+        Err(denied @ TreasureDataError::Denied(_)) => denied,
+        _ => sessions,
+    }
 }
 
 fn of_key(info: Option<KeyInfo>, mode: Mode) -> Finding {
@@ -230,7 +233,6 @@ async fn leftovers(
     sessions: &[SessionState],
     access: Option<Access>,
 ) -> Finding {
-    let id = CheckId::Leftovers;
     let now = client.server_time().unwrap_or_else(|| client.clock().unix_time().as_secs());
     let keep = marker_age(settings.load.run_lifetime);
     let names: Vec<&str> = sessions.iter().map(|session| session.name.as_str()).collect();
@@ -239,20 +241,35 @@ async fn leftovers(
         Some(Access::Granted) => client.tables(database).await.ok(),
         _ => None,
     };
+    let tables: Option<Vec<&str>> =
+        tables.as_ref().map(|tables| tables.iter().map(|table| table.name.as_str()).collect());
+    let finding = of_leftovers(database, &names, tables.as_deref(), &|name| is_removable(name, now, keep));
+    let has_date = if client.server_time().is_some() { "yes" } else { "no" };
+    finding.settling(DATE_QUESTION, has_date)
+}
+
+/// Judges the names of all sessions of the account and of all tables of the database, if these could be listed.
+fn of_leftovers(
+    database: &DatabaseName,
+    names: &[&str],
+    tables: Option<&[&str]>,
+    is_removable: &dyn Fn(&str) -> bool,
+) -> Finding {
+    let id = CheckId::Leftovers;
     let has_tables = tables.is_some();
-    let tables: Vec<&str> = tables.iter().flatten().map(|table| table.name.as_str()).collect();
+    let tables = tables.unwrap_or_default();
     let ours = |names: &[&str]| names.iter().filter(|name| is_of_this_program(name)).count() as u64;
-    let removable = |names: &[&str]| names.iter().filter(|name| is_removable(name, now, keep)).count() as u64;
-    let old = removable(&names) + removable(&tables);
+    let removable = |names: &[&str]| names.iter().filter(|name| is_removable(name)).count() as u64;
+    let old = removable(names) + removable(tables);
     let of_tables = if has_tables {
-        format!("{} in {database}", words::count(ours(&tables), "temporary table", "temporary tables"))
+        format!("{} in {database}", words::count(ours(tables), "temporary table", "temporary tables"))
     } else {
         "the tables could not be listed".to_owned()
     };
     let seen = format!(
         "{} in the account, {} of them of yotpo-td; {of_tables}; {}",
         words::count(names.len() as u64, "session", "sessions"),
-        words::number(ours(&names)),
+        words::number(ours(names)),
         if old == 0 {
             "nothing to remove".to_owned()
         } else {
@@ -269,13 +286,11 @@ async fn leftovers(
     } else {
         Finding::passed(id, seen)
     };
-    let has_date = if client.server_time().is_some() { "yes" } else { "no" };
     finding
         .with_fact("sessions", names.len())
-        .with_fact("own_sessions", ours(&names))
-        .with_fact("own_tables", ours(&tables))
+        .with_fact("own_sessions", ours(names))
+        .with_fact("own_tables", ours(tables))
         .with_fact("removable", old)
-        .settling(DATE_QUESTION, has_date)
 }
 
 #[cfg(test)]
@@ -283,6 +298,7 @@ mod tests {
     use super::super::finding::Verdict;
     use super::*;
     use crate::exit_status::ExitStatus;
+    use crate::http::{CallError, Effect};
 
     fn info(kind: Option<&str>) -> KeyInfo {
         KeyInfo { kind: kind.map(str::to_owned), administrator: Some(false) }
@@ -299,6 +315,46 @@ mod tests {
         assert_eq!(verdict(Some(info(Some("write_only"))), Mode::Append), Verdict::Passed);
         let finding = of_key(Some(info(Some("write_only"))), Mode::Replace);
         assert_eq!(finding.failure.unwrap().diagnosis.status, ExitStatus::Denied);
+    }
+
+    fn failed(status: u16) -> TreasureDataError {
+        let status = http::StatusCode::from_u16(status).unwrap();
+        CallError::status("try", Effect::Repeatable, status, None, None).into()
+    }
+
+    #[test]
+    fn a_denied_key_is_the_reason_why_sessions_cannot_be_listed() {
+        let status =
+            |key, sessions| why_unusable(key, failed(sessions)).call().status_code().unwrap().as_u16();
+        assert_eq!(status(Err(failed(401)), 503), 401);
+        assert_eq!(status(Err(failed(500)), 503), 503);
+        assert_eq!(status(Ok(info(None)), 403), 403);
+    }
+
+    #[test]
+    fn sessions_and_tables_that_no_run_needs_are_a_warning() {
+        let database = "loyalty".parse().unwrap();
+        let nonce = "1795406400_0000000000000007";
+        let session = format!("yotpo_td_v1_0123456789abcdef_s_{nonce}_5_nightly");
+        let table = format!("yotpo_td_v1_0123456789abcdef_y_{nonce}_5_6");
+        let names = [session.as_str(), "somebody_elses"];
+        let tables = [table.as_str(), "customers"];
+        for (removable, verdict, words) in [
+            (&[][..], Verdict::Passed, "nothing to remove"),
+            (&[session.as_str()], Verdict::Warning, "1 can be removed"),
+            (&[table.as_str()], Verdict::Warning, "1 can be removed"),
+            (&[session.as_str(), table.as_str()], Verdict::Warning, "2 can be removed"),
+        ] {
+            let finding = of_leftovers(&database, &names, Some(&tables), &|name| removable.contains(&name));
+            let expected = format!(
+                "2 sessions in the account, 1 of them of yotpo-td; 1 temporary table in loyalty; {words}"
+            );
+            assert_eq!(finding.seen, expected);
+            assert_eq!(finding.verdict, verdict, "{words}");
+            assert!(finding.facts.contains(&("removable", removable.len().into())), "{:?}", finding.facts);
+        }
+        let unlisted = of_leftovers(&database, &names, None, &|_| false);
+        assert!(unlisted.seen.contains("; the tables could not be listed; "), "{}", unlisted.seen);
     }
 
     #[test]

@@ -101,6 +101,8 @@ mod tests {
         let behind = check_clock(Ahead(2), Ahead(301));
         assert_eq!(behind.verdict, Verdict::Warning);
         assert_eq!(behind.seen, "this machine's clock is 301 seconds behind Treasure Data's");
+        let only_one = check_clock(Ahead(300), Ahead(-301));
+        assert_eq!(only_one.seen, "this machine's clock is 301 seconds ahead of Treasure Data's");
         let ahead = check_clock(Ahead(-3_600), Ahead(-3_601));
         let expected = "this machine's clock is 3,600 seconds ahead of Yotpo's and 3,601 seconds ahead of Treasure Data's";
         assert_eq!(ahead.seen, expected);

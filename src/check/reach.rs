@@ -118,3 +118,75 @@ impl Interruption {
         Some(Self { part: failed_part(error)?, is_name_known: is_name_known(error) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::finding::Verdict;
+    use super::*;
+    use crate::clock::DeadlineElapsed;
+    use crate::http::{Effect, NetworkError};
+    use crate::yotpo::YotpoError;
+
+    fn way(endpoint: &Url) -> Way<'_> {
+        let ids = [CheckId::YotpoDns, CheckId::YotpoConnection, CheckId::YotpoTls];
+        Way { ids, endpoint, origin: "from --yotpo-endpoint" }
+    }
+
+    fn network() -> NetworkError {
+        reqwest::Proxy::all("").unwrap_err().into()
+    }
+
+    #[test]
+    fn a_failure_is_about_one_part_of_the_way_and_tells_what_came_before_it() {
+        use Verdict::{Failed, Passed, Skipped};
+        let endpoint = "https://api.example.com".parse().unwrap();
+        for (error, expected) in [
+            (TransportError::NameNotResolved(network()), [Failed, Skipped, Skipped]),
+            (TransportError::Connect(network()), [Passed, Failed, Skipped]),
+            (TransportError::Interrupted(network()), [Passed, Failed, Skipped]),
+            // A proxy resolves names by itself, and a time-out may be one of the resolution.
+            (TransportError::ProxyRefused(network()), [Skipped, Failed, Skipped]),
+            (TransportError::ProxyAuthentication(network()), [Skipped, Failed, Skipped]),
+            (TransportError::TimedOut(DeadlineElapsed(Duration::ZERO)), [Skipped, Failed, Skipped]),
+            (TransportError::NotTls(network()), [Passed, Passed, Failed]),
+            (TransportError::Certificate(network()), [Passed, Passed, Failed]),
+        ] {
+            let words = error.to_string();
+            let error = CallError::transport("try", Effect::Repeatable, error);
+            let broken = Interruption::of(&error).unwrap();
+            let findings = way(&endpoint).unreachable(YotpoError::Token(error), broken);
+            let verdicts: Vec<_> = findings.iter().map(|finding| finding.verdict).collect();
+            assert_eq!(verdicts, expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_responds_has_a_name_that_resolves_unless_it_has_no_name() {
+        for (endpoint, expected) in [
+            (
+                "https://api.example.com",
+                [
+                    (Verdict::Passed, "api.example.com resolves"),
+                    (Verdict::Passed, "api.example.com:443 (from --yotpo-endpoint) responds"),
+                    (Verdict::Passed, "the certificate is trusted"),
+                ],
+            ),
+            (
+                "http://127.0.0.1:8080",
+                [
+                    (Verdict::Skipped, "the address has no name to resolve"),
+                    (Verdict::Passed, "127.0.0.1:8080 (from --yotpo-endpoint) responds"),
+                    (Verdict::Skipped, "plain http on this machine"),
+                ],
+            ),
+        ] {
+            let endpoint = endpoint.parse().unwrap();
+            let findings = way(&endpoint).reached();
+            let seen: Vec<_> =
+                findings.iter().map(|finding| (finding.verdict, finding.seen.as_str())).collect();
+            assert_eq!(seen, expected);
+        }
+    }
+}

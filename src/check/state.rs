@@ -48,3 +48,46 @@ pub(super) fn check_state(settings: &Settings) -> (Finding, Option<FinishedRun>)
     };
     (Finding::passed(id, seen), last)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::settings;
+    use super::*;
+    use crate::checkpoint::FinishedAs;
+
+    fn finished(run_id: &str, pages: u64) -> FinishedRun {
+        FinishedRun {
+            run_id: run_id.parse().unwrap(),
+            store_id: None,
+            mode: None,
+            outcome: FinishedAs::Committed,
+            joined: pages == 0,
+            ingestion_time: None,
+            rows: None,
+            customers: 100 * pages,
+            customers_with_loyalty_data: 0,
+            pages,
+            error_records: 0,
+            ended_by: None,
+            job_id: None,
+            started_at: 1_795_320_000,
+            finished_at: 1_795_320_005,
+        }
+    }
+
+    #[test]
+    fn the_last_run_is_the_newest_one_that_fetched_pages() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings(directory.path());
+        let (finding, last) = check_state(&settings);
+        assert!(finding.seen.ends_with(" has no run of this target"), "{}", finding.seen);
+        assert_eq!(last, None);
+        let store = StateStore::open(directory.path(), &settings.load.target).unwrap();
+        for run in [finished("oldest", 5), finished("newer", 7), finished("joined", 0)] {
+            store.save_finished(run).unwrap();
+        }
+        let (finding, last) = check_state(&settings);
+        assert!(finding.seen.ends_with(" has 3 finished runs of this target"), "{}", finding.seen);
+        assert_eq!(last, Some(finished("newer", 7)));
+    }
+}

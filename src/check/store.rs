@@ -71,7 +71,8 @@ pub(super) async fn check_store(yotpo: &YotpoClient, settings: &Settings) -> Sto
     findings.push(page(&first.facts, settings));
     let second = yotpo.inspect_second_page(&first, page_size).await;
     let check = settings.load.transfer.loyalty_check;
-    findings.push(loyalty(&first.facts, second.as_ref().ok().and_then(Option::as_ref), check));
+    let second_page = second.as_ref().ok().and_then(Option::as_ref).map(|page| (&page.facts, page.query));
+    findings.push(loyalty(&first.facts, second_page, check));
     findings.push(cursor(&first, second));
     findings.push(rate_limit(&first.facts, settings.store.request_rate.per_second()));
     StoreFindings { findings, clock: ServerClock::responded(first.facts.clock_offset) }
@@ -108,7 +109,12 @@ fn page(facts: &PageFacts, settings: &Settings) -> Finding {
     finding.settling(REQUEST_ID_QUESTION, answer)
 }
 
-fn loyalty(first: &PageFacts, second: Option<&Inspected>, check: LoyaltyCheck) -> Finding {
+/// The second page comes with the parameters that Yotpo accepted for it.
+fn loyalty(
+    first: &PageFacts,
+    second: Option<(&PageFacts, Option<CursorQuery>)>,
+    check: LoyaltyCheck,
+) -> Finding {
     let id = CheckId::YotpoLoyalty;
     let members = |facts: &PageFacts| MemberCount {
         customers: facts.customers,
@@ -116,7 +122,7 @@ fn loyalty(first: &PageFacts, second: Option<&Inspected>, check: LoyaltyCheck) -
     };
     let mut counts = LoyaltyCounts::default();
     counts.add_page(members(first));
-    counts.add_page(second.map(|second| members(&second.facts)).unwrap_or_default());
+    counts.add_page(second.map(|(facts, _)| members(facts)).unwrap_or_default());
     let LoyaltyCounts { first_page, later_pages } = counts;
     if first_page.customers == 0 {
         return Finding::skipped(id, "there are no customers to look at");
@@ -130,9 +136,10 @@ fn loyalty(first: &PageFacts, second: Option<&Inspected>, check: LoyaltyCheck) -
             of(later_pages)
         ),
     };
+    let query = second.and_then(|(_, query)| query);
     let finding = match counts.verdict() {
         LoyaltyVerdict::Lost if check == LoyaltyCheck::On => {
-            let without_filters = second.and_then(|second| second.query) == Some(CursorQuery::Limit);
+            let without_filters = query == Some(CursorQuery::Limit);
             Finding::failed(id, YotpoError::LoyaltyLost { page: 2, counts, without_filters })
         }
         LoyaltyVerdict::Lost => {
@@ -159,7 +166,7 @@ fn loyalty(first: &PageFacts, second: Option<&Inspected>, check: LoyaltyCheck) -
     if first_page.with_loyalty_data == 0 || later_pages.customers == 0 {
         return finding;
     }
-    let sent = second.and_then(|second| second.query).map_or("nothing", CursorQuery::name);
+    let sent = query.map_or("nothing", CursorQuery::name);
     let answer = match counts.verdict() {
         LoyaltyVerdict::Settled => "yes",
         LoyaltyVerdict::Lost => "no",
@@ -276,11 +283,38 @@ mod tests {
     }
 
     #[test]
+    fn loyalty_data_that_the_second_page_lacks_was_lost_or_is_too_little_to_tell() {
+        let found =
+            |later: u64, query, check| loyalty(&facts(100, 50), Some((&facts(later, 0), query)), check);
+        let lost = found(100, Some(CursorQuery::Limit), LoyaltyCheck::On);
+        assert_eq!(lost.verdict, Verdict::Failed);
+        assert!(lost.seen.contains("Yotpo rejects expand=loyalty"), "{}", lost.seen);
+        assert!(lost.settled[0].answer.starts_with("no: 0 of 100 customers"), "{:?}", lost.settled);
+        let ignored = found(100, Some(CursorQuery::FiltersAndLimit), LoyaltyCheck::On);
+        assert_eq!(ignored.verdict, Verdict::Failed);
+        assert!(!ignored.seen.contains("Yotpo rejects expand=loyalty"), "{}", ignored.seen);
+        assert_eq!(found(100, None, LoyaltyCheck::Off).verdict, Verdict::Warning);
+        let open = found(1, Some(CursorQuery::Limit), LoyaltyCheck::On);
+        assert!(
+            open.seen.ends_with("too few customers to tell whether loyalty data was lost"),
+            "{}",
+            open.seen
+        );
+        for (first, later) in
+            [(facts(100, 0), facts(100, 0)), (facts(100, 50), facts(0, 0)), (facts(100, 50), facts(1, 0))]
+        {
+            let finding = loyalty(&first, Some((&later, None)), LoyaltyCheck::On);
+            assert_eq!(finding.settled, [], "{first:?} and {later:?} answer nothing");
+        }
+    }
+
+    #[test]
     fn a_rate_above_the_reported_limit_and_missing_headers_are_warnings() {
         let remaining = ("ratelimit-remaining", Some("4"));
         let verdict = |pairs: &[(&str, Option<&str>)]| rate_limit(&headers(pairs), 4.5).verdict;
         assert_eq!(verdict(&[remaining]), Verdict::Passed);
         assert_eq!(verdict(&[remaining, ("ratelimit-limit", Some("5, 5;w=1"))]), Verdict::Passed);
+        assert_eq!(verdict(&[remaining, ("ratelimit-limit", Some("4.5"))]), Verdict::Passed);
         assert_eq!(verdict(&[remaining, ("ratelimit-limit", Some("4"))]), Verdict::Warning);
         assert_eq!(verdict(&[("ratelimit-limit", Some("5"))]), Verdict::Warning);
         assert_eq!(verdict(&[("ratelimit-remaining", None)]), Verdict::Warning);

@@ -149,3 +149,28 @@ impl Made {
         words::count(self.deleted, "throw-away object", "throw-away objects")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_deleted_is_counted_and_no_longer_named() {
+        let mut made = Made::default();
+        let [first, second] = ["first", "second"].map(|name| name.parse::<SessionName>().unwrap());
+        let [old, new] = ["old", "new"].map(|name| name.parse::<TableName>().unwrap());
+        made.sessions.extend([first.clone(), second]);
+        made.record_table(&old);
+        made.record_table(&new);
+        made.jobs.extend(["4711", "4712"].map(str::to_owned));
+        made.forget_session(&first);
+        made.forget_table(&old);
+        made.forget_job("4711");
+        assert_eq!(made.objects_deleted(), "2 throw-away objects");
+        let finding = made.not_deleted(&"loyalty".parse().unwrap());
+        let expected = "stopped by a second signal; may be left: session second, table new, load job 4712";
+        assert_eq!(finding.seen, expected);
+        let hint = "remove it with: td job:kill 4712; yotpo-td runs clean --database loyalty";
+        assert_eq!(finding.hint.as_deref(), Some(hint));
+    }
+}

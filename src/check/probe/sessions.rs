@@ -153,12 +153,10 @@ impl Prober<'_> {
             }
         }
         let later: BTreeSet<String> = self.list(session).await?.into_iter().collect();
-        if !later.is_superset(expected) {
-            tallies.frozen.contradicted("a frozen session lost a part");
-        } else if later.len() > expected.len() {
-            tallies.frozen.contradicted("the list of a frozen session has grown");
-        } else if !tallies.frozen.is_contradicted() {
-            tallies.frozen.held();
+        match change_of_frozen_list(expected, &later) {
+            Some(change) => tallies.frozen.contradicted(change),
+            None if tallies.frozen.is_contradicted() => {}
+            None => tallies.frozen.held(),
         }
         Ok(())
     }
@@ -245,6 +243,36 @@ impl Prober<'_> {
             }
             Change::Denied => Err(ProbeError::Denied),
             Change::TableGone | Change::SessionGone => Err(ProbeError::Disturbed("the session is gone")),
+        }
+    }
+}
+
+/// How the list of a frozen session differs from what was uploaded before; `None` if it does not.
+fn change_of_frozen_list(expected: &BTreeSet<String>, later: &BTreeSet<String>) -> Option<&'static str> {
+    if !later.is_superset(expected) {
+        Some("a frozen session lost a part")
+    } else if later.len() > expected.len() {
+        Some("the list of a frozen session has grown")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_a_frozen_session_neither_loses_nor_gains_a_part() {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        for (later, expected) in [
+            (&["a", "b"][..], None),
+            (&["a"], Some("a frozen session lost a part")),
+            (&["a", "c"], Some("a frozen session lost a part")),
+            (&["a", "c", "d"], Some("a frozen session lost a part")),
+            (&["a", "b", "c"], Some("the list of a frozen session has grown")),
+        ] {
+            assert_eq!(change_of_frozen_list(&list(&["a", "b"]), &list(later)), expected, "{later:?}");
         }
     }
 }

@@ -124,6 +124,25 @@ mod tests {
     }
 
     #[test]
+    fn further_questions_keep_their_first_answers() {
+        let mut tally = tally();
+        tally.held();
+        for (question, answer) in [("Which name?", "the old one"), ("Which status?", "uploading")] {
+            tally.settle(question, answer);
+            tally.settle(question, "another");
+        }
+        let settled = tally.finding().unwrap().settled;
+        let settled: Vec<_> =
+            settled.iter().map(|settled| (settled.question, settled.answer.as_str())).collect();
+        let expected = [
+            ("Does it hold?", "not contradicted in 1 try"),
+            ("Which name?", "the old one"),
+            ("Which status?", "uploading"),
+        ];
+        assert_eq!(settled, expected);
+    }
+
+    #[test]
     fn one_contradiction_outweighs_all_other_tries_and_needs_attention() {
         let mut tally = tally();
         tally.held();
@@ -134,6 +153,7 @@ mod tests {
             (finding.verdict, finding.seen.as_str()),
             (Verdict::Failed, "contradicted: two of 4 calls succeeded")
         );
+        assert!(finding.facts.contains(&("tries", 2.into())), "{:?}", finding.facts);
         assert_eq!(finding.failure.unwrap().diagnosis.status, ExitStatus::NeedsAttention);
         assert_eq!(finding.settled[0].answer, "no: two of 4 calls succeeded");
     }
