@@ -206,6 +206,23 @@ fn a_signal_ends_the_probe_and_nothing_is_left() {
     }
 }
 
+#[test]
+fn each_try_deletes_what_it_created_before_the_next_one_begins() {
+    let surroundings = surroundings_with(SandboxSettings::default());
+    // The last of three tries of uploads, and of three tries with a table that is deleted.
+    surroundings.fault_on(Operation::FreezeSession, 6, FaultKind::Hang);
+    let mut command = program();
+    command.args(["check", "--output", "json"]).args(TABLES).envs(surroundings.environment());
+    let running = Running::start(command);
+    surroundings.wait_for_fault();
+    let (sessions, tables) = (surroundings.control().sessions(), surroundings.control().tables());
+    assert_eq!(sessions.len(), 2, "somebody else's, and that of the last try: {sessions:?}");
+    assert_eq!(tables.len(), 2, "the target, and that of all sessions but the last: {tables:?}");
+    running.signal(Signal::TERM);
+    Checked::of(running.finish()).assert_code(143);
+    assert_nothing_is_left(&surroundings);
+}
+
 /// The load job that the probe of `perform` reports.
 fn reported_job<'a>(seen: &'a str, end: &str) -> &'a str {
     seen.split_once("(load job ").unwrap().1.split_once(end).unwrap().0
