@@ -30,6 +30,8 @@ FUZZ_TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 FUZZ_SECONDS ?= 60
 # Modules that `mutants` and `mutants-shard` change; all if empty.
 MODULE ?=
+# A file with the names of the mutants that `mutants` tries; all if empty.
+ONLY ?=
 # How many random mutants `mutants-shard` tries, and the seed of the draw (random if empty).
 SAMPLE ?= 20
 SEED ?=
@@ -67,7 +69,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions`, `licenses` and `dependencies` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt workflows secrets commits lint test sweeps site manual report-check attempts model mutants mutants-diff mutants-shard mutants-status fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build optimized scale ci
+.PHONY: help dev tools demo fmt workflows secrets commits lint test sweeps site manual report-check attempts model mutants mutants-at-once mutants-diff mutants-shard mutants-status fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build optimized scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +87,7 @@ demo: ## load 10,000 generated customers through mock servers for both services
 fmt: ## format the code
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --manifest-path .ci/switches/Cargo.toml
 
 target/check-tools/python/installed.txt: .ci/requirements.txt .ci/install-check-tools
 	.ci/install-check-tools python
@@ -104,15 +107,17 @@ commits: target/check-tools/python/installed.txt ## check that the messages of c
 	.ci/check-commits $(SINCE)
 	.ci/test-checks commits
 
-lint: ## check formatting, repository rules, spelling, unused dependencies, clippy, documentation
+lint: ## check formatting, repository rules, spelling, unused dependencies, clippy, documentation, the tool of mutants-at-once
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path .ci/switches/Cargo.toml --check
 	.ci/check-repository
 	.ci/test-checks recipes
 	typos
 	cargo-machete
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib --bins --tests -- -D warnings
+	$(CARGO) test --quiet --locked --manifest-path .ci/switches/Cargo.toml --target-dir target/mutants/switches
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 test: ## run the tests, without those of `sweeps`; needs only Rust
@@ -141,8 +146,11 @@ attempts: ## run two attempts of one run id at ATTEMPT_MOMENTS moments each, wit
 model: ## search the protocol of attempts with large bounds; `test` and `sweeps` use small ones
 	MODEL=full $(CARGO) test --locked --release --test model -- --nocapture
 
-mutants: ## check that tests fail for every change of MODULE; all modules take many hours. Needs cargo-mutants and Python
-	@CARGO="$(CARGO)" .ci/mutants $(MODULE) $(if $(RECORD),--record)
+mutants: ## check that tests fail for every change of MODULE; for all modules, use mutants-at-once. Needs cargo-mutants and Python
+	@CARGO="$(CARGO)" .ci/mutants $(MODULE) $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)
+
+mutants-at-once: ## check that tests fail for every change of MODULE, or of all modules, in one build; takes about an hour
+	@CARGO="$(CARGO)" .ci/mutants-at-once $(MODULE) $(if $(RECORD),--record)
 
 mutants-diff: ## check that tests fail for every change of the lines that differ from BASE
 	@CARGO="$(CARGO)" .ci/mutants --base "$(BASE)" $(if $(RECORD),--record)
