@@ -6,6 +6,8 @@
 #[cfg(not(unix))]
 compile_error!("yotpo-td needs a Unix: it relies on file modes, locks and signals");
 
+#[cfg(test)]
+mod captured_log;
 pub mod check;
 pub mod checkpoint;
 pub mod cli;

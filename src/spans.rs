@@ -171,3 +171,33 @@ pub fn record_run_failure(run: &Span, code: &str, message: &str) {
         "exception.message" = message,
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::captured_log::CapturedLog;
+
+    #[test]
+    fn each_attempt_is_an_event_that_says_how_it_ended() {
+        let log = CapturedLog::start(Level::INFO);
+        let succeeded = AttemptEnd {
+            operation: "upload a part",
+            attempt: 2,
+            duration: Duration::from_millis(1_234),
+            failure: None,
+        };
+        record_attempt(&succeeded);
+        let failure = AttemptFailure {
+            class: "transient",
+            error_type: "503",
+            status: Some(503),
+            delay: Some(Duration::from_secs(4)),
+        };
+        record_attempt(&AttemptEnd { attempt: 1, failure: Some(failure), ..succeeded });
+        let lines = log.lines("operation=\"upload a part\"");
+        let fields = |line: &str| line.split_once("attempt=").map(|(_, fields)| fields.to_owned());
+        let found: Vec<_> = lines.iter().filter_map(|line| fields(line)).collect();
+        let failed = "1 duration_ms=1234 class=\"transient\" error.type=\"503\" http.response.status_code=503 delay_ms=4000";
+        assert_eq!(found, ["2 duration_ms=1234", failed]);
+    }
+}
