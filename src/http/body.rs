@@ -169,5 +169,8 @@ mod tests {
         assert!(matches!(check_json(&none, b"rate limit"), Err(BodyProblem::Malformed { .. })));
         assert!(matches!(check_json(&none, b"[[],null]"), Err(BodyProblem::Malformed { .. })));
         assert!(check_json(&none, b" {\"a\":1}").is_ok());
+        let page = HeaderMap::from_iter([(CONTENT_TYPE, "Text/HTML; charset=utf-8".parse().unwrap())]);
+        assert!(matches!(check_json(&page, b"rate limit"), Err(BodyProblem::Html)));
+        assert!(check_json(&page, b"{}").is_ok(), "the content decides");
     }
 }

@@ -13,6 +13,8 @@ mod exchanges;
 mod message;
 mod plain;
 mod redaction;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod server_clock;
 mod tls;
 

@@ -100,6 +100,9 @@ mod tests {
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
+    use crate::http::scripted::{ScriptedServer, response};
+
+    const LIMIT: usize = 1_024;
 
     /// Answers one request on each connection, and closes it without saying so. Reports both.
     fn server() -> (SocketAddr, Receiver<&'static str>) {
@@ -131,7 +134,7 @@ mod tests {
     fn client(address: SocketAddr) -> (Runtime, PlainClient, Url) {
         let url = Url::parse(&format!("http://{address}/")).unwrap();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let client = PlainClient::new(&url, Duration::from_secs(20), 1_024, Clock::machine()).unwrap();
+        let client = PlainClient::new(&url, Duration::from_secs(20), LIMIT, Clock::machine()).unwrap();
         (runtime, client, url)
     }
 
@@ -148,6 +151,19 @@ mod tests {
             get(&client);
             assert_eq!(reports.recv(), Ok("opened"));
             assert_eq!(reports.recv(), Ok("closed"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_is_read_up_to_the_limit() {
+        for (size, is_read) in [(LIMIT, true), (LIMIT + 1, false), (2 * LIMIT, false)] {
+            let server = ScriptedServer::start(vec![response("200 OK", vec![b'x'; size])]);
+            let client =
+                PlainClient::new(&server.url, Duration::from_secs(20), LIMIT, Clock::machine()).unwrap();
+            let request = http::Request::get(server.url.as_str()).body(Bytes::new()).unwrap();
+            let read = client.send(request).await.map(|response| response.body().len());
+            let is_too_large = matches!(read, Err(PlainError::TooLarge { limit: LIMIT }));
+            assert_eq!((read.ok(), is_too_large), (is_read.then_some(size), !is_read), "{size}");
         }
     }
 }

@@ -142,6 +142,8 @@ mod tests {
                 r#"{"error":"Not found","text":"table missing","severity":"error"}"#,
                 Some("Not found: table missing"),
             ),
+            (r#"{"error":"Not found","text":"Not found"}"#, Some("Not found")),
+            (r#"{"message":" ","error":"bad secret"}"#, Some("bad secret")),
             ("service is down\n", Some("service is down")),
             ("<html>busy</html>", None),
             (r#"{"customers":[{"email":"a"}]}"#, None),
@@ -166,7 +168,16 @@ mod tests {
             "Authorization: Bearer [redacted] TD1 [redacted] [redacted] and [redacted]"
         );
         assert_eq!(redactor.redact(&"x".repeat(33)), "[redacted]");
+        assert_eq!(redactor.redact(&"x".repeat(32)), "x".repeat(32));
         assert!(redactor.redact(&"word ".repeat(500)).chars().count() <= MAX_MESSAGE_CHARACTERS + 1);
         assert_eq!(format!("{redactor:?}"), "Redactor");
+    }
+
+    #[test]
+    fn only_a_longer_message_is_shortened() {
+        let whole = "word ".repeat(39) + "words";
+        assert_eq!(whole.len(), MAX_MESSAGE_CHARACTERS);
+        assert_eq!(Redactor::new().redact(&whole), whole);
+        assert_eq!(Redactor::new().redact(&format!("{whole}!")), format!("{whole}…"));
     }
 }

@@ -37,3 +37,24 @@ impl ServerClock {
         machine.as_secs().checked_add_signed(offset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::DATE;
+
+    use super::*;
+
+    #[test]
+    fn the_clock_of_a_service_is_as_far_ahead_as_its_last_date() {
+        let seconds = Duration::from_secs;
+        let dated = |date: &str| HeaderMap::from_iter([(DATE, date.parse().unwrap())]);
+        let clock = ServerClock::default();
+        assert_eq!(clock.now(seconds(1_000)), None);
+        clock.record(&dated("Mon, 23 Nov 2026 04:00:00 GMT"), seconds(1_795_406_340));
+        assert_eq!(clock.now(seconds(1_795_406_440)), Some(1_795_406_500));
+        clock.record(&HeaderMap::new(), seconds(0));
+        assert_eq!(clock.now(seconds(1_795_406_440)), Some(1_795_406_500), "no date says nothing");
+        clock.record(&dated("Mon, 23 Nov 2026 04:00:00 GMT"), seconds(1_795_406_410));
+        assert_eq!(clock.now(seconds(1_795_406_440)), Some(1_795_406_430));
+    }
+}

@@ -48,3 +48,12 @@ fn message_names_the_operation_and_the_source_the_cause() {
     let source = Error::source(&error).unwrap().to_string();
     assert_eq!(source, "the server returned 502 Bad Gateway: upstream gone");
 }
+
+#[test]
+fn an_error_names_its_operation_and_the_first_server_that_is_known() {
+    let error = CallError::status("try", Effect::Repeatable, StatusCode::BAD_GATEWAY, None, None);
+    assert_eq!((error.operation(), error.server()), ("try", None));
+    let error = error.with_server(&"one:443".into()).with_server(&"other:443".into());
+    assert_eq!((error.operation(), error.server()), ("try", Some("one:443")));
+    assert_eq!(error.to_string(), "could not try at one:443");
+}
