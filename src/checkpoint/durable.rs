@@ -40,7 +40,11 @@ pub(crate) fn temporary_path(path: &Path) -> PathBuf {
 /// Makes a rename or a removal durable if the file system can sync directories. Some return EINVAL or ENOTSUP, and offer
 /// no better durability.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    match File::open(directory)?.sync_all() {
+    unless_unsupported(File::open(directory)?.sync_all())
+}
+
+fn unless_unsupported(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
         Err(error) if is_unsupported(&error) => Ok(()),
         result => result,
     }
@@ -55,6 +59,8 @@ fn is_unsupported(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[cfg(target_os = "linux")]
@@ -64,5 +70,34 @@ mod tests {
         let error = File::open(directory).unwrap().sync_all().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "this kernel cannot sync /proc: {error}");
         sync_directory(directory).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_could_not_be_synced_is_an_error() {
+        let place = tempfile::tempdir().unwrap();
+        let error = sync_directory(&place.path().join("missing")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        for (errno, expected) in [
+            (Errno::IO, Err(io::Error::from(Errno::IO).kind())),
+            (Errno::NOSPC, Err(io::ErrorKind::StorageFull)),
+            (Errno::INVAL, Ok(())),
+            (Errno::NOTSUP, Ok(())),
+        ] {
+            let synced = unless_unsupported(Err(errno.into())).map_err(|error| error.kind());
+            assert_eq!(synced, expected, "{errno}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_temporary_file_that_cannot_be_removed_is_reported_as_such() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("file");
+        std::fs::write(&path, "before").unwrap();
+        std::fs::create_dir(temporary_path(&path)).unwrap();
+        let error = replace_private_file(&path, b"after", "write state").unwrap_err();
+        let PrivateFileError::Io(error) = error else { panic!("{error:?}") };
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(std::fs::read(&path).unwrap(), b"before");
     }
 }

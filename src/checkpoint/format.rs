@@ -228,6 +228,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_success_of_version_2_without_customers_emptied_the_table() {
+        for (customers, expected) in [(0, FinishedAs::Emptied), (1, FinishedAs::Committed)] {
+            let success = format!(
+                r#"{{"run_id":"earlier","customers":{customers},"pages":1,"finished_at":1795320005}}"#
+            );
+            let body = format!(r#"{{"run":null,"last_success":{success}}}"#);
+            let history = decode(&seal(2, &body)).unwrap().history;
+            let found: Vec<_> = history.iter().map(|run| (run.outcome, run.customers)).collect();
+            assert_eq!(found, [(expected, customers)]);
+        }
+    }
+
+    #[test]
     fn a_newer_version_is_reported() {
         assert_eq!(decode(&seal(9, "{}")), Err(FormatError::TooNew { found: 9 }));
     }

@@ -223,6 +223,18 @@ mod tests {
         let _lock = ProcessLock::take(&store.lock_path(), &holder("second")).unwrap();
     }
 
+    #[test]
+    fn a_lock_that_cannot_be_read_is_not_taken_for_a_free_one() {
+        let place = tempfile::tempdir().unwrap();
+        let missing = place.path().join("missing");
+        assert_eq!(LockState::of(&missing).unwrap(), LockState::Free);
+        std::fs::write(&missing, "a file").unwrap();
+        let below_a_file = missing.join("lock");
+        let error = LockState::of(&below_a_file).unwrap_err();
+        let LockError::Io { path, source } = error else { panic!("{error:?}") };
+        assert_eq!((path, source.kind()), (below_a_file, io::ErrorKind::NotADirectory));
+    }
+
     #[tokio::test]
     async fn a_process_that_reads_who_holds_the_lock_does_not_fail_a_run() {
         let (_directory, store, lock, clock) = taken();

@@ -106,13 +106,18 @@ pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> Result<Fil
 pub(crate) fn read_private(path: &Path) -> Result<File, PrivateFileError> {
     let (file, found, repair) = open_trusted(path, OpenOptions::new().read(true))?;
     if let Repair::Restrict(mode) = repair {
-        match restrict(path, found, mode, |permissions| file.set_permissions(permissions)) {
-            Err(error)
-                if error.kind() == io::ErrorKind::PermissionDenied && found.owner != current_user() => {}
-            result => result?,
-        }
+        let restricted = restrict(path, found, mode, |permissions| file.set_permissions(permissions));
+        unless_of_other(restricted, found.owner, current_user())?;
     }
     Ok(file)
+}
+
+/// Permissions that `user` is not allowed to change, because the file belongs to another `owner`, are no error.
+fn unless_of_other(restricted: io::Result<()>, owner: u32, user: u32) -> io::Result<()> {
+    match restricted {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && owner != user => Ok(()),
+        result => result,
+    }
 }
 
 /// As [`read_private`], and changes nothing.
@@ -152,8 +157,7 @@ fn restrict(
 
 /// Whether a file or directory that is open to others belongs to another user, so that this one cannot change that.
 pub(crate) fn is_shared(metadata: &Metadata) -> bool {
-    let Found { owner, mode, .. } = Found::of(metadata);
-    mode & NOT_THE_OWNER != 0 && owner != current_user()
+    Found::of(metadata).is_shared(current_user())
 }
 
 /// Creates a directory that only this user may enter, unless it exists.
@@ -223,6 +227,10 @@ impl Found {
             (metadata.uid(), metadata.mode() & 0o7777)
         };
         Self { kind, owner, mode }
+    }
+
+    fn is_shared(self, user: u32) -> bool {
+        self.mode & NOT_THE_OWNER != 0 && self.owner != user
     }
 }
 

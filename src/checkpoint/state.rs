@@ -264,3 +264,29 @@ impl RunState {
         self.set.is_some_and(|set| self.parts > 0 || set.totals.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::format::tests::example;
+
+    #[test]
+    fn a_new_set_starts_with_the_first_page_and_nothing_stored() {
+        let export = Some(ExportOrigin { sha256: Sha256Sum::of(b"manifest"), time: 1_795_320_000 });
+        let mut run = RunState {
+            phase: RunPhase::Proposed,
+            rejected_customers: 2,
+            error_records: 3,
+            job_id: Some("4711".to_owned()),
+            export,
+            ..example()
+        };
+        assert!(run.has_stored_parts());
+        run.begin_set();
+        let RunState { run_id, keeps_marker, target, mode, page_size, started_at, updated_at, .. } =
+            example();
+        let fresh = RunState::new(run_id, keeps_marker, target, mode, page_size, started_at);
+        assert_eq!(run, RunState { updated_at, export, ..fresh });
+        assert!(!run.has_stored_parts());
+    }
+}

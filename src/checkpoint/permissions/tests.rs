@@ -207,6 +207,36 @@ fn a_mode_that_cannot_be_changed_is_an_error_unless_nothing_can_be_written() {
 }
 
 #[test]
+fn only_permissions_of_a_file_of_another_owner_may_stay_too_open() {
+    let denied = io::ErrorKind::PermissionDenied;
+    let other = io::ErrorKind::StorageFull;
+    for (failure, owner, expected) in [
+        (None, ME, Ok(())),
+        (None, ROOT, Ok(())),
+        (Some(denied), ROOT, Ok(())),
+        (Some(denied), ME, Err(denied)),
+        (Some(other), ROOT, Err(other)),
+        (Some(other), ME, Err(other)),
+    ] {
+        let restricted = failure.map_or(Ok(()), |kind| Err(kind.into()));
+        let result = unless_of_other(restricted, owner, ME).map_err(|error| error.kind());
+        assert_eq!(result, expected, "{failure:?} {owner}");
+    }
+}
+
+#[test]
+fn what_another_owner_opened_to_others_is_shared() {
+    let is_shared = |owner, mode| Found { kind: Some(Kind::Directory), owner, mode }.is_shared(ME);
+    for mode in [0o750, 0o705, 0o701, 0o755, 0o1777] {
+        assert!(is_shared(ROOT, mode), "{mode:o}");
+        assert!(!is_shared(ME, mode), "this user can close it: {mode:o}");
+    }
+    assert!(!is_shared(ROOT, 0o700) && !is_shared(ROOT, 0o1700));
+    let root = fs::metadata("/").unwrap();
+    assert_eq!(super::is_shared(&root), current_user() != ROOT, "/ is open to others");
+}
+
+#[test]
 fn a_look_changes_nothing() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("file");
@@ -232,6 +262,7 @@ fn other_owners_on_disk_are_refused() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("file");
     fs::write(&path, "content").unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     chown(&path, Some(SOMEBODY), None).unwrap();
     let error = open_private(&path, OpenOptions::new().read(true)).unwrap_err();
     let shown = path.display();
@@ -242,6 +273,9 @@ fn other_owners_on_disk_are_refused() {
              content, otherwise delete it"
         )
     );
+    assert!(!is_shared(&fs::metadata(&path).unwrap()));
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+    assert!(is_shared(&fs::metadata(&path).unwrap()));
     chown(place.path(), Some(SOMEBODY), None).unwrap();
     let error = check_directory(place.path()).unwrap_err();
     assert!(error.to_string().ends_with("or choose another directory"), "{error}");
