@@ -147,13 +147,8 @@ impl ExportDirectory {
     fn trusted(path: &Path) -> Result<Self, ExportError> {
         let failed =
             |source| ExportError::Io { action: "read the export directory", path: path.into(), source };
-        match check_directory(path) {
-            Ok(()) => Ok(Self { path: path.into() }),
-            Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                Err(ExportError::NoManifest { directory: path.into() })
-            }
-            Err(error) => Err(ExportError::from_private(error, failed)),
-        }
+        check_directory(path).map_err(|error| ExportError::from_private(error, failed))?;
+        Ok(Self { path: path.into() })
     }
 
     /// Whose the manifest is, by its first bytes: other programs have files of that name.

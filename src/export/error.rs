@@ -8,7 +8,8 @@ use crate::checkpoint::{PrivateFileError, UntrustedPath};
 use crate::paths::{printable, shell_word, shown};
 use crate::telemetry::words;
 
-const NOT_SHARED: &str = "an export holds customer data: name a directory that only this user can use";
+pub(super) const NOT_SHARED: &str =
+    "an export holds customer data: name a directory that only this user can use";
 
 /// An export directory cannot be used.
 #[derive(Debug, thiserror::Error)]

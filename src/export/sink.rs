@@ -124,6 +124,9 @@ mod tests {
     use super::*;
     use crate::diagnosis::{Code, code_of_export};
     use crate::export::manifest::tests::example;
+    use crate::identity::PartsDigest;
+    use crate::transfer::PageEnd;
+    use crate::yotpo::{LoyaltyCounts, Position};
 
     #[tokio::test]
     async fn a_panic_while_writing_is_a_bug() {
@@ -133,5 +136,30 @@ mod tests {
         let error = sink.blocking::<()>(|_directory| panic!("a test")).await.unwrap_err();
         assert!(matches!(error, ExportError::Bug(_)), "{error:?}");
         assert_eq!(code_of_export(&error), Code::Bug);
+    }
+
+    #[tokio::test]
+    async fn the_manifest_lists_the_parts_up_to_the_checkpoint_and_no_others() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = ExportDirectory::create(&place.path().join("export")).unwrap();
+        let empty =
+            Manifest { is_complete: false, rows: 0, rejected_customers: 0, parts: Vec::new(), ..example() };
+        let sink = DirectorySink::new(directory.clone(), empty, Clock::machine());
+        let parts = example().parts;
+        for position in [1, 0, 2_u64] {
+            let part = &parts[usize::try_from(position).unwrap()];
+            let ManifestPart { name, rows, rejected_customers: rejected, row_bytes, .. } = part.clone();
+            let body = position.to_le_bytes().to_vec().into();
+            let named = NamedPart { name, position, body, rows, row_bytes, rejected };
+            assert_eq!(sink.put(&named).await.unwrap(), Put::Stored);
+        }
+        for (count, rows, rejected) in [(1, 10, 0), (2, 20, 1)] {
+            let end = PageEnd { position: Position::Start, loyalty: LoyaltyCounts::default() };
+            let digest = PartsDigest::default();
+            sink.checkpoint(StoredPrefix { parts: count, rows, rejected, end, digest }).await.unwrap();
+            let saved = directory.manifest().unwrap().unwrap();
+            assert_eq!(saved.parts[..], parts[..usize::try_from(count).unwrap()]);
+            assert_eq!((saved.rows, saved.rejected_customers, saved.is_complete), (rows, rejected, false));
+        }
     }
 }

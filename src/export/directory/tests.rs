@@ -1,8 +1,10 @@
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::captured_log::CapturedLog;
+use crate::export::error::NOT_SHARED;
 use crate::export::manifest::tests::example;
 
 /// What a manifest that was cut off begins with.
@@ -111,4 +113,96 @@ fn what_cannot_be_removed_is_named_and_the_parts_stay() {
     let error = directory.remove_surplus(None).unwrap_err().to_string();
     assert_eq!(error, format!("could not remove {}", manifest.display()));
     assert_eq!(directory.file_names().unwrap().len(), 1 + example().parts.len());
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_for_missing() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("file");
+    std::fs::write(&path, "not a directory").unwrap();
+    let directory = ExportDirectory { path };
+    for error in [
+        directory.manifest().unwrap_err(),
+        directory.complete().unwrap_err(),
+        directory.read_part(&example().parts[0]).unwrap_err(),
+    ] {
+        let ExportError::Io { action: "read", source, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(source.kind(), io::ErrorKind::NotADirectory);
+        assert!(!error.is_usage());
+    }
+}
+
+#[test]
+fn a_missing_part_is_named() {
+    let (_place, directory) = exported();
+    let path = directory.part_path(&example().parts[1].name);
+    std::fs::remove_file(&path).unwrap();
+    let error = directory.complete().unwrap_err();
+    assert_eq!(error.to_string(), format!("the part {} is missing", path.display()));
+}
+
+#[test]
+fn the_largest_part_may_be_any() {
+    let (_place, directory) = exported();
+    let mut export = directory.complete().unwrap();
+    for (position, bytes) in [(1, 90), (0, 91), (2, 92)] {
+        export.manifest.parts[position].bytes = bytes;
+        assert_eq!(u64::try_from(export.largest_part()), Ok(bytes));
+    }
+    export.manifest.parts.clear();
+    assert_eq!(export.largest_part(), 0);
+}
+
+#[test]
+fn a_directory_that_others_may_use_is_closed_to_them_and_reported() {
+    let log = CapturedLog::start(tracing::Level::WARN);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let (_place, directory) = exported();
+    for private in [0o700, 0o500] {
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(private)).unwrap();
+        ExportDirectory::create(directory.path()).unwrap();
+        assert_eq!(mode(directory.path()), private);
+    }
+    assert_eq!(log.text(), "");
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    ExportDirectory::create(directory.path()).unwrap();
+    assert_eq!(mode(directory.path()), 0o700);
+    let expected = format!(
+        "permissions were too open and have been restricted path={} before=\"0755\" after=\"0700\"",
+        directory.path().display()
+    );
+    assert_eq!(log.lines(&expected).len(), 1, "{}", log.text());
+    assert_eq!(log.text().lines().count(), 1, "{}", log.text());
+}
+
+#[test]
+fn the_hint_for_a_shared_directory_is_to_choose_another_one() {
+    let (place, directory) = exported();
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o1777)).unwrap();
+    let error = ExportDirectory::trusted(place.path()).unwrap_err();
+    assert_eq!((error.hint().as_str(), error.is_usage()), (NOT_SHARED, true));
+    link(&directory.path().join(MANIFEST_FILE));
+    let error = directory.manifest().unwrap_err();
+    let expected = "check the directory, its disk and permissions";
+    assert_eq!((error.hint().as_str(), error.is_usage()), (expected, false));
+}
+
+#[test]
+fn an_export_of_another_user_that_others_may_read_is_reported() {
+    if !rustix::process::geteuid().is_root() {
+        // Which files are shared is tested where that is decided.
+        println!("skipped: only root can change the owner of a file");
+        return;
+    }
+    let log = CapturedLog::start(tracing::Level::WARN);
+    let (_place, directory) = exported();
+    let manifest = directory.path().join(MANIFEST_FILE);
+    chown(&manifest, Some(1001), None).unwrap();
+    assert_eq!(ExportDirectory::at(directory.path()).unwrap(), directory);
+    assert_eq!(log.text(), "", "only its owner may read it");
+    std::fs::set_permissions(&manifest, PermissionsExt::from_mode(0o640)).unwrap();
+    assert_eq!(ExportDirectory::at(directory.path()).unwrap(), directory);
+    let lines = log.lines("other users may read this export");
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.ends_with(&format!("path={} mode=\"0640\"", manifest.display())), "{line}");
 }
