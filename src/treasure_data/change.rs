@@ -159,14 +159,30 @@ mod tests {
     use super::*;
     use crate::http::DelayHint;
 
+    fn response(status: u16, body: String) -> Response {
+        let status = StatusCode::from_u16(status).unwrap();
+        let (headers, delay) = (HeaderMap::new(), DelayHint::default());
+        Response { status, headers, body: body.into(), delay }
+    }
+
+    #[test]
+    fn a_database_is_missing_only_if_a_404_says_so() {
+        for (status, message, expected) in [
+            (404, "Database 'shop' does not exist", true),
+            (422, "Database 'shop' does not exist", false),
+            (404, "Table 'shop.customers' does not exist", false),
+            (404, "Resource not found", false),
+            (500, "Try again", false),
+        ] {
+            let response = response(status, serde_json::json!({"error": message}).to_string());
+            assert_eq!(is_missing_database(&response, &["shop"]), expected, "{status} {message}");
+        }
+    }
+
     #[test]
     fn error_response_is_about_the_object_in_its_message() {
         let names = ["yotpo_td_v1_0_s_1", "database", "session_tables"];
-        let interpret_body = |status, body: String| {
-            let status = StatusCode::from_u16(status).unwrap();
-            let (headers, delay) = (HeaderMap::new(), DelayHint::default());
-            interpret(&Response { status, headers, body: body.into(), delay }, &names)
-        };
+        let interpret_body = |status, body: String| interpret(&response(status, body), &names);
         let interpret_message =
             |status, message: &str| interpret_body(status, serde_json::json!({"error": message}).to_string());
         let gone = "Table 'shop.session_tables' does not exist";
@@ -176,6 +192,9 @@ mod tests {
             interpret_message(404, "Bulk import session 'yotpo_td_v1_0_s_1' does not exist"),
             Some(Change::SessionGone)
         );
+        for missing in ["Bulk import not found", "bulk_import not found", "Session not found"] {
+            assert_eq!(interpret_message(404, missing), Some(Change::SessionGone), "{missing}");
+        }
         assert_eq!(
             interpret_message(422, "Bulk import session 'yotpo_td_v1_0_s_1' is frozen"),
             Some(Change::Conflict)

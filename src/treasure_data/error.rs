@@ -162,7 +162,7 @@ mod tests {
         ] {
             let error = rejected(status, message);
             assert!(error.hint().contains(hint), "{status} {message}: {}", error.hint());
-            assert!(error.is_permanent(), "{status} {message}");
+            assert!(error.is_permanent() && !error.is_too_large(), "{status} {message}");
         }
         for status in [406, 408, 429, 500, 503] {
             let error = rejected(status, "try later");

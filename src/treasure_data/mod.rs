@@ -20,3 +20,6 @@ pub use error::TreasureDataError;
 pub use response::{SessionState, SessionStatus, TableState};
 pub use session::JobOutcome;
 pub use table::{ColumnDeclaration, Overwrite, TableLookup};
+
+#[cfg(test)]
+mod tests;
