@@ -306,6 +306,7 @@ struct RetryState {
 }
 
 /// How to continue after a rejected request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NextStep {
     /// Repeat the same request after this many base delays.
     RetryUnchanged(u32),
@@ -366,3 +367,6 @@ fn extend_path(url: &mut Url, segment: &str) {
         segments.pop_if_empty().push(segment);
     }
 }
+
+#[cfg(test)]
+mod tests;

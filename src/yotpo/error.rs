@@ -179,4 +179,13 @@ mod tests {
             assert_eq!(found, (is_permanent, status), "{error:?}");
         }
     }
+
+    #[test]
+    fn the_hint_for_an_unknown_path_names_the_settings_that_are_part_of_it() {
+        let hint = |status| YotpoError::Page { page: 1, source: failed(status) }.hint();
+        let found = hint(404);
+        assert!(found.contains("--yotpo-endpoint") && found.contains("--store-id"), "{found}");
+        assert!(hint(402).contains("report it to Yotpo's support"), "{}", hint(402));
+        assert!(hint(503).contains("run it again, or increase --max-retries"), "{}", hint(503));
+    }
 }

@@ -121,7 +121,16 @@ mod tests {
     #[test]
     fn rare_members_need_more_customers() {
         for (customers, members, expected) in
-            [(1, 1, 20), (10, 10, 6), (100, 100, 3), (100, 50, 21), (100, 10, 133), (100, 1, 1_389)]
+            // After 6 customers, the probability is exactly one in a million.
+            [
+                (1, 1, 20),
+                (9, 9, 7),
+                (10, 10, 6),
+                (100, 100, 3),
+                (100, 50, 21),
+                (100, 10, 133),
+                (100, 1, 1_389),
+            ]
         {
             assert_eq!(min_to_fail(customers, members), expected, "{members} of {customers}");
         }

@@ -24,6 +24,8 @@ mod position;
 mod prefetch;
 mod query;
 mod reported_error;
+#[cfg(test)]
+mod tests;
 
 pub use client::{YotpoClient, YotpoSettings};
 pub use cursor::{CursorForm, PageCursor};

@@ -149,10 +149,7 @@ impl Pages {
             }
             Some(_) => return Err(YotpoError::RepeatedCursor { page: number }),
         };
-        self.consecutive_empty = if page.customers() == 0 { self.consecutive_empty + 1 } else { 0 };
-        if self.consecutive_empty > MAX_CONSECUTIVE_EMPTY {
-            return Err(YotpoError::EndlessEmptyPages { page: number, pages: self.consecutive_empty });
-        }
+        self.count_empty(number, page.customers())?;
         self.loyalty.add_page(MemberCount {
             customers: page.customers() as u64,
             with_loyalty_data: page.customers_with_loyalty_data() as u64,
@@ -163,6 +160,18 @@ impl Pages {
             self.log_end();
         }
         Ok(Some(page))
+    }
+
+    /// Counts consecutive empty pages.
+    ///
+    /// # Errors
+    /// When there are too many.
+    fn count_empty(&mut self, page: u64, customers: usize) -> Result<(), YotpoError> {
+        self.consecutive_empty = if customers == 0 { self.consecutive_empty + 1 } else { 0 };
+        if self.consecutive_empty > MAX_CONSECUTIVE_EMPTY {
+            return Err(YotpoError::EndlessEmptyPages { page, pages: self.consecutive_empty });
+        }
+        Ok(())
     }
 
     fn start(&self, number: u64, cursor: Option<PageCursor>, query: Option<CursorQuery>) -> InFlightPage {
@@ -214,5 +223,27 @@ impl SeenCursors {
     /// Adds a cursor. Returns `false` if it was added before.
     fn insert(&mut self, cursor: &PageCursor) -> bool {
         self.hashes.insert(self.hasher.hash_one(cursor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yotpo::tests::client;
+
+    #[test]
+    fn a_thousand_empty_pages_in_a_row_are_too_many_if_another_one_follows() {
+        let time = IngestionTime::MAX;
+        let settings = PagesSettings { page_size: 100, time, loyalty_check: LoyaltyCheck::On };
+        let mut pages = Pages::new(client(Vec::new()).0, settings);
+        for page in 1..=1_000 {
+            pages.count_empty(page, 0).unwrap();
+        }
+        pages.count_empty(1_001, 1).unwrap();
+        for page in 1_002..=2_001 {
+            pages.count_empty(page, 0).unwrap();
+        }
+        let error = pages.count_empty(2_002, 0).unwrap_err();
+        assert!(matches!(error, YotpoError::EndlessEmptyPages { page: 2_002, pages: 1_001 }), "{error:?}");
     }
 }

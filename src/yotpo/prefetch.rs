@@ -202,3 +202,33 @@ fn may_reject_query(result: &Result<Page, YotpoError>) -> bool {
         Err(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yotpo::tests::client;
+
+    #[tokio::test]
+    async fn a_repeated_guess_keeps_the_request_and_another_one_replaces_it() {
+        let reader = PageReader { page_size: 100, time: IngestionTime::MAX };
+        let cursor = |text: &str| PageCursor::from_plain(text);
+        let query = Some(CursorQuery::INITIAL);
+        let prefetcher = Prefetcher {
+            client: client(Vec::new()).0,
+            next_page: NextPage { number: 3, cursor: Some(cursor("c2")), query, reader },
+            parent: Span::none(),
+            is_awaited: Arc::new(AtomicBool::new(true)),
+            started: Mutex::default(),
+        };
+        let mut started = Vec::new();
+        for guess in ["c3", "c3", "c4", "c3"] {
+            prefetcher.prefetch(cursor(guess)).await;
+            let in_flight = prefetcher.started.lock().unwrap();
+            let in_flight = in_flight.as_ref().unwrap();
+            assert_eq!(in_flight.cursor(), Some(&cursor(guess)));
+            started.push(in_flight.task.abort_handle().id());
+        }
+        assert_eq!(started[0], started[1], "the first request is kept");
+        assert!(started[1] != started[2] && started[2] != started[3], "{started:?}");
+    }
+}

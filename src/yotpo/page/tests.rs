@@ -118,9 +118,40 @@ fn row_capacity_is_an_eighth_more_and_never_excessive() {
 }
 
 #[test]
+fn a_cursor_is_accepted_up_to_the_limit() {
+    let body = |length: usize| {
+        format!(r#"{{"customers":[],"pagination":{{"next_page_info":"{}"}}}}"#, "c".repeat(length))
+    };
+    assert_eq!(next(&body(MAX_CURSOR_BYTES)).unwrap().len(), MAX_CURSOR_BYTES);
+    for length in [MAX_CURSOR_BYTES + 1, 2 * MAX_CURSOR_BYTES] {
+        let problem = read(&body(length)).unwrap_err().to_string();
+        assert!(problem.contains("a cursor of more than 16384 bytes"), "{problem}");
+    }
+}
+
+#[test]
+fn rows_are_accepted_up_to_the_limit() {
+    let size = |customer: &str| rows(&[customer]).iter().map(<[u8]>::len).sum::<usize>();
+    let customer = |length: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(length));
+    // A long text takes as many bytes in a row, and a constant number besides.
+    let besides = size(&customer(MAX_PAGE_BYTES - 1_000)) - (MAX_PAGE_BYTES - 1_000);
+    let largest = customer(MAX_PAGE_BYTES - besides);
+    assert_eq!(size(&largest), MAX_PAGE_BYTES);
+    assert_eq!(read(&format!(r#"{{"customers":[{largest}]}}"#)).unwrap().customers(), 1);
+    let cut = read(&format!(r#"{{"customers":[{largest}"#)).unwrap_err().to_string();
+    assert!(cut.contains("unexpected end"), "{cut}");
+    let larger = customer(MAX_PAGE_BYTES - besides + 1);
+    let problem = read(&format!(r#"{{"customers":[{larger}]}}"#)).unwrap_err();
+    assert!(matches!(problem, BodyProblem::TooLarge { limit: MAX_PAGE_BYTES }), "{problem}");
+}
+
+#[test]
 fn debug_output_hides_the_customers() {
     let page = read(r#"{"customers":[{"email":"ann@example.com"}],"pagination":null}"#).unwrap();
     assert_eq!(format!("{page:?}"), "Page(1 customers, None)");
+    let (_, rejected) = read(r#"{"customers":[{},["ann@example.com"]]}"#).unwrap().into_rows();
+    let reason = RowError::NotAnObject;
+    assert_eq!(format!("{rejected:?}"), format!("[RejectedCustomer(position 2, {reason})]"));
 }
 
 #[test]
@@ -188,6 +219,9 @@ fn too_many_customers_are_not_a_page() {
     assert_eq!(read(&body(MAX_CUSTOMERS)).unwrap().customers(), MAX_CUSTOMERS);
     let problem = read(&body(MAX_CUSTOMERS + 1)).unwrap_err().to_string();
     assert!(problem.contains("more than 100000 customers"), "{problem}");
+    let cut = body(MAX_CUSTOMERS).replace("]}", "");
+    let problem = read(&cut).unwrap_err().to_string();
+    assert!(problem.contains("unexpected end"), "{problem}");
 }
 
 #[test]
