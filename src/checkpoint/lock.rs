@@ -164,6 +164,7 @@ fn read_holder(file: &File) -> Option<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured_log::CapturedLog;
     use crate::checkpoint::StateStore;
     use crate::checkpoint::format::tests::example;
 
@@ -276,20 +277,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_wait_is_logged_once_with_the_holder_and_the_limit() {
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let file = log.reopen().unwrap();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_max_level(tracing::Level::INFO)
-            .with_writer(std::sync::Mutex::new(file))
-            .finish();
-        // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
-        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let log = CapturedLog::start(tracing::Level::INFO);
         let (_directory, store, _lock, clock) = taken();
         let limit = Duration::from_secs(90);
         ProcessLock::take_within(&store.lock_path(), &holder("second"), &clock, limit).await.unwrap_err();
-        let log = std::fs::read_to_string(log.path()).unwrap();
+        let log = log.text();
         assert_eq!(log.lines().count(), 1, "{log}");
         let expected =
             "waiting for another run of this target to end pid=4711 active_run_id=\"first\" limit=\"1m 30s\"";
