@@ -1,8 +1,10 @@
 use std::cell::Cell;
 
 use http::StatusCode;
+use tracing::Level;
 
 use super::*;
+use crate::captured_log::CapturedLog;
 use crate::clock::DeadlineElapsed;
 use crate::http::{Effect, TransportError};
 
@@ -228,7 +230,7 @@ async fn delay_requested_by_a_success_is_a_wait_of_the_rate_limiter() {
 
 #[tokio::test]
 async fn requested_delay_is_logged_from_ten_seconds() {
-    let log = Log::capture();
+    let log = CapturedLog::start(Level::WARN);
     let (retrier, _) = retrier(POLICY);
     let hint = |millis| DelayHint { min_delay: Some(Duration::from_millis(millis)), allowance: None };
     retrier.apply_delay_hint(hint(9_999));
@@ -268,34 +270,9 @@ async fn series_has_the_same_limits_as_a_call() {
     assert_eq!(error.to_string(), "could not try after 3 attempts (--max-retries 2 exhausted)");
 }
 
-/// The warnings of this thread.
-struct Log {
-    file: tempfile::NamedTempFile,
-    _guard: tracing::subscriber::DefaultGuard,
-    // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
-    _second: tracing::Dispatch,
-}
-
-impl Log {
-    fn capture() -> Self {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_max_level(tracing::Level::WARN)
-            .with_writer(Mutex::new(file.reopen().unwrap()))
-            .finish();
-        let second = tracing::Dispatch::new(tracing_subscriber::registry());
-        Self { file, _guard: tracing::subscriber::set_default(subscriber), _second: second }
-    }
-
-    fn text(&self) -> String {
-        std::fs::read_to_string(self.file.path()).unwrap()
-    }
-}
-
 #[tokio::test]
 async fn failures_of_one_kind_are_logged_once_a_minute_and_counted() {
-    let log = Log::capture();
+    let log = CapturedLog::start(Level::WARN);
     let (retrier, clock) = retrier(RetryPolicy { max_retries: 2, base_delay: Duration::ZERO, ..POLICY });
     for _ in 0..2 {
         let result: Result<(), _> =
