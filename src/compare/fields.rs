@@ -81,7 +81,7 @@ impl FieldReader {
                     self.add(value, Place { path, details: combined(place.details, at), depth })?;
                 }
             }
-            Level::Object(members) if members.len() > 0 => self.add_members(&members, place)?,
+            Level::Object(members) => self.add_members(&members, place)?,
             scalar => self.add_leaf(&scalar, place),
         }
         Ok(())
