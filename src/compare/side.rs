@@ -168,6 +168,24 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// The fields of rows by the number of their pair, as long as there is room for more.
+#[derive(Default)]
+struct KeptFields {
+    rows: HashMap<usize, Fields>,
+    fields: usize,
+}
+
+impl KeptFields {
+    fn has_room(&self) -> bool {
+        self.fields < MAX_FIELDS
+    }
+
+    fn add(&mut self, pair: usize, fields: Fields) {
+        self.fields += fields.len();
+        self.rows.insert(pair, fields);
+    }
+}
+
 /// What is kept of changed rows.
 pub(super) struct ChangedRows {
     /// By the number of the pair to which each row belongs; without those that are too many.
@@ -186,23 +204,20 @@ pub(super) fn read_fields(
         wanted.entry(value).or_default().push(pair);
     }
     let (mut digester, mut reader) = (Digester::default(), FieldReader::default());
-    let mut found = HashMap::new();
-    let mut kept = 0;
+    let mut kept = KeptFields::default();
     input.read(|row| {
         watch.row()?;
         let value = digester.digests(row.text)?.value;
         let Some(pair) = wanted.get_mut(&value).and_then(Vec::pop) else { return Ok(()) };
-        if kept < MAX_FIELDS {
-            let fields = reader.fields(row.text)?;
-            kept += fields.len();
-            found.insert(pair, fields);
+        if kept.has_room() {
+            kept.add(pair, reader.fields(row.text)?);
         }
         Ok(())
     })?;
     if wanted.values().any(|pairs| !pairs.is_empty()) {
         return Err(input.changed());
     }
-    Ok(ChangedRows { fields: found, paths: reader.paths })
+    Ok(ChangedRows { fields: kept.rows, paths: reader.paths })
 }
 
 #[cfg(test)]
@@ -216,6 +231,18 @@ mod tests {
             assert_eq!(Time::new(seconds).map(Time::seconds), Some(seconds));
         }
         assert_eq!(Time::new(-1), None);
+    }
+
+    #[test]
+    fn fields_are_kept_up_to_a_limit() {
+        let field = FieldReader::default().fields(br#"{"a":1}"#).unwrap();
+        let mut kept = KeptFields::default();
+        kept.add(0, field.repeat(MAX_FIELDS / 2));
+        kept.add(1, field.repeat(MAX_FIELDS / 2 - 1));
+        assert!(kept.has_room());
+        kept.add(2, field);
+        assert!(!kept.has_room());
+        assert_eq!(kept.rows.len(), 3);
     }
 
     #[test]
