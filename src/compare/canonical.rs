@@ -196,6 +196,8 @@ mod tests {
             r#"{"external_id":null,"email":"a@example.com","phone_number":"+1"}"#,
             r#"{"external_id":"","email":"a@example.com"}"#,
             r#"{"external_id":["7"],"email":"a@example.com"}"#,
+            r#"{"external_id":true,"email":"a@example.com"}"#,
+            r#"{"external_id":false,"email":"a@example.com"}"#,
         ] {
             assert_eq!(customer(other), by_email, "{other}");
         }

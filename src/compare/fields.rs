@@ -232,6 +232,8 @@ mod tests {
             (r#"{"a":null,"z":1}"#, r#"{"a":{"b":1,"c":{"d":2}},"z":2}"#, &["a", "z"]),
             (r#"{"a":[]}"#, r#"{"a":{}}"#, &["a"]),
             (r#"{"a":[]}"#, r#"{"a":[0]}"#, &["a"]),
+            (r#"{"a":1}"#, r#"{"a":1,"b":{}}"#, &["b"]),
+            (r#"{"a":{"b":1}}"#, r#"{"a":[1]}"#, &["a.b", "a[]"]),
             (r"{}", r#"{"a":0}"#, &["."]),
         ] {
             assert_eq!(differences(one, other), expected, "{one} {other}");
@@ -265,6 +267,11 @@ mod tests {
         };
         let names = differences(&customer(1), &customer(2));
         assert_eq!((names.len(), names.last().map(String::as_str)), (MAX_PATHS + 1, Some("…")));
+        // Their keys still count.
+        let mut reader = FieldReader::default();
+        reader.fields(customer(1).as_bytes()).unwrap();
+        let [one, other] = [r#"{"x":1}"#, r#"{"y":1}"#].map(|text| reader.fields(text.as_bytes()).unwrap());
+        assert_eq!(reader.paths.differences(&one, &other), [OTHER]);
     }
 
     /// A number without digits.

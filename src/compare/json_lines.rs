@@ -95,6 +95,8 @@ fn read_line(source: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<bool, ReadP
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn rows(text: &str) -> Result<Vec<(String, Option<i64>)>, ReadProblem> {
@@ -155,5 +157,17 @@ mod tests {
         let mut source = std::io::BufReader::new(std::io::repeat(b' '));
         let found = JsonLines::default().next(&mut source).unwrap_err();
         assert!(matches!(found, ReadProblem::Row(RowProblem::TooLarge)), "{found:?}");
+    }
+
+    #[test]
+    fn a_line_of_the_maximum_size_is_read() {
+        let read = |size: usize| {
+            let bytes = std::io::repeat(b' ').take(u64::try_from(size).unwrap());
+            let mut line = Vec::new();
+            // The pieces of the line do not end at its maximum by chance.
+            read_line(&mut std::io::BufReader::with_capacity(100_003, bytes), &mut line).map(|_| line.len())
+        };
+        assert!(matches!(read(MAX_ROW_BYTES), Ok(MAX_ROW_BYTES)));
+        assert!(matches!(read(MAX_ROW_BYTES + 1), Err(ReadProblem::Row(RowProblem::TooLarge))));
     }
 }

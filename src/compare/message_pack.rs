@@ -254,7 +254,7 @@ mod tests {
     /// Each is the shortest value of a marker that `other_columns_of_every_type_are_skipped` does not have.
     #[test]
     fn values_of_every_width_are_skipped() {
-        let values: [&[u8]; 17] = [
+        let values: [&[u8]; 18] = [
             b"\xcc\x01",
             b"\xcd\x01\x02",
             b"\xce\x01\x02\x03\x04",
@@ -270,13 +270,31 @@ mod tests {
             b"\xc9\x00\x00\x00\x01\x03\x01",
             b"\xdc\x00\x01\xc0",
             b"\xdd\x00\x00\x00\x01\xc0",
-            b"\xde\x00\x01\xc0\xc0",
-            b"\xdf\x00\x00\x00\x01\xc0\xc0",
+            b"\x83\xc0\xc0\xc0\xc0\xc0\xc0",
+            b"\xde\x00\x03\xc0\xc0\xc0\xc0\xc0\xc0",
+            b"\xdf\x00\x00\x00\x03\xc0\xc0\xc0\xc0\xc0\xc0",
         ];
         for value in values {
             let bytes = [b"\x82\xa1v", value, b"\xadjson_response\xa2{}"].concat();
             assert_eq!(rows(&bytes.repeat(2)).unwrap(), vec![("{}".to_owned(), None); 2], "{value:x?}");
         }
+    }
+
+    #[test]
+    fn rows_with_any_number_of_columns_are_read() {
+        for header in [&b"\x81"[..], b"\xde\x00\x01", b"\xdf\x00\x00\x00\x01"] {
+            let bytes = [header, b"\xadjson_response\xa2{}"].concat();
+            assert_eq!(rows(&bytes).unwrap(), [("{}".to_owned(), None)], "{header:x?}");
+        }
+        let many = row(300, |bytes| {
+            for _ in 1..300 {
+                write_str(bytes, "v").unwrap();
+                write_nil(bytes).unwrap();
+            }
+            write_str(bytes, "json_response").unwrap();
+            write_str(bytes, "{}").unwrap();
+        });
+        assert_eq!(rows(&many.repeat(2)).unwrap(), vec![("{}".to_owned(), None); 2]);
     }
 
     #[test]
@@ -306,7 +324,8 @@ mod tests {
         }
         let float = b"\x82\xa4time\xcb\x41\xd9\x54\xfc\x40\x00\x00\x00\xadjson_response\xa2{}";
         assert_eq!(rows(float).unwrap(), [("{}".to_owned(), Some(1_700_000_000))]);
-        assert_eq!([1.7e9, 1.5, f64::NAN, 1e300].map(whole_seconds), [Some(1_700_000_000), None, None, None]);
+        assert_eq!([1.7e9, -1.0].map(whole_seconds), [Some(1_700_000_000), Some(-1)]);
+        assert_eq!([1.5, f64::NAN, 9e15, -9e15, 1e300].map(whole_seconds), [None; 5]);
     }
 
     #[test]

@@ -60,6 +60,28 @@ fn a_stop_ends_the_comparison() {
     assert!(progress.rows().iter().all(|rows| *rows == 1));
 }
 
+#[test]
+fn rows_and_customers_of_each_side_are_counted() {
+    let one =
+        "{\"email\":\"a\",\"x\":1}\n{\"email\":\"a\",\"x\":1}\n{\"email\":\"b\"}\n{\"x\":1}\n{\"x\":2}\n";
+    let other = "{\"email\":\"a\"}\n{\"email\":\"b\"}\n";
+    let [one, other] = of_bytes(one.as_bytes(), other.as_bytes()).unwrap().sides;
+    let facts = SideFacts { files: 1, customers: 2, ..SideFacts::default() };
+    let counts = SideFacts { rows: 5, rows_without_id: 2, duplicates: 1, rows_without_time: 5, ..facts };
+    assert_eq!(one, counts);
+    assert_eq!(other, SideFacts { rows: 2, rows_without_time: 2, ..facts });
+}
+
+#[test]
+fn fields_that_only_one_side_has_are_named() {
+    let without = b"{\"email\":\"a\"}\n";
+    let with = b"{\"email\":\"a\",\"x\":{\"y\":1}}\n";
+    for (a, b) in [(&without[..], &with[..]), (with, without)] {
+        let found = of_bytes(a, b).unwrap();
+        assert_eq!((found.fields, found.rows_with_fields), (vec![("x.y".to_owned(), 1)], 1));
+    }
+}
+
 /// JSON without numbers that Python and this crate write differently, and without repeated keys.
 fn values() -> impl Strategy<Value = Value> {
     let scalar = prop_oneof![
