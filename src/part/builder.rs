@@ -207,6 +207,13 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_a_part_is_allocated_at_its_start() {
+        let mut builder = PartBuilder::with_capacity(1 << 16, 1);
+        builder.append(&chunk(&mut ChunkEncoder::new(CompressionLevel::FASTEST), &rows(0..10)));
+        assert_eq!(builder.body.capacity(), 1 << 16);
+    }
+
+    #[test]
     fn shared_memory_is_never_written_to() {
         let mut encoder = ChunkEncoder::new(CompressionLevel::FASTEST);
         let mut builder = PartBuilder::with_capacity(1 << 16, 1);
