@@ -14,6 +14,7 @@ use super::error::{MAX_KEYS, RowError};
 #[derive(Clone)]
 struct Member {
     key: Range<usize>,
+    /// Including the colon before it.
     value: Range<usize>,
 }
 
@@ -62,7 +63,7 @@ fn find_edits(text: &[u8]) -> Result<Vec<Edit>, RowError> {
                     if members.len() == MAX_KEYS {
                         return Err(RowError::TooManyKeys { limit: MAX_KEYS });
                     }
-                    members.push(Member { key: at..end, value: end + 1..end + 1 });
+                    members.push(Member { key: at..end, value: end..end });
                 }
                 at = end;
                 continue;
