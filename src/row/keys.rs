@@ -111,6 +111,7 @@ mod tests {
     #[test]
     fn same_key_of_another_object_and_similar_keys_are_not() {
         assert!(!suspected([(1, "key"), (2, "key"), (3, "key"), (1, "kez"), (1, "ke"), (1, ""), (1, "\0")]));
+        assert!(!suspected([(1, "abc"), (1, "xbc"), (1, "axc"), (1, "bc"), (1, "xc"), (1, "c")]));
         let long = "x".repeat(40);
         let variants: Vec<String> =
             (0..40).map(|index| format!("{}y{}", &long[..index], &long[index + 1..])).collect();

@@ -231,6 +231,7 @@ mod tests {
             (r#"{"key" : null }"#, false),
             (r#"{"other":"key","keys":1,"ke":1,"":1}"#, false),
             (r#"{"a":{"key":1},"b":[{"key":1}]}"#, false),
+            (r#"{"\u006fther":1,"a":{"k\u0065y":1}}"#, false),
             (r#"[{"key":1}]"#, false),
             ("null", false),
             (r#"{"a":{},"key":{"a":null}}"#, true),
