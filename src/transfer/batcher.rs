@@ -171,6 +171,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn pages_that_fill_a_part_exactly_are_one_batch() {
+        let (mut batcher, chunks) = batcher(4);
+        for (page, count) in [(1, 4), (2, 1), (3, 3), (4, 4), (5, 1)] {
+            assert!(batcher.add(rows(count), Vec::new(), end(page)).await.is_ok());
+        }
+        batcher.finish().await;
+        assert_eq!(
+            flushed(chunks).await,
+            [(4, 0, Some(1)), (4, 0, Some(3)), (4, 0, Some(4)), (1, 0, Some(5))]
+        );
+    }
+
+    #[tokio::test]
+    async fn batches_are_queued_until_they_are_received() {
+        let (mut batcher, mut chunks) = batcher(2);
+        assert_eq!(batcher.queued(), 0);
+        assert!(batcher.add(rows(5), Vec::new(), end(1)).await.is_ok());
+        assert_eq!(batcher.queued(), 3);
+        chunks.recv().await.unwrap();
+        assert_eq!(batcher.queued(), 2);
+    }
+
+    #[test]
+    fn a_part_has_several_batches_of_bounded_size() {
+        for (closing_size, expected) in
+            [(80, 10), (1 << 20, 128 << 10), (4 << 20, 512 << 10), (1 << 30, 512 << 10)]
+        {
+            let parts = PartSettings {
+                max_rows: std::num::NonZeroUsize::MIN,
+                closing_size,
+                level: CompressionLevel::FASTEST,
+            };
+            assert_eq!(batch_bytes(&parts), expected, "parts of {closing_size} bytes");
+        }
+    }
+
+    #[tokio::test]
     async fn pages_with_only_rejected_customers_are_flushed_at_the_maximum_of_pages() {
         let (mut batcher, chunks) = batcher(2);
         assert!(batcher.add(rows(0), Vec::new(), end(1)).await.is_ok());

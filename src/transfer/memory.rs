@@ -109,4 +109,21 @@ mod tests {
         let half_a_page = default - bound(&settings(50, 4 * MEBIBYTE, 2));
         assert!(half_a_page >= 9 * 50 * MAX_CUSTOMER_BYTES, "{half_a_page} bytes");
     }
+
+    #[test]
+    fn each_compression_thread_needs_a_waiting_batch_and_an_encoder() {
+        let settings = settings(100, 4 * MEBIBYTE, 2);
+        let bound = |threads| settings.memory_bound_with(threads);
+        let batch = MEBIBYTE / 2 + 100 * MAX_CUSTOMER_BYTES;
+        for threads in 1..MAX_COMPRESSION_THREADS {
+            assert_eq!(bound(threads + 1) - bound(threads), batch + 2 * batch + DEFLATE_STATE);
+        }
+        assert!((bound(1)..=bound(MAX_COMPRESSION_THREADS)).contains(&settings.memory_bound()));
+    }
+
+    #[test]
+    fn a_part_that_exceeds_its_closing_size_by_one_batch_fits_its_memory() {
+        let parts = settings(100, 4 * MEBIBYTE, 2).parts;
+        assert_eq!(bytes(part_capacity(&parts)), 4 * MEBIBYTE + MEBIBYTE / 4);
+    }
 }

@@ -155,6 +155,25 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn only_the_first_rejected_customers_are_logged() {
+        let log_file = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(std::sync::Mutex::new(log_file.reopen().unwrap()))
+            .finish();
+        // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let quarantine = Quarantine::new(None, Clock::machine());
+        for position in 1..=12 {
+            quarantine.write_customer(session().as_str(), &rejected(position)).await.unwrap();
+        }
+        let log = std::fs::read_to_string(log_file.path()).unwrap();
+        assert_eq!(log.lines().count(), 10, "{log}");
+        assert!(log.lines().next().unwrap().contains("position=1 "), "{log}");
+    }
+
     /// Why each kind of quarantine file is refused after `prepare` was applied to its path.
     async fn refusals(prepare: impl Fn(&Path)) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();

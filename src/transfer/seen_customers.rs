@@ -72,4 +72,11 @@ mod tests {
         assert!((90_000..=110_000).contains(&duplicates), "{duplicates}");
         assert_eq!(count(0..1_000_000).0, 0);
     }
+
+    #[test]
+    fn the_count_is_exact_as_long_as_all_hashes_fit() {
+        let max = u64::try_from(MAX_HASHES).unwrap();
+        assert_eq!(count((0..max).chain(0..7)), (7, false, MAX_HASHES));
+        assert!(count(0..=max).1, "an estimate");
+    }
 }

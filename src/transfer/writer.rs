@@ -288,3 +288,6 @@ async fn store<S: PartSink>(
 fn is_resumable_end(end: Option<&PageEnd>) -> bool {
     end.is_some_and(|end| !matches!(end.position, Position::End { .. }))
 }
+
+#[cfg(test)]
+mod tests;
