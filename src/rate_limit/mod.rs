@@ -294,7 +294,7 @@ impl RateLimiter {
             }
         }
         let others = state.others.per_second();
-        let is_noticeable = self.bucket.is_some() && others >= MIN_WARNING_RATE;
+        let is_noticeable = others >= MIN_WARNING_RATE;
         state.others_seen |= is_noticeable;
         let is_due = is_noticeable && state.warnings.record((), now).is_some();
         let limit = state.limit;
