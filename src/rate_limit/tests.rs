@@ -198,6 +198,18 @@ async fn warning_about_other_clients_is_logged_once_a_minute() {
 }
 
 #[tokio::test]
+async fn other_clients_are_seen_from_their_first_requests_on() {
+    let clock = Clock::virtual_at(Duration::ZERO);
+    let limiter = Arc::new(RateLimiter::with_rate(RequestRate::new(5.0).unwrap(), clock.clone()));
+    // What remains after one own request, and whether other clients have been seen by then.
+    for (remaining, is_seen) in [(4, false), (0, true), (4, true)] {
+        limiter.acquire().await.response_received(false, Some(Allowance { remaining, limit: None }));
+        assert_eq!(limiter.usage().others_seen, is_seen, "{remaining} remaining");
+        clock.advance(Duration::from_secs(10));
+    }
+}
+
+#[tokio::test]
 async fn overlapping_pauses_count_as_one_wait() {
     let clock = Clock::virtual_at(Duration::ZERO);
     let limiter = Arc::new(RateLimiter::with_rate(RequestRate::new(4.5).unwrap(), clock.clone()));
