@@ -19,9 +19,27 @@ fn virtual_clock() -> Clock {
 
 /// More rounds of the runtime than the clock ever waits.
 async fn many_rounds() {
-    for _ in 0..5_000 {
+    rounds(5_000).await;
+}
+
+async fn rounds(count: usize) {
+    for _ in 0..count {
         yield_now().await;
     }
+}
+
+/// Whether time advances within this many rounds of the runtime.
+async fn advances_within(count: usize, clock: &Clock) -> bool {
+    tokio::select! {
+        biased;
+        () = clock.sleep(seconds(1)) => true,
+        () = rounds(count) => false,
+    }
+}
+
+/// Whether time advances at all.
+async fn advances(clock: &Clock) -> bool {
+    advances_within(5_000, clock).await
 }
 
 #[tokio::test]
@@ -56,9 +74,7 @@ async fn tasks_woken_by_a_sleep_become_idle_before_the_next_sleep_of_the_same_mo
         let clock = clock.clone();
         async move {
             receiver.recv().await.unwrap();
-            for _ in 0..20 {
-                yield_now().await;
-            }
+            rounds(20).await;
             // Ends before the other sleep, although it starts later.
             clock.sleep(seconds(5)).await;
             clock.now()
@@ -77,16 +93,32 @@ async fn tasks_woken_by_a_sleep_become_idle_before_the_next_sleep_of_the_same_mo
 #[tokio::test]
 async fn time_does_not_advance_while_something_is_busy() {
     let clock = virtual_clock();
-    let busy = clock.busy();
-    let sleeping = tokio::spawn({
-        let clock = clock.clone();
-        async move { clock.sleep(seconds(1)).await }
-    });
-    many_rounds().await;
-    assert_eq!((clock.now(), sleeping.is_finished()), (Duration::ZERO, false));
-    drop(busy);
-    sleeping.await.unwrap();
-    assert_eq!(clock.now(), seconds(1));
+    for view in [clock.clone(), clock.for_new_process()] {
+        let (before, busy) = (clock.now(), view.busy());
+        let sleeping = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep(seconds(1)).await }
+        });
+        many_rounds().await;
+        assert_eq!((clock.now(), sleeping.is_finished()), (before, false));
+        drop(busy);
+        sleeping.await.unwrap();
+        assert_eq!(clock.now(), before + seconds(1));
+    }
+}
+
+#[test]
+fn a_clock_continues_on_another_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let clock = virtual_clock();
+    let (first, busy) = (runtime(), clock.busy());
+    assert!(!first.block_on(advances(&clock)), "something is busy");
+    // Not before this runtime is gone.
+    let sleeping = clock.clone();
+    first.spawn(async move { sleeping.sleep(seconds(60)).await });
+    first.block_on(many_rounds());
+    drop((first, busy));
+    assert!(runtime().block_on(advances(&clock)));
 }
 
 #[tokio::test]
@@ -180,6 +212,32 @@ async fn a_service_that_sleeps_or_hangs_lets_time_pass() {
 }
 
 #[tokio::test]
+async fn time_waits_for_the_sender_after_the_service_has_handled_a_request() {
+    let clock = virtual_clock();
+    let flight = clock.flight().await;
+    let mut arrival = clock.arrive(Some(&flight.header().unwrap().to_string()));
+    arrival.sleep(seconds(40)).await;
+    arrival.handled();
+    assert!(!advances(&clock).await, "the response is not read yet");
+    flight.finish().await;
+    assert!(advances(&clock).await);
+    drop(arrival);
+}
+
+#[tokio::test]
+async fn time_waits_again_for_a_request_whose_sender_continues() {
+    let clock = virtual_clock();
+    let process = clock.for_new_process();
+    let flight = process.flight().await;
+    process.suspend();
+    assert!(advances(&clock).await);
+    process.resume();
+    assert!(!advances(&clock).await);
+    flight.finish().await;
+    assert!(advances(&clock).await);
+}
+
+#[tokio::test]
 async fn requests_of_a_dead_client_arrive_before_time_advances() {
     let clock = virtual_clock();
     let flight = clock.flight().await;
@@ -188,9 +246,7 @@ async fn requests_of_a_dead_client_arrive_before_time_advances() {
     let processed = tokio::spawn({
         let clock = clock.clone();
         async move {
-            for _ in 0..500 {
-                yield_now().await;
-            }
+            rounds(500).await;
             let arrival = clock.arrive(Some(&header));
             many_rounds().await;
             drop(arrival);
@@ -199,10 +255,14 @@ async fn requests_of_a_dead_client_arrive_before_time_advances() {
     });
     clock.sleep(seconds(1)).await;
     assert_eq!(processed.await.unwrap(), Duration::ZERO);
-    // A request that was never sent delays nothing.
+    // A request that was never sent delays nothing, and one that was is not waited for.
     drop(clock.flight().await);
     clock.sleep(seconds(1)).await;
     assert_eq!(clock.now(), seconds(2));
+    let flight = clock.flight().await;
+    drop(clock.arrive(Some(&flight.header().unwrap().to_string())));
+    drop(flight);
+    assert!(advances_within(500, &clock).await);
 }
 
 #[tokio::test]
@@ -307,6 +367,7 @@ async fn the_machines_clock_has_no_flights() {
     flight.finish().await;
     clock.wait_until_idle().await;
     assert_eq!(clock.blocking(|| 7).await.unwrap(), 7);
+    assert_eq!((clock.is_virtual(), virtual_clock().is_virtual()), (false, true));
 }
 
 /// The threads on which a span was entered.
