@@ -1,5 +1,7 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
+use crate::captured_log::CapturedLog;
 
 async fn send_times(rate: f64, count: usize, pauses: &[Duration]) -> Vec<Duration> {
     let clock = Clock::virtual_at(Duration::ZERO);
@@ -177,23 +179,15 @@ async fn rate_recovers_when_other_clients_stop() {
 
 #[tokio::test]
 async fn warning_about_other_clients_is_logged_once_a_minute() {
-    let log_file = tempfile::NamedTempFile::new().unwrap();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(Mutex::new(log_file.reopen().unwrap()))
-        .finish();
-    // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = CapturedLog::start(tracing::Level::WARN);
     let others: Vec<_> = (0..300).map(|number| Duration::from_millis(500 * number)).collect();
     // 80 pages take less than a minute, 240 more than one.
     for (requests, times) in [(80, 1), (240, 2)] {
-        let before = std::fs::read_to_string(log_file.path()).unwrap().lines().count();
+        let before = log.text().lines().count();
         send_beside(&others, requests, true).await;
-        let log = std::fs::read_to_string(log_file.path()).unwrap();
-        assert_eq!(log.lines().count() - before, times, "{log}");
-        assert!(log.contains("use --requests-per-second to lower our share"), "{log}");
+        let text = log.text();
+        assert_eq!(text.lines().count() - before, times, "{text}");
+        assert!(text.contains("use --requests-per-second to lower our share"), "{text}");
     }
 }
 
