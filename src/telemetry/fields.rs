@@ -78,11 +78,7 @@ impl Visit for Recorder<'_> {
         self.0.set(field.name(), value.into());
     }
 
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.0.set(field.name(), value.to_string().into());
-    }
-
-    /// Also for values that implement `Display`: `tracing` passes them here.
+    /// Also for errors and values that implement `Display`: `tracing` passes them here.
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.set(field.name(), format!("{value:?}").into());
     }
