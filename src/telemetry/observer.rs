@@ -109,8 +109,8 @@ fn per_second(count: u64, time: Duration) -> f64 {
 /// How long fetching takes from here, if the store has as many customers as in the last run. `None` where that would be a guess.
 fn estimate(facts: &ProgressSnapshot, customers_per_second: f64) -> Option<Duration> {
     let left = facts.expected?.checked_sub(facts.customers).filter(|left| *left > 0)?;
-    let is_fetching = facts.phase == Phase::Fetching && facts.customers > 0 && customers_per_second > 0.0;
-    let seconds = is_fetching.then(|| as_float(left) / customers_per_second)?;
+    // At a rate of zero the time is infinite, which is no duration.
+    let seconds = (facts.phase == Phase::Fetching).then(|| as_float(left) / customers_per_second)?;
     Duration::try_from_secs_f64(seconds).ok().filter(|estimate| *estimate <= MAX_ESTIMATE)
 }
 
@@ -158,9 +158,12 @@ mod tests {
     fn there_is_no_estimate_where_it_would_be_a_guess() {
         let (mut unknown, ..) = fetching(0, 100);
         let (mut early, ..) = fetching(100_000, 3);
+        let (mut as_many_as_expected, ..) = fetching(10_000, 100);
         let (mut more_than_expected, ..) = fetching(9_000, 100);
         let (mut far, ..) = fetching(u64::MAX, 100);
-        for observer in [&mut unknown, &mut early, &mut more_than_expected, &mut far] {
+        for observer in
+            [&mut unknown, &mut early, &mut as_many_as_expected, &mut more_than_expected, &mut far]
+        {
             assert_eq!(eta(observer), None);
         }
         let (mut loading, clock, progress) = fetching(100_000, 100);
