@@ -74,12 +74,11 @@ impl MetricsFile {
     /// # Errors
     /// When it cannot be written; what was there is unchanged.
     pub fn write(&self, text: &str) -> io::Result<()> {
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        // Empty for a name alone, which `tempfile` takes for the current directory.
+        let parent = self.path.parent().unwrap_or(Path::new(""));
         // The collector ignores names that do not end with `.prom`.
-        let mut file = tempfile::Builder::new()
-            .prefix(".yotpo-td-metrics-")
-            .suffix(".new")
-            .tempfile_in(parent.unwrap_or(Path::new(".")))?;
+        let mut file =
+            tempfile::Builder::new().prefix(".yotpo-td-metrics-").suffix(".new").tempfile_in(parent)?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
         file.persist(&self.path)?;
