@@ -248,4 +248,39 @@ mod tests {
         look(TICK);
         assert_eq!(get(&shared, "/healthz"), (200, moving.to_owned()));
     }
+
+    fn started(limits: Option<PhaseLimits>) -> (MonitoringEndpoint, Arc<Progress>) {
+        let (clock, progress) = (Clock::machine(), Arc::new(Progress::default()));
+        let metrics = RunMetrics::new(Arc::clone(&progress), clock.clone(), MetricLabels::default());
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let endpoint =
+            MonitoringEndpoint::start(address, &Arc::new(metrics), &progress, &clock, true).unwrap();
+        if let Some(limits) = limits {
+            endpoint.set_limits(limits);
+        }
+        (endpoint, progress)
+    }
+
+    #[test]
+    fn a_run_may_stand_still_as_long_as_its_settings_allow() {
+        let limits = PhaseLimits { standstill: Duration::from_secs(1_000), ..PhaseLimits::default() };
+        for (limits, expected) in [(None, 503), (Some(limits), 200)] {
+            let (endpoint, progress) = started(limits);
+            let stand = |passed| lock(&endpoint.shared.watch).observe(&progress.snapshot(), passed);
+            stand(TICK);
+            stand(Duration::from_secs(900));
+            assert_eq!(get(&endpoint.shared, "/healthz").0, expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_served_after_it_is_dropped() {
+        let (endpoint, progress) = started(None);
+        let (address, shared) = (endpoint.address(), Arc::downgrade(&endpoint.shared));
+        assert!(std::net::TcpStream::connect(address).is_ok());
+        drop(endpoint);
+        let error = std::net::TcpStream::connect(address).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!((shared.strong_count(), Arc::strong_count(&progress)), (0, 1), "the thread has ended");
+    }
 }

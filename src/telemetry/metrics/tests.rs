@@ -91,6 +91,11 @@ fn a_working_run_shows_what_it_has_done_so_far() {
             r#"yotpo_td_requests_total{service="Yotpo",operation="fetch a page of customers",status="none"}"#,
             Some(1.0),
         ),
+        // There is no series of what has never happened.
+        (
+            r#"yotpo_td_requests_total{service="Yotpo",operation="fetch a page of customers",status="5xx"}"#,
+            None,
+        ),
         (
             r#"yotpo_td_request_duration_seconds_bucket{service="Yotpo",operation="fetch a page of customers",le="0.025"}"#,
             Some(0.0),
@@ -259,6 +264,32 @@ fn what_is_not_ours_is_not_replaced() {
 }
 
 #[test]
+fn a_file_is_read_up_to_the_maximum_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = MetricsFile::new(directory.path().join("yotpo.prom"));
+    let (metrics, ..) = run();
+    let text = metrics.render();
+    let padded = |size: usize| format!("{text}{}", "\n".repeat(size - text.len()));
+    fs::write(file.path(), padded(1024 * 1024)).unwrap();
+    assert_eq!(file.previous(&labels()).unwrap().unwrap().labels, labels());
+    fs::write(file.path(), padded(1024 * 1024 + 1)).unwrap();
+    assert!(matches!(file.previous(&labels()), Err(MetricsFileError::OtherContent)));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_not_taken_for_a_missing_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, "").unwrap();
+    let below = MetricsFile::new(path.join("yotpo.prom"));
+    let error = below.previous(&labels()).unwrap_err();
+    assert!(
+        matches!(&error, MetricsFileError::Io(error) if error.kind() == std::io::ErrorKind::NotADirectory),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn numbers_of_a_damaged_file_are_not_carried_over() {
     let directory = tempfile::tempdir().unwrap();
     let file = MetricsFile::new(directory.path().join("yotpo.prom"));
@@ -291,5 +322,7 @@ fn a_renamed_metric_is_there_under_both_names() {
     assert_eq!(value(&text, "yotpo_td_fetched_pages_total"), Some(1.0));
     assert_eq!(value(&text, "yotpo_td_pages_total"), Some(1.0));
     assert!(text.contains("# TYPE yotpo_td_fetched_pages_total counter"), "{text}");
+    let help = text.lines().find(|line| line.starts_with("# HELP yotpo_td_fetched_pages")).unwrap();
+    assert!(help.contains(" Former name of a metric, see docs/upgrading.md"), "{help}");
     assert!(!exposition::render(&labels(), &samples).contains("fetched_pages"));
 }
