@@ -281,6 +281,25 @@ mod tests {
     }
 
     #[test]
+    fn a_sampler_is_accepted_with_a_share_it_needs() {
+        const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+        const SHARE: &str = "OTEL_TRACES_SAMPLER_ARG";
+        for (sampler, share, expected) in [
+            ("always_off", "", None),
+            ("parentbased_always_on", "x", None),
+            ("traceidratio", "0.25", None),
+            ("parentbased_traceidratio", "1", None),
+            ("traceidratio", "", Some(SHARE)),
+            ("parentbased_traceidratio", "1.5", Some(SHARE)),
+            ("xray", "0.25", Some(SAMPLER)),
+        ] {
+            let problems = read(&[BASE, (SAMPLER, sampler), (SHARE, share)]).problems;
+            let names: Vec<_> = problems.iter().map(|(name, _)| *name).collect();
+            assert_eq!(names, Vec::from_iter(expected), "{sampler} {share}");
+        }
+    }
+
+    #[test]
     fn no_value_makes_the_exporter_spin_or_use_up_memory() {
         let settings = read(&[
             BASE,

@@ -163,10 +163,13 @@ impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+    use std::thread;
+
+    use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
     use opentelemetry_sdk::trace::{BatchConfigBuilder, SdkTracerProvider};
 
     use super::*;
+    use crate::clock::Clock;
 
     /// A collector that accepts everything and counts how often it is flushed.
     #[derive(Debug, Default)]
@@ -185,8 +188,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_span_is_lost_until_a_flush_exports_it() {
+    /// A pipeline that exports only when it is flushed.
+    fn pipeline() -> (Arc<Tally>, SdkTracerProvider) {
         let tally = Arc::<Tally>::default();
         let exporter = CountingExporter { inner: Collector::default(), tally: Arc::clone(&tally) };
         let batches = BatchConfigBuilder::default().with_scheduled_delay(Duration::from_secs(3_600)).build();
@@ -194,7 +197,12 @@ mod tests {
             inner: BatchSpanProcessor::new(exporter, batches),
             tally: Arc::clone(&tally),
         };
-        let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
+        (tally, SdkTracerProvider::builder().with_span_processor(processor).build())
+    }
+
+    #[test]
+    fn a_span_is_lost_until_a_flush_exports_it() {
+        let (tally, provider) = pipeline();
         let tracer = provider.tracer("test");
         for _ in 0..3 {
             drop(tracer.start("span"));
@@ -202,6 +210,56 @@ mod tests {
         assert_eq!((tally.exported(), tally.lost()), (0, 3));
         provider.force_flush().unwrap();
         assert_eq!((tally.exported(), tally.lost()), (3, 0));
+    }
+
+    #[test]
+    fn the_end_of_the_last_open_span_is_waited_for_and_nothing_else() {
+        const LIMIT: Duration = Duration::from_secs(20);
+        let (tally, provider) = pipeline();
+        let clock = Clock::machine();
+        let began = clock.now();
+        tally.wait_until_closed(LIMIT);
+        let open = provider.tracer("test").start("span");
+        let other = thread::spawn(move || drop(open));
+        tally.wait_until_closed(LIMIT);
+        assert_eq!(tally.lost(), 1, "the span has ended");
+        assert!(clock.now().saturating_sub(began) < LIMIT);
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn the_root_is_the_span_of_the_run_with_the_last_value_of_each_field() {
+        let (tally, provider) = pipeline();
+        let tracer = provider.tracer("test");
+        drop(tracer.start("token"));
+        assert!(tally.root().is_none());
+        let mut run = tracer.start(spans::RUN);
+        for id in ["first", "nightly"] {
+            run.set_attribute(KeyValue::new("run_id", id));
+        }
+        run.set_attribute(KeyValue::new("table", "customers"));
+        let trace_id = run.span_context().trace_id().to_string();
+        drop(run);
+        let root = tally.root().unwrap();
+        assert_eq!(root.trace_id, trace_id);
+        assert_eq!((root.field("run_id"), root.field("table")), (Some("nightly"), Some("customers")));
+        assert_eq!(root.field("database"), None);
+    }
+
+    #[test]
+    fn only_the_events_of_spans_lose_their_origin() {
+        let origin = |key, target| {
+            let attributes =
+                vec![KeyValue::new("level", "INFO"), KeyValue::new(key, target), KeyValue::new("attempt", 2)];
+            Event::new("event", std::time::UNIX_EPOCH, attributes, 0)
+        };
+        let mut events = [
+            origin("target", spans::TARGET),
+            origin("target", "yotpo_td::run::load"),
+            origin("module", spans::TARGET),
+        ];
+        remove_origin(&mut events);
+        assert_eq!(events.map(|event| event.attributes.len()), [1, 3, 3]);
     }
 
     #[test]

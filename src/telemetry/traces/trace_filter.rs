@@ -38,3 +38,50 @@ impl<S: Subscriber> Filter<S> for TraceFilter {
         Some(spans::LEVEL)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::callsite::Callsite as _;
+    use tracing::metadata::Kind;
+    use tracing_subscriber::Registry;
+
+    use super::*;
+
+    macro_rules! is_traced {
+        ($kind:ident, $name:expr, $target:expr, $level:ident) => {
+            is_traced(
+                tracing::callsite! {
+                    name: $name,
+                    kind: Kind::$kind,
+                    target: $target,
+                    level: Level::$level,
+                    fields:
+                }
+                .metadata(),
+            )
+        };
+    }
+
+    #[test]
+    fn a_trace_has_the_spans_of_a_run_and_attempts_as_events_only() {
+        assert!(is_traced!(SPAN, spans::RUN, spans::TARGET, INFO));
+        assert!(is_traced!(EVENT, spans::ATTEMPT, spans::TARGET, INFO));
+        assert!(!is_traced!(SPAN, spans::ATTEMPT, spans::TARGET, INFO));
+    }
+
+    #[test]
+    fn of_what_is_logged_a_trace_has_only_warnings_of_this_program() {
+        assert!(is_traced!(EVENT, "line", "yotpo_td::run::load", WARN));
+        assert!(is_traced!(EVENT, "line", "yotpo_td::run::load", ERROR));
+        assert!(!is_traced!(EVENT, "line", "yotpo_td::run::load", INFO));
+        assert!(!is_traced!(SPAN, "span", "yotpo_td::run::load", WARN));
+        assert!(!is_traced!(EVENT, "line", "hyper_util::client", WARN));
+        // The attempt is an event already.
+        assert!(!is_traced!(EVENT, "line", "yotpo_td::retry", WARN));
+    }
+
+    #[test]
+    fn what_is_more_detailed_than_the_spans_costs_nothing() {
+        assert_eq!(Filter::<Registry>::max_level_hint(&TraceFilter), Some(spans::LEVEL));
+    }
+}
