@@ -16,3 +16,18 @@ fn status(name: &str) -> Option<u64> {
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
+
+// Other systems do not report it.
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_includes_memory_that_was_freed_again() {
+        let held = vec![1_u8; 64 * 1024 * 1024];
+        let with_it = resident_bytes().unwrap();
+        assert!(with_it > held.len() as u64, "{with_it}");
+        drop(held);
+        assert!(peak_resident_bytes().unwrap() > 64 * 1024 * 1024);
+    }
+}

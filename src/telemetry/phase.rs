@@ -181,4 +181,11 @@ mod tests {
         }
         assert_eq!(LoadJob::at(77), LoadJob::Unknown);
     }
+
+    #[test]
+    fn a_time_that_is_too_long_is_shortened_and_keeps_its_phase() {
+        let longest = Duration::from_micros((1 << 61) - 1);
+        assert_eq!(Phase::unpack(Phase::Waiting.pack(longest)), (Phase::Waiting, longest));
+        assert_eq!(Phase::unpack(Phase::Loading.pack(Duration::MAX)), (Phase::Loading, longest));
+    }
 }

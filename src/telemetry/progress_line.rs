@@ -210,4 +210,19 @@ mod tests {
             assert!(line.contains(words), "{words} in {line}");
         }
     }
+
+    #[test]
+    fn what_did_not_happen_is_left_out_first() {
+        let mut seen = fetching();
+        (seen.facts.usage.yotpo.retries, seen.facts.usage.treasure_data.retries) = (0, 0);
+        (seen.facts.usage.rate.waits, seen.facts.usage.rate.waited) = (0, Duration::ZERO);
+        let line = progress_line(&seen, 200);
+        assert!(line.ends_with("  0 retries  0 waits  ETA 12m 34s"), "{line}");
+        seen.facts.usage.yotpo.retries = 1;
+        let line = progress_line(&seen, 90);
+        assert!(line.contains("  1 retry  ") && !line.contains("wait"), "{line}");
+        (seen.facts.usage.yotpo.retries, seen.facts.usage.rate.waits) = (0, 1);
+        let line = progress_line(&seen, 90);
+        assert!(line.contains("  1 wait  ") && !line.contains("retr"), "{line}");
+    }
 }

@@ -85,4 +85,15 @@ mod tests {
         assert_eq!(with_mark("a\n  b\n"), "SANDBOX a\nSANDBOX   b\n");
         assert_eq!(with_mark("a"), "SANDBOX a");
     }
+
+    #[test]
+    fn a_terminal_that_does_not_say_how_wide_it_is_has_no_columns() {
+        let terminal = |columns| {
+            let size = nix::pty::Winsize { ws_row: 1, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            nix::pty::openpty(Some(&size), None).unwrap()
+        };
+        assert_eq!(columns(&terminal(0).slave), None);
+        assert_eq!(columns(&terminal(1).slave), Some(1));
+        assert_eq!(columns(tempfile::tempfile().unwrap()), None);
+    }
 }

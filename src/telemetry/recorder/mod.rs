@@ -134,4 +134,14 @@ mod tests {
         let recorder = Recorder::start(&Arc::default(), &Clock::machine()).unwrap();
         assert_eq!(recorder.finish(), Recording::default());
     }
+
+    #[test]
+    fn its_thread_has_ended_when_it_is_finished_or_dropped() {
+        let ends: [fn(Recorder); 2] = [drop, |recorder| drop(recorder.finish())];
+        for end in ends {
+            let progress = Arc::default();
+            end(Recorder::start(&progress, &Clock::machine()).unwrap());
+            assert_eq!(Arc::strong_count(&progress), 1);
+        }
+    }
 }

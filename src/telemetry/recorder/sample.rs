@@ -331,4 +331,39 @@ mod tests {
             assert!(serde_json::from_str::<Sample>(wrong).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn a_sample_has_thousandths_of_rates_and_the_retries_of_both_services() {
+        use crate::retry::{RequestCounts, RetriesByCause};
+        use crate::telemetry::phase::Phase;
+        use crate::telemetry::usage::ServiceUse;
+
+        let progress = Progress::default();
+        let mut memory = Memory::default();
+        assert_eq!(Sample::of(&progress, Duration::ZERO, &mut memory), None);
+        progress.read_usage_from(|| {
+            let retried = |times| {
+                let causes = [(FailureKind::Timeout, times), (FailureKind::Throttled, 1)];
+                RequestCounts {
+                    retries_by_cause: RetriesByCause::from_iter(causes),
+                    ..RequestCounts::default()
+                }
+            };
+            let mut usage =
+                ServiceUse { yotpo: retried(2), treasure_data: retried(3), ..ServiceUse::default() };
+            usage.rate.requests_per_second = 4.5;
+            usage.rate.others_per_second = 0.000_6;
+            usage
+        });
+        progress.enter(Phase::Fetching, Duration::from_secs(1));
+        let sample = Sample::of(&progress, Duration::from_secs(3), &mut memory).unwrap();
+        assert_eq!(
+            (sample.at, sample.limit_millis, sample.others_millis),
+            (Duration::from_secs(2), 4_500, 1)
+        );
+        let by_cause = FailureKind::ALL.into_iter().zip(sample.retries).collect::<Vec<_>>();
+        assert!(by_cause.contains(&(FailureKind::Timeout, 5)), "{by_cause:?}");
+        assert!(by_cause.contains(&(FailureKind::Throttled, 2)), "{by_cause:?}");
+        assert_eq!(thousandths(-1.0), 0);
+    }
 }
