@@ -129,4 +129,19 @@ mod tests {
         assert!(interest("off").is_never());
         assert!(interest("error").is_always());
     }
+
+    #[test]
+    fn the_most_detailed_level_is_that_of_the_lines_or_of_the_spans() {
+        use tracing_subscriber::Registry;
+
+        let level = |filter| Filter::<Registry>::max_level_hint(&LogFilter::new(filter));
+        for (filter, expected) in [
+            ("off", LevelFilter::OFF),
+            ("error", spans::LEVEL),
+            ("debug", LevelFilter::DEBUG),
+            ("warn,hyper=trace", LevelFilter::TRACE),
+        ] {
+            assert_eq!(level(filter), Some(expected), "{filter}");
+        }
+    }
 }

@@ -135,3 +135,35 @@ fn seconds(duration: Duration) -> f64 {
     let millis = duration.as_millis() as f64;
     millis / 1_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{Span, info};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::registry;
+
+    use super::*;
+    use crate::identity::{Mode, example_target};
+
+    #[test]
+    fn the_time_in_a_line_has_passed_since_the_run_began() {
+        let clock = Clock::virtual_at(Duration::ZERO);
+        let lines = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&lines);
+        let write = move |line: &str| written.lock().unwrap().push_str(line);
+        let layer = LogLayer::new(LogFormat::Text, false, clock.clone(), write);
+        // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
+        let _second = Dispatch::new(registry());
+        tracing::subscriber::with_default(registry().with(layer), || {
+            let _run = spans::run(&example_target("customers"), Mode::Append).entered();
+            clock.advance(Duration::from_secs(5));
+            let _page = spans::page(&Span::current(), 1).entered();
+            clock.advance(Duration::from_micros(2_250_999));
+            info!("line");
+        });
+        let line = lines.lock().unwrap();
+        assert!(line.split_whitespace().any(|word| word == "elapsed_seconds=7.25"), "{line}");
+    }
+}

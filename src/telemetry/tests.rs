@@ -1,12 +1,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tracing::field::Empty;
+use tracing::subscriber::NoSubscriber;
 use tracing::{Span, debug, error, info, info_span, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry;
 
 use super::logs::{LogFormat, LogSettings};
+use super::progress::Progress;
 use super::subscriber::log_layer;
+use super::traces::TraceVariables;
 use crate::identity::{Mode, Target};
 use crate::spans::{self, AttemptEnd};
 
@@ -16,6 +20,8 @@ fn lines(format: LogFormat, filter: &str, work: impl FnOnce()) -> Vec<String> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let written = Arc::clone(&lines);
     let layer = log_layer(&settings, move |line| written.lock().unwrap().push(line.to_owned()));
+    // With one subscriber alone, tracing keeps what another test's thread says of a callsite.
+    let _second = tracing::Dispatch::new(NoSubscriber::new());
     tracing::subscriber::with_default(registry().with(layer), work);
     let lines = std::mem::take(&mut *lines.lock().unwrap());
     lines.iter().map(|line| without_elapsed(&without_time(line))).collect()
@@ -244,4 +250,61 @@ fn the_fixtures_of_log_lines_are_what_is_logged() {
             "update with UPDATE_DOCUMENTS=1 cargo test --lib log_lines"
         );
     }
+}
+
+#[test]
+fn an_error_is_logged_as_its_message() {
+    let full = std::io::Error::other("the disk is full");
+    let error: &(dyn std::error::Error + 'static) = &full;
+    assert_eq!(text(|| warn!(error, "line")), [r#"WARN line error="the disk is full""#]);
+}
+
+#[test]
+fn a_field_that_is_recorded_later_selects_lines_too() {
+    let lines = lines(LogFormat::Text, "warn,[page{page=2}]=debug", || {
+        for number in 1..=3 {
+            let page = info_span!("page", page = Empty);
+            page.record("page", number);
+            page.in_scope(|| debug!("detail"));
+        }
+    });
+    assert_eq!(lines, ["DEBUG detail page=2"]);
+}
+
+#[test]
+fn milestones_of_fetching_become_less_frequent() {
+    let progress = Progress::default();
+    let lines = text(|| (0..1_000).for_each(|_| progress.page_fetched(10, 0)));
+    let milestone = |pages| format!("INFO fetching pages={pages} customers={}", pages * 10);
+    assert_eq!(lines, [100, 200, 400, 800].map(milestone));
+}
+
+#[test]
+fn a_warning_says_that_customers_were_fetched_twice_if_there_were_any() {
+    let progress = Progress::default();
+    assert_eq!(text(|| progress.customers_fetched_twice(0, false)), [""; 0]);
+    let [line] = &text(|| progress.customers_fetched_twice(3, true))[..] else { panic!() };
+    assert!(line.starts_with("WARN ") && line.ends_with(" times=3 is_estimate=true"), "{line}");
+}
+
+#[test]
+fn a_variable_that_is_not_used_is_named_without_its_value() {
+    let report = |name, value: &str| {
+        let variables = TraceVariables::read(|variable| match variable {
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://collector:4318".to_owned()),
+            variable => (variable == name).then(|| value.to_owned()),
+        });
+        text(|| variables.report())
+    };
+    assert_eq!(
+        report("OTEL_BSP_MAX_QUEUE_SIZE", "hunter2"),
+        ["WARN a variable of OpenTelemetry is not used: it is ignored \
+          variable=OTEL_BSP_MAX_QUEUE_SIZE reason=\"not a number from 1\""]
+    );
+    assert_eq!(
+        report("OTEL_EXPORTER_OTLP_PROTOCOL", "hunter2"),
+        ["WARN a variable of OpenTelemetry is not used: there are no traces \
+          variable=OTEL_EXPORTER_OTLP_PROTOCOL reason=\"only http/protobuf is supported\""]
+    );
+    assert_eq!(report("OTEL_SERVICE_NAME", "hunter2"), [""; 0]);
 }
