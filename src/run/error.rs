@@ -314,4 +314,26 @@ mod tests {
     fn share_of_nothing_is_zero_percent() {
         assert_eq!(share(0, 0, 0.5), "0");
     }
+
+    #[test]
+    fn a_set_is_condemned_by_records_that_are_missing_and_not_by_a_limit() {
+        let condemned = |valid_records, error_records, error_parts| {
+            let session = "yotpo_td_v1_session".parse().unwrap();
+            let expected = Some(10);
+            RunError::CountsDiffer {
+                session,
+                expected,
+                valid_records,
+                error_records,
+                error_parts,
+                max_error_records: 1,
+            }
+            .condemns_set()
+        };
+        // With a higher limit, it can be loaded.
+        assert!(!condemned(8, 2, 0));
+        assert!(condemned(8, 2, 1));
+        assert!(condemned(8, 1, 0));
+        assert!(condemned(u64::MAX, 1, 0));
+    }
 }

@@ -165,6 +165,20 @@ mod tests {
     }
 
     #[test]
+    fn a_set_that_is_complete_or_proposed_is_used_in_any_case() {
+        let state = RunState { parts: 0, rows: 0, ..interrupted() };
+        let with = |change: fn(&mut SavedSet)| {
+            let mut state = state.clone();
+            state.set.iter_mut().for_each(change);
+            plan_start(Some(&state), &settings(), STARTED)
+        };
+        assert_eq!(with(|_| {}), StartPlan::Resume { uses_set: false });
+        assert_eq!(with(|set| set.proposed = true), StartPlan::Resume { uses_set: true });
+        let totals = |set: &mut SavedSet| set.totals = Some(PartTotals { parts: 1, valid: 100, rejected: 0 });
+        assert_eq!(with(totals), StartPlan::Resume { uses_set: true });
+    }
+
+    #[test]
     fn a_saved_run_that_the_settings_do_not_mean_is_abandoned() {
         let state = interrupted();
         let changed = |change: fn(&mut LoadSettings)| {
@@ -199,6 +213,7 @@ mod tests {
         let totals = PartTotals { parts: 1, valid: 100, rejected: 0 };
         complete.set = complete.set.map(|set| SavedSet { totals: Some(totals), ..set });
         assert_eq!(reason(&complete, &settings, STARTED + 7 * HOUR), None);
+        assert_eq!(reason(&complete, &settings, STARTED + 5 * 24 * HOUR), None);
         let too_old = STARTED + 5 * 24 * HOUR + 1;
         let expected = Some("it is older than --run-lifetime 5days");
         assert_eq!(reason(&complete, &settings, too_old).as_deref(), expected);

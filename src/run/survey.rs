@@ -198,4 +198,28 @@ mod tests {
         assert_eq!(smallest.nonce().time(), 1_795_406_401);
         assert_eq!(smallest_proposal(&["junk".to_owned()]), None);
     }
+
+    #[test]
+    fn only_sets_of_this_run_are_committed_or_the_oldest() {
+        let ours = names(TABLE, Mode::Append);
+        let others = names("other_customers", Mode::Append);
+        let target = TableId::from_api("5");
+        let set = |time| {
+            let nonce = Nonce::new(time, 7).unwrap();
+            Winner { nonce, target, table: None, suffix: TableSuffix::Rows, totals: None }
+        };
+        let committed = |names: &RunNames, time| SessionState {
+            status: SessionStatus::Committed,
+            ..session(names.session(&set(time)).as_str(), TABLE)
+        };
+        let seen = |sessions: &[SessionState]| {
+            let survey = survey(sessions, TargetSeen::Is(target), &ours);
+            (survey.committed, survey.oldest)
+        };
+        assert_eq!(seen(&[committed(&others, 1_795_406_100)]), (None, None));
+        let open = session(ours.session(&set(1_795_406_200)).as_str(), TABLE);
+        assert_eq!(seen(std::slice::from_ref(&open)), (None, Some(1_795_406_200)));
+        let sessions = [open, committed(&others, 1_795_406_100), committed(&ours, 1_795_406_300)];
+        assert_eq!(seen(&sessions), (Some(set(1_795_406_300)), Some(1_795_406_200)));
+    }
 }

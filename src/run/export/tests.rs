@@ -120,3 +120,19 @@ fn an_export_of_something_else_is_never_touched_not_even_by_fresh() {
     let monday = ExportSettings { run_id: Some("monday".parse().unwrap()), ..settings() };
     assert_eq!(planned(interrupted(), &monday, STARTED), Ok(Plan::Resume(Box::new(interrupted()))));
 }
+
+#[test]
+fn a_resumed_export_continues_with_the_counts_of_earlier_processes() {
+    let mut manifest = interrupted();
+    manifest.loyalty.add_page(MemberCount { customers: 100, with_loyalty_data: 40 });
+    manifest.position = Position::End { page: 3, ended_by: crate::yotpo::EndedBy::ShortPage };
+    manifest.rejected_customers = 7;
+    let expected = ProgressSnapshot {
+        pages: 3,
+        customers: 107,
+        customers_with_loyalty_data: 40,
+        parts: 1,
+        ..ProgressSnapshot::default()
+    };
+    assert_eq!(counted_before(&manifest), expected);
+}
