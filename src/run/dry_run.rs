@@ -11,11 +11,11 @@ use tracing::Instrument as _;
 
 use super::context::usage_of_store;
 use super::error::RunError;
-use super::guards::{refuse_empty, refuse_rows};
+use super::guards::{customers_of_last_run, refuse_empty, refuse_rows};
 use super::phases::Phases;
 use super::resumption::{StartPlan, plan_start};
 use super::settings::LoadSettings;
-use crate::checkpoint::{FinishedRun, RunState, StateStore};
+use crate::checkpoint::{RunState, StateStore};
 use crate::clock::Clock;
 use crate::identity::{PartTotals, PartsDigest};
 use crate::row::IngestionTime;
@@ -106,9 +106,9 @@ pub async fn dry_run(context: DryRunContext<'_>) -> Result<DryRunReport, RunErro
     let phases = Phases::new(progress, clock);
     phases.enter(Phase::Starting);
     let (saved, history) = (store.run()?, store.history()?);
-    let last = history.iter().find(|run| !run.joined && run.customers > 0);
-    if let Some(last) = last.filter(|_| max_pages.is_none()) {
-        progress.expect(last.customers);
+    let last = customers_of_last_run(&history);
+    if let Some(customers) = last.filter(|_| max_pages.is_none()) {
+        progress.expect(customers);
     }
     let now = clock.unix_time().as_secs();
     let resumption = resumption(saved.as_ref(), settings, now);
@@ -179,13 +179,13 @@ fn resumption(saved: Option<&RunState>, settings: &LoadSettings, now: u64) -> Re
 }
 
 /// The time that fetching took; of some pages only, as much more as the last run fetched more customers.
-fn expected(snapshot: &ProgressSnapshot, is_limited: bool, last: Option<&FinishedRun>) -> Option<Duration> {
+fn expected(snapshot: &ProgressSnapshot, is_limited: bool, last: Option<u64>) -> Option<Duration> {
     let fetching = snapshot.phase_durations(snapshot.phase_since);
     let took = fetching.filter(|(phase, _)| *phase == Phase::Fetching).map(|(_, time)| time).next()?;
     if !is_limited || snapshot.ended_by.is_some() {
         return Some(took);
     }
-    let share = as_float(last?.customers) / as_float(snapshot.customers);
+    let share = as_float(last?) / as_float(snapshot.customers);
     Duration::try_from_secs_f64(took.as_secs_f64() * share.max(1.0)).ok()
 }
 

@@ -46,6 +46,11 @@ pub(super) fn refuse_rows(
     if rows == 0 {
         return Err(GuardError::NoRows);
     }
+    refuse_fewer(settings, history, rows)
+}
+
+/// Refuses far fewer rows than the last run loaded, in `replace` mode.
+fn refuse_fewer(settings: &LoadSettings, history: &[FinishedRun], rows: u64) -> Result<(), GuardError> {
     match settings.mode {
         Mode::Append => Ok(()),
         Mode::Replace => refuse_shrunk(settings, rows, rows_of_last_run(history), true),
@@ -77,11 +82,9 @@ pub(super) fn warn_of_stricter_limits(run: &Run<'_>, rows: Option<u64>, error_re
             "another attempt loaded the rows and left out more records than this one allows"
         );
     }
-    let before = run.store.history().ok().and_then(|history| rows_of_last_run(&history));
-    let ratio = run.settings.guards.min_rows_ratio;
-    if run.settings.mode == Mode::Replace
-        && let (Some(rows), Some(before)) = (rows, before)
-        && is_shrunk(rows, before, ratio)
+    let history = run.store.history().unwrap_or_default();
+    if let Some(rows) = rows
+        && let Err(GuardError::Shrunk { before, ratio, .. }) = refuse_fewer(run.settings, &history, rows)
     {
         tracing::warn!(rows, before, ratio, "another attempt loaded fewer rows than this one allows");
     }
@@ -93,6 +96,11 @@ fn rows_of_last_run(history: &[FinishedRun]) -> Option<u64> {
         .iter()
         .find(|finished| finished.outcome != FinishedAs::NothingToLoad && finished.rows.is_some());
     loaded.and_then(|finished| finished.rows)
+}
+
+/// Customers of the last run that this machine saw all of: what another attempt made, it did not.
+pub(super) fn customers_of_last_run(history: &[FinishedRun]) -> Option<u64> {
+    history.iter().find(|run| !run.joined && run.customers > 0).map(|run| run.customers)
 }
 
 /// Rows of the target as reported by Treasure Data; a write-only key cannot read this.

@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 use super::cleanup::{finished_before, remove_run, remove_set};
 use super::context::{Run, Services, restored, saved, session_of};
 use super::error::RunError;
-use super::guards::warn_of_stricter_limits;
+use super::guards::{customers_of_last_run, warn_of_stricter_limits};
 use super::recovery::{RecoveryState, RowsInQuestion, RunFailure, of_saved, recover};
 use super::report::{
     Ended, Outcome, RunReport, WinnerFacts, error_records, finished, loaded, report, report_of_legacy, rows,
@@ -87,9 +87,8 @@ fn watch(services: &Services, store: &StateStore, progress: &Progress) {
     if let Some(last) = history.first() {
         progress.note_last_success(LastSuccess { finished_at: last.finished_at, rows: last.rows });
     }
-    // What this machine saw of a run that another attempt made is not all of it.
-    if let Some(last) = history.iter().find(|run| !run.joined && run.customers > 0) {
-        progress.expect(last.customers);
+    if let Some(customers) = customers_of_last_run(&history) {
+        progress.expect(customers);
     }
     progress.enter(Phase::Starting, services.clock.now());
 }
