@@ -114,3 +114,19 @@ pub(super) fn lifetime(settings: &LoadSettings) -> Lifetime {
     let propose = settings.run_lifetime.as_secs();
     Lifetime { propose, commit: propose.saturating_add(propose / 5) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Mode;
+    use crate::run::fixture::unreachable_settings;
+
+    #[test]
+    fn what_was_proposed_in_time_may_be_committed_for_another_fifth_of_the_lifetime() {
+        let mut settings = unreachable_settings(Mode::Append, "/state".into());
+        for (seconds, commit) in [(500, 600), (u64::MAX, u64::MAX)] {
+            settings.run_lifetime = std::time::Duration::from_secs(seconds);
+            assert_eq!(lifetime(&settings), Lifetime { propose: seconds, commit });
+        }
+    }
+}

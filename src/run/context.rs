@@ -179,3 +179,60 @@ pub(super) fn restored(set: &SavedSet) -> OwnSet {
     let progress = SetProgress::Created;
     OwnSet { nonce, target: target_id, table: table_id, suffix: content, totals, progress, proposed }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::example_target;
+    use crate::run::fixture::Fixture;
+    use crate::run::settings::RowSource;
+
+    #[tokio::test]
+    async fn what_both_clients_sent_is_counted() {
+        let Fixture { services, .. } = Fixture::new(Mode::Append, RowSource::Store);
+        assert_eq!(services.usage().yotpo.requests, 0);
+        assert!((services.usage().rate.configured_per_second - 5.0).abs() < 1e-9);
+        assert!(services.yotpo.as_ref().unwrap().server_time().await.is_err());
+        assert!(services.treasure_data.sessions().await.is_err());
+        let usage = services.usage();
+        assert_eq!((usage.yotpo.requests, usage.treasure_data.requests), (1, 1));
+        let clients = services.clients();
+        let names: Vec<_> = clients.iter().map(|client| (client.service, client.requests.requests)).collect();
+        assert_eq!(names, [("Yotpo", 1), ("Treasure Data", 1)]);
+        let account = Services { yotpo: None, ..services };
+        assert_eq!((account.usage().yotpo.requests, account.usage().treasure_data.requests), (0, 1));
+    }
+
+    #[test]
+    fn only_sessions_of_the_same_run_target_and_mode_are_of_a_run() {
+        let state = |table: &str, run: &str, mode| {
+            let mut state =
+                RunState::new(run.parse().unwrap(), true, example_target(table), mode, 100, 1_795_406_400);
+            state.set = Some(SavedSet {
+                nonce: Nonce::new(1_795_406_400, 7).unwrap(),
+                target_id: crate::identity::TableId::from_api("5"),
+                table_id: (mode == Mode::Replace).then(|| crate::identity::TableId::from_api("6")),
+                content: crate::identity::TableSuffix::Rows,
+                proposed: false,
+                totals: None,
+            });
+            state
+        };
+        for mode in [Mode::Append, Mode::Replace] {
+            let names = RunNames::of(&state("customers", "nightly", mode));
+            let other_mode = if mode == Mode::Append { Mode::Replace } else { Mode::Append };
+            for (other, expected) in [
+                (state("customers", "nightly", mode), true),
+                (state("others", "nightly", mode), false),
+                (state("customers", "weekly", mode), false),
+                (state("customers", "nightly", other_mode), false),
+            ] {
+                for session in [session_of(&other).unwrap(), RunNames::of(&other).ballot(0)] {
+                    let parsed = RunSession::parse(session.as_str()).unwrap();
+                    assert_eq!(names.is_of_run(&parsed), expected, "{session}");
+                }
+            }
+            assert_eq!(session_of(&RunState { set: None, ..state("customers", "nightly", mode) }), None);
+        }
+    }
+}

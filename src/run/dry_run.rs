@@ -217,3 +217,42 @@ impl PartSink for NoSink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yotpo::EndedBy;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// A dry run that took 10 seconds for this many customers.
+    fn fetched(customers: u64) -> Progress {
+        let progress = Progress::default();
+        progress.enter(Phase::Starting, seconds(0));
+        progress.enter(Phase::Fetching, seconds(3));
+        progress.page_fetched(customers, 0);
+        progress.finish(seconds(13));
+        progress
+    }
+
+    #[test]
+    fn a_whole_store_takes_as_long_as_fetching_it_took() {
+        for last in [None, Some(300)] {
+            assert_eq!(expected(&fetched(100).snapshot(), false, last), Some(seconds(10)));
+        }
+    }
+
+    #[test]
+    fn a_store_of_which_some_pages_were_fetched_takes_longer_by_the_customers_of_the_last_run() {
+        let some_pages = |customers, last| expected(&fetched(customers).snapshot(), true, last);
+        assert_eq!(some_pages(100, Some(300)), Some(seconds(30)));
+        assert_eq!(some_pages(100, Some(50)), Some(seconds(10)), "it has grown since");
+        assert_eq!(some_pages(100, None), None);
+        assert_eq!(some_pages(0, Some(300)), None);
+        let progress = fetched(100);
+        progress.pages_ended(Some(EndedBy::LastPage));
+        assert_eq!(expected(&progress.snapshot(), true, Some(300)), Some(seconds(10)), "there are no more");
+    }
+}

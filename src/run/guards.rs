@@ -123,6 +123,7 @@ fn is_shrunk(rows: u64, before: u64, ratio: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::fixture::unreachable_settings;
 
     #[test]
     fn half_is_enough_and_less_is_not() {
@@ -139,5 +140,70 @@ mod tests {
             error.to_string(),
             "3,000 rows is 4 % of the 80,000 that the last successful run loaded (minimum 50 %)"
         );
+    }
+
+    /// A run of the history. It loaded what it fetched.
+    fn finished(rows: Option<u64>) -> FinishedRun {
+        FinishedRun {
+            run_id: "earlier".parse().unwrap(),
+            store_id: None,
+            mode: None,
+            outcome: FinishedAs::Committed,
+            joined: false,
+            ingestion_time: None,
+            rows,
+            customers: rows.unwrap_or_default(),
+            customers_with_loyalty_data: 0,
+            pages: 1,
+            error_records: 0,
+            ended_by: None,
+            job_id: None,
+            started_at: 0,
+            finished_at: 0,
+        }
+    }
+
+    fn settings(mode: Mode) -> LoadSettings {
+        let mut settings = unreachable_settings(mode, "/state".into());
+        settings.guards.min_rows_ratio = 0.5;
+        settings
+    }
+
+    fn nothing_to_load() -> FinishedRun {
+        FinishedRun { outcome: FinishedAs::NothingToLoad, ..finished(Some(0)) }
+    }
+
+    #[test]
+    fn a_store_without_customers_is_refused_if_the_table_would_lose_rows() {
+        let refused = |mode, history: &[FinishedRun]| refuse_empty(&settings(mode), history);
+        assert_eq!(refused(Mode::Replace, &[]), Err(GuardError::Empty));
+        assert_eq!(refused(Mode::Append, &[]), Ok(()));
+        assert_eq!(refused(Mode::Append, &[finished(Some(0)), finished(Some(9))]), Ok(()));
+        let since = Err(GuardError::EmptySince { before: 9 });
+        assert_eq!(refused(Mode::Append, &[finished(Some(9))]), since);
+        assert_eq!(refused(Mode::Append, &[nothing_to_load(), finished(Some(9))]), since);
+        for mode in [Mode::Append, Mode::Replace] {
+            let mut settings = settings(mode);
+            settings.guards.allow_empty = true;
+            assert_eq!(refuse_empty(&settings, &[finished(Some(9))]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn rows_are_compared_with_the_last_run_whose_rows_are_known() {
+        let history = [finished(None), nothing_to_load(), finished(Some(100)), finished(Some(4))];
+        assert_eq!(refuse_rows(&settings(Mode::Replace), &history, 50), Ok(()));
+        let shrunk = GuardError::Shrunk { found: 49, before: 100, from_last_run: true, ratio: 0.5 };
+        assert_eq!(refuse_rows(&settings(Mode::Replace), &history, 49), Err(shrunk));
+        assert_eq!(refuse_rows(&settings(Mode::Append), &history, 1), Ok(()));
+        assert_eq!(refuse_rows(&settings(Mode::Append), &history, 0), Err(GuardError::NoRows));
+    }
+
+    #[test]
+    fn customers_are_those_of_the_last_run_that_this_machine_fetched() {
+        let joined = FinishedRun { joined: true, ..finished(Some(7)) };
+        let history = [joined, nothing_to_load(), finished(Some(100)), finished(Some(4))];
+        assert_eq!(customers_of_last_run(&history), Some(100));
+        assert_eq!(customers_of_last_run(&history[..2]), None);
     }
 }

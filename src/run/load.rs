@@ -254,3 +254,66 @@ fn failed_to_start(
     let phase = progress.snapshot().phase;
     RunFailure { run_id, error, phase, recovery, rows_in_question, is_shared, session, job_id }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Mode, Nonce, PartTotals, TableId, TableSuffix};
+    use crate::run::fixture::{Fixture, STARTED, export};
+    use crate::yotpo::{EndedBy, LoyaltyCounts, MemberCount, Position};
+
+    #[test]
+    fn a_resumed_run_continues_with_the_counts_of_earlier_processes() {
+        let mut loyalty = LoyaltyCounts::default();
+        loyalty.add_page(MemberCount { customers: 100, with_loyalty_data: 40 });
+        let fixture = Fixture::new(Mode::Append, RowSource::Store);
+        let state = RunState {
+            position: Position::End { page: 3, ended_by: EndedBy::ShortPage },
+            rows: 290,
+            rejected_customers: 7,
+            parts: 2,
+            loyalty,
+            ..fixture.state()
+        };
+        let expected = ProgressSnapshot {
+            pages: 3,
+            customers: 297,
+            customers_with_loyalty_data: 40,
+            parts: 2,
+            ended_by: Some(EndedBy::ShortPage),
+            ..ProgressSnapshot::default()
+        };
+        assert_eq!(counted_before(&state), expected);
+    }
+
+    #[test]
+    fn a_run_that_loaded_another_number_of_rows_than_its_export_has_is_an_error() {
+        let (nonce, target) = (Nonce::new(STARTED, 7).unwrap(), TableId::from_api("5"));
+        let winner = |valid: Option<u64>, suffix| {
+            let totals = valid.map(|valid| PartTotals { parts: 1, valid, rejected: 0 });
+            Winner { nonce, target, table: None, suffix, totals }
+        };
+        let rows = TableSuffix::Rows;
+        let facts = |rows| WinnerFacts { rows, error_records: 2, ..WinnerFacts::default() };
+        // The export has 10 rows.
+        let fixture = Fixture::new(Mode::Append, RowSource::Export(Arc::new(export())));
+        let run = fixture.run(fixture.state());
+        let loaded = |winner, facts| match check_rows(&run, &winner, &facts) {
+            Ok(()) => None,
+            Err(RunError::OtherRows { loaded, exported: 10, .. }) => Some(loaded),
+            Err(error) => panic!("{error:?}"),
+        };
+        assert_eq!(loaded(winner(Some(10), rows), facts(None)), None);
+        assert_eq!(loaded(winner(Some(9), rows), facts(None)), Some(9));
+        assert_eq!(loaded(winner(None, rows), facts(Some(8))), None);
+        assert_eq!(loaded(winner(None, rows), facts(Some(9))), Some(11));
+        assert_eq!(loaded(winner(None, rows), facts(None)), None);
+        assert_eq!(loaded(winner(None, TableSuffix::Empty), facts(None)), Some(0));
+        let fixture = Fixture::new(Mode::Append, RowSource::Store);
+        let run = fixture.run(fixture.state());
+        assert!(
+            check_rows(&run, &winner(Some(9), rows), &facts(None)).is_ok(),
+            "a store may have any number"
+        );
+    }
+}

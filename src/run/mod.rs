@@ -11,6 +11,8 @@ pub mod decide;
 mod dry_run;
 mod error;
 mod export;
+#[cfg(test)]
+mod fixture;
 mod guards;
 mod journal;
 mod legacy;

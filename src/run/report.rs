@@ -191,3 +191,70 @@ pub(super) fn report_of_legacy(
         duration: services.clock.now().saturating_sub(started),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::checkpoint::RunState;
+    use crate::identity::{Mode, Nonce, PartTotals, TableId, TableSuffix};
+    use crate::run::fixture::{Fixture, STARTED, export};
+
+    fn winner(suffix: TableSuffix, loads_export: bool) -> Winner {
+        let nonce = Nonce::marked(STARTED, 6, loads_export).unwrap();
+        let totals = Some(PartTotals { parts: 1, valid: 10, rejected: 3 });
+        Winner { nonce, target: TableId::from_api("5"), table: None, suffix, totals }
+    }
+
+    fn ended(loads_export: bool, joined: bool, was_done_before: bool) -> Ended {
+        let facts = WinnerFacts { was_done_before, error_records: 2, ..WinnerFacts::default() };
+        loaded(winner(TableSuffix::Rows, loads_export), joined, facts)
+    }
+
+    #[test]
+    fn the_time_of_rows_is_reported_only_if_it_is_known() {
+        let time = |run: &Run<'_>, ended| ingestion_time(run, &ended);
+        let store = Fixture::new(Mode::Append, RowSource::Store);
+        let run = store.run(store.state());
+        assert_eq!(time(&run, ended(false, true, false)), Some(STARTED));
+        // Another attempt loaded an export under this id.
+        assert_eq!(time(&run, ended(true, true, false)), None);
+
+        let fixture = Fixture::new(Mode::Append, RowSource::Export(Arc::new(export())));
+        let exported = Some(export().manifest.time);
+        let named = fixture.run(fixture.state());
+        assert_eq!(time(&named, ended(true, false, false)), exported);
+        assert_eq!(time(&named, ended(true, true, false)), None);
+        assert_eq!(time(&named, ended(true, false, true)), None);
+        // The digest of the export is the id, so every attempt loads these rows.
+        let mut state = fixture.state();
+        state.run_id = export().load_run_id();
+        let run = fixture.run(state);
+        assert_eq!(time(&run, ended(true, true, false)), exported);
+        assert_eq!(time(&run, ended(true, false, true)), exported);
+    }
+
+    #[test]
+    fn records_that_were_left_out_are_those_of_the_set_that_was_loaded() {
+        let fixture = Fixture::new(Mode::Append, RowSource::Store);
+        let run = fixture.run(RunState { rejected_customers: 1, ..fixture.state() });
+        assert_eq!(error_records(&run, &ended(false, false, false)), 3);
+        assert_eq!(error_records(&run, &ended(false, true, false)), 5);
+    }
+
+    #[test]
+    fn a_report_names_the_session_that_was_loaded_if_it_held_rows() {
+        let fixture = Fixture::new(Mode::Append, RowSource::Store);
+        let run = fixture.run(fixture.state());
+        let report_of = |suffix| {
+            let ended = loaded(winner(suffix, false), false, WinnerFacts::default());
+            report(&run, ended, Duration::from_secs(7))
+        };
+        let committed = report_of(TableSuffix::Rows);
+        let session = run.names.session(&winner(TableSuffix::Rows, false));
+        assert_eq!((committed.session, committed.outcome), (Some(session), Outcome::Committed));
+        let emptied = report_of(TableSuffix::Empty);
+        assert_eq!((emptied.session, emptied.outcome, emptied.rows), (None, Outcome::Emptied, Some(0)));
+    }
+}

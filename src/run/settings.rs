@@ -144,3 +144,16 @@ pub struct AbandonSettings {
     /// Whether `replace` continues if table ids cannot be read.
     pub without_table_ids: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::fixture::export;
+
+    #[test]
+    fn rows_of_an_export_are_known_by_its_digest_and_time() {
+        assert_eq!(RowSource::Store.origin(), None);
+        let origin = RowSource::Export(Arc::new(export())).origin().unwrap();
+        assert_eq!((origin.sha256, origin.time), (export().sha256, export().manifest.time));
+    }
+}

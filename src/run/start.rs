@@ -142,3 +142,43 @@ fn saved_run(store: &StateStore) -> Result<Option<RunState>, RunError> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::SavedSet;
+    use crate::identity::{Mode, PartTotals};
+    use crate::run::fixture::{Fixture, STARTED, export};
+    use crate::run::settings::RowSource;
+
+    #[test]
+    fn a_new_run_is_saved_with_what_it_loads() {
+        for source in [RowSource::Store, RowSource::Export(Arc::new(export()))] {
+            let origin = source.origin();
+            let Fixture { services, mut settings, .. } = Fixture::new(Mode::Replace, source);
+            settings.resume.run_id = Some("weekly".parse().unwrap());
+            let state = new_state(&services, &settings, "weekly".parse().unwrap());
+            let RunState { run_id, keeps_marker, mode, started_at, .. } = &state;
+            assert_eq!((run_id.as_str(), *keeps_marker), ("weekly", true));
+            assert_eq!((*mode, *started_at), (Mode::Replace, STARTED));
+            assert_eq!((state.export, state.target), (origin, settings.target));
+        }
+    }
+
+    #[test]
+    fn a_saved_set_is_continued_if_it_can_be_used_and_removed_otherwise() {
+        let fixture = Fixture::new(Mode::Append, RowSource::Store);
+        let attempt = |state: RunState| load_attempt(&fixture.run(state));
+        let begun = fixture.state();
+        let set = begun.set.unwrap();
+        let fresh = attempt(RunState { set: None, ..begun.clone() });
+        assert_eq!(fresh.own(), None);
+        assert_eq!(attempt(begun.clone()), fresh.discarding(restored(&set)));
+        let stored = RunState { parts: 1, rows: 100, ..begun.clone() };
+        assert_eq!(attempt(stored), fresh.resuming(restored(&set)));
+        let totals = Some(PartTotals { parts: 1, valid: 100, rejected: 0 });
+        let complete = SavedSet { totals, ..set };
+        let state = RunState { set: Some(complete), ..begun };
+        assert_eq!(attempt(state), fresh.resuming(restored(&complete)));
+    }
+}

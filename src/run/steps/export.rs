@@ -111,3 +111,56 @@ fn advance(prefix: &mut StoredPrefix, part: &ManifestPart) {
     prefix.rejected = prefix.rejected.saturating_add(part.rejected_customers);
     prefix.digest = prefix.digest.with(part.name.as_str());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::identity::{Mode, OwnPart, PartsDigest, Sha256Sum};
+    use crate::run::fixture::{Fixture, export};
+    use crate::run::settings::RowSource;
+    use crate::run::start::load_attempt;
+    use crate::shutdown::StopRequests;
+    use crate::yotpo::LoyaltyCounts;
+
+    #[test]
+    fn an_export_is_loaded_unless_it_has_no_rows() {
+        let begin = |mode, rows, rejected_customers| {
+            let mut export = export();
+            (export.manifest.rows, export.manifest.rejected_customers) = (rows, rejected_customers);
+            let fixture = Fixture::new(mode, RowSource::Export(Arc::new(export.clone())));
+            let run = fixture.run(fixture.state());
+            let (_sender, stop) = StopRequests::channel();
+            let seen = Executor::new(&run, &load_attempt(&run), &stop).begin_export(&export);
+            seen.map_err(|error| error.to_string())
+        };
+        for mode in [Mode::Append, Mode::Replace] {
+            assert_eq!(begin(mode, 1, 0), Ok(Seen::FirstRows));
+            assert_eq!(begin(mode, 1, 7), Ok(Seen::FirstRows));
+            assert_eq!(begin(mode, 0, 7), Err(RunError::from(GuardError::NoRows).to_string()));
+        }
+        assert_eq!(begin(Mode::Append, 0, 0), Ok(Seen::NoCustomers));
+        assert_eq!(begin(Mode::Replace, 0, 0), Err(RunError::from(GuardError::Empty).to_string()));
+    }
+
+    #[test]
+    fn a_stored_part_is_added_to_what_is_saved() {
+        let part = |position, rows, rejected_customers| ManifestPart {
+            name: OwnPart::new(position, b"part").render(),
+            rows,
+            rejected_customers,
+            bytes: 4,
+            row_bytes: 9,
+            sha256: Sha256Sum::of(b"part"),
+        };
+        let end = PageEnd { position: Position::Start, loyalty: LoyaltyCounts::default() };
+        let mut prefix = StoredPrefix { parts: 0, rows: 0, rejected: 0, end, digest: PartsDigest::default() };
+        let (first, second) = (part(0, 10, 1), part(1, 5, 2));
+        advance(&mut prefix, &first);
+        advance(&mut prefix, &second);
+        assert_eq!((prefix.parts, prefix.rows, prefix.rejected), (2, 15, 3));
+        let digest = PartsDigest::default().with(first.name.as_str()).with(second.name.as_str());
+        assert_eq!(prefix.digest, digest);
+    }
+}

@@ -1,0 +1,125 @@
+//! A run for unit tests: nothing is listening where its clients would connect.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use url::Url;
+
+use super::context::{Run, Services};
+use super::settings::{AbandonSettings, LoadSettings, RowSource};
+use crate::checkpoint::{RunState, SavedSet, StateStore};
+use crate::clock::Clock;
+use crate::export::{CompleteExport, ExportDirectory, Manifest};
+use crate::http::{ClientSettings, HttpClient, Reach, Redactor, tls_configuration};
+use crate::identity::{Mode, Nonce, Sha256Sum, TableId, TableSuffix, example_target};
+use crate::rate_limit::{RateLimiter, RequestRate};
+use crate::retry::{Retrier, RetryPolicy};
+use crate::secret::Secret;
+use crate::telemetry::Progress;
+use crate::treasure_data::{Polling, TreasureDataClient, TreasureDataSettings};
+use crate::yotpo::{EndedBy, LoyaltyCounts, Position, YotpoClient, YotpoSettings};
+
+/// When the run began, Unix seconds.
+pub(super) const STARTED: u64 = 1_795_406_400;
+
+/// What a run needs.
+pub(super) struct Fixture {
+    pub(super) services: Services,
+    pub(super) settings: LoadSettings,
+    pub(super) store: Arc<StateStore>,
+    pub(super) progress: Arc<Progress>,
+    _directory: TempDir,
+}
+
+impl Fixture {
+    pub(super) fn new(mode: Mode, source: RowSource) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = LoadSettings { source, ..unreachable_settings(mode, directory.path().to_path_buf()) };
+        let store = Arc::new(StateStore::open(directory.path(), &settings.target).unwrap());
+        Self { services: services(), settings, store, progress: Arc::default(), _directory: directory }
+    }
+
+    /// The state of a run that has begun a set of these settings.
+    pub(super) fn state(&self) -> RunState {
+        let LoadSettings { target, mode, .. } = &self.settings;
+        let mut state = RunState::new("nightly".parse().unwrap(), false, target.clone(), *mode, 100, STARTED);
+        state.set = Some(SavedSet {
+            nonce: Nonce::new(STARTED, 6).unwrap(),
+            target_id: TableId::from_api("5"),
+            table_id: (*mode == Mode::Replace).then(|| TableId::from_api("6")),
+            content: TableSuffix::Rows,
+            proposed: false,
+            totals: None,
+        });
+        state
+    }
+
+    pub(super) fn run(&self, state: RunState) -> Run<'_> {
+        Run::new(&self.services, &self.settings, &self.store, &self.progress, state, None, false)
+    }
+}
+
+/// The settings of a run, whose state is in `directory`.
+pub(super) fn unreachable_settings(mode: Mode, directory: PathBuf) -> LoadSettings {
+    let account = AbandonSettings {
+        state_directory: directory,
+        polling: Polling { interval: Duration::ZERO, timeout: Duration::ZERO },
+        run_lifetime: Duration::from_secs(5 * 24 * 3_600),
+        without_table_ids: false,
+    };
+    LoadSettings::to_abandon(example_target("customers"), mode, None, account)
+}
+
+/// An export of ten rows.
+pub(super) fn export() -> CompleteExport {
+    let manifest = Manifest {
+        run_id: "monday".parse().unwrap(),
+        store_id: "store".parse().unwrap(),
+        yotpo_endpoint: "https://api.yotpo.com/".to_owned(),
+        time: STARTED - 3_600,
+        is_complete: true,
+        started_at: STARTED - 3_600,
+        updated_at: STARTED - 3_600,
+        page_size: 100,
+        position: Position::End { page: 1, ended_by: EndedBy::LastPage },
+        loyalty: LoyaltyCounts::default(),
+        rows: 10,
+        rejected_customers: 0,
+        parts: Vec::new(),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let directory = ExportDirectory::create(directory.path()).unwrap();
+    CompleteExport { directory, manifest, sha256: Sha256Sum::of(b"manifest") }
+}
+
+/// Clients that try each request once.
+fn services() -> Services {
+    // The port of a discard service, which nobody runs any more.
+    let endpoint = Url::parse("http://127.0.0.1:9/").unwrap();
+    let clock = Clock::virtual_at(Duration::from_secs(STARTED));
+    let secret = || Secret::new("secret").unwrap();
+    let client = |service, rate_limiter: RateLimiter| {
+        let settings = ClientSettings { request_timeout: Duration::from_secs(60), reach: Reach::Loopback };
+        let policy =
+            RetryPolicy { max_retries: 0, base_delay: Duration::ZERO, timeout: Duration::from_secs(60) };
+        let rate_limiter = Arc::new(rate_limiter);
+        let retrier = Retrier::new(service, policy, Arc::clone(&rate_limiter), clock.clone(), 7);
+        let tls = tls_configuration(false).unwrap();
+        let http = HttpClient::new(&settings, tls, clock.clone(), Redactor::new(), rate_limiter).unwrap();
+        (http, Arc::new(retrier))
+    };
+    let rate = RequestRate::new(5.0).unwrap();
+    let (http, retrier) = client("Yotpo", RateLimiter::with_rate(rate, clock.clone()));
+    let store = YotpoSettings {
+        endpoint: endpoint.clone(),
+        store: "store".parse().unwrap(),
+        client_secret: secret(),
+    };
+    let yotpo = YotpoClient::new(store, http, retrier);
+    let (http, retrier) = client("Treasure Data", RateLimiter::unlimited(clock.clone()));
+    let account = TreasureDataSettings { endpoint, api_key: secret() };
+    let treasure_data = TreasureDataClient::new(account, http, retrier).unwrap();
+    Services { yotpo: Some(Arc::new(yotpo)), treasure_data: Arc::new(treasure_data), clock }
+}
