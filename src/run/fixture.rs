@@ -1,7 +1,10 @@
-//! A run for unit tests: nothing is listening where its clients would connect.
+//! A run for unit tests: its clients reach nothing, or a server that returns what a test says.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -38,7 +41,28 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let settings = LoadSettings { source, ..unreachable_settings(mode, directory.path().to_path_buf()) };
         let store = Arc::new(StateStore::open(directory.path(), &settings.target).unwrap());
-        Self { services: services(), settings, store, progress: Arc::default(), _directory: directory }
+        // The port of a service that nobody runs any more.
+        let nowhere = Url::parse("http://127.0.0.1:9/").unwrap();
+        let services = services(&nowhere, &Clock::virtual_at(Duration::from_secs(STARTED)));
+        Self { services, settings, store, progress: Arc::default(), _directory: directory }
+    }
+
+    /// As [`Self::new`], with an account that returns these statuses and bodies, in order.
+    pub(super) fn with_account(mode: Mode, responses: &'static [(&'static str, &'static str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        thread::spawn(move || {
+            for (status, body) in responses {
+                let (mut stream, _) = listener.accept().unwrap();
+                let read = stream.read(&mut [0; 4096]).unwrap();
+                assert!(read > 0, "there is a request");
+                let length = body.len();
+                let head =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            }
+        });
+        Self { services: services(&endpoint, &Clock::machine()), ..Self::new(mode, RowSource::Store) }
     }
 
     /// The state of a run that has begun a set of these settings.
@@ -58,6 +82,13 @@ impl Fixture {
 
     pub(super) fn run(&self, state: RunState) -> Run<'_> {
         Run::new(&self.services, &self.settings, &self.store, &self.progress, state, None, false)
+    }
+
+    /// As [`Self::run`], with a state that was saved.
+    pub(super) fn saved_run(&self, state: RunState) -> Run<'_> {
+        self.store.save_run(&state).unwrap();
+        let saved = Some(state.clone());
+        Run::new(&self.services, &self.settings, &self.store, &self.progress, state, saved, false)
     }
 }
 
@@ -95,10 +126,7 @@ pub(super) fn export() -> CompleteExport {
 }
 
 /// Clients that try each request once.
-fn services() -> Services {
-    // The port of a discard service, which nobody runs any more.
-    let endpoint = Url::parse("http://127.0.0.1:9/").unwrap();
-    let clock = Clock::virtual_at(Duration::from_secs(STARTED));
+fn services(endpoint: &Url, clock: &Clock) -> Services {
     let secret = || Secret::new("secret").unwrap();
     let client = |service, rate_limiter: RateLimiter| {
         let settings = ClientSettings { request_timeout: Duration::from_secs(60), reach: Reach::Loopback };
@@ -119,7 +147,7 @@ fn services() -> Services {
     };
     let yotpo = YotpoClient::new(store, http, retrier);
     let (http, retrier) = client("Treasure Data", RateLimiter::unlimited(clock.clone()));
-    let account = TreasureDataSettings { endpoint, api_key: secret() };
+    let account = TreasureDataSettings { endpoint: endpoint.clone(), api_key: secret() };
     let treasure_data = TreasureDataClient::new(account, http, retrier).unwrap();
-    Services { yotpo: Some(Arc::new(yotpo)), treasure_data: Arc::new(treasure_data), clock }
+    Services { yotpo: Some(Arc::new(yotpo)), treasure_data: Arc::new(treasure_data), clock: clock.clone() }
 }

@@ -268,7 +268,9 @@ pub(super) fn of_saved(saved: Option<&RunState>, error: Option<&RunError>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::StateError;
     use crate::identity::{Mode, Nonce, TableId, TableSuffix, example_target};
+    use crate::run::fixture::Fixture;
 
     const STARTED: u64 = 1_795_406_400;
 
@@ -345,5 +347,25 @@ mod tests {
         ] {
             assert_eq!(recovery.describe("database.customers", is_shared), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_failed_run_created_is_called_deleted_only_if_its_state_is_deleted_too() {
+        let recovered = async |error: RunError, is_damaged: bool| {
+            let fixture = Fixture::with_account(Mode::Append, &[("200 OK", "{}")]);
+            let run = fixture.saved_run(fixture.state());
+            if is_damaged {
+                std::fs::write(fixture.store.path(), "not a state\n").unwrap();
+            }
+            recover(&run, &error).await.name()
+        };
+        assert_eq!(recovered(RunError::Denied, false).await, "deleted");
+        assert_eq!(recovered(RunError::Denied, true).await, "cleanup_failed");
+        // The next run finds a set without a session, and starts over.
+        let unsaved = || {
+            let source = std::io::Error::other("the disk is full");
+            RunError::State(StateError::Io { action: "save", path: "/state".into(), source })
+        };
+        assert_eq!(recovered(unsaved(), true).await, "deleted");
     }
 }

@@ -151,3 +151,42 @@ impl Executor<'_> {
         Ok(outcome)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Mode;
+    use crate::run::fixture::Fixture;
+    use crate::run::start::load_attempt;
+    use crate::shutdown::StopRequests;
+
+    #[tokio::test]
+    async fn a_ballot_is_about_to_be_decided_once_it_holds_a_proposal() {
+        let fixture = Fixture::with_account(
+            Mode::Append,
+            &[
+                ("200 OK", r#"{"parts": []}"#),
+                ("200 OK", r#"{"parts": ["junk"]}"#),
+                ("200 OK", r#"{"parts": ["junk", "propose_1795406401_0000000000000001_42_1_10_0"]}"#),
+            ],
+        );
+        let run = fixture.run(fixture.state());
+        let (_sender, stop) = StopRequests::channel();
+        let executor = Executor::new(&run, &load_attempt(&run), &stop);
+        for expected in [false, false, true] {
+            assert_eq!(executor.is_proposed(0).await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_could_read_the_target_before_says_nothing_about_it_when_it_is_denied() {
+        const DENIED: (&str, &str) = ("403 Forbidden", "{}");
+        let fixture = Fixture::with_account(Mode::Append, &[DENIED, ("200 OK", r#"{"id": 5}"#), DENIED]);
+        let run = fixture.run(fixture.state());
+        let (_sender, stop) = StopRequests::channel();
+        let mut executor = Executor::new(&run, &load_attempt(&run), &stop);
+        assert_eq!(executor.target().await.unwrap(), TableLookup::Denied);
+        assert_eq!(executor.target().await.unwrap(), TableLookup::Is(TableId::from_api("5")));
+        assert!(matches!(executor.target().await, Err(RunError::Denied)));
+    }
+}

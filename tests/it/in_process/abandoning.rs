@@ -251,6 +251,32 @@ fn fresh_with_a_loaded_run_id_is_an_error_that_loads_nothing() {
 }
 
 #[test]
+fn fresh_with_a_loaded_run_id_is_an_error_whatever_another_run_left() {
+    for scenario in both_modes() {
+        on_virtual_time(async move || {
+            let world = World::start(scenario).await;
+            world.run_with(ID).await.unwrap();
+            world.interrupted_run(3).await;
+            let failure = world.run_with(ID_AND_FRESH).await.unwrap_err();
+            assert!(matches!(failure.error, RunError::AlreadyLoaded { .. }), "{failure:?}");
+            world.assert_complete();
+        });
+    }
+}
+
+#[test]
+fn abandoning_a_run_by_its_id_is_an_error_if_its_table_was_replaced_since() {
+    on_virtual_time(async move || {
+        let world = World::start(Scenario::replace()).await;
+        world.run_with(ID).await.unwrap();
+        world.clock.advance(Duration::from_secs(24 * HOUR));
+        world.run_with(&[("run-id", "the-next-day")]).await.unwrap();
+        let error = abandon_run(&world, ID[0].1).await.unwrap_err();
+        assert!(matches!(error, RunError::Ended { ending: Ending::Superseded, .. }), "{error:?}");
+    });
+}
+
+#[test]
 fn abandoning_before_the_ballot_means_that_the_run_loads_nothing() {
     for flags in [&[][..], ID] {
         for scenario in both_modes() {
