@@ -123,7 +123,8 @@ fn is_shrunk(rows: u64, before: u64, ratio: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::fixture::unreachable_settings;
+    use crate::run::fixture::{Fixture, unreachable_settings};
+    use crate::run::settings::RowSource;
 
     #[test]
     fn half_is_enough_and_less_is_not() {
@@ -205,5 +206,27 @@ mod tests {
         let history = [joined, nothing_to_load(), finished(Some(100)), finished(Some(4))];
         assert_eq!(customers_of_last_run(&history), Some(100));
         assert_eq!(customers_of_last_run(&history[..2]), None);
+    }
+
+    #[tokio::test]
+    async fn rows_are_compared_with_the_table_if_no_run_is_known_and_it_is_replaced() {
+        let tables = &[(
+            "200 OK",
+            r#"{"tables": [{"name": "others", "count": 9}, {"name": "customers", "count": 100}]}"#,
+        )];
+        for (rows, expected) in [(50, Ok(())), (49, Err(false))] {
+            let mut fixture = Fixture::with_account(Mode::Replace, tables);
+            fixture.settings.guards.min_rows_ratio = 0.5;
+            let result = guard(&fixture.run(fixture.state()), rows).await;
+            let result = result.map_err(|error| match error {
+                RunError::Guard(GuardError::Shrunk { before: 100, from_last_run, .. }) => from_last_run,
+                error => panic!("{error:?}"),
+            });
+            assert_eq!(result, expected, "{rows}");
+        }
+        // Rows that are added to a table lose nothing.
+        let fixture = Fixture::new(Mode::Append, RowSource::Store);
+        guard(&fixture.run(fixture.state()), 1).await.unwrap();
+        assert_eq!(fixture.services.usage().treasure_data.requests, 0);
     }
 }
