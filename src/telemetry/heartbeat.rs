@@ -154,4 +154,11 @@ mod tests {
         while lines.try_recv().is_ok() {}
         assert!(lines.recv_timeout(Duration::from_millis(20)).is_err(), "a beat after the end");
     }
+
+    #[test]
+    fn its_thread_has_ended_when_it_is_dropped() {
+        let progress = Arc::default();
+        drop(Heartbeat::new(&progress, &Clock::machine()).start().unwrap());
+        assert_eq!(Arc::strong_count(&progress), 1);
+    }
 }

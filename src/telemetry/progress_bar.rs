@@ -95,4 +95,11 @@ mod tests {
             assert!(!can_redraw(is_terminal, term), "{is_terminal} {term:?}");
         }
     }
+
+    #[test]
+    fn nothing_is_drawn_on_a_terminal_that_cannot_redraw() {
+        let bar = ProgressBar::hidden();
+        assert!(!bar.show(&Arc::default(), &Clock::machine(), Some("dumb")));
+        assert!(!bar.show_line(None, |_| String::new()));
+    }
 }

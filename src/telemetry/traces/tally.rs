@@ -220,7 +220,11 @@ mod tests {
         let began = clock.now();
         tally.wait_until_closed(LIMIT);
         let open = provider.tracer("test").start("span");
-        let other = thread::spawn(move || drop(open));
+        let other = thread::spawn(move || {
+            // So that it probably ends while it is waited for.
+            (0..1_000).for_each(|_| thread::yield_now());
+            drop(open);
+        });
         tally.wait_until_closed(LIMIT);
         assert_eq!(tally.lost(), 1, "the span has ended");
         assert!(clock.now().saturating_sub(began) < LIMIT);
