@@ -126,7 +126,10 @@ pub async fn dry_run(context: DryRunContext<'_>) -> Result<DryRunReport, RunErro
     let work = async {
         let mut fetched = Transfer::start(pages, nothing_stored(), transfer, progress, clock, stop);
         if !fetched.has_customers::<RunError>().await? {
-            refuse_empty(settings, &history)?;
+            // After the limit, later pages may have customers.
+            if progress.snapshot().ended_by.is_some() {
+                refuse_empty(settings, &history)?;
+            }
             return Ok(PartTotals { parts: 0, valid: 0, rejected: 0 });
         }
         let context =
@@ -155,7 +158,7 @@ pub async fn dry_run(context: DryRunContext<'_>) -> Result<DryRunReport, RunErro
     Ok(DryRunReport {
         resumption,
         totals,
-        is_partial: snapshot.ended_by.is_none() && totals.valid + totals.rejected > 0,
+        is_partial: snapshot.ended_by.is_none(),
         expected: expected(&snapshot, max_pages.is_some(), last),
         progress: snapshot,
         duration: clock.now().saturating_sub(started),

@@ -122,6 +122,20 @@ fn a_limit_before_the_first_row_says_what_is_known() {
 }
 
 #[test]
+fn a_limit_after_an_empty_page_does_not_mean_that_the_store_is_empty() {
+    let surroundings = Surroundings::with_customers(0);
+    let server = store_of(vec![String::new(), "{}".to_owned()]);
+    let mut command =
+        surroundings.sync(&["--dry-run", "--limit", "1", "--mode", "replace", "--summary", "json"]);
+    command.env("YOTPO_TD_YOTPO_ENDPOINT", server.endpoint());
+    let end = Running::start(command).finish();
+    end.assert_code(0);
+    let seen: Value = serde_json::from_str(&end.stdout).unwrap();
+    assert_eq!((&seen["rows"], &seen["pages"]), (&0.into(), &1.into()));
+    assert_eq!(seen["dry_run"]["is_partial"], true);
+}
+
+#[test]
 fn permissions_that_a_run_would_restrict_stay_as_they_are() {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt as _;
