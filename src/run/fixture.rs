@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub(super) struct Fixture {
     pub(super) settings: LoadSettings,
     pub(super) store: Arc<StateStore>,
     pub(super) progress: Arc<Progress>,
+    requests: Arc<Mutex<Vec<String>>>,
     _directory: TempDir,
 }
 
@@ -44,25 +45,45 @@ impl Fixture {
         // The port of a service that nobody runs any more.
         let nowhere = Url::parse("http://127.0.0.1:9/").unwrap();
         let services = services(&nowhere, &Clock::virtual_at(Duration::from_secs(STARTED)));
-        Self { services, settings, store, progress: Arc::default(), _directory: directory }
+        Self {
+            services,
+            settings,
+            store,
+            progress: Arc::default(),
+            requests: Arc::default(),
+            _directory: directory,
+        }
     }
 
     /// As [`Self::new`], with an account that returns these statuses and bodies, in order.
-    pub(super) fn with_account(mode: Mode, responses: &'static [(&'static str, &'static str)]) -> Self {
+    pub(super) fn with_account(mode: Mode, responses: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let response = |(status, body): &(&str, &str)| {
+            let length = body.len();
+            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+        };
+        let responses: Vec<_> = responses.iter().map(response).collect();
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::clone(&requests);
         thread::spawn(move || {
-            for (status, body) in responses {
+            for response in responses {
                 let (mut stream, _) = listener.accept().unwrap();
-                let read = stream.read(&mut [0; 4096]).unwrap();
-                assert!(read > 0, "there is a request");
-                let length = body.len();
-                let head =
-                    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-                stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).unwrap();
+                let request = String::from_utf8_lossy(&request[..read]).into_owned();
+                let (line, _) = request.split_once(" HTTP/1.1").unwrap();
+                seen.lock().unwrap().push(line.to_owned());
+                stream.write_all(response.as_bytes()).unwrap();
             }
         });
-        Self { services: services(&endpoint, &Clock::machine()), ..Self::new(mode, RowSource::Store) }
+        let services = services(&endpoint, &Clock::machine());
+        Self { services, requests, ..Self::new(mode, RowSource::Store) }
+    }
+
+    /// What that account was asked for, as `METHOD PATH`.
+    pub(super) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 
     /// The state of a run that has begun a set of these settings.

@@ -134,3 +134,48 @@ impl Executor<'_> {
         Ok(Seen::Done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::RunState;
+    use crate::identity::{Mode, Nonce, TableId, TableSuffix, example_target};
+    use crate::run::context::RunNames;
+    use crate::run::fixture::{Fixture, STARTED};
+    use crate::run::settings::RowSource;
+    use crate::run::start::load_attempt;
+    use crate::shutdown::StopRequests;
+
+    #[tokio::test]
+    async fn only_older_temporary_tables_of_the_target_are_removed_before_it_is_replaced() {
+        let set = |time| Winner {
+            nonce: Nonce::new(time, 7).unwrap(),
+            target: TableId::from_api("5"),
+            table: Some(TableId::from_api("6")),
+            suffix: TableSuffix::Rows,
+            totals: None,
+        };
+        let fixture = Fixture::new(Mode::Replace, RowSource::Store);
+        let state = fixture.state();
+        let names = RunNames::of(&state);
+        let others = RunNames::of(&RunState { target: example_target("others"), ..state.clone() });
+        let older = names.loaded_table(&set(STARTED - 1));
+        let table = |name: &str| serde_json::json!({"name": name});
+        let tables = [
+            table(names.loaded_table(&set(STARTED)).as_str()),
+            table(names.loaded_table(&set(STARTED + 1)).as_str()),
+            table(older.as_str()),
+            table(others.loaded_table(&set(STARTED - 1)).as_str()),
+            table("customers"),
+        ];
+        let list = serde_json::json!({"tables": tables}).to_string();
+        let mut responses = vec![("200 OK", list.as_str())];
+        responses.resize(6, ("200 OK", "{}"));
+        let fixture = Fixture::with_account(Mode::Replace, &responses);
+        let run = fixture.run(state);
+        let (_sender, stop) = StopRequests::channel();
+        let executor = Executor::new(&run, &load_attempt(&run), &stop);
+        assert_eq!(executor.fence(set(STARTED)).await.unwrap(), Seen::Done);
+        assert_eq!(fixture.requests().split_off(1), [format!("POST /v3/table/delete/database/{older}")]);
+    }
+}
