@@ -261,3 +261,99 @@ impl Executor<'_> {
         Ok(Seen::Done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Mode, PartTotals};
+    use crate::run::context::restored;
+    use crate::run::fixture::Fixture;
+    use crate::run::start::load_attempt;
+    use crate::shutdown::StopRequests;
+
+    /// Two parts of a set, the second of which is the last one.
+    fn stored() -> (Vec<String>, PartsDigest) {
+        let first = OwnPart::new(0, b"first").render().to_string();
+        let digest = PartsDigest::default().with(&first);
+        let last = OwnPart::new(1, b"last").last(digest, 20, 1).render().to_string();
+        let digest = digest.with(&last);
+        (vec![first, last], digest)
+    }
+
+    fn listed(parts: &[String]) -> String {
+        serde_json::json!({"parts": parts}).to_string()
+    }
+
+    /// What a step shows of a session that returns this, and what it requested after the list of parts.
+    async fn seen(
+        responses: &[(&str, &str)],
+        step: impl AsyncFnOnce(&mut Executor<'_>, OwnSet) -> Result<Seen, RunError>,
+    ) -> (Result<Seen, RunError>, Vec<String>) {
+        let fixture = Fixture::with_account(Mode::Append, responses);
+        let state = RunState { parts: 2, rows: 20, parts_digest: stored().1, ..fixture.state() };
+        let own = restored(&state.set.unwrap());
+        let run = fixture.run(state);
+        let (_sender, stop) = StopRequests::channel();
+        let result = step(&mut Executor::new(&run, &load_attempt(&run), &stop), own).await;
+        (result, fixture.requests().split_off(1))
+    }
+
+    async fn tidied(parts: &[String]) -> (PartsSeen, usize) {
+        let list = listed(parts);
+        let mut responses = vec![("200 OK", list.as_str())];
+        responses.resize(parts.len() + 1, ("200 OK", "{}"));
+        let (result, requests) = seen(&responses, async |executor, own| executor.tidy_parts(own).await).await;
+        let Ok(Seen::Parts(parts)) = result else { panic!("{result:?}") };
+        assert!(requests.iter().all(|request| request.contains("/bulk_import/delete_part/")), "{requests:?}");
+        (parts, requests.len())
+    }
+
+    #[tokio::test]
+    async fn a_session_holds_exactly_what_is_saved_before_a_set_is_continued() {
+        let (parts, _) = stored();
+        let with_surplus = |surplus: u64| {
+            let surplus =
+                (2..2 + surplus).map(|position| OwnPart::new(position, b"more").render().to_string());
+            parts.iter().cloned().chain(surplus).collect::<Vec<_>>()
+        };
+        for (surplus, expected) in [
+            (0, (PartsSeen::Stored, 0)),
+            (1, (PartsSeen::Stored, 1)),
+            (100, (PartsSeen::Stored, 100)),
+            (101, (PartsSeen::Differ, 0)),
+        ] {
+            assert_eq!(tidied(&with_surplus(surplus)).await, expected, "{surplus}");
+        }
+        let other = [parts[0].clone(), OwnPart::new(1, b"other").render().to_string()];
+        assert_eq!(tidied(&other).await, (PartsSeen::Differ, 0));
+        assert_eq!(tidied(&parts[..1]).await, (PartsSeen::Differ, 0));
+    }
+
+    #[tokio::test]
+    async fn parts_that_cannot_be_listed_do_not_mean_that_the_set_differs() {
+        let (result, _) = seen(&[("500 Internal Server Error", "{}")], async |executor, own| {
+            executor.tidy_parts(own).await
+        })
+        .await;
+        assert!(matches!(result, Err(RunError::TreasureData(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn a_set_is_complete_only_with_the_parts_that_this_attempt_uploaded() {
+        let (parts, _) = stored();
+        let other = OwnPart::new(0, b"other").render().to_string();
+        let digest = PartsDigest::default().with(&other);
+        let others = [other, OwnPart::new(1, b"last").last(digest, 20, 1).render().to_string()];
+        let totals = PartTotals { parts: 2, valid: 20, rejected: 1 };
+        for (parts, expected) in [
+            (&parts[..], PartsSeen::Complete(totals)),
+            (&others[..], PartsSeen::Differ),
+            (&parts[..1], PartsSeen::Differ),
+        ] {
+            let list = listed(parts);
+            let responses = [("200 OK", list.as_str()), ("200 OK", r#"{"status": "uploading"}"#)];
+            let (result, _) = seen(&responses, async |executor, own| executor.prove_parts(own).await).await;
+            assert!(matches!(result, Ok(Seen::Parts(seen)) if seen == expected), "{result:?}");
+        }
+    }
+}
