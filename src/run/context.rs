@@ -186,14 +186,18 @@ mod tests {
     use crate::identity::example_target;
     use crate::run::fixture::Fixture;
     use crate::run::settings::RowSource;
+    use crate::treasure_data::TreasureDataError;
+    use crate::yotpo::YotpoError;
 
     #[tokio::test]
     async fn what_both_clients_sent_is_counted() {
         let Fixture { services, .. } = Fixture::new(Mode::Append, RowSource::Store);
         assert_eq!(services.usage().yotpo.requests, 0);
         assert!((services.usage().rate.configured_per_second - 5.0).abs() < 1e-9);
-        assert!(services.yotpo.as_ref().unwrap().server_time().await.is_err());
-        assert!(services.treasure_data.sessions().await.is_err());
+        let error = services.yotpo.as_ref().unwrap().server_time().await.unwrap_err();
+        assert!(matches!(error, YotpoError::Token(_)), "{error:?}");
+        let error = services.treasure_data.sessions().await.unwrap_err();
+        assert!(matches!(error, TreasureDataError::Call(_)), "{error:?}");
         let usage = services.usage();
         assert_eq!((usage.yotpo.requests, usage.treasure_data.requests), (1, 1));
         let clients = services.clients();

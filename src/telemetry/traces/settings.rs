@@ -295,7 +295,7 @@ mod tests {
         ] {
             let problems = read(&[BASE, (SAMPLER, sampler), (SHARE, share)]).problems;
             let names: Vec<_> = problems.iter().map(|(name, _)| *name).collect();
-            assert_eq!(names, Vec::from_iter(expected), "{sampler} {share}");
+            assert_eq!(names, expected.as_slice(), "{sampler} {share}");
         }
     }
 
