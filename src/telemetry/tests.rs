@@ -108,6 +108,17 @@ fn spans_are_recorded_with_any_filter() {
 
 #[test]
 fn spans_are_disabled_if_nothing_is_logged() {
+    let name = concat!(module_path!(), "::disabled_spans_in_a_process_of_their_own");
+    let name = name.split_once("::").unwrap().1;
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let end = alone.args(["--exact", name, "--ignored"]).output().unwrap();
+    let output = String::from_utf8_lossy(&end.stdout);
+    assert!(end.status.success() && output.contains("1 passed"), "{output}");
+}
+
+#[test]
+#[ignore = "run by spans_are_disabled_if_nothing_is_logged: subscribers of other tests enable spans"]
+fn disabled_spans_in_a_process_of_their_own() {
     let lines = lines(LogFormat::Text, "off", || {
         assert!(run().is_disabled());
         error!("not wanted");
