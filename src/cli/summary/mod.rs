@@ -5,6 +5,8 @@
 mod facts;
 mod file;
 mod json;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub(super) use self::facts::{Facts, Left, counting_query};
@@ -14,16 +16,23 @@ use crate::config::{OutputSettings, SummaryFormat};
 use crate::report::RunRecording;
 use crate::telemetry::{Phase, is_sandbox, peak_resident_bytes, write_stdout};
 
-/// Writes the summary where the settings say. A run that failed before its start has no text: its error says everything.
+/// Writes the summary where the settings say.
 pub(super) fn write(facts: &Facts<'_>, output: &OutputSettings) {
-    match output.summary {
-        SummaryFormat::Text if facts.has_started() => write_stdout(&text::render(facts)),
-        SummaryFormat::Json => write_stdout(&json::render(facts)),
-        SummaryFormat::Text | SummaryFormat::None => {}
+    if let Some(summary) = on_stdout(facts, output.summary) {
+        write_stdout(&summary);
     }
     let Some(path) = &output.file else { return };
     if let Err(error) = file::write(path, &json::render(facts)) {
         tracing::warn!(path = %path.display(), %error, "the summary could not be written; the run is not affected");
+    }
+}
+
+/// The summary on stdout. A run that failed before its start has no text: its error says everything.
+fn on_stdout(facts: &Facts<'_>, format: SummaryFormat) -> Option<String> {
+    match format {
+        SummaryFormat::Text => facts.has_started().then(|| text::render(facts)),
+        SummaryFormat::Json => Some(json::render(facts)),
+        SummaryFormat::None => None,
     }
 }
 
