@@ -224,3 +224,28 @@ pub(super) fn diagnosis_before_start(
 pub(super) fn local_code(error: &(dyn Error + 'static), otherwise: Code) -> (Code, Option<String>) {
     if is_lack_of_space(error) { (Code::DiskFull, Some(NO_SPACE_HINT.to_owned())) } else { (otherwise, None) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error with this text, and the one behind it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    #[test]
+    fn causes_are_neither_repeated_nor_empty() {
+        let chain = |texts: &[&'static str]| {
+            let link = |source, text: &&'static str| Some(Box::new(Link { text, source }));
+            causes(texts.iter().rev().fold(None, link).unwrap().as_ref())
+        };
+        assert_eq!(chain(&["no page", "no connection", "refused"]), ["no connection", "refused"]);
+        assert_eq!(chain(&["no page", "no page", "refused", "refused"]), ["refused"]);
+        assert_eq!(chain(&["no page", "", "refused"]), ["refused"]);
+        assert_eq!(chain(&["no page"]), [""; 0]);
+    }
+}
