@@ -228,3 +228,81 @@ impl Drop for Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::config::SummaryFormat;
+    use crate::http::Reach;
+    use crate::telemetry::Phase;
+
+    fn output() -> OutputSettings {
+        OutputSettings {
+            summary: SummaryFormat::None,
+            file: None,
+            metrics_file: None,
+            metrics_listen: None,
+            metrics_push: None,
+            report: None,
+            store: None,
+            database: None,
+            table: None,
+            mode: None,
+            run_id: None,
+        }
+    }
+
+    #[test]
+    fn a_success_is_written_with_its_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("yotpo.prom");
+        let output = OutputSettings { metrics_file: Some(file.clone()), ..output() };
+        let monitoring = Monitoring::default();
+        monitoring.start(&output, &Arc::default(), &Clock::machine(), true, true);
+        monitoring.succeeded(Some(42));
+        monitoring.finish(&Ok(()));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("\nyotpo_td_last_success_rows 42.0\n"), "{text}");
+    }
+
+    #[test]
+    fn the_limits_of_the_settings_decide_whether_a_run_stands_still() {
+        let clock = Clock::virtual_at(Duration::from_secs(1_795_000_000));
+        let progress = Arc::new(Progress::default());
+        let output = OutputSettings { metrics_listen: Some(([127, 0, 0, 1], 0).into()), ..output() };
+        let monitoring = Monitoring::default();
+        monitoring.start(&output, &progress, &clock, true, true);
+        let address = {
+            let active = monitoring.active.get().unwrap();
+            active.endpoint.lock().unwrap().as_ref().unwrap().address()
+        };
+        let health = || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+            let mut response = String::new();
+            stream.read_to_string(&mut response).unwrap();
+            response.lines().next().unwrap().to_owned()
+        };
+        progress.enter(Phase::Waiting, clock.now());
+        clock.advance(Duration::from_secs(3_600));
+        assert_eq!(health(), "HTTP/1.1 503 Service Unavailable");
+        let connections = ClientSettings { request_timeout: Duration::ZERO, reach: Reach::Loopback };
+        let retry = RetryPolicy { max_retries: 0, base_delay: Duration::ZERO, timeout: Duration::ZERO };
+        // The time of this clock passes by itself.
+        monitoring.set_limits(&connections, &retry, Duration::ZERO, Duration::MAX);
+        assert_eq!(health(), "HTTP/1.1 200 OK");
+    }
+
+    #[test]
+    fn nothing_is_written_after_the_writer_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let metrics = RunMetrics::new(Arc::default(), Clock::machine(), MetricLabels::default());
+        let metrics = Arc::new(metrics);
+        let file = MetricsFile::new(directory.path().join("yotpo.prom"));
+        drop(Writer::start(file, &metrics).unwrap());
+        assert_eq!(Arc::strong_count(&metrics), 1, "its thread has ended");
+    }
+}
