@@ -156,6 +156,47 @@ mod tests {
     }
 
     #[test]
+    fn the_terminal_is_the_one_that_its_variable_names() {
+        let mut typed = invocation(&[]);
+        assert_eq!(typed.terminal(), None);
+        typed.environment.insert("TERM".to_owned(), "dumb".into());
+        assert_eq!(typed.terminal(), Some("dumb"));
+    }
+
+    #[test]
+    fn the_hint_on_settings_names_the_command() {
+        let mut typed = invocation(&[]);
+        for (command, named) in [("load", "load"), ("sync", "sync"), ("runs", "sync")] {
+            typed.arguments[1] = command.into();
+            let hint = typed.settings_hint();
+            assert!(hint.starts_with(&format!("yotpo-td {named} --help explains")), "{command}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_fresh_elsewhere_unless_the_flag_says_the_opposite() {
+        let is_fresh = |words: &[&str], variable: Option<&str>| {
+            let mut typed = invocation(words);
+            typed
+                .environment
+                .extend(variable.map(|value| ("YOTPO_TD_FRESH".to_owned(), OsString::from(value))));
+            let matches = crate::cli::command::command().try_get_matches_from(&typed.arguments).unwrap();
+            is_fresh_elsewhere(&typed, matches.subcommand_matches("sync").unwrap())
+        };
+        for value in ["on", "true", "1", " on "] {
+            assert!(is_fresh(&[], Some(value)), "{value}");
+        }
+        for value in ["off", "0", ""] {
+            assert!(!is_fresh(&[], Some(value)), "{value}");
+        }
+        assert!(!is_fresh(&[], None));
+        assert!(!is_fresh(&["--fresh"], None), "only the flag says so");
+        assert!(is_fresh(&["--fresh"], Some("on")));
+        assert!(is_fresh(&["--fresh=on"], Some("on")));
+        assert!(!is_fresh(&["--fresh=off"], Some("on")), "the flag says the opposite");
+    }
+
+    #[test]
     fn a_command_to_type_again_has_no_password_and_is_quoted() {
         let typed = invocation(&["--td-endpoint", "https://user:password@host/a@b", "--state-dir", "a b"]);
         assert_eq!(
