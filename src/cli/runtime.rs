@@ -13,10 +13,9 @@ use crate::diagnosis::{Code, Diagnosis};
 
 /// Threads of the mock servers, which serve while their client works.
 const SERVING_THREADS: usize = 2;
-/// Further threads that work needs at least: one that compresses or writes, while the others wait for it.
-const BLOCKING_THREADS: usize = 1;
-/// The heartbeat's, or that of the progress line.
-const DISPLAY_THREADS: usize = 1;
+/// Further threads that work needs at least: one that compresses or writes, while the others wait for it, and the heartbeat's
+/// or that of the progress line.
+const FURTHER_THREADS: usize = 2;
 /// File descriptors without which connections or files would fail on the way, with words that blame a service. Measured: a
 /// run needs 15.
 const MIN_FILES: u64 = 32;
@@ -52,13 +51,13 @@ impl MachineDenied {
 /// The runtime of a client: all network work of a run is on the thread that starts it, so that a page costs no wake-up of
 /// another thread; encoding and disk work have their own (docs/performance.md).
 pub(super) fn client_runtime() -> Result<Runtime, MachineDenied> {
-    check_limits(BLOCKING_THREADS + DISPLAY_THREADS)?;
+    check_limits(FURTHER_THREADS)?;
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
 /// The runtime of a process that runs the mock servers.
 pub(super) fn serving_runtime() -> Result<Runtime, MachineDenied> {
-    check_limits(SERVING_THREADS + BLOCKING_THREADS + DISPLAY_THREADS)?;
+    check_limits(SERVING_THREADS + FURTHER_THREADS)?;
     Ok(Builder::new_multi_thread().worker_threads(SERVING_THREADS).enable_all().build()?)
 }
 
