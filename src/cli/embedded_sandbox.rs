@@ -24,7 +24,7 @@ const SAMPLE_ROWS: usize = 3;
 const SAMPLE_WIDTH: usize = 160;
 /// A rate that is no limit on this machine.
 const UNLIMITED_RATE: &str = "1000000";
-/// Yotpo's limit; a faster client is only right with a sandbox that has none.
+/// Yotpo's limit.
 const YOTPO_LIMIT: f64 = 5.0;
 
 /// The sandbox of `sync --sandbox`, with its own state directory.
@@ -83,7 +83,7 @@ impl EmbeddedSandbox {
             ..SandboxSettings::default()
         };
         let rate = layers.get(&REQUESTS_PER_SECOND).and_then(|(_, text)| text.parse::<f64>().ok());
-        if rate.is_some_and(|rate| rate > YOTPO_LIMIT) {
+        if rate.is_some_and(exceeds_limit) {
             settings.requests_per_second = None;
         }
         mark_sandbox();
@@ -137,11 +137,9 @@ impl EmbeddedSandbox {
         let mut text = String::new();
         let Ok(rows) = self.sandbox.control().rows(database, table) else { return text };
         for row in rows.filter_map(Result::ok).take(SAMPLE_ROWS) {
-            let json = row.json_response.unwrap_or_default();
-            let shown: String = json.chars().take(SAMPLE_WIDTH).collect();
-            let cut = if shown.len() < json.len() { "…" } else { "" };
+            let json = shortened(&row.json_response.unwrap_or_default());
             // A String takes everything.
-            let _ = writeln!(text, "row             time={} json_response={shown}{cut}", row.time);
+            let _ = writeln!(text, "row             time={} json_response={json}", row.time);
         }
         text
     }
@@ -157,6 +155,19 @@ impl EmbeddedSandbox {
     }
 }
 
+/// Whether a client with this rate is only right with a sandbox that has no limit.
+fn exceeds_limit(rate: f64) -> bool {
+    rate > YOTPO_LIMIT
+}
+
+/// The beginning of a row, which ends with `…` if there is more.
+fn shortened(json: &str) -> String {
+    match json.char_indices().nth(SAMPLE_WIDTH) {
+        None => json.to_owned(),
+        Some(_) => json.chars().take(SAMPLE_WIDTH).chain(['…']).collect(),
+    }
+}
+
 /// A name that no real table has by chance; a name that is wrong stays wrong.
 fn own_name(name: &str) -> String {
     let name = name.trim();
@@ -169,6 +180,19 @@ mod tests {
 
     use super::*;
     use crate::free_space::is_lack_of_space;
+
+    #[test]
+    fn only_a_client_that_is_faster_than_the_limit_has_a_sandbox_without_one() {
+        assert_eq!([0.5, 5.0, 5.1, 1_000_000.0].map(exceeds_limit), [false, false, true, true]);
+    }
+
+    #[test]
+    fn only_a_row_that_is_cut_ends_with_an_ellipsis() {
+        let (fits, longer) = ("ü".repeat(160), "ü".repeat(161));
+        assert_eq!(shortened("{}"), "{}");
+        assert_eq!(shortened(&fits), fits);
+        assert_eq!(shortened(&longer), format!("{fits}…"));
+    }
 
     #[test]
     fn a_full_spool_is_a_full_disk() {
