@@ -253,3 +253,49 @@ fn json(report: &Report) -> String {
         "settled": settled,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(findings: &[(Verdict, &str)]) -> String {
+        let finding = |(id, (verdict, seen)): (&CheckId, &(Verdict, &str))| Finding {
+            id: *id,
+            verdict: *verdict,
+            seen: (*seen).to_owned(),
+            hint: None,
+            failure: None,
+            facts: Vec::new(),
+            settled: Vec::new(),
+        };
+        let probes = [
+            CheckId::Table,
+            CheckId::Clock,
+            CheckId::Estimate,
+            CheckId::Columns,
+            CheckId::Leftovers,
+            CheckId::Database,
+        ];
+        let findings = probes.iter().zip(findings).map(finding).collect();
+        text(&Report { findings, interrupted: None, checked_at: 0 })
+    }
+
+    #[test]
+    fn only_a_long_sequence_that_is_skipped_for_one_reason_is_one_line() {
+        use Verdict::{Passed, Skipped};
+        assert_eq!(
+            text_of(&[(Skipped, "no key"); 5]),
+            "- 5 checks  skipped: no key\n\n5 checks: 0 passed, 0 warnings, 0 failed, 5 skipped\n"
+        );
+        let four = "- table    skipped: no key\n- clock    skipped: no key\n- estimate skipped: no key\n\
+                    - columns  skipped: no key\n";
+        let text = text_of(&[(Skipped, "no key"); 4]);
+        assert_eq!(text, format!("{four}\n4 checks: 0 passed, 0 warnings, 0 failed, 4 skipped\n"));
+        let lines = |findings: &[(Verdict, &str)]| text_of(findings).lines().count() - 2;
+        assert_eq!(lines(&[(Passed, "fine"); 5]), 5, "nothing is skipped");
+        let skipped = (Skipped, "no key");
+        assert_eq!(lines(&[skipped, skipped, skipped, skipped, (Passed, "no key")]), 5, "the last passed");
+        assert_eq!(lines(&[skipped, skipped, skipped, skipped, (Skipped, "no table")]), 5, "another reason");
+        assert_eq!(lines(&[(Passed, "no key"), skipped, skipped, skipped, skipped, skipped]), 2);
+    }
+}
