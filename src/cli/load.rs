@@ -198,3 +198,93 @@ async fn start(command: &LoadCommand<'_>, layers: Layers, directory: PathBuf) ->
     // On the heap: it is large, and would be moved about.
     Box::pin(command.load(load).instrument(run)).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::FinishedAs;
+    use crate::export::Manifest;
+    use crate::identity::{Mode, RunId, Sha256Sum, Target};
+    use crate::run::AbandonSettings;
+    use crate::treasure_data::Polling;
+    use crate::yotpo::{EndedBy, LoyaltyCounts, Position};
+
+    const LOADED: u64 = 1_795_406_400;
+    const LIFETIME: u64 = 86_400;
+
+    fn settings(state_directory: PathBuf, run_id: RunId) -> LoadSettings {
+        let target = Target {
+            store: "my_store".parse().unwrap(),
+            yotpo_endpoint: "https://api.yotpo.com/".to_owned(),
+            treasure_data_endpoint: "https://api.treasuredata.com/".to_owned(),
+            database: "shop".parse().unwrap(),
+            table: "customers".parse().unwrap(),
+        };
+        let account = AbandonSettings {
+            state_directory,
+            polling: Polling { interval: Duration::ZERO, timeout: Duration::ZERO },
+            run_lifetime: Duration::from_secs(LIFETIME),
+            without_table_ids: false,
+        };
+        LoadSettings::to_abandon(target, Mode::Append, Some(run_id), account)
+    }
+
+    fn export(directory: &std::path::Path) -> CompleteExport {
+        let manifest = Manifest {
+            run_id: "nightly".parse().unwrap(),
+            store_id: "my_store".parse().unwrap(),
+            yotpo_endpoint: "https://api.yotpo.com/".to_owned(),
+            time: LOADED,
+            is_complete: true,
+            started_at: LOADED,
+            updated_at: LOADED,
+            page_size: 100,
+            position: Position::End { page: 1, ended_by: EndedBy::LastPage },
+            loyalty: LoyaltyCounts::default(),
+            rows: 0,
+            rejected_customers: 0,
+            parts: Vec::new(),
+        };
+        let directory = ExportDirectory::create(&directory.join("export")).unwrap();
+        CompleteExport { directory, manifest, sha256: Sha256Sum::of(b"manifest") }
+    }
+
+    fn loaded(run_id: RunId) -> FinishedRun {
+        FinishedRun {
+            run_id,
+            store_id: None,
+            mode: Some(Mode::Append),
+            outcome: FinishedAs::Committed,
+            joined: false,
+            ingestion_time: Some(LOADED),
+            rows: Some(0),
+            customers: 0,
+            customers_with_loyalty_data: 0,
+            pages: 0,
+            error_records: 0,
+            ended_by: None,
+            job_id: None,
+            started_at: LOADED,
+            finished_at: LOADED,
+        }
+    }
+
+    #[test]
+    fn an_export_whose_load_is_older_than_the_lifetime_of_runs_is_not_loaded_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let export = export(directory.path());
+        let load = settings(directory.path().join("state"), export.load_run_id());
+        let refused = |load: &LoadSettings, now| {
+            refuse_old_load(load, &export, now).err().map(|error| error.to_string())
+        };
+        assert_eq!(refused(&load, u64::MAX), None, "it was never loaded");
+        let store = StateStore::open(&load.resume.state_directory, &load.target).unwrap();
+        store.save_finished(loaded(export.load_run_id())).unwrap();
+        assert_eq!(refused(&load, LOADED + LIFETIME), None, "its attempts can still be told apart");
+        let message = "this export was loaded into shop.customers before, at 2026-11-23T04:00:00Z".to_owned();
+        assert_eq!(refused(&load, LOADED + LIFETIME + 1), Some(message));
+        let mut other = load;
+        other.resume.run_id = Some("again".parse().unwrap());
+        assert_eq!(refused(&other, LOADED + LIFETIME + 1), None, "another run was asked for");
+    }
+}

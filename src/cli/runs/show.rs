@@ -181,3 +181,87 @@ fn finished(run: &FinishedRun) -> FinishedView<'_> {
         finished_at: time(run.finished_at),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::checkpoint::Holder;
+    use crate::identity::Target;
+
+    const STARTED: u64 = 1_795_406_400;
+
+    fn unfinished() -> RunState {
+        let target = Target {
+            store: "my_store".parse().unwrap(),
+            yotpo_endpoint: "https://api.yotpo.com/".to_owned(),
+            treasure_data_endpoint: "https://api.treasuredata.com/".to_owned(),
+            database: "shop".parse().unwrap(),
+            table: "customers".parse().unwrap(),
+        };
+        let run = RunState::new("later".parse().unwrap(), true, target, Mode::Replace, 50, STARTED);
+        RunState { updated_at: STARTED + 90, rows: 7, parts: 2, ..run }
+    }
+
+    fn finished() -> FinishedRun {
+        FinishedRun {
+            run_id: "earlier".parse().unwrap(),
+            store_id: Some("my_store".parse().unwrap()),
+            mode: Some(Mode::Append),
+            outcome: FinishedAs::Committed,
+            joined: false,
+            ingestion_time: Some(STARTED),
+            rows: Some(10),
+            customers: 11,
+            customers_with_loyalty_data: 4,
+            pages: 2,
+            error_records: 1,
+            ended_by: Some(EndedBy::LastPage),
+            job_id: Some("77".to_owned()),
+            started_at: STARTED,
+            finished_at: STARTED + 60,
+        }
+    }
+
+    #[test]
+    fn a_run_is_as_old_as_what_was_saved_last_of_it() {
+        let runs = [Found::Unfinished(Box::new(unfinished()), LockState::Free), Found::Finished(finished())];
+        assert_eq!(runs.map(|run| run.saved_at()), [STARTED + 90, STARTED + 60]);
+    }
+
+    #[test]
+    fn an_unfinished_run_is_shown_with_its_process() {
+        let holder = Holder { pid: 12, run_id: "later".to_owned(), started_at: STARTED };
+        let held = LockState::Held(Some(holder));
+        let view = Found::Unfinished(Box::new(unfinished()), held).view();
+        assert_eq!((&view["status"], &view["pid"]), (&json!("running"), &json!(12)));
+        let view = Found::Unfinished(Box::new(unfinished()), LockState::Free).view();
+        assert_eq!((&view["status"], &view["pid"]), (&json!("interrupted"), &json!(null)));
+        let times = [&view["started_at"], &view["saved_at"]];
+        assert_eq!(times, [&json!("2026-11-23T04:00:00Z"), &json!("2026-11-23T04:01:30Z")]);
+    }
+
+    #[test]
+    fn a_finished_run_is_shown_with_what_it_loaded() {
+        let expected = json!({
+            "status": "finished",
+            "run_id": "earlier",
+            "store_id": "my_store",
+            "mode": "append",
+            "outcome": "committed",
+            "joined": false,
+            "pages": 2,
+            "customers": 11,
+            "rows": 10,
+            "customers_with_loyalty_data": 4,
+            "error_records": 1,
+            "ended_by": "last_page",
+            "ingestion_time": STARTED,
+            "job_id": "77",
+            "started_at": "2026-11-23T04:00:00Z",
+            "finished_at": "2026-11-23T04:01:00Z",
+        });
+        assert_eq!(Found::Finished(finished()).view(), expected);
+    }
+}
