@@ -372,15 +372,19 @@ fn a_pushgateway_is_reached_over_tls_with_the_roots_of_the_process() {
 #[test]
 fn a_sandbox_run_reports_nothing_to_what_the_environment_names() {
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("yotpo.prom");
-    let mut command = program();
-    command.args(["sync", "--sandbox", "--sandbox-customers", "10"]);
-    command.env("YOTPO_TD_METRICS_FILE", &file).env("YOTPO_TD_METRICS_PUSH", "http://127.0.0.1:1");
-    command.env("YOTPO_TD_METRICS_LISTEN", "0");
-    let end = Running::start(command).finish();
-    end.assert_code(0);
-    assert!(!file.exists());
-    assert!(!end.stderr.contains("metrics"), "{}", end.stderr);
+    let files = ["yotpo.prom", "summary.json", "report.html"].map(|name| directory.path().join(name));
+    let export = directory.path().join("export");
+    for arguments in [&[][..], &["--dry-run"], &["--to", export.to_str().unwrap()]] {
+        let mut command = program();
+        command.args(["sync", "--sandbox", "--sandbox-customers", "10"]).args(arguments);
+        command.env("YOTPO_TD_METRICS_PUSH", "http://127.0.0.1:1").env("YOTPO_TD_METRICS_LISTEN", "0");
+        let variables = ["YOTPO_TD_METRICS_FILE", "YOTPO_TD_SUMMARY_FILE", "YOTPO_TD_REPORT"];
+        command.envs(variables.iter().zip(&files));
+        let end = Running::start(command).finish();
+        end.assert_code(0);
+        assert_eq!(files.iter().find(|file| file.exists()), None, "{arguments:?}");
+        assert!(!end.stderr.contains("metrics"), "{arguments:?}: {}", end.stderr);
+    }
 }
 
 #[test]

@@ -142,3 +142,15 @@ fn a_failed_sandbox_run_is_marked_wherever_it_names_a_table() {
     assert!(last["error"].as_str().is_some_and(|error| error.contains("sandbox_td_golden!")), "{last}");
     assert_eq!(last["sandbox"], "SANDBOX");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn metrics_that_cannot_be_written_are_a_warning_at_the_first_and_at_the_last_write() {
+    let surroundings = Surroundings::with_customers(10);
+    // Nobody can create a file there, not even root.
+    let end = surroundings.run(&["--metrics-file", "/proc/yotpo.prom"]);
+    end.assert_code(0);
+    let is_warning = |line: &&str| line.contains(" WARN ") && line.contains("--metrics-file");
+    assert_eq!(end.stderr.lines().filter(is_warning).count(), 2, "{}", end.stderr);
+    surroundings.assert_exact_and_clean();
+}
