@@ -281,6 +281,16 @@ mod tests {
     }
 
     #[test]
+    fn short_help_of_sync_names_every_secret_with_its_file() {
+        let mut command = command();
+        let help = command.find_subcommand_mut("sync").unwrap().render_help().to_string();
+        let secrets = "Secrets, only from the environment or from files named there:\n  \
+                       YOTPO_CLIENT_SECRET or YOTPO_CLIENT_SECRET_FILE: ";
+        assert!(help.contains(secrets), "{help}");
+        assert!(help.contains("\n  TD_API_KEY or TD_API_KEY_FILE: "), "{help}");
+    }
+
+    #[test]
     fn short_help_has_one_line_for_each_flag() {
         let mut command = command().term_width(100);
         command.build();

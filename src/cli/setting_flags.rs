@@ -126,7 +126,7 @@ impl TypedValueParser for Unchecked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::{FRESH, TABLE};
+    use crate::config::keys::{FRESH, MODE, PAGE_SIZE, STATE_DIR, TABLE};
 
     const FORMER: &[Renamed] = &[
         Renamed { kind: NameKind::Key, old: "target-table", new: "table", removed_in: "0.3.0" },
@@ -146,5 +146,46 @@ mod tests {
         // Only where the setting itself is a flag.
         let error = command().try_get_matches_from(["test", "--old-mode", "append"]).unwrap_err();
         assert_eq!(error.kind(), clap::error::ErrorKind::UnknownArgument);
+    }
+
+    #[test]
+    fn short_help_is_one_line_with_the_default() {
+        assert_eq!(short_help(&PAGE_SIZE.setting), "Customers per page [default: 100]");
+        assert_eq!(
+            short_help(&MODE.setting),
+            "How rows reach the table: append or replace [default: append]"
+        );
+        assert_eq!(
+            short_help(&FRESH.setting),
+            "Never resume an interrupted run",
+            "its default is to omit it"
+        );
+    }
+
+    #[test]
+    fn long_help_says_what_is_expected_where_it_is_not_obvious() {
+        for (setting, help) in [
+            (
+                PAGE_SIZE.setting,
+                "Customers per page\n\nExpects a whole number from 1 to 100.\n\n\
+                 [env: YOTPO_TD_PAGE_SIZE]\n[default: 100]",
+            ),
+            (
+                MODE.setting,
+                "How rows reach the table\n\nappend adds the rows to the table. replace replaces all its rows in one \
+                 step.\n\n[env: YOTPO_TD_MODE]\n[default: append]\n[possible values: append, replace]",
+            ),
+            (
+                FRESH.setting,
+                "Never resume an interrupted run\n\n[env: YOTPO_TD_FRESH]\n[default: off]\n[possible values: on, off]",
+            ),
+            (
+                STATE_DIR.setting,
+                "Directory for state and lock files\n\nDefaults to $XDG_STATE_HOME/yotpo-td or \
+                 ~/.local/state/yotpo-td.\n\n[env: YOTPO_TD_STATE_DIR]",
+            ),
+        ] {
+            assert_eq!(long_help(&setting), help);
+        }
     }
 }
