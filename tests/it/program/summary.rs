@@ -155,6 +155,32 @@ fn a_failure_while_fetching_keeps_what_is_stored() {
 }
 
 #[test]
+fn an_export_that_failed_has_its_directory_and_no_table() {
+    let summarized = Summarized::with_customers(60);
+    let directory = summarized.surroundings.directory().join("export");
+    let export = ["--to", directory.to_str().unwrap(), "--batch-size", "5", "--upload-workers", "1"];
+    summarized.surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    let summary = summarized.run(&export, 4);
+    assert_fields(
+        &summary,
+        &[
+            ("outcome", json!("failed")),
+            ("state", json!("resumable")),
+            ("code", json!("yotpo_page_failed")),
+            ("phase", json!("fetching")),
+            ("next_step", json!("resume")),
+            ("directory", json!(directory)),
+            ("database", Value::Null),
+            ("table", Value::Null),
+            ("mode", Value::Null),
+        ],
+    );
+    summarized.surroundings.end_faults();
+    let resumed = summarized.run(&export, 0);
+    assert_fields(&resumed, &[("resumed", json!(true)), ("run_id", summary["run_id"].clone())]);
+}
+
+#[test]
 fn a_failure_while_committing_and_the_attempt_that_joins_it() {
     let summarized = Summarized::with_customers(60);
     summarized.surroundings.fault_on_every(Operation::CommitSession, FaultKind::Status(503, None));

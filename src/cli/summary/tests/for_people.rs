@@ -140,7 +140,7 @@ fn a_line_without_a_fact_is_left_out() {
     let mut progress = progress();
     progress.usage = ServiceUse::default();
     progress.usage.yotpo.requests = 1;
-    progress.durations = Default::default();
+    progress.durations = [Duration::ZERO; Phase::ALL.len()];
     let facts = Facts::of_success(&settings, &RunReport { progress, ..success() });
     assert_eq!(line_of(&facts, "rate limit").as_deref(), Some(rate), "nothing was fetched");
 }
