@@ -56,8 +56,11 @@ impl Invocation {
 
     /// The command line that resumes what is saved: `--fresh` would give it up, wherever it is set.
     pub(super) fn resuming_command_line(&self, is_fresh_elsewhere: bool) -> Option<String> {
-        let is_fresh =
-            |word: &OsString| word.to_str().is_some_and(|word| word == "--fresh" || word == "--fresh=on");
+        let is_fresh = |word: &OsString| {
+            let word = word.to_str();
+            word == Some("--fresh")
+                || word.and_then(|word| word.strip_prefix("--fresh=")).and_then(fresh) == Some(true)
+        };
         let opposite = is_fresh_elsewhere.then(|| OsString::from("--fresh=off"));
         let (options, operands) = self.options_and_operands();
         command_line(options.iter().filter(|word| !is_fresh(word)).chain(&opposite).chain(operands))
@@ -127,11 +130,14 @@ fn layers_without_flags(invocation: &Invocation, matches: &ArgMatches) -> Layers
 
 /// Whether the environment or the settings file says `fresh`.
 pub(super) fn is_fresh_elsewhere(invocation: &Invocation, matches: &ArgMatches) -> bool {
-    let is_fresh = |(source, value): (Source, &str)| {
-        source != Source::Flag && matches!(value.trim(), "on" | "true" | "1")
-    };
-    flags(matches).get(FRESH.key).is_none_or(|value| value != "off")
+    let is_fresh = |(source, value): (Source, &str)| source != Source::Flag && fresh(value) == Some(true);
+    flags(matches).get(FRESH.key).is_none_or(|value| fresh(value) != Some(false))
         && layers_without_flags(invocation, matches).get(&FRESH).is_some_and(is_fresh)
+}
+
+/// What a value of `fresh` means, in any spelling.
+fn fresh(value: &str) -> Option<bool> {
+    FRESH.kind.switch(value.trim())
 }
 
 fn layers_of(
@@ -193,7 +199,9 @@ mod tests {
         assert!(!is_fresh(&["--fresh"], None), "only the flag says so");
         assert!(is_fresh(&["--fresh"], Some("on")));
         assert!(is_fresh(&["--fresh=on"], Some("on")));
-        assert!(!is_fresh(&["--fresh=off"], Some("on")), "the flag says the opposite");
+        for opposite in ["--fresh=off", "--fresh=false", "--fresh=0"] {
+            assert!(!is_fresh(&[opposite], Some("on")), "{opposite}");
+        }
     }
 
     #[test]
@@ -221,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_command_that_resumes_is_not_fresh() {
-        for word in ["--fresh", "--fresh=on"] {
+        for word in ["--fresh", "--fresh=on", "--fresh=true", "--fresh=1"] {
             assert_eq!(invocation(&[word]).resuming_command_line(false).unwrap(), "yotpo-td sync");
         }
         assert_eq!(invocation(&[]).resuming_command_line(true).unwrap(), "yotpo-td sync '--fresh=off'");

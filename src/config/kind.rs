@@ -160,7 +160,8 @@ impl Kind {
         text.parse::<ByteSize>().ok().map(|size| size.as_u64()).filter(|size| (min..=max).contains(&size))
     }
 
-    pub(super) fn switch(&self, text: &str) -> Option<bool> {
+    /// What a switch is set to, in any of its spellings.
+    pub(crate) fn switch(&self, text: &str) -> Option<bool> {
         let Self::Switch = self else { return None };
         match text {
             "on" | "true" | "1" => Some(true),

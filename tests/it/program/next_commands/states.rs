@@ -187,17 +187,20 @@ fn json_reports_the_same_for_programs() {
 
 #[test]
 fn old_progress_is_not_abandoned_by_a_command_that_was_fresh() {
-    let surroundings = Surroundings::with_customers(60);
-    surroundings.fault_on(Operation::Customers, 8, FaultKind::Hang);
-    let mut command = surroundings.sync(&[]);
-    command.env("YOTPO_TD_FRESH", "on");
-    let running = Running::start(command);
-    surroundings.wait_for_fault();
-    running.signal(Signal::TERM);
-    let end = running.finish();
-    surroundings.end_faults();
-    let next = surroundings.type_in(&next_command_to(RESUME, &end), &[("YOTPO_TD_FRESH", "on")]).finish();
-    next.assert_code(0);
-    assert!(next.stdout.contains("(resumed)"), "{}", next.stdout);
-    surroundings.assert_exact_and_clean();
+    for (arguments, variable) in [(&[][..], "on"), (&["--fresh=true"], "off"), (&["--fresh=false"], "1")] {
+        let surroundings = Surroundings::with_customers(60);
+        surroundings.fault_on(Operation::Customers, 8, FaultKind::Hang);
+        let mut command = surroundings.sync(arguments);
+        command.env("YOTPO_TD_FRESH", variable);
+        let running = Running::start(command);
+        surroundings.wait_for_fault();
+        running.signal(Signal::TERM);
+        let end = running.finish();
+        surroundings.end_faults();
+        let variables = [("YOTPO_TD_FRESH", variable)];
+        let next = surroundings.type_in(&next_command_to(RESUME, &end), &variables).finish();
+        next.assert_code(0);
+        assert!(next.stdout.contains("(resumed)"), "{arguments:?}: {}", next.stdout);
+        surroundings.assert_exact_and_clean();
+    }
 }
