@@ -157,7 +157,8 @@ impl RecordingFile {
         let file = open_private(path, OpenOptions::new().read(true))
             .map_err(|error| of_private(error, ACTION, path))?;
         let mut bytes = Vec::new();
-        let read = file.take(MAX_SIZE + 1).read_to_end(&mut bytes);
+        // What is longer is cut, so its checksum does not match.
+        let read = file.take(MAX_SIZE).read_to_end(&mut bytes);
         read.map_err(|source| RecordingError::Io { action: ACTION, path: path.clone(), source })?;
         decode(&bytes).map_err(|source| RecordingError::Format { path: path.clone(), source })
     }
@@ -223,6 +224,7 @@ fn remove(path: &Path) -> Result<(), RecordingError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::super::format::sealed;
     use super::*;
 
     #[test]
@@ -243,5 +245,56 @@ mod tests {
         let found: Vec<_> =
             files.iter().map(|file| file.path().file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(found, written.map(|(name, _)| name));
+    }
+
+    #[test]
+    fn a_temporary_file_is_abandoned_after_an_hour() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = RecordingArchive::next_to(&directory.path().join("a.state"));
+        let path = directory.path().join("a.5-5.recording.new");
+        let modified = Duration::from_secs(1_795_406_400);
+        std::fs::File::create_new(&path).unwrap().set_modified(UNIX_EPOCH + modified).unwrap();
+        assert_eq!(archive.abandoned(modified + ABANDONED_AFTER).unwrap(), [""; 0].map(PathBuf::from));
+        let later = modified + ABANDONED_AFTER + Duration::from_nanos(1);
+        assert_eq!(archive.abandoned(later).unwrap(), [path]);
+    }
+
+    #[test]
+    fn only_what_is_missing_is_no_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let RecordingError::Io { source, .. } = RecordingFile::all(&file.join("below")).unwrap_err() else {
+            panic!("a file has nothing below it")
+        };
+        assert_eq!(source.kind(), io::ErrorKind::NotADirectory);
+        remove(&directory.path().join("missing")).unwrap();
+        assert!(matches!(
+            remove(directory.path()),
+            Err(RecordingError::Io { action: "remove the recording", .. })
+        ));
+    }
+
+    #[test]
+    fn a_recording_of_the_maximum_size_is_read_and_no_larger_one() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let path = directory.path().join("a.5-5.recording");
+        let json = serde_json::to_string(&RunRecording::default()).unwrap();
+        let maximum = usize::try_from(MAX_SIZE).unwrap();
+        let around = sealed("").len();
+        for (size, expected) in
+            [(maximum, Ok(RunRecording::default())), (maximum + 1, Err(RecordingFormatError::Checksum))]
+        {
+            let file = sealed(&(json.clone() + &" ".repeat(size - around - json.len())));
+            assert_eq!(file.len(), size);
+            std::fs::write(&path, file).unwrap();
+            let read =
+                RecordingFile::all(directory.path()).unwrap().remove(0).read().map_err(|error| match error {
+                    RecordingError::Format { source, .. } => source,
+                    error => panic!("{error:?}"),
+                });
+            assert_eq!(read, expected, "{size} bytes");
+        }
     }
 }

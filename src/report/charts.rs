@@ -289,11 +289,13 @@ mod tests {
         let svg = layers(WIDE, &axis(10.0), &axis(100.0), &boxes).unwrap();
         assert_eq!(rectangles(&svg), [[200, 111, 139, 102]], "{svg}");
         let row = |name: &str, spans| Row { name: name.to_owned(), spans };
-        let two =
-            [row("first", vec![(0.0, 5.0, BLUE)]), row("second", vec![(5.0, 5.0, BLUE), (6.0, 12.0, BLUE)])];
+        let two = [
+            row("first", vec![(0.0, 5.0, BLUE), (12.0, 13.0, BLUE)]),
+            row("second", vec![(5.0, 5.0, BLUE), (6.0, 12.0, BLUE)]),
+        ];
         let svg = rows(WIDE, &axis(10.0), &two).unwrap();
         // What took no time is visible, and what is longer than the axis ends with it.
-        let expected = [[92, 15, 262, 15], [354, 39, 1, 15], [406, 39, 209, 15]];
+        let expected = [[92, 15, 262, 15], [613, 15, 2, 15], [354, 39, 1, 15], [406, 39, 209, 15]];
         assert_eq!(rectangles(&svg), expected, "{svg}");
         assert!(svg.contains("first") && svg.contains("second"), "{svg}");
         assert_eq!(svg.matches("<text ").count(), svg.matches("font-size=\"12\"").count(), "{svg}");
@@ -306,5 +308,8 @@ mod tests {
         let bars = rectangles(&svg);
         assert_eq!(bars, [[5, 4, 71, 40], [78, 34, 71, 10], [224, 42, 71, 2]], "{svg}");
         assert!(svg.contains("10 ms") && !svg.contains("20 ms"), "every third bound is written: {svg}");
+        // Its mark is below the bars, and the text below the mark.
+        assert!(svg.contains("points=\"150,44 150,48 \""), "{svg}");
+        assert!(svg.contains("<text x=\"150\" y=\"49\""), "{svg}");
     }
 }

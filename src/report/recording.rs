@@ -211,8 +211,5 @@ impl OperationRecording {
 
 /// Cuts a text between two characters.
 fn shorten(text: &mut String, max: usize) {
-    if text.len() > max {
-        let cut = text.floor_char_boundary(max);
-        text.truncate(cut);
-    }
+    text.truncate(text.floor_char_boundary(max));
 }

@@ -79,7 +79,7 @@ fn marks_of(step: f64, max: f64) -> Vec<f64> {
 /// The next of 1, 2, 5, 10, …
 fn decimal_step(wanted: f64) -> f64 {
     let magnitude = 10_f64.powf(wanted.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * magnitude);
+    let steps = [1.0, 2.0, 5.0].map(|step| step * magnitude);
     steps.into_iter().find(|step| *step >= wanted * (1.0 - 1e-9)).unwrap_or(10.0 * magnitude)
 }
 
@@ -134,7 +134,7 @@ fn time(seconds: f64, step: f64) -> String {
     if seconds == 0.0 {
         return "0".to_owned();
     }
-    if step < 1.0 && seconds < 1.0 {
+    if seconds < 1.0 {
         return format!("{:.0} ms", seconds * 1_000.0);
     }
     if step < 1.0 {
@@ -170,7 +170,9 @@ mod tests {
         assert_eq!(axis(1.0, Unit::Count), "0 1");
         assert_eq!(axis(1_300.0, Unit::Count), "0 500 1,000 1,500");
         assert_eq!(axis(61_000.0, Unit::Count), "0 20k 40k 60k 80k");
+        assert_eq!(axis(200.0, Unit::Count), "0 50 100 150 200");
         assert_eq!(axis(4_100_000.0, Unit::Count), "0 2M 4M 6M");
+        assert_eq!(axis(4_100_000_000.0, Unit::Count), "0 2G 4G 6G");
         assert_eq!(axis(100.0, Unit::Percent), "0 % 50 % 100 %");
         assert_eq!(axis(0.0, Unit::Bytes), "0 B 1 B");
         assert_eq!(axis(70.0 * KIB * KIB, Unit::Bytes), "0 B 32 MiB 64 MiB 96 MiB");
@@ -184,10 +186,13 @@ mod tests {
         assert_eq!(axis(0.004), "0 1 ms 2 ms 3 ms 4 ms");
         assert_eq!(axis(0.3), "0 100 ms 200 ms 300 ms");
         assert_eq!(axis(1.2), "0 500 ms 1.0 s");
+        assert_eq!(axis(5.0), "0 1s 2s 3s 4s 5s");
         assert_eq!(axis(42.0), "0 10s 20s 30s 40s");
+        assert_eq!(axis(50.0), "0 10s 20s 30s 40s 50s");
         assert_eq!(axis(400.0), "0 2m 4m 6m");
         assert_eq!(axis(8_000.0), "0 30m 1h 1h 30m 2h");
         assert_eq!(axis(40_000.0), "0 6h");
+        assert_eq!(axis(5.0 * DAY), "0 24h 48h 72h 96h 120h");
         assert_eq!(axis(30.0 * DAY), "0 240h 480h 720h");
     }
 

@@ -113,3 +113,15 @@ fn span(seconds: f64) -> String {
 const fn as_float(count: u64) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_digits_that_matter() {
+        let written = [0, 400, 9_990, 10_000, 340_000, 999_999, 1_000_000, 185_000_000]
+            .map(|micros| time(Duration::from_micros(micros)));
+        assert_eq!(written, ["0", "0.4 ms", "10.0 ms", "10 ms", "340 ms", "999 ms", "1s", "3m 05s"]);
+    }
+}

@@ -26,10 +26,11 @@ pub(super) fn figure(recording: &RunRecording) -> Result<Figure, DrawError> {
             let colour = if phase == Phase::Waiting { MUTED } else { BLUE };
             let of_phase = spans.iter().filter(|(found, ..)| *found == phase);
             let mut spans: Vec<_> = of_phase.map(|(_, from, to)| (*from, *to, colour)).collect();
-            if let Some((_, at, _)) = spans.last().copied().filter(|_| recording.failed_while == Some(phase))
+            if let Some((from, to, _)) =
+                spans.last().copied().filter(|_| recording.failed_while == Some(phase))
             {
                 // Where it failed: the end of its last span.
-                spans.push((at.max(at - end / 60.0), at, RED));
+                spans.push((from.max(to - end / 60.0), to, RED));
             }
             Row { name: name(phase), spans }
         })

@@ -21,6 +21,10 @@ fn written(page: &str) -> String {
             writeln!(written, "    <{}>", shape(tag)).unwrap();
         } else if let Some((_, class)) = tag.split_once("class=\"swatch ") {
             write!(written, "{} ", class.trim_end_matches('"')).unwrap();
+        } else if tag.starts_with("p class=\"outcome") {
+            writeln!(written, "<{tag}>").unwrap();
+        } else if let Some((_, id)) = tag.split_once("section id=\"") {
+            writeln!(written, "\n#{}", id.trim_end_matches('"')).unwrap();
         } else if let Some((_, label)) = tag.split_once("aria-label=\"") {
             writeln!(written, "[{}]", label.trim_end_matches('"')).unwrap();
         }
@@ -73,7 +77,7 @@ fn committed() -> RunRecording {
         part_bytes: second / 10 * 70_000,
         row_bytes: second / 10 * 400_000,
         resident_bytes: if second == 0 { 0 } else { 20_000_000 + second * 100_000 },
-        retries: [0, second / 30, 0, 0, second / 45, 0],
+        retries: [0, second / 30, second / 30, 0, second / 45, 0],
     };
     let operation = |operation: &str, successes, latencies: [u64; 4]| OperationRecording {
         operation: operation.to_owned(),
@@ -106,7 +110,7 @@ fn committed() -> RunRecording {
                 service: "Yotpo".to_owned(),
                 requests: 120,
                 throttled: 0,
-                retries: vec![("connection".to_owned(), 1)],
+                retries: vec![("connection".to_owned(), 1), ("throttled".to_owned(), 0)],
                 operations: vec![operation("fetch a page of customers", 119, [100, 19, 1, 0])],
             },
             ServiceRecording {
@@ -145,4 +149,53 @@ fn of_a_command_that_sends_requests_to_treasure_data_only() {
     recording.duration_millis = 72_345;
     recording.outcome_sentence = "committed, but by whom is unknown".to_owned();
     assert_page("without_yotpo", &recording, None);
+}
+
+#[test]
+fn of_a_run_of_which_nothing_is_known() {
+    assert_page("nothing_known", &RunRecording::default(), None);
+}
+
+#[test]
+fn a_figure_is_drawn_if_any_of_its_numbers_is_not_zero() {
+    for (of_first, of_second) in [(1, 0), (0, 1), (1, 1)] {
+        let sample = Sample {
+            at: Duration::from_secs(1),
+            parts: of_first,
+            parts_queued: of_second,
+            row_bytes: of_first,
+            part_bytes: of_second,
+            ..Sample::default()
+        };
+        let samples = vec![Sample::default(), sample];
+        let page = page(&RunRecording { samples, duration_millis: 2_000, ..RunRecording::default() });
+        assert!(page.contains(&format!("{of_first} parts stored; at most {of_second} queued.")), "{page}");
+        assert!(page.contains(&format!("{of_first} B of rows in {of_second} B of parts.")), "{page}");
+    }
+}
+
+#[test]
+fn waits_of_one_hundredth_of_the_run_are_drawn() {
+    for (millis, is_drawn) in [(999, false), (1_000, true)] {
+        let delayed = Duration::from_millis(millis);
+        let samples =
+            vec![Sample::default(), Sample { at: Duration::from_secs(99), delayed, ..Sample::default() }];
+        let page = page(&RunRecording { samples, duration_millis: 100_000, ..RunRecording::default() });
+        assert_eq!(page.contains("Waits by cause."), is_drawn, "{millis}");
+    }
+}
+
+#[test]
+fn a_limit_is_drawn_unless_it_is_far_above_the_requests() {
+    for (limit_millis, is_drawn) in [(8_000, true), (8_100, false)] {
+        let sample = |second: u64| Sample {
+            at: Duration::from_secs(second),
+            yotpo_requests: 2 * second,
+            limit_millis,
+            ..Sample::default()
+        };
+        let samples = (0..=60).map(sample).collect();
+        let page = page(&RunRecording { samples, duration_millis: 60_000, ..RunRecording::default() });
+        assert_eq!(page.contains("limit in force</li>"), is_drawn, "{limit_millis}");
+    }
 }
