@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::http::scripted::{ScriptedServer, response};
 use crate::http::{ClientSettings, HttpClient, Reach, Redactor, tls_configuration};
-use crate::identity::{OwnPart, PartName, SessionName};
+use crate::identity::{DatabaseName, OwnPart, PartName, SessionName, TableName};
 use crate::rate_limit::RateLimiter;
 use crate::retry::{Retrier, RetryPolicy};
 use crate::secret::Secret;
@@ -128,5 +128,25 @@ async fn the_kind_of_a_key_is_a_word_and_nothing_else() {
         let (client, _server) = client(vec![response("200 OK", body)]);
         let info = client.key_info().await.unwrap();
         assert_eq!((info.kind.as_deref(), info.administrator), (expected, Some(true)), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_column_that_cannot_be_declared_does_not_keep_rows_from_being_loaded() {
+    let (database, table): (DatabaseName, TableName) =
+        ("shop".parse().unwrap(), "customers".parse().unwrap());
+    for (status, expected) in [
+        (200, ColumnDeclaration::Done),
+        (403, ColumnDeclaration::Rejected),
+        (404, ColumnDeclaration::TableMissing),
+        (409, ColumnDeclaration::Rejected),
+        (422, ColumnDeclaration::Rejected),
+    ] {
+        let declared = client_with_status(status).declare_columns(&database, &table).await.unwrap();
+        assert_eq!(declared, expected, "{status}");
+    }
+    for other in [400, 401, 500] {
+        let error = client_with_status(other).declare_columns(&database, &table).await.unwrap_err();
+        assert_eq!(status(&error), Some(other), "{error:?}");
     }
 }
