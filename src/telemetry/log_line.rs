@@ -128,3 +128,30 @@ fn write_value(line: &mut String, text: &str) -> fmt::Result {
     }
     line.write_char('"')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_terminal_each_level_has_its_colour() {
+        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        let written = levels.map(|level| {
+            let fields = Fields::default();
+            let line = LogLine {
+                time: Duration::ZERO,
+                level,
+                target: "",
+                message: "done".to_owned(),
+                fields,
+                is_sandbox: false,
+            };
+            line.text(true)
+        });
+        let expected = [("31", "ERROR"), ("33", " WARN"), ("32", " INFO"), ("34", "DEBUG"), ("35", "TRACE")]
+            .map(|(colour, level)| {
+                format!("\x1b[2m1970-01-01T00:00:00.000000Z\x1b[0m \x1b[{colour}m{level}\x1b[0m done\n")
+            });
+        assert_eq!(written, expected);
+    }
+}
