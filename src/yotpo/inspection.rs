@@ -57,13 +57,6 @@ pub struct Inspected {
     next: Option<PageCursor>,
 }
 
-impl Inspected {
-    /// Whether there is a page after it.
-    pub const fn has_next(&self) -> bool {
-        self.next.is_some()
-    }
-}
-
 impl YotpoClient {
     /// Gets an access token, unless there is one.
     ///
