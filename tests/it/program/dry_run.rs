@@ -46,6 +46,7 @@ fn everything_is_fetched_and_counted_and_nothing_is_sent_or_saved() {
             && seen["memory_bound_bytes"].as_u64().unwrap() > 1_000_000,
         "{seen}"
     );
+    assert!(seen["yotpo"]["response_bytes"].as_u64().unwrap() > 0, "{seen}");
     assert_eq!(surroundings.control().requests(Service::TreasureData), 0);
     assert!(!surroundings.state_directory().exists());
 }
