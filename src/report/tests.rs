@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::format::{decode, encode, sealed};
 use super::*;
 use crate::checkpoint::seal;
-use crate::telemetry::{MAX_SAMPLES, Phase, Sample};
+use crate::http::{FailureKind, OperationUse, StatusClass};
+use crate::retry::{ClientUse, RequestCounts};
+use crate::telemetry::{MAX_SAMPLES, Phase, Recording, Sample};
 
 /// A run that failed after two minutes.
 fn example() -> RunRecording {
@@ -240,6 +242,40 @@ fn what_cannot_be_drawn_is_not_read() {
 }
 
 #[test]
+fn a_recording_has_the_course_of_the_run_and_what_each_client_sent() {
+    let samples = vec![Sample { customers: 7, ..Sample::default() }];
+    let phases = vec![(Phase::Fetching, Duration::from_millis(20))];
+    let course = Recording { phases, duration: Duration::from_millis(1_500), samples: samples.clone() };
+    let mut used = OperationUse { by_status: [0; 5], ..OperationUse::default() };
+    used.by_status[StatusClass::Success as usize] = 3;
+    (used.latencies.counts[1], used.latencies.sum) = (4, Duration::from_micros(90));
+    let requests = RequestCounts {
+        requests: 5,
+        retries: 1,
+        throttled: 1,
+        retries_by_cause: [(FailureKind::Throttled, 1)].into_iter().collect(),
+    };
+    let client =
+        ClientUse { service: "Yotpo", requests, retry_budget: 1.0, operations: vec![("fetch", used)] };
+    let recording = RunRecording::default().with_course(course).with_clients(&[client]);
+    assert_eq!((recording.duration_millis, recording.samples), (1_500, samples));
+    assert_eq!(recording.phases, [(Phase::Fetching, 20)]);
+    assert_eq!(recording.latency_bounds.first(), Some(&5));
+    let [ServiceRecording { service, requests: 5, throttled: 1, retries, operations }] =
+        recording.services.as_slice()
+    else {
+        panic!("{:?}", recording.services)
+    };
+    assert_eq!(service, "Yotpo");
+    assert!(retries.contains(&("throttled".to_owned(), 1)), "{retries:?}");
+    let [OperationRecording { operation, successes: 3, latencies, total_micros: 90 }] = operations.as_slice()
+    else {
+        panic!("{operations:?}")
+    };
+    assert_eq!((operation.as_str(), &latencies[..3]), ("fetch", &[0, 4, 0][..]));
+}
+
+#[test]
 fn a_recording_that_is_kept_is_within_the_bounds() {
     let long = "é".repeat(100_000);
     let recording = RunRecording {
@@ -250,6 +286,8 @@ fn a_recording_that_is_kept_is_within_the_bounds() {
         ..example()
     };
     let bounded = recording.bounded();
+    assert_eq!(bounded.last_words, "é".repeat(8_192));
+    assert_eq!((bounded.outcome_sentence.as_str(), bounded.summary.len()), ("é".repeat(2_048).as_str(), 10));
     assert_eq!(decode(&encode(&bounded).unwrap()), Ok(bounded));
 }
 

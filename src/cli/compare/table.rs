@@ -178,5 +178,9 @@ mod tests {
         let mut text = String::new();
         add_fields(&mut text, &Comparison { changed: 10_000, ..found });
         assert!(text.starts_with("\nFields that differ in 10,000 rows:\n"), "{text}");
+        let fields = (0..MAX_FIELDS).map(|field| (format!("field_{field}"), 1_000)).collect();
+        let mut text = String::new();
+        add_fields(&mut text, &Comparison { fields, ..Comparison::default() });
+        assert!(text.ends_with("  1,000  field_39\n"), "all are listed: {text}");
     }
 }

@@ -57,3 +57,11 @@ fn an_error_names_its_operation_and_the_first_server_that_is_known() {
     assert_eq!((error.operation(), error.server()), ("try", Some("one:443")));
     assert_eq!(error.to_string(), "could not try at one:443");
 }
+
+#[test]
+fn each_class_has_its_name_in_logs() {
+    let classes =
+        [Class::Throttled, Class::Transient, Class::ExpiredToken, Class::Ambiguous, Class::Permanent];
+    let names = ["throttled", "transient", "expired_token", "ambiguous", "permanent"];
+    assert_eq!(classes.map(Class::name), names);
+}

@@ -264,6 +264,7 @@ fn clean_removes_only_orphans() {
         assert_eq!(dry.stdout.matches("too young").count(), 2, "{}", dry.stdout);
         assert_eq!(dry.stdout.matches(") can be removed").count(), 2, "{}", dry.stdout);
         assert!(dry.stdout.ends_with("2 objects can be removed\n"), "{}", dry.stdout);
+        assert_eq!(dry.stdout.matches(", 216h 00m old) can be removed").count(), 2, "{}", dry.stdout);
     }
     let later = runs(&surroundings, &["clean", "--older-than", "10d"]);
     assert_eq!(later.stdout.matches("too young").count(), 4, "{}", later.stdout);
