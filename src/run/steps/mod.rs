@@ -224,3 +224,6 @@ impl<'a> Executor<'a> {
         RunError::Ended { ending, session, job_id, target }
     }
 }
+
+#[cfg(test)]
+mod tests;
