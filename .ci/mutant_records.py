@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 VERSION = "27.1.0"
@@ -49,14 +50,17 @@ def cargo():
 
 
 def mutants(*arguments):
-    """What cargo-mutants would change, without the sandbox."""
+    """What cargo-mutants would change, without the sandbox and what .cargo/mutants.toml explains."""
     if not shutil.which("cargo-mutants"):
         sys.exit(f"make mutants: cargo-mutants is missing; install it with: cargo install --locked cargo-mutants@{VERSION}")
     command = [cargo(), "mutants", "--list", "--json", "--exclude", "src/sandbox/**", *arguments]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         sys.exit(f"make mutants: cargo-mutants could not list the mutants:\n{listed.stderr}")
-    return json.loads(listed.stdout or "[]")
+    # cargo-mutants lists deleted fields whatever is excluded.
+    excluded = [re.compile(pattern) for pattern in tomllib.loads((ROOT / ".cargo/mutants.toml").read_text())["exclude_re"]]
+    found = json.loads(listed.stdout or "[]")
+    return [mutant for mutant in found if not any(pattern.search(mutant["name"]) for pattern in excluded)]
 
 
 def copy_tree(tree):
