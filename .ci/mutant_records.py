@@ -119,17 +119,19 @@ def without_place(name):
 
 
 def known_survivors():
-    """Mutants that still need a test, without their places."""
+    """Mutants that still need a test, without their places, each with what is known about it."""
     lines = SURVIVORS.read_text().splitlines() if SURVIVORS.is_file() else []
-    return {line for line in lines if not line.startswith("#")}
+    return {name: known for line in lines if not line.startswith("#") for name, _, known in [line.partition("\t")]}
 
 
 def write_survivors(names):
     words = (
-        "# Changes of the program that no test notices yet: `make mutants-at-once RECORD=1` writes them, and `make mutants ONLY=` this file tries\n"
-        "# them again. `make mutants-at-once` fails for others only. Write tests for these when you are near them.\n"
+        "# Changes of the program that no test notices yet, and what is known about each: `make mutants-at-once RECORD=1` writes them, and\n"
+        "# `make mutants ONLY=` this file tries them again. `make mutants-at-once` fails for others only. Write tests when you are near them.\n"
     )
-    SURVIVORS.write_text(words + "".join(f"{name}\n" for name in sorted(map(without_place, names))))
+    known = known_survivors()
+    lines = [f"{name}\t{known.get(name, 'not examined')}\n" for name in sorted(map(without_place, names))]
+    SURVIVORS.write_text(words + "".join(lines))
 
 
 def record(module, total, kinds, afresh=False):
@@ -146,7 +148,7 @@ def record(module, total, kinds, afresh=False):
 
 def status():
     """Prints what is recorded for each module; returns whether a change of today's source survived, or a module is unknown."""
-    modules = {module_of(str(path.relative_to(ROOT))) for path in (ROOT / "src").rglob("*.rs")} - {"lib", "sandbox"}
+    modules = {module_of(str(path.relative_to(ROOT))) for path in (ROOT / "src").rglob("*.rs")} - {"lib", "sandbox", "captured_log"}
     results = read_results()
     failed = False
     for module in sorted(modules):
