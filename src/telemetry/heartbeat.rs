@@ -121,16 +121,12 @@ mod tests {
 
     use super::*;
     use crate::telemetry::subscriber::log_layer;
+    use crate::telemetry::tests::assert_passes_alone;
     use crate::telemetry::{LogFormat, LogSettings};
 
     #[test]
     fn it_beats_while_the_thread_of_the_run_is_busy_and_not_after_its_end() {
-        let name = concat!(module_path!(), "::beats_in_a_process_of_their_own");
-        let name = name.split_once("::").unwrap().1;
-        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
-        let end = alone.args(["--exact", name, "--ignored"]).output().unwrap();
-        let output = String::from_utf8_lossy(&end.stdout);
-        assert!(end.status.success() && output.contains("1 passed"), "{output}");
+        assert_passes_alone(concat!(module_path!(), "::beats_in_a_process_of_their_own"));
     }
 
     #[test]

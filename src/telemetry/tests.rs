@@ -14,6 +14,16 @@ use super::traces::TraceVariables;
 use crate::identity::{Mode, Target};
 use crate::spans::{self, AttemptEnd};
 
+/// Runs an ignored test, with its path from the crate on, in another process: subscribers of other tests would change what it sees.
+#[track_caller]
+pub(super) fn assert_passes_alone(name: &str) {
+    let name = name.split_once("::").unwrap().1;
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let end = alone.args(["--exact", name, "--ignored"]).output().unwrap();
+    let output = String::from_utf8_lossy(&end.stdout);
+    assert!(end.status.success() && output.contains("1 passed"), "{output}");
+}
+
 /// The lines that `work` logs, without their times.
 fn lines(format: LogFormat, filter: &str, work: impl FnOnce()) -> Vec<String> {
     let settings = LogSettings { format, filter: filter.to_owned(), colour: false };
@@ -108,12 +118,7 @@ fn spans_are_recorded_with_any_filter() {
 
 #[test]
 fn spans_are_disabled_if_nothing_is_logged() {
-    let name = concat!(module_path!(), "::disabled_spans_in_a_process_of_their_own");
-    let name = name.split_once("::").unwrap().1;
-    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
-    let end = alone.args(["--exact", name, "--ignored"]).output().unwrap();
-    let output = String::from_utf8_lossy(&end.stdout);
-    assert!(end.status.success() && output.contains("1 passed"), "{output}");
+    assert_passes_alone(concat!(module_path!(), "::disabled_spans_in_a_process_of_their_own"));
 }
 
 #[test]
