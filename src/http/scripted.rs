@@ -31,7 +31,7 @@ impl ScriptedServer {
         Self { url, requests }
     }
 
-    /// The requests so far since the last call, in lower case.
+    /// The requests since the last call.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.try_iter().collect()
     }
@@ -53,9 +53,9 @@ fn read(connection: &mut TcpStream) -> String {
         connection.read_exact(&mut byte).unwrap();
         request.push(byte[0]);
     }
-    let head = String::from_utf8(request).unwrap().to_ascii_lowercase();
+    let head = String::from_utf8(request).unwrap();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     let mut body = vec![0; length.unwrap_or_default()];
     connection.read_exact(&mut body).unwrap();
-    head + &String::from_utf8_lossy(&body).to_ascii_lowercase()
+    head + &String::from_utf8_lossy(&body)
 }

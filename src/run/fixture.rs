@@ -1,10 +1,7 @@
 //! A run for unit tests: its clients reach nothing, or a server that returns what a test says.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -15,6 +12,7 @@ use super::settings::{AbandonSettings, LoadSettings, RowSource};
 use crate::checkpoint::{RunState, SavedSet, StateStore};
 use crate::clock::Clock;
 use crate::export::{CompleteExport, ExportDirectory, Manifest};
+use crate::http::scripted::{ScriptedServer, response};
 use crate::http::{ClientSettings, HttpClient, Reach, Redactor, tls_configuration};
 use crate::identity::{Mode, Nonce, Sha256Sum, TableId, TableSuffix, example_target};
 use crate::rate_limit::{RateLimiter, RequestRate};
@@ -33,7 +31,7 @@ pub(super) struct Fixture {
     pub(super) settings: LoadSettings,
     pub(super) store: Arc<StateStore>,
     pub(super) progress: Arc<Progress>,
-    requests: Arc<Mutex<Vec<String>>>,
+    account: Option<ScriptedServer>,
     _directory: TempDir,
 }
 
@@ -44,46 +42,27 @@ impl Fixture {
         let store = Arc::new(StateStore::open(directory.path(), &settings.target).unwrap());
         // The port of a service that nobody runs any more.
         let nowhere = Url::parse("http://127.0.0.1:9/").unwrap();
-        let services = services(&nowhere, &Clock::virtual_at(Duration::from_secs(STARTED)));
-        Self {
-            services,
-            settings,
-            store,
-            progress: Arc::default(),
-            requests: Arc::default(),
-            _directory: directory,
-        }
+        let services = services(&nowhere, &Clock::virtual_at(Duration::from_secs(STARTED)), 0);
+        Self { services, settings, store, progress: Arc::default(), account: None, _directory: directory }
     }
 
     /// As [`Self::new`], with an account that returns these statuses and bodies, in order.
     pub(super) fn with_account(mode: Mode, responses: &[(&str, &str)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-        let response = |(status, body): &(&str, &str)| {
-            let length = body.len();
-            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
-        };
-        let responses: Vec<_> = responses.iter().map(response).collect();
-        let requests = Arc::<Mutex<Vec<String>>>::default();
-        let seen = Arc::clone(&requests);
-        thread::spawn(move || {
-            for response in responses {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut request = [0; 4096];
-                let read = stream.read(&mut request).unwrap();
-                let request = String::from_utf8_lossy(&request[..read]).into_owned();
-                let (line, _) = request.split_once(" HTTP/1.1").unwrap();
-                seen.lock().unwrap().push(line.to_owned());
-                stream.write_all(response.as_bytes()).unwrap();
-            }
-        });
-        let services = services(&endpoint, &Clock::machine());
-        Self { services, requests, ..Self::new(mode, RowSource::Store) }
+        Self::with_retried_account(mode, responses, 0)
     }
 
-    /// What that account was asked for, as `METHOD PATH`.
+    /// The same, with clients that retry each request so often.
+    pub(super) fn with_retried_account(mode: Mode, responses: &[(&str, &str)], max_retries: u32) -> Self {
+        let responses = responses.iter().map(|(status, body)| response(status, body)).collect();
+        let server = ScriptedServer::start(responses);
+        let services = services(&server.url, &Clock::machine(), max_retries);
+        Self { services, account: Some(server), ..Self::new(mode, RowSource::Store) }
+    }
+
+    /// What that account has been asked for since the last call, as `METHOD PATH`.
     pub(super) fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        let line = |request: String| request.split_once(" HTTP/1.1\r\n").unwrap().0.to_owned();
+        self.account.as_ref().unwrap().requests().into_iter().map(line).collect()
     }
 
     /// The state of a run that has begun a set of these settings.
@@ -146,13 +125,13 @@ pub(super) fn export() -> CompleteExport {
     CompleteExport { directory, manifest, sha256: Sha256Sum::of(b"manifest") }
 }
 
-/// Clients that try each request once.
-fn services(endpoint: &Url, clock: &Clock) -> Services {
+/// Clients that wait for nothing between the tries of a request.
+fn services(endpoint: &Url, clock: &Clock, max_retries: u32) -> Services {
     let secret = || Secret::new("secret").unwrap();
     let client = |service, rate_limiter: RateLimiter| {
         let settings = ClientSettings { request_timeout: Duration::from_secs(60), reach: Reach::Loopback };
         let policy =
-            RetryPolicy { max_retries: 0, base_delay: Duration::ZERO, timeout: Duration::from_secs(60) };
+            RetryPolicy { max_retries, base_delay: Duration::ZERO, timeout: Duration::from_secs(60) };
         let rate_limiter = Arc::new(rate_limiter);
         let retrier = Retrier::new(service, policy, Arc::clone(&rate_limiter), clock.clone(), 7);
         let tls = tls_configuration(false).unwrap();

@@ -106,7 +106,7 @@ async fn each_request_has_a_date_and_each_response_sets_the_clock() {
     assert_eq!((client.counts().requests, client.server_time()), (1, None));
     client.kill_job("4711").await.unwrap();
     assert_eq!((client.counts().requests, client.server_time()), (2, Some(MACHINE_TIME.as_secs() + 60)));
-    let date = format!("\r\ndate: {}\r\n", MACHINE_DATE.to_ascii_lowercase());
+    let date = format!("\r\ndate: {MACHINE_DATE}\r\n");
     assert!(server.requests().iter().all(|request| request.contains(&date)));
 }
 
