@@ -146,15 +146,18 @@ mod tests {
     use crate::run::start::load_attempt;
     use crate::shutdown::StopRequests;
 
-    #[tokio::test]
-    async fn only_older_temporary_tables_of_the_target_are_removed_before_it_is_replaced() {
-        let set = |time| Winner {
+    fn set(time: u64) -> Winner {
+        Winner {
             nonce: Nonce::new(time, 7).unwrap(),
             target: TableId::from_api("5"),
             table: Some(TableId::from_api("6")),
             suffix: TableSuffix::Rows,
             totals: None,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn only_older_temporary_tables_of_the_target_are_removed_before_it_is_replaced() {
         let fixture = Fixture::new(Mode::Replace, RowSource::Store);
         let state = fixture.state();
         let names = RunNames::of(&state);
@@ -177,5 +180,23 @@ mod tests {
         let executor = Executor::new(&run, &load_attempt(&run), &stop);
         assert_eq!(executor.fence(set(STARTED)).await.unwrap(), Seen::Done);
         assert_eq!(fixture.requests().split_off(1), [format!("POST /v3/table/delete/database/{older}")]);
+    }
+
+    /// The state is read between the tries, so they are separate calls; the limit on retries is for all of them.
+    #[tokio::test]
+    async fn tries_with_an_unclear_result_share_the_retries_of_one_call_and_a_clear_result_ends_it() {
+        const NO_ANSWER: (&str, &str) = ("503 Service Unavailable", "{}");
+        let responses = [NO_ANSWER, NO_ANSWER, ("200 OK", "{}"), NO_ANSWER, NO_ANSWER, NO_ANSWER];
+        let fixture = Fixture::with_retried_account(Mode::Append, &responses, 2);
+        let run = fixture.run(fixture.state());
+        let (_sender, stop) = StopRequests::channel();
+        let mut executor = Executor::new(&run, &load_attempt(&run), &stop);
+        let commit = Step::Commit(set(STARTED));
+        for expected in [Sent::Unclear, Sent::Unclear, Sent::Done, Sent::Unclear, Sent::Unclear] {
+            assert_eq!(executor.change(commit).await.unwrap(), Seen::Sent(expected));
+        }
+        let error = executor.change(commit).await.unwrap_err();
+        assert!(matches!(error, RunError::TreasureData(_)), "{error:?}");
+        assert_eq!(fixture.requests().len(), responses.len());
     }
 }

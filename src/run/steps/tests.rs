@@ -4,6 +4,7 @@ use crate::run::context::restored;
 use crate::run::decide::Lifetime;
 use crate::run::fixture::Fixture;
 use crate::run::settings::RowSource;
+use crate::shutdown::Signal;
 
 /// A step of this set.
 type MakeStep = fn(OwnSet) -> Step;
@@ -108,4 +109,31 @@ fn an_attempt_waits_until_it_does_anything_but_look() {
         executor.note_waiting(Step::Survey);
         assert_eq!(executor.waiting_since, None);
     });
+}
+
+/// Cancelled, it would have to be repeated, and its result would not be known.
+#[tokio::test]
+async fn a_publication_is_finished_when_a_stop_is_requested_and_a_commit_is_left_to_the_next_run() {
+    let steps: [(MakeStep, Option<Seen>, usize); 3] = [
+        (|own| Step::Publish(own.as_winner()), Some(Seen::Sent(Sent::Done)), 1),
+        (|own| Step::Fence(own.as_winner()), Some(Seen::Done), 1),
+        (|own| Step::Commit(own.as_winner()), None, 0),
+    ];
+    for (step, expected, requests) in steps {
+        let fixture = Fixture::with_account(Mode::Replace, &[("200 OK", r#"{"tables": []}"#)]);
+        let state = fixture.state();
+        let own = restored(state.set.as_ref().unwrap());
+        let run = fixture.saved_run(state);
+        let (sender, stop) = StopRequests::channel();
+        sender.stop(Signal::Terminate);
+        let lifetime = Lifetime { propose: 1_000, commit: 1_200 };
+        let attempt = Attempt::new(Mode::Replace, Purpose::Load, lifetime).resuming(own);
+        let result = Executor::new(&run, &attempt, &stop).execute(step(own)).await;
+        match (result, expected) {
+            (Ok(seen), Some(expected)) => assert_eq!(seen, expected),
+            (Err(RunError::Interrupted(signal)), None) => assert_eq!(signal, Signal::Terminate),
+            (result, _) => panic!("{result:?}"),
+        }
+        assert_eq!(fixture.requests().len(), requests);
+    }
 }

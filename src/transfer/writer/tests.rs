@@ -2,13 +2,18 @@ use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::*;
 use crate::clock::Clock;
 use crate::part::{ChunkEncoder, CompressionLevel};
 use crate::row::RowError;
-use crate::transfer::batch::RejectedCustomer;
+use crate::shutdown::Signal;
+use crate::transfer::batch::{Batch, RejectedCustomer};
+use crate::transfer::compression::CompressionPool;
 use crate::transfer::settings::PartSettings;
 use crate::transfer::sink::CompleteParts;
+use crate::transfer::{FetchEnd, Transfer};
 use crate::yotpo::{EndedBy, LoyaltyCheck, LoyaltyCounts, PageCursor};
 
 /// Keeps parts and checkpoints.
@@ -33,6 +38,25 @@ impl PartSink for Kept {
 
     async fn complete(&self, _: CompleteParts) -> Result<(), Infallible> {
         Ok(())
+    }
+}
+
+/// Accepts no part, because another attempt has decided.
+struct Closed;
+
+impl PartSink for Closed {
+    type Error = Infallible;
+
+    async fn put(&self, _: &NamedPart) -> Result<Put, Infallible> {
+        Ok(Put::SinkClosed)
+    }
+
+    async fn checkpoint(&self, prefix: StoredPrefix) -> Result<(), Infallible> {
+        unreachable!("nothing was stored: {prefix:?}")
+    }
+
+    async fn complete(&self, parts: CompleteParts) -> Result<(), Infallible> {
+        unreachable!("nothing was stored: {parts:?}")
     }
 }
 
@@ -62,13 +86,12 @@ fn chunk(rows: usize, rejected: usize, end: Option<PageEnd>) -> CompressedChunk 
     }
 }
 
-/// What a writer of parts of these sizes stores, which `finish` consumes.
-async fn kept(
+/// Tries something with parts of these sizes, before which nothing is stored.
+async fn with_context<T>(
     max_rows: usize,
     closing_size: usize,
-    chunks: impl IntoIterator<Item = CompressedChunk>,
-    finish: impl AsyncFnOnce(PartWriter<'_, Kept>),
-) -> Kept {
+    try_it: impl AsyncFnOnce(TransferContext<'_>, StoredPrefix) -> T,
+) -> T {
     let settings = TransferSettings {
         page_size: 100,
         parts: PartSettings {
@@ -89,13 +112,26 @@ async fn kept(
     };
     let start = PageEnd { position: Position::Start, loyalty: LoyaltyCounts::default() };
     let nothing = StoredPrefix { parts: 0, rows: 0, rejected: 0, end: start, digest: PartsDigest::default() };
-    let sink = Kept::default();
-    let mut writer = PartWriter::after(&nothing, context, &sink);
-    for chunk in chunks {
-        writer.add(chunk).await.unwrap();
-    }
-    finish(writer).await;
-    sink
+    try_it(context, nothing).await
+}
+
+/// What a writer of parts of these sizes stores, which `finish` consumes.
+async fn kept(
+    max_rows: usize,
+    closing_size: usize,
+    chunks: impl IntoIterator<Item = CompressedChunk>,
+    finish: impl AsyncFnOnce(PartWriter<'_, Kept>),
+) -> Kept {
+    with_context(max_rows, closing_size, async |context, nothing| {
+        let sink = Kept::default();
+        let mut writer = PartWriter::after(&nothing, context, &sink);
+        for chunk in chunks {
+            writer.add(chunk).await.unwrap();
+        }
+        finish(writer).await;
+        sink
+    })
+    .await
 }
 
 /// The rows and rejected customers of each part.
@@ -137,4 +173,22 @@ async fn an_incomplete_part_is_stored_only_if_the_run_can_be_resumed_after_it() 
         let prefixes = kept.prefixes.into_inner().unwrap();
         assert_eq!(prefixes.into_iter().map(|prefix| prefix.end).collect::<Vec<_>>(), expected);
     }
+}
+
+/// Whatever happened to the pages: the rows of another attempt are loaded, so this one has not failed.
+#[tokio::test]
+async fn a_transfer_whose_sink_was_closed_does_not_ask_how_fetching_ended() {
+    let result = with_context(1, 1 << 20, async |context, stored_before| {
+        let compression = CompressionPool::new(CompressionLevel::FASTEST, 1, Clock::machine());
+        let (sender, chunks) = mpsc::channel(3);
+        for page in 1..=3 {
+            let rows = vec![["row"].into_iter().collect()];
+            let batch = Batch { rows, rejected: Vec::new(), end: Some(after(page)), ..Batch::default() };
+            sender.send(compression.start(batch)).await.unwrap();
+        }
+        let fetch_task = AbortOnDropHandle::new(tokio::spawn(async { FetchEnd::Stopped(Signal::Terminate) }));
+        let transfer = Transfer { fetch_task, chunks, first: None, stored_before };
+        transfer.store(context, &Closed).await.map(|parts| parts.is_some())
+    });
+    assert!(matches!(result.await, Ok(false)));
 }
