@@ -1,4 +1,4 @@
-//! How paths appear in messages and as words of a command for a shell, and whether one is inside the other.
+//! How paths appear in messages and as words of a command for a shell, and which directory something is in.
 //!
 //! Owns these. Invariants: a path in a message is on one line and cannot control a terminal; a word for a shell names exactly the
 //! path, or there is none. It opens nothing.
@@ -44,6 +44,11 @@ pub fn is_typeable(text: &str) -> bool {
     !text.contains(char::is_control)
 }
 
+/// The directory of a file. `.` for a name alone.
+pub fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Whether `path` is in `directory`, or below it. Neither need exist; symbolic links are followed.
 pub fn is_inside(path: &Path, directory: &Path) -> bool {
     let (path, directory) = (resolved(path), resolved(directory));
@@ -66,6 +71,13 @@ mod tests {
     use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_name_alone_is_in_the_current_directory() {
+        let paths = ["/data/summary.json", "data/summary.json", "summary.json", "/summary.json"];
+        let directories = paths.map(|path| directory_of(Path::new(path)));
+        assert_eq!(directories, ["/data", "data", ".", "/"].map(Path::new));
+    }
 
     #[test]
     fn a_path_in_a_message_is_one_line_and_controls_no_terminal() {

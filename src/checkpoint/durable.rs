@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::permissions::{PrivateFileError, open_private};
 use crate::failpoint;
+use crate::paths::directory_of;
 
 /// Temporary file, fsync, rename, fsync of the directory. `write` names the failpoint of the write.
 ///
@@ -27,7 +28,7 @@ pub(crate) fn replace_private_file(path: &Path, bytes: &[u8], write: &str) -> Re
     }
     failpoint::hit("before rename");
     std::fs::rename(&temporary, path)?;
-    Ok(sync_directory(path.parent().unwrap_or(Path::new(".")))?)
+    Ok(sync_directory(directory_of(path))?)
 }
 
 /// Where a file is written before it is renamed to `path`.

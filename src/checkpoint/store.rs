@@ -12,7 +12,7 @@ use super::permissions::{
 use super::state::{FinishedRun, LegacyRun, RunState, remember};
 use crate::free_space::{self, Need, NoSpace};
 use crate::identity::Target;
-use crate::paths::shown;
+use crate::paths::{directory_of, shown};
 
 /// Maximum size of a state file in bytes, for reading and thus also for writing.
 const MAX_STATE_SIZE: u64 = 1024 * 1024;
@@ -110,8 +110,7 @@ impl StateStore {
 
     /// A store for a file that was found in a state directory.
     pub fn at(path: &Path) -> Self {
-        let directory = path.parent().unwrap_or(Path::new(".")).into();
-        Self { directory, path: path.into(), access: Access::Repair }
+        Self { directory: directory_of(path).into(), path: path.into(), access: Access::Repair }
     }
 
     /// All state files in a directory; none if the directory is missing.

@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use url::Url;
 
 use crate::identity::NameRule;
+use crate::paths::directory_of;
 use crate::telemetry::is_filter;
 
 /// The shortest duration above zero.
@@ -178,8 +179,7 @@ impl Kind {
 
     pub(super) fn output_file(&self, text: &str) -> Option<PathBuf> {
         let path = PathBuf::from(text);
-        let directory = path.parent()?;
-        let is_in_directory = directory.as_os_str().is_empty() || directory.is_dir();
+        let is_in_directory = directory_of(&path).is_dir();
         (*self == Self::OutputFile && path.file_name().is_some() && is_in_directory && !path.is_dir())
             .then_some(path)
     }

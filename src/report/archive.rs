@@ -13,6 +13,7 @@ use super::recording::RunRecording;
 use crate::checkpoint::{
     PrivateFileError, UntrustedPath, check_directory, open_private, replace_private_file,
 };
+use crate::paths::directory_of;
 
 /// Recordings of each target, as many as its history has runs.
 pub const MAX_RECORDINGS: usize = 10;
@@ -169,10 +170,6 @@ fn of_private(error: PrivateFileError, action: &'static str, path: &Path) -> Rec
         PrivateFileError::Untrusted(error) => error.into(),
         PrivateFileError::Io(source) => RecordingError::Io { action, path: path.into(), source },
     }
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, RecordingError> {

@@ -3,23 +3,20 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use crate::paths::directory_of;
+
 /// Writes `text` to `path`. A reader sees the file before or after, and nothing in between. What is there and no regular file
 /// (a link, a device) is not replaced.
 pub(in crate::cli) fn write(path: &Path, text: &str) -> io::Result<()> {
     if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::other("there is something else than a regular file"));
     }
-    // Its mode is 0600, and it is removed when anything fails.
+    // Next to the old one, on the same file system. Its mode is 0600, and it is removed when anything fails.
     let mut file = tempfile::Builder::new().prefix(".yotpo-td-").tempfile_in(directory_of(path))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
-}
-
-/// Where the new file is made: next to the old one, on the same file system.
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -39,13 +36,6 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
-    }
-
-    #[test]
-    fn the_new_file_is_made_in_the_directory_of_the_old_one() {
-        let paths = ["/data/summary.json", "data/summary.json", "summary.json", "/summary.json"];
-        let directories = paths.map(|path| directory_of(Path::new(path)));
-        assert_eq!(directories, ["/data", "data", ".", "/"].map(Path::new));
     }
 
     #[test]

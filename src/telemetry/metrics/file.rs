@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::families::{LAST_SUCCESS_ROWS, LAST_SUCCESS_TIMESTAMP, RUN_START};
 use super::{MetricLabels, PreviousMetrics};
+use crate::paths::directory_of;
 use crate::telemetry::progress::LastSuccess;
 
 /// Maximum size of a file that is read back: ours are a tenth of it.
@@ -74,11 +75,10 @@ impl MetricsFile {
     /// # Errors
     /// When it cannot be written; what was there is unchanged.
     pub fn write(&self, text: &str) -> io::Result<()> {
-        // Empty for a name alone, which `tempfile` takes for the current directory.
-        let parent = self.path.parent().unwrap_or(Path::new(""));
         // The collector ignores names that do not end with `.prom`.
+        let mut new = tempfile::Builder::new();
         let mut file =
-            tempfile::Builder::new().prefix(".yotpo-td-metrics-").suffix(".new").tempfile_in(parent)?;
+            new.prefix(".yotpo-td-metrics-").suffix(".new").tempfile_in(directory_of(&self.path))?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
         file.persist(&self.path)?;
