@@ -37,7 +37,7 @@ impl Code {
             ),
             Self::YotpoCredentialsRefused => (
                 "Yotpo denied a token for the secret and the store.",
-                "Every run begins with a token. Yotpo answered that the store id and the secret do not belong together, or that the \
+                "Every run begins with a token. Its response says that the store id and the secret do not belong together, or that the \
                  app may not use this API. Nothing was fetched.",
                 "Check YOTPO_STORE_ID (the app key) and YOTPO_CLIENT_SECRET in Yotpo's settings; a new secret \
                  invalidates the old one. Then run the same command.",
@@ -45,7 +45,7 @@ impl Code {
             Self::YotpoTokenNotAccepted => (
                 "Yotpo issues tokens but does not accept them.",
                 "A fresh token was denied repeatedly. The secret is right, but the app lacks access to the store's customers, or \
-                 Yotpo has a disturbance. What was stored before is saved.",
+                 Yotpo has an outage. What was stored before is saved.",
                 "Ask Yotpo's support whether the app may read customers and loyalty data. Then run the same command; it resumes.",
             ),
             Self::YotpoTokenFailed => (
@@ -162,8 +162,10 @@ impl Code {
             ),
             Self::RunAlreadyLoaded => (
                 "The run with this id has already been loaded.",
-                "A run id names one load. Its rows are in the table, so the command did nothing.",
-                "Nothing, if this was a retry. To load the customers once more, use another --run-id.",
+                "A run id names one load. --fresh was given for a run that is loaded; or an export was loaded too long \
+                 ago for Treasure Data to say so; or the run with this id has another number of rows than the export. \
+                 The command did nothing. Without --fresh, the same command of a run that is loaded ends with exit code 0.",
+                "Nothing, if the table has the rows that you want. To load once more, use another --run-id.",
             ),
             Self::RunActive => (
                 "Another run of the target is active on this machine.",

@@ -1,4 +1,4 @@
-//! `yotpo-td compare`: in what two sets of rows differ, as a table or as JSON.
+//! `yotpo-td compare`: how two sets of rows differ, as a table or as JSON.
 //!
 //! Owns the flags of the command, its progress on a terminal or in the log, and how it ends. What is compared is decided in
 //! [`crate::compare`].

@@ -168,8 +168,8 @@ impl From<RecordingError> for RunsError {
 
 impl From<ReportError> for RunsError {
     fn from(error: ReportError) -> Self {
-        let hint =
-            "please report it, with the recording from the state directory; it has no customer".to_owned();
+        let hint = "please report it, with the recording from the state directory; it has no customer data"
+            .to_owned();
         Self { error: error.into(), diagnosis: Diagnosis::new(Code::Bug, Some(hint)) }
     }
 }

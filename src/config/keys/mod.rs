@@ -17,8 +17,10 @@ use super::setting::{SecretSetting, Setting};
 pub const CLIENT_SECRET: SecretSetting =
     SecretSetting { variable: "YOTPO_CLIENT_SECRET", help: "the Yotpo app's client secret" };
 /// Treasure Data's secret.
-pub const API_KEY: SecretSetting =
-    SecretSetting { variable: "TD_API_KEY", help: "a Treasure Data API key; a write-only key is enough" };
+pub const API_KEY: SecretSetting = SecretSetting {
+    variable: "TD_API_KEY",
+    help: "a Treasure Data API key; a write-only key can append to a table that exists",
+};
 /// All secrets.
 pub const SECRETS: &[SecretSetting] = &[CLIENT_SECRET, API_KEY];
 

@@ -48,5 +48,5 @@ pub const REPORT: Key<PathBuf> = Key::new(Setting {
     group: Group::Monitoring,
     help: "File for a page (HTML) that shows how the run went",
     details: "It is written when the run ends, also when it fails, and has charts of phases, customers, requests, waits, retries \
-              and memory. It is self-contained and has no customer. yotpo-td runs report writes the page of an earlier run.",
+              and memory. It is self-contained and has no customer data. yotpo-td runs report writes the page of an earlier run.",
 });

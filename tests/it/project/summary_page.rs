@@ -45,7 +45,7 @@ fn fields<'a>(object: &'a Value, schema: &'a Value) -> Map<String, Value> {
 
 fn add_rows(table: &mut String, prefix: &str, object: &Value, schema: &Value) {
     for (name, field) in fields(object, schema) {
-        let description = field["description"].as_str().unwrap_or_default();
+        let description = field["description"].as_str().unwrap_or_else(|| panic!("{prefix}{name}"));
         writeln!(table, "| `{prefix}{name}` | {} | {description} |", values(&field)).unwrap();
         add_rows(table, &format!("{prefix}{name}."), &field, schema);
     }

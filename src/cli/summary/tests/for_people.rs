@@ -1,5 +1,6 @@
 //! The summary as people read it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -121,6 +122,25 @@ requests        0 to Yotpo (0 retries, 0 throttled), 0 to Treasure Data (0 retri
 phases          starting 120ms, fetching 1m 00s, uploading 1ms, loading 1s, waiting 8m 20s
 duration        1m 4s 121ms";
     assert_eq!(text_of(&facts), expected);
+}
+
+#[test]
+fn every_line_is_explained() {
+    let (settings, failure, (_parent, export)) = (settings(), failure(), export());
+    let left = left(&settings);
+    let stored = Stored { pages: 1, rows: 100, parts: 1, saved_at: TIME };
+    let dry_run = dry_run(Resumption::Resume(stored));
+    let lines = [
+        text::lines(&Facts::of_success(&settings, &success())),
+        text::lines(&Facts::of_failure(&failure, &output(), Some(&left), &progress(), NOW)),
+        text::lines(&Facts::of_export(&export_settings(), &export)),
+        text::lines(&Facts::of_dry_run(&settings, &dry_run, true)),
+    ];
+    let lines: BTreeSet<_> = lines.iter().flatten().map(|(name, _)| *name).collect();
+    let page = include_str!("../../../../docs/summary.md");
+    let (section, _) = page.split_once("\n## JSON\n").unwrap();
+    let explained = section.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0));
+    assert_eq!(explained.collect::<BTreeSet<_>>(), lines);
 }
 
 #[test]
