@@ -39,7 +39,7 @@ Examples:
     yotpo-td runs list
   See how the latest run went, in a browser:
     yotpo-td runs report --output run.html
-  Make sure that a run of any machine loads nothing from now on:
+  Make sure that what has begun of a run, on any machine, loads nothing:
     yotpo-td runs abandon --run-id 20260131 --database my_database --mode replace
   List the sessions and temporary tables that no run can still need:
     yotpo-td runs clean --database my_database --dry-run";
@@ -197,7 +197,7 @@ fn runs_command() -> Command {
         run().help("Id of the run, as shown by 'runs list'; by default the latest").default_value("latest"),
     );
     let abandon = Command::new("abandon")
-        .about("Make sure that a run loads nothing from now on")
+        .about("Make sure that what has begun of a run loads nothing")
         .after_help(
             "RUN is an unfinished run on this machine. To name a run of any machine, pass --run-id and the settings of \
              its sync: --store-id, --database, --table and --mode.",

@@ -6,7 +6,7 @@ use std::path::Path;
 use url::Url;
 
 use super::keys::{SECRETS, SETTINGS};
-use super::layers::Layers;
+use super::layers::{Layers, Source};
 use super::nearest::nearest;
 use super::problem::{Problem, SettingsError};
 use super::setting::{Key, SecretSetting};
@@ -76,6 +76,15 @@ impl Reader {
             self.report(key.label(), what);
         }
         value
+    }
+
+    /// The value of a setting that must be set, although it has a default.
+    pub(super) fn stated<T: FromSetting>(&mut self, key: &Key<T>) -> Option<T> {
+        if self.layers.get(key).is_none_or(|(source, _)| source == Source::Default) {
+            self.report(key.label(), format!("missing; expected {}", key.kind.expected()));
+            return None;
+        }
+        self.read(key)
     }
 
     /// The value of a setting that need not be there. The outer `None` means invalid, the inner unset.

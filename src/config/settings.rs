@@ -154,7 +154,8 @@ fn read_named_run(reader: &mut Reader) -> Option<NamedRun> {
     let store = reader.read(&STORE_ID);
     let database = reader.read(&DATABASE);
     let table = reader.read(&TABLE);
-    let mode = reader.read(&MODE);
+    // The ballot of the other mode would be decided, and the run would load.
+    let mode = reader.stated(&MODE);
     let run_id = reader.read(&RUN_ID);
     let treasure_data_endpoint = treasure_data_endpoint(reader);
     let yotpo_endpoint = reader.endpoint(&YOTPO_ENDPOINT);

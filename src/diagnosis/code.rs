@@ -64,6 +64,8 @@ pub enum Code {
     NoProgress,
     /// The run id is already loaded.
     RunAlreadyLoaded,
+    /// Other attempts with the run id load in the other mode.
+    RunHasOtherMode,
     /// Another run of the target is active on this machine.
     RunActive,
     /// The run was abandoned.
@@ -102,7 +104,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::Bug,
         Self::SettingsInvalid,
         Self::YotpoCredentialsRefused,
@@ -127,6 +129,7 @@ impl Code {
         Self::PublishFailed,
         Self::NoProgress,
         Self::RunAlreadyLoaded,
+        Self::RunHasOtherMode,
         Self::RunActive,
         Self::RunAbandoned,
         Self::RunSuperseded,
@@ -179,6 +182,7 @@ impl Code {
             Self::PublishFailed => ("publish_failed", Status::TreasureDataFailed, Time),
             Self::NoProgress => ("no_progress", Status::TreasureDataFailed, Time),
             Self::RunAlreadyLoaded => ("run_already_loaded", Status::Usage, OtherCommand),
+            Self::RunHasOtherMode => ("run_has_other_mode", Status::Usage, OtherCommand),
             Self::RunActive => ("run_active", Status::AlreadyRunning, Time),
             Self::RunAbandoned => ("run_abandoned", Status::AlreadyRunning, OtherCommand),
             Self::RunSuperseded => ("run_superseded", Status::AlreadyRunning, OtherCommand),

@@ -167,6 +167,12 @@ impl Code {
                  The command did nothing. Without --fresh, the same command of a run that is loaded ends with exit code 0.",
                 "Nothing, if the table has the rows that you want. To load once more, use another --run-id.",
             ),
+            Self::RunHasOtherMode => (
+                "The run id is in use with the other --mode.",
+                "A run id names one load. An attempt with this id, on this or on another machine, began with the other mode in the \
+                 last 8 days. Loads in both modes could put customers into the table twice, so this attempt loaded nothing.",
+                "Use the --mode of the other attempts, or a new --run-id.",
+            ),
             Self::RunActive => (
                 "Another run of the target is active on this machine.",
                 "A process holds the lock of the same store, database and table. This command did nothing.",
@@ -174,7 +180,7 @@ impl Code {
             ),
             Self::RunAbandoned => (
                 "The run was abandoned.",
-                "`yotpo-td runs abandon` ended it, on this or on another machine. It loaded nothing and will not.",
+                "`yotpo-td runs abandon` ended it, on this or on another machine. What had begun of it loaded nothing and will not.",
                 "To load the customers after all, run the same command: it starts over.",
             ),
             Self::RunSuperseded => (

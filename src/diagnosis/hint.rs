@@ -51,9 +51,12 @@ pub(super) fn hint(error: &RunError) -> Option<String> {
         RunError::AlreadyLoaded { .. } => Some("use a new --run-id to load the customers again".to_owned()),
         RunError::LegacyCommit { session, run_id, ingestion_time } => Some(format!(
             "look at it with: td import:show {session}, and whether the table has rows with time {ingestion_time}; then give \
-             the run up with: yotpo-td runs abandon --run-id {run_id}, with the same settings; where the rows are missing, \
+             the run up with: yotpo-td runs abandon --run-id {run_id}, with the same settings and --mode; where the rows are missing, \
              sync again"
         )),
+        RunError::OtherMode { mode, .. } => {
+            Some(format!("use --mode {mode}, as the other attempts do, or a new --run-id"))
+        }
         RunError::OtherRows { .. } => Some(
             "leave out --run-id, which names another load, or use a new one".to_owned(),
         ),

@@ -109,6 +109,7 @@ fn code(error: &RunError) -> Code {
         RunError::Ended { ending, .. } => code_of_ending(*ending),
         RunError::TookTooLong { .. } => Code::LoadTimedOut,
         RunError::AlreadyLoaded { .. } | RunError::OtherRows { .. } => Code::RunAlreadyLoaded,
+        RunError::OtherMode { .. } => Code::RunHasOtherMode,
         RunError::LegacyCommit { .. } => Code::CommitUnknown,
         RunError::State(_) | RunError::Quarantine(_) | RunError::Export(_) if is_lack_of_space(error) => {
             Code::DiskFull

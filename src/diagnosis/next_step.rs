@@ -123,6 +123,7 @@ mod tests {
             (Code::PublishFailed, "tttRRt-"),
             (Code::NoProgress, "tttRRt-"),
             (Code::RunAlreadyLoaded, "-------"),
+            (Code::RunHasOtherMode, "-------"),
             (Code::RunActive, "tttRRt-"),
             (Code::RunAbandoned, "-------"),
             (Code::RunSuperseded, "-------"),

@@ -24,6 +24,14 @@ impl Mode {
         }
     }
 
+    /// The one that this one is not.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Append => Self::Replace,
+            Self::Replace => Self::Append,
+        }
+    }
+
     /// The letter for it in the name of a ballot.
     pub(super) const fn letter(self) -> char {
         match self {

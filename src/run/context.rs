@@ -116,6 +116,11 @@ impl RunNames {
         }
     }
 
+    /// The names of a run with the same id and the other mode.
+    pub(super) fn in_other_mode(&self) -> Self {
+        Self { mode: self.mode.other(), ..self.clone() }
+    }
+
     pub(super) const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::checkpoint::StateError;
 use crate::export::ExportError;
-use crate::identity::{RunId, SessionName, Target};
+use crate::identity::{Mode, RunId, SessionName, Target};
 use crate::row::RowError;
 use crate::run::decide::Ending;
 use crate::shutdown::{Interruptible, Signal};
@@ -122,6 +122,14 @@ pub enum RunError {
         /// How many the export has.
         exported: u64,
     },
+    /// Another attempt with this run id loads in the other mode.
+    #[error("run {run_id} has an attempt with --mode {mode}, and a run id names one load")]
+    OtherMode {
+        /// The run.
+        run_id: RunId,
+        /// The mode of that attempt.
+        mode: Mode,
+    },
     /// Records could not be quarantined.
     #[error("could not quarantine unreadable records")]
     Quarantine(#[from] QuarantineError),
@@ -221,6 +229,7 @@ impl RunError {
             Self::Yotpo(YotpoError::RepeatedCursor { .. })
             | Self::Bug(_)
             | Self::OtherRows { .. }
+            | Self::OtherMode { .. }
             | Self::Clock(_)
             | Self::ClockOutOfRange => true,
             _ => false,

@@ -3,7 +3,9 @@
 //! Owns the conversion of names, statuses and counts to small values. It makes no calls and decides nothing.
 
 use super::context::RunNames;
-use crate::identity::{Mode, OwnSessionName, OwnTable, PartTotals, Proposal, RunSession, TableSuffix};
+use crate::identity::{
+    BallotName, Mode, OwnSessionName, OwnTable, PartTotals, Proposal, RunSession, SessionName, TableSuffix,
+};
 use crate::run::decide::{BallotSeen, BallotTable, CountsSeen, Survey, TargetSeen, Winner};
 use crate::treasure_data::{SessionState, SessionStatus, TableLookup};
 
@@ -40,6 +42,41 @@ pub(super) fn survey(sessions: &[SessionState], target: TargetSeen, names: &RunN
     }
     survey.committed = Survey::choose(target, sets.into_iter());
     survey
+}
+
+/// What the sessions of the account show about attempts with the same run id and the other mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OtherMode {
+    /// There is none.
+    Absent,
+    /// One may load: it has a session, or a ballot in this mode has not decided that it does not.
+    Present,
+    /// The last ballot of `append` is closed, and its parts say whether it decided for a set.
+    Closed(SessionName),
+}
+
+/// Looks for attempts with this run's id in the other mode. `target` is the table.
+pub(super) fn other_mode(sessions: &[SessionState], names: &RunNames, target: &str) -> OtherMode {
+    let other = names.in_other_mode();
+    let mut last: Option<(u8, &SessionState)> = None;
+    for session in sessions {
+        match RunSession::parse(&session.name) {
+            Some(parsed) if !other.is_of_run(&parsed) => {}
+            Some(RunSession::Ballot(BallotName { generation, .. })) => {
+                if last.is_none_or(|(before, _)| before < generation) {
+                    last = Some((generation, session));
+                }
+            }
+            Some(_) => return OtherMode::Present,
+            None => {}
+        }
+    }
+    let Some((generation, ballot)) = last else { return OtherMode::Absent };
+    match ballot_seen(Some(ballot), &other, target) {
+        BallotSeen::OnTable(BallotTable::Abandon(_)) => OtherMode::Absent,
+        BallotSeen::Frozen => OtherMode::Closed(other.ballot(generation)),
+        _ => OtherMode::Present,
+    }
 }
 
 /// The set that a session holds.
@@ -141,6 +178,54 @@ mod tests {
             assert_eq!(seen.other_protocol, version, "{name}");
             assert_eq!((seen.committed, seen.oldest), (None, None), "{name}");
         }
+    }
+
+    #[test]
+    fn an_attempt_in_the_other_mode_counts_unless_its_last_ballot_decided_that_it_loads_nothing() {
+        let (append, replace) = (names(TABLE, Mode::Append), names(TABLE, Mode::Replace));
+        let set = |table| Winner {
+            nonce: Nonce::new(1_795_406_400, 7).unwrap(),
+            target: TableId::from_api("5"),
+            table,
+            suffix: TableSuffix::Rows,
+            totals: None,
+        };
+        let (of_append, of_replace) = (set(None), set(Some(TableId::from_api("6"))));
+        let mut weekly = append.clone();
+        weekly.run_id = "weekly".parse().unwrap();
+        let seen = |sessions: &[SessionState], names| other_mode(sessions, names, TABLE);
+        let on_target = |name: &SessionName| session(name.as_str(), TABLE);
+        for (name, expected) in [
+            (append.ballot(0), OtherMode::Present),
+            (append.session(&of_append), OtherMode::Present),
+            (replace.ballot(0), OtherMode::Absent),
+            (replace.session(&of_replace), OtherMode::Absent),
+            (weekly.ballot(0), OtherMode::Absent),
+            (weekly.session(&of_append), OtherMode::Absent),
+            (names("other_customers", Mode::Append).ballot(0), OtherMode::Absent),
+        ] {
+            assert_eq!(seen(&[on_target(&name)], &replace), expected, "{name}");
+        }
+        let closed =
+            |generation| SessionState { upload_frozen: true, ..on_target(&append.ballot(generation)) };
+        assert_eq!(seen(&[closed(0)], &replace), OtherMode::Closed(append.ballot(0)));
+        // The parts of the last one decide, in whatever order they are listed.
+        assert_eq!(seen(&[closed(1), closed(0)], &replace), OtherMode::Closed(append.ballot(1)));
+        assert_eq!(seen(&[closed(0), on_target(&append.ballot(1))], &replace), OtherMode::Present);
+        assert_eq!(seen(&[closed(0), on_target(&append.session(&of_append))], &replace), OtherMode::Present);
+
+        let abandoned = TableSuffix::Abandon;
+        let decided = |suffix, generation| {
+            let table = replace.loaded_table(&Winner { suffix, ..of_replace });
+            session(replace.ballot(generation).as_str(), table.as_str())
+        };
+        assert_eq!(seen(&[decided(abandoned, 0)], &append), OtherMode::Absent);
+        assert_eq!(seen(&[decided(TableSuffix::Rows, 0)], &append), OtherMode::Present);
+        assert_eq!(
+            seen(&[decided(TableSuffix::Rows, 1), decided(abandoned, 0)], &append),
+            OtherMode::Present
+        );
+        assert_eq!(seen(&[on_target(&replace.session(&of_replace))], &append), OtherMode::Present);
     }
 
     #[test]

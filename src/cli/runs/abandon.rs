@@ -1,4 +1,4 @@
-//! `yotpo-td runs abandon`: making sure that a run loads nothing from now on.
+//! `yotpo-td runs abandon`: making sure that what has begun of a run loads nothing.
 
 use std::sync::Arc;
 
@@ -49,13 +49,14 @@ impl RunsCommand<'_> {
         let given = run.keeps_marker.then(|| run.run_id.clone());
         let settings = LoadSettings::to_abandon(run.target.clone(), run.mode, given, settings);
         let (_sender, stop) = StopRequests::channel();
-        let (run_id, label) = (run.run_id.clone(), run.target.label());
+        let (run_id, label, mode) = (run.run_id.clone(), run.target.label(), run.mode);
         let too_late = runtime.block_on(abandon_run(&services, &settings, &Arc::new(store), run, &stop))?;
         write_stdout(&if too_late {
             format!("too late: the rows of run {run_id} are in {label}\n")
         } else {
             format!(
-                "abandoned run {run_id} of {label}: it will not load anything; start it again to load the current customers\n"
+                "abandoned run {run_id} of {label}, --mode {mode}: no attempt that has begun will load anything; one that starts \
+                 from now on loads the current customers\n"
             )
         });
         Ok(())

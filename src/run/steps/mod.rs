@@ -90,6 +90,7 @@ impl<'a> Executor<'a> {
             if let Step::Finish(ending) = step {
                 return Ok(ending);
             }
+            cancel_on_stop(self.stop, self.look_for_other_mode(step)).await?;
             self.save_before(step).await?;
             let seen = self.execute(step).await?;
             let (attempt, next) = self.attempt.decide(seen, self.run.now());

@@ -1,11 +1,15 @@
 //! The steps that only read: sessions, ballots, tables and jobs.
 
 use super::Executor;
+use crate::checkpoint::RunPhase;
 use crate::housekeeping::{MANY_SESSIONS, MAX_SESSIONS};
-use crate::identity::{PartTotals, TableId};
-use crate::run::decide::{BallotSeen, CountsSeen, JobSeen, OwnSet, Seen, SetSeen, Winner};
+use crate::identity::{PartTotals, Proposal, TableId};
+use crate::run::context::Run;
+use crate::run::decide::{BallotSeen, CountsSeen, JobSeen, OwnSet, Purpose, Seen, SetSeen, Step, Winner};
 use crate::run::error::RunError;
-use crate::run::survey::{ballot_seen, counts_seen, smallest_proposal, survey, target_seen};
+use crate::run::survey::{
+    OtherMode, ballot_seen, counts_seen, other_mode, smallest_proposal, survey, target_seen,
+};
 use crate::telemetry::{LoadJob, Phase};
 use crate::treasure_data::{JobOutcome, SessionState, SessionStatus, TableLookup};
 
@@ -43,8 +47,46 @@ impl Executor<'_> {
             );
         }
         self.has_listed = true;
+        // What this machine has begun may be proposed already; then it has to be brought to an end.
+        if self.attempt.own().is_none() {
+            self.refuse_other_mode(&sessions).await?;
+        }
         let target = target_seen(self.target().await?);
         Ok(Seen::Surveyed(survey(&sessions, target, &self.run.names)))
+    }
+
+    /// A run id names one load. Attempts of both modes would have a ballot each, and each would load its rows.
+    async fn refuse_other_mode(&self, sessions: &[SessionState]) -> Result<(), RunError> {
+        let Run { names, settings, .. } = self.run;
+        let is_abandoned = match other_mode(sessions, names, settings.target.table.as_str()) {
+            _ if self.attempt.purpose() != Purpose::Load => true,
+            OtherMode::Absent => true,
+            OtherMode::Present => false,
+            OtherMode::Closed(ballot) => {
+                match self.run.client().parts(&ballot).await? {
+                    Ok(parts) => matches!(smallest_proposal(&parts), Some(Proposal::Abandon { .. })),
+                    // Without the ballot, or the table that it was for, nothing is loaded that it decided.
+                    Err(_) => true,
+                }
+            }
+        };
+        if is_abandoned {
+            return Ok(());
+        }
+        Err(RunError::OtherMode { run_id: names.run_id.clone(), mode: names.mode.other() })
+    }
+
+    /// Looks once more for attempts of the other mode, before this attempt's set can be chosen. Each of them creates its session
+    /// before it looks, so of two at the same time, at least the second one finds the first.
+    pub(super) async fn look_for_other_mode(&self, step: Step) -> Result<(), RunError> {
+        let lets_choose = matches!(step, Step::CreateBallot(..) | Step::Propose(_, Proposal::Set { .. }));
+        let state = self.run.journal.state();
+        let is_proposed = state.phase >= RunPhase::Proposed || state.set.is_some_and(|set| set.proposed);
+        // A generated id has one attempt at a time.
+        if !lets_choose || is_proposed || !state.keeps_marker {
+            return Ok(());
+        }
+        self.refuse_other_mode(&self.run.client().sessions().await?).await
     }
 
     pub(super) async fn ballot(&self, generation: u8) -> Result<BallotSeen, RunError> {

@@ -29,6 +29,7 @@ mod recreated_tables;
 mod resume;
 mod retry_safety;
 mod run_id;
+mod run_modes;
 mod scale;
 mod scenario;
 pub(crate) mod scripted_server;

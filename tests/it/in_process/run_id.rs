@@ -129,24 +129,6 @@ fn another_id_is_another_run() {
     }
 }
 
-#[test]
-fn the_same_id_in_another_mode_is_another_run_and_touches_nothing_of_the_first() {
-    on_virtual_time(async || {
-        let world = killed_at(Scenario::append(), |control| {
-            control.sessions().iter().any(|session| session.status == "ready")
-        })
-        .await;
-        let theirs = world.own_session();
-        world.lose_state();
-        let report = world.run_with(&[("run-id", "4f1c-uuid"), ("mode", "replace")]).await.unwrap();
-        assert_eq!((report.outcome, report.joined), (Outcome::Committed, false));
-        let left = world.control().sessions();
-        assert!(left.iter().any(|session| session.name == theirs && session.status == "ready"), "{left:?}");
-        assert_eq!(world.control().row_count(world.database(), TABLE), Some(100));
-        assert_eq!(world.verification().missing, 0);
-    });
-}
-
 pub(super) fn decided(control: &Control) -> bool {
     control.sessions().iter().any(|session| {
         session.name.contains("_r00_") || (session.name.contains("_a00_") && session.upload_frozen)

@@ -6,6 +6,7 @@
 //! `YOTPO_TD_SIDE_BY_SIDE_SEEDS` sets another number of seeds.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ const SEEDS: u64 = 2_000;
 const SEEDS_VARIABLE: &str = "YOTPO_TD_SIDE_BY_SIDE_SEEDS";
 /// Number of consecutive processes on one machine.
 const LIVES: usize = 4;
+/// The run of all attempts.
+const ONE: &[(&str, &str)] = &[("run-id", "one")];
 /// Maximum number of customers that are added to the store.
 const MAX_GROWTH: u64 = 9;
 
@@ -84,7 +87,12 @@ impl Reader {
 }
 
 /// Consecutive processes on one machine until one succeeds, or all lives are used up.
-async fn lives(world: &World, reader: Reader, seed: u64) -> Option<RunReport> {
+async fn lives(
+    world: &World,
+    reader: Reader,
+    seed: u64,
+    flags: &[(&'static str, &str)],
+) -> Option<RunReport> {
     let mut random = fastrand::Rng::with_seed(seed);
     let machine = Machine::new(world);
     for _ in 0..LIVES {
@@ -92,7 +100,7 @@ async fn lives(world: &World, reader: Reader, seed: u64) -> Option<RunReport> {
         let database = world.database().to_owned();
         let reader = reader.clone();
         let watch = move |control: &Control| reader.observe(control, &database);
-        let attempt = machine.start_watched(&machine.settings(&[("run-id", "one")]), watch);
+        let attempt = machine.start_watched(&machine.settings(flags), watch);
         match troubled(world, &mut random, attempt).await {
             Some(Ok(report)) => return Some(report),
             Some(Err(failure)) => {
@@ -162,7 +170,7 @@ async fn live_through(seed: u64) {
     let growth = random.u64(0..=MAX_GROWTH);
     let reader = Reader::default();
     let attempts: Vec<_> =
-        (0..random.usize(2..=3)).map(|_| lives(&world, reader.clone(), random.u64(..))).collect();
+        (0..random.usize(2..=3)).map(|_| lives(&world, reader.clone(), random.u64(..), ONE)).collect();
     let grown = grow(&world, growth, random.u64(..));
     let (reports, ()) = futures_util::join!(join_all(attempts), grown);
     let reports: Vec<_> = reports.into_iter().flatten().collect();
@@ -173,7 +181,7 @@ async fn live_through(seed: u64) {
     world.clock.sleep(Duration::from_secs(30_000)).await;
     world.control().set_faults(FaultPlan::none());
     let machine = Machine::new(&world);
-    let settings = machine.settings(&[("run-id", "one")]);
+    let settings = machine.settings(ONE);
     let last = machine.start(&settings).end().await.expect("it is not killed");
     let last = last.unwrap_or_else(|failure| panic!("seed {seed}: a lone attempt ends with {failure:?}"));
     assert_holds(&world, &last, &format!("seed {seed}, the lone attempt"));
@@ -194,4 +202,52 @@ fn attempts_side_by_side_load_one_complete_set() {
     println!("{} seeds ({SEEDS_VARIABLE} sets another number)", seeds.len());
     let limit = Duration::from_secs(120 + seeds.len() as u64 / 2);
     in_parallel(limit, seeds, async |seed| live_through(*seed).await);
+}
+
+/// One machine appends and one replaces, with the same run id: if one loads, the other does not. Returns whether one did.
+async fn differ_in_mode(seed: u64) -> bool {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut scenario = scenario(&mut random);
+    scenario.sandbox.faults = FaultPlan::none();
+    let world = World::start(scenario).await;
+    let (old, customers) = (world.scenario.old_rows, world.control().customers());
+    let reader = Reader::default();
+    let [append, replace] =
+        [&[("run-id", "one"), ("mode", "append")][..], &[("run-id", "one"), ("mode", "replace")][..]]
+            .map(|flags| lives(&world, reader.clone(), random.u64(..), flags));
+    let (append, replace) = futures_util::join!(append, replace);
+    assert!(append.is_none() || replace.is_none(), "seed {seed}: {append:?} and {replace:?}");
+    reader.observe(world.control(), world.database());
+    let rows = world.control().row_count(world.database(), TABLE).unwrap_or(0);
+    if append.is_some() {
+        assert_eq!(rows, old + customers, "seed {seed}");
+    }
+    if replace.is_some() {
+        assert_eq!(rows, customers, "seed {seed}");
+    }
+    // One that was killed may have loaded before.
+    let seen = reader.0.lock().unwrap();
+    let of_append = BTreeSet::from([old, old + customers]);
+    let of_replace = BTreeSet::from([old, customers]);
+    assert!(
+        seen.is_subset(&of_append) || seen.is_subset(&of_replace),
+        "seed {seed}: the table had {seen:?} rows"
+    );
+    append.is_some() || replace.is_some()
+}
+
+#[test]
+fn attempts_in_different_modes_do_not_both_load() {
+    let mut seeds = seeds();
+    seeds.truncate(seeds.len() / 4);
+    let (count, loads) = (seeds.len(), Arc::new(AtomicUsize::new(0)));
+    let limit = Duration::from_secs(120 + count as u64 / 2);
+    let counted = Arc::clone(&loads);
+    in_parallel(limit, seeds, async move |seed| {
+        if differ_in_mode(*seed).await {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let loads = loads.load(Ordering::Relaxed);
+    assert!(loads > count / 4, "only {loads} of {count} loaded");
 }

@@ -59,6 +59,17 @@ fn code_1_a_panic_reports_what_was_saved_and_the_run_can_be_resumed() {
 }
 
 #[test]
+fn code_2_a_run_id_has_one_mode() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.run(&["--run-id", "nightly"]).assert_code(0);
+    let end = surroundings.run(&["--run-id", "nightly", "--mode", "replace"]);
+    end.assert_code(2);
+    assert_no_command(&end);
+    assert_words!("code_2_other_mode", transcript(&end));
+    surroundings.assert_exact();
+}
+
+#[test]
 fn code_3_yotpo_refuses_the_secret() {
     let surroundings = Surroundings::with_customers(60);
     let end = run_with(&surroundings, &[("YOTPO_CLIENT_SECRET", "another-secret")]);

@@ -174,6 +174,25 @@ fn the_list_says_how_each_run_ended_and_which_state_cannot_be_read() {
     assert!(warning.contains("shop.customers.state"), "{}", end.stderr);
 }
 
+/// The ballot of the default mode would be decided, and a run in the other mode would load.
+#[test]
+fn a_run_that_is_abandoned_by_its_settings_needs_its_mode() {
+    let surroundings = Surroundings::with_customers(60);
+    let refused = runs(&surroundings, &["abandon", "--yes", "--run-id", "nightly"]);
+    refused.assert_code(2);
+    assert!(
+        refused.closing().contains("--mode (YOTPO_TD_MODE): missing; expected append or replace\n"),
+        "{}",
+        refused.closing()
+    );
+    assert_eq!(session_names(&surroundings), [""; 0]);
+    let abandoned = surroundings
+        .type_in("yotpo-td runs abandon --yes --run-id nightly", &[("YOTPO_TD_MODE", "replace")])
+        .finish();
+    abandoned.assert_code(0);
+    assert!(abandoned.stdout.contains(", --mode replace: no attempt that has begun"), "{}", abandoned.stdout);
+}
+
 #[test]
 fn abandoning_a_run_by_its_settings_does_not_replace_the_state_of_another_run() {
     let surroundings = Surroundings::with_customers(60);

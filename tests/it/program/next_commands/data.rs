@@ -146,7 +146,7 @@ fn code_8_an_abandoned_run_is_only_loaded_by_decision() {
     let elsewhere = surroundings.directory().join("elsewhere");
     let abandoned = surroundings
         .type_in(
-            "yotpo-td runs abandon --yes --run-id nightly",
+            "yotpo-td runs abandon --yes --run-id nightly --mode append",
             &[("YOTPO_TD_STATE_DIR", elsewhere.to_str().unwrap())],
         )
         .finish();
@@ -219,7 +219,7 @@ fn code_9_a_run_of_an_earlier_release_is_abandoned_as_the_hint_says() {
     assert_no_command(&end);
     let words = end.closing();
     let command = between(&words, "give the run up with: ", ", with the same settings");
-    surroundings.type_in(&format!("{command} --yes"), &[]).finish().assert_code(0);
+    surroundings.type_in(&format!("{command} --yes --mode append"), &[]).finish().assert_code(0);
     surroundings.run(&[]).assert_code(0);
     surroundings.assert_exact();
 }
