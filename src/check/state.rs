@@ -4,6 +4,7 @@ use super::finding::{CheckId, Finding};
 use crate::checkpoint::{FinishedRun, StateError, StateStore};
 use crate::config::Settings;
 use crate::paths::shown;
+use crate::run::may_be_set_aside;
 use crate::telemetry::words;
 
 /// Checks the state directory; also returns the last run of the target that fetched customers.
@@ -27,10 +28,14 @@ pub(super) fn check_state(settings: &Settings) -> (Finding, Option<FinishedRun>)
     };
     let history = match store.history() {
         Ok(history) => history,
-        Err(error @ StateError::Format { .. }) => {
+        Err(error @ StateError::Format { source, .. }) => {
             let seen = super::finding::describe(&error);
-            let hint = "a run sets the damaged file aside and starts over";
-            return (Finding::warning(id, seen, hint), None);
+            return if may_be_set_aside(source, &settings.load) {
+                let hint = "a run sets the damaged file aside and starts over";
+                (Finding::warning(id, seen, hint), None)
+            } else {
+                (Finding::failed(id, error), None)
+            };
         }
         Err(error) => return (Finding::failed(id, error), None),
     };

@@ -12,7 +12,7 @@ use super::permissions::{
 use super::state::{FinishedRun, LegacyRun, RunState, remember};
 use crate::free_space::{self, Need, NoSpace};
 use crate::identity::Target;
-use crate::paths::{directory_of, shown};
+use crate::paths::{directory_of, shell_word, shown};
 
 /// Maximum size of a state file in bytes, for reading and thus also for writing.
 const MAX_STATE_SIZE: u64 = 1024 * 1024;
@@ -76,6 +76,23 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// What to do about a file whose content cannot be used.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Format { source: FormatError::TooNew { .. }, .. } => {
+                Some("use the version of yotpo-td that wrote it, or a newer one".to_owned())
+            }
+            Self::Format { path, .. } => {
+                let remove = shell_word(path).map_or_else(String::new, |file| format!(": rm {file}"));
+                Some(format!(
+                    "an unfinished run may have added its rows: the newest values of time in the table show it; remove the file \
+                     before the next run{remove}"
+                ))
+            }
+            _ => None,
+        }
+    }
+
     fn from_private(error: PrivateFileError, failed: impl FnOnce(io::Error) -> Self) -> Self {
         match error {
             PrivateFileError::Untrusted(error) => error.into(),

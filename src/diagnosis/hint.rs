@@ -62,7 +62,7 @@ pub(super) fn hint(error: &RunError) -> Option<String> {
         ),
         RunError::State(_) | RunError::Quarantine(_) | RunError::Export(_) if is_lack_of_space(error) => Some(NO_SPACE_HINT.to_owned()),
         RunError::Export(error) => Some(error.hint()),
-        RunError::State(_) => Some(STATE_DIRECTORY_HINT.to_owned()),
+        RunError::State(error) => Some(error.hint().unwrap_or_else(|| STATE_DIRECTORY_HINT.to_owned())),
         RunError::Quarantine(_) => {
             Some("check the directory --quarantine-dir (YOTPO_TD_QUARANTINE_DIR), its disk and permissions".to_owned())
         }

@@ -38,3 +38,4 @@ pub use report::{Outcome, RunReport};
 pub use settings::{
     AbandonSettings, ExportSettings, LoadSettings, ReplaceGuards, ResumePolicy, ResumeSettings, RowSource,
 };
+pub use start::may_be_set_aside;

@@ -12,8 +12,8 @@ use super::error::RunError;
 use super::legacy::{is_wanted, leave_legacy_run, legacy_run};
 use super::resumption::{StartPlan, is_usable, plan_start};
 use super::settings::{LoadSettings, ResumePolicy};
-use crate::checkpoint::{LegacyRun, RunState, StateError, StateStore};
-use crate::identity::RunId;
+use crate::checkpoint::{FormatError, LegacyRun, RunState, StateError, StateStore};
+use crate::identity::{Mode, RunId};
 use crate::run::decide::{Attempt, Purpose};
 use crate::shutdown::StopRequests;
 use crate::spans;
@@ -51,7 +51,7 @@ pub(super) async fn decide_start(
         spans::record_run_id(&legacy.run_id);
         return Ok(Start::LegacyDone(legacy.into()));
     }
-    let saved = saved_run(store)?;
+    let saved = saved_run(store, settings)?;
     let plan = plan_start(saved.as_ref(), settings, services.clock.unix_time().as_secs());
     let abandoned = match (plan, saved) {
         (StartPlan::Resume { uses_set }, Some(state)) => {
@@ -130,11 +130,11 @@ fn new_state(services: &Services, settings: &LoadSettings, run_id: RunId) -> Run
     RunState { export: settings.source.origin(), ..state }
 }
 
-/// The saved run. A damaged state is set aside and not used.
-fn saved_run(store: &StateStore) -> Result<Option<RunState>, RunError> {
+/// The saved run. A damaged state is set aside and not used, where the run that it held cannot be loaded a second time by that.
+fn saved_run(store: &StateStore, settings: &LoadSettings) -> Result<Option<RunState>, RunError> {
     match store.run() {
         Ok(saved) => Ok(saved),
-        Err(error @ StateError::Format { .. }) => {
+        Err(error @ StateError::Format { source, .. }) if may_be_set_aside(source, settings) => {
             let aside = store.set_aside()?;
             tracing::warn!(%error, aside = %aside.display(), "the saved state is damaged and was set aside");
             Ok(None)
@@ -143,11 +143,18 @@ fn saved_run(store: &StateStore) -> Result<Option<RunState>, RunError> {
     }
 }
 
+/// Whether a run may begin although the state cannot be read. Without a run id, the rows of an unfinished `append` may be in the
+/// table, and nothing else says so. A newer version of this program can still read what it has written.
+pub fn may_be_set_aside(problem: FormatError, settings: &LoadSettings) -> bool {
+    let is_damaged = !matches!(problem, FormatError::TooNew { .. });
+    is_damaged && (settings.mode == Mode::Replace || settings.resume.run_id.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checkpoint::SavedSet;
-    use crate::identity::{Mode, PartTotals};
+    use crate::identity::PartTotals;
     use crate::run::fixture::{Fixture, STARTED, export};
     use crate::run::settings::RowSource;
 

@@ -32,11 +32,14 @@ fn an_interrupted_run_is_named_with_what_it_stored() {
 }
 
 #[test]
-fn a_damaged_state_is_a_warning_and_stays_where_it_is() {
+fn a_damaged_state_is_a_warning_if_it_may_be_set_aside_and_stays_where_it_is() {
     let surroundings = interrupted();
     fs::write(surroundings.state_file(), "not a state\n").unwrap();
     let before = files_below(&surroundings.state_directory());
     let checked = check(&surroundings, &[], &[]);
+    checked.assert_code(6);
+    assert_eq!(checked.with_verdict("failed"), ["state_dir"]);
+    let checked = check(&surroundings, &["--mode", "replace"], &[]);
     checked.assert_code(0);
     let seen = checked.seen("state_dir", "warning");
     assert!(seen.ends_with(" cannot be used: it is not a state file, or its beginning is damaged"), "{seen}");
