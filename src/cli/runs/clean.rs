@@ -25,9 +25,13 @@ impl RunsCommand<'_> {
         let client = assemble_account(&account, &self.clock, fastrand::u64(..))?;
         let runtime = client_runtime()?;
         let databases: Vec<_> = account.database.into_iter().collect();
-        let now = self.clock.unix_time().as_secs();
         let keep = marker_age(longest_lifetime());
         let orphans = runtime.block_on(find_orphans(&client, &databases))?;
+        // Names contain Treasure Data's time. By a clock that is ahead, what attempts still need would be old.
+        let now = client.server_time().unwrap_or_else(|| {
+            tracing::warn!("Treasure Data's responses have no Date header, so this machine's clock is used");
+            self.clock.unix_time().as_secs()
+        });
         let is_dry_run = self.matches.get_flag("dry-run");
         let mut removable = Vec::new();
         for orphan in orphans {

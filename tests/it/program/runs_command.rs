@@ -3,7 +3,7 @@
 use serde_json::Value;
 use yotpo_td::clock::Clock;
 use yotpo_td::identity::{Nonce, OwnSessionName, OwnTable, TableId, TableSuffix};
-use yotpo_td::sandbox::{FaultKind, Operation};
+use yotpo_td::sandbox::{DateHeader, FaultKind, Operation, SandboxSettings};
 use yotpo_td::yotpo::Position;
 
 use crate::program::binary::{DATABASE, Finished, Running, Surroundings, TABLE, program, wait_until};
@@ -318,4 +318,22 @@ fn clean_removes_only_orphans() {
     let left: Vec<_> = tables.into_iter().filter(|(_, table)| *table != old_table).collect();
     assert_eq!(surroundings.control().tables(), left);
     runs(&surroundings, &["clean", "--older-than", "soon"]).assert_code(2);
+}
+
+/// What a run needs would be old by a clock that is ahead, and removing it would let the run load once more.
+#[test]
+fn clean_goes_by_the_clock_of_treasure_data() {
+    let surroundings = Surroundings::new(SandboxSettings {
+        customers: 60,
+        date_header: DateHeader::Skewed(-30 * 86_400),
+        ..SandboxSettings::default()
+    });
+    surroundings.run(&["--run-id", "nightly"]).assert_code(0);
+    let before = session_names(&surroundings);
+    let cleaned = runs(&surroundings, &["clean", "--older-than", "0s", "--yes"]);
+    cleaned.assert_code(0);
+    assert_eq!(cleaned.stdout.matches(" old) is kept: too young\n").count(), 2, "{}", cleaned.stdout);
+    assert_eq!(session_names(&surroundings), before);
+    surroundings.run(&["--run-id", "nightly"]).assert_code(0);
+    assert_eq!(surroundings.rows(), 60);
 }
