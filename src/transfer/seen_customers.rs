@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 
-use foldhash::fast::RandomState;
+use foldhash::{fast, quality};
 
 /// Maximum number of hashes: 16 bytes each, including the overhead of the set.
 const MAX_HASHES: usize = 16 * 1024;
@@ -14,8 +14,9 @@ const MAX_HASHES: usize = 16 * 1024;
 /// The rows so far.
 #[derive(Debug, Default)]
 pub(super) struct SeenCustomers {
-    state: RandomState,
-    hashes: HashSet<u64, RandomState>,
+    /// The sample is taken by the last bits of a hash, which are not evenly distributed in those of [`fast`].
+    state: quality::RandomState,
+    hashes: HashSet<u64, fast::RandomState>,
     /// Only hashes with at least this many trailing zeros are kept.
     min_zeros: u32,
     duplicates: u64,
@@ -69,7 +70,8 @@ mod tests {
         assert_eq!(count((0..1_000).chain(990..1_010)), (10, false, 1_010));
         let (duplicates, is_estimate, kept) = count((0..1_000_000).chain(0..100_000));
         assert!(is_estimate && kept <= MAX_HASHES);
-        assert!((90_000..=110_000).contains(&duplicates), "{duplicates}");
+        // Six standard deviations: about 1,560 duplicates are in the sample.
+        assert!((85_000..=115_000).contains(&duplicates), "{duplicates}");
         assert_eq!(count(0..1_000_000).0, 0);
     }
 
