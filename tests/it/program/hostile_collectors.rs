@@ -7,7 +7,7 @@ use serde_json::Value;
 use yotpo_td::clock::Clock;
 use yotpo_td::sandbox::{FaultKind, Operation, SandboxSettings, Service};
 
-use super::binary::{Finished, Running, Surroundings};
+use super::binary::{Finished, Running, Surroundings, wait_until};
 use super::collector::{Behaviour, Collector};
 use crate::tls_relay::Authority;
 
@@ -123,11 +123,20 @@ fn spans_for_which_there_is_no_room_are_counted() {
 fn a_trace_of_thousands_of_pages_is_exported_in_batches() {
     let collector = Collector::start(Behaviour::Accept);
     let surroundings = Surroundings::with_customers(4_000);
-    let end =
-        run_with(&surroundings, &collector.endpoint(), &[], &["--page-size", "1", "--batch-size", "1000"]);
+    // On a busy machine, the default queue may be too small for a run at this rate, and a second too short for what is in it.
+    surroundings.fault_on_every(Operation::PerformSession, FaultKind::Status(503, None));
+    let mut command =
+        surroundings.sync(&["--log-format", "json", "--page-size", "1", "--batch-size", "1000"]);
+    command.args(["--max-retries", "20", "--retry-base-delay", "100ms"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()).env("OTEL_BSP_MAX_QUEUE_SIZE", "65536");
+    let running = Running::start(command);
+    wait_until("all pages are exported", || collector.received().named("page").len() == 4_000);
+    surroundings.end_faults();
+    let end = running.finish();
     end.assert_code(0);
     assert_eq!(warnings(&end).len(), 0, "{}", end.stderr);
     let received = collector.received();
+    received.only("run");
     assert_eq!(received.named("page").len(), 4_000);
     assert!(received.requests.len() > 7, "{}", received.requests.len());
 }
