@@ -67,7 +67,7 @@ pub enum Lack {
 }
 
 /// What to do about a full disk.
-pub const NO_SPACE_HINT: &str = "free space on that disk (df -h shows bytes, df -i inodes)";
+pub const NO_SPACE_HINT: &str = "free space on that disk (df -h shows bytes, df -i inodes), or raise the limit on the size of files (ulimit -f)";
 
 /// Makes sure that `directory` has enough free space; `what` names it in the error. An unknown amount is accepted.
 ///
@@ -120,9 +120,10 @@ pub fn is_lack_of_space(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Whether a write failed because the disk is full.
+/// Whether a write failed because the disk is full, or a limit on what this user may write is reached.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 #[cfg(test)]
@@ -189,6 +190,7 @@ mod tests {
         assert!(is_lack_of_space(&crate::checkpoint::PrivateFileError::Io(
             io::ErrorKind::QuotaExceeded.into()
         )));
+        assert!(is_lack_of_space(&io::Error::from(io::ErrorKind::FileTooLarge)));
         assert!(!is_lack_of_space(&io::Error::from(io::ErrorKind::PermissionDenied)));
     }
 }

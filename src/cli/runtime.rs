@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 
+use rustix::process::Signal;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
 use super::invocation::Invocation;
@@ -52,13 +54,22 @@ impl MachineDenied {
 /// another thread; encoding and disk work have their own (docs/performance.md).
 pub(super) fn client_runtime() -> Result<Runtime, MachineDenied> {
     check_limits(FURTHER_THREADS)?;
-    Ok(Builder::new_current_thread().enable_all().build()?)
+    with_limited_files(Builder::new_current_thread().enable_all().build()?)
 }
 
 /// The runtime of a process that runs the mock servers.
 pub(super) fn serving_runtime() -> Result<Runtime, MachineDenied> {
     check_limits(SERVING_THREADS + FURTHER_THREADS)?;
-    Ok(Builder::new_multi_thread().worker_threads(SERVING_THREADS).enable_all().build()?)
+    with_limited_files(Builder::new_multi_thread().worker_threads(SERVING_THREADS).enable_all().build()?)
+}
+
+/// A write beyond the limit on the size of files (`ulimit -f`) fails from now on, as on a full disk. By default, its signal kills the
+/// process without a word. A handler stays as long as the process.
+fn with_limited_files(runtime: Runtime) -> Result<Runtime, MachineDenied> {
+    let entered = runtime.enter();
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
+    drop(entered);
+    Ok(runtime)
 }
 
 /// Checks that so many threads, and files, are available: a later failure could not say what is missing.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 
 use yotpo_td::sandbox::{FaultKind, Glitch, GlitchKind, SandboxSettings, YotpoBehaviour};
 
@@ -26,6 +27,36 @@ fn assert_full(end: &Finished) {
     let words = end.closing();
     assert!(words.contains("hint: free space on that disk"), "{words}");
     assert!(words.contains("code: disk_full (exit code 6)"), "{words}");
+}
+
+/// Runs with a limit on the size of files, in blocks of the shell: 512 or 1,024 bytes.
+fn run_with_limited_files(surroundings: &Surroundings, blocks: u32, arguments: &[&str]) -> Finished {
+    let sync = surroundings.sync(arguments);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &format!("ulimit -f {blocks} && exec \"$0\" \"$@\"")]);
+    command.arg(sync.get_program()).args(sync.get_args());
+    command.env_clear();
+    command.envs(sync.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Running::start(command).finish()
+}
+
+/// Its signal (SIGXFSZ) would kill the program without a word, also after the commit.
+#[test]
+fn a_limit_on_the_size_of_files_is_a_full_disk() {
+    let surroundings = Surroundings::with_customers(60);
+    let end = run_with_limited_files(&surroundings, 0, &[]);
+    assert_full(&end);
+    assert_eq!(surroundings.rows(), 0);
+    surroundings.run(&[]).assert_code(0);
+    surroundings.assert_exact_and_clean();
+
+    // The state has room; what is recorded of the run has not.
+    let surroundings = Surroundings::with_customers(60);
+    let report = surroundings.directory().join("run.html");
+    let end = run_with_limited_files(&surroundings, 8, &["--report", report.to_str().unwrap()]);
+    end.assert_code(0);
+    assert!(end.stderr.contains("File too large (os error 27)"), "{}", end.stderr);
+    surroundings.assert_exact_and_clean();
 }
 
 #[test]
@@ -161,14 +192,14 @@ fn on_own_file_system(
 ) -> Option<Finished> {
     let mount = format!("mount -t tmpfs -o {options} none '{}'", directory.display());
     let unshare = ["/usr/bin/unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c"];
-    let can = std::process::Command::new(unshare[0]).args(&unshare[1..]).arg(&mount).output();
+    let can = Command::new(unshare[0]).args(&unshare[1..]).arg(&mount).output();
     if !can.is_ok_and(|output| output.status.success()) {
         // The decision is also tested in `free_space`.
         println!("skipped: no file system can be mounted here");
         return None;
     }
     let path = Path::new(crate::program::binary::PROGRAM).parent().unwrap().to_str().unwrap();
-    let mut shell = std::process::Command::new(unshare[0]);
+    let mut shell = Command::new(unshare[0]);
     shell.args(&unshare[1..]).arg(format!("{mount} && PATH={path} && {command}"));
     shell.env_clear().envs(surroundings.environment()).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     Some(Running::start(shell).finish())
