@@ -20,7 +20,7 @@ use crate::config::{Layers, Settings};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::shutdown::{self, Signal};
-use crate::telemetry::{ProgressBar, marked, write_stdout};
+use crate::telemetry::{ProgressBar, marked, write_result};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -125,7 +125,7 @@ impl CheckCommand<'_> {
 
     /// Prints the report. It fails as its first failed check does.
     fn finish(&self, mut report: Report) -> Result<(), Failure> {
-        write_stdout(&if is_json(self.matches) { json(&report) } else { text(&report) });
+        write_result(&if is_json(self.matches) { json(&report) } else { text(&report) });
         let saved = NOTHING_LOADED.to_owned();
         if let Some(signal) = report.interrupted {
             let diagnosis = Diagnosis::interrupted(signal);

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 
-use crate::telemetry::write_stdout;
+use crate::telemetry::write_result;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,5 +32,5 @@ pub(super) fn completions(mut root: Command, matches: &ArgMatches) {
     let Some(shell) = matches.get_one::<Shell>("shell") else { return };
     let mut script = Vec::new();
     clap_complete::generate(*shell, &mut root, "yotpo-td", &mut script);
-    write_stdout(&String::from_utf8_lossy(&script));
+    write_result(&String::from_utf8_lossy(&script));
 }

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 use crate::diagnosis::Code;
 use crate::exit_status::ExitStatus;
 use crate::renamed::{NameKind, RENAMED, Renamed};
-use crate::telemetry::write_stdout;
+use crate::telemetry::write_result;
 
 /// Width of the text in characters.
 const WIDTH: usize = 100;
@@ -32,7 +32,7 @@ pub(super) fn command() -> Command {
 /// Runs the command.
 pub(super) fn explain(matches: &ArgMatches) {
     let wanted = matches.get_one::<String>("code");
-    write_stdout(&wanted.map_or_else(list, |name| answer(name, RENAMED)));
+    write_result(&wanted.map_or_else(list, |name| answer(name, RENAMED)));
 }
 
 /// Every name of a code. Former ones are not suggested.

@@ -10,7 +10,7 @@ use super::failure::{Failure, local_code};
 use super::invocation::Invocation;
 use crate::diagnosis::{Code, Diagnosis};
 use crate::paths::shown;
-use crate::telemetry::write_stdout;
+use crate::telemetry::write_result;
 
 /// Maximum width of a line of text in bytes, as mandoc wants it.
 const LINE_WIDTH: usize = 80;
@@ -78,7 +78,7 @@ pub(super) fn man(root: Command, invocation: &Invocation, matches: &ArgMatches) 
         })?;
     }
     let (_, page) = page(command);
-    write_stdout(&page);
+    write_result(&page);
     Ok(())
 }
 

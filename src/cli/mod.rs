@@ -34,9 +34,10 @@ mod version;
 
 pub use invocation::Invocation;
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use self::failure::{Failure, NextCommand};
+use self::failure::{Failure, NextCommand, local_code};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::exit_status::ExitStatus;
 use crate::telemetry::{self, LogFormat, log_format, write_stderr};
@@ -85,6 +86,20 @@ impl Panicked {
     }
 }
 
+/// The result of a command that only prints.
+#[derive(Debug, thiserror::Error)]
+#[error("could not write to stdout")]
+struct NotPrinted(#[source] io::Error);
+
+impl NotPrinted {
+    fn failure(self, invocation: &Invocation) -> Failure {
+        let (code, hint) = local_code(&self, Code::MachineDenied);
+        let next = NextCommand::again(code, || invocation.command_line());
+        let saved = "nothing: the command only prints".to_owned();
+        Failure { error: self.into(), diagnosis: Diagnosis::new(code, hint), saved, next, run: None }
+    }
+}
+
 /// Runs the command that the words of the command line name.
 fn dispatch(invocation: &Invocation) -> Result<ExitStatus, Failure> {
     if let Some(failpoint) = invocation.environment.get("YOTPO_TD_FAILPOINT").and_then(|value| value.to_str())
@@ -110,5 +125,8 @@ fn dispatch(invocation: &Invocation) -> Result<ExitStatus, Failure> {
         Some(("sandbox", matches)) => sandbox::serve(invocation, matches)?,
         _ => return Ok(ExitStatus::Usage),
     }
-    Ok(ExitStatus::Success)
+    match telemetry::lost_result() {
+        Some(error) => Err(NotPrinted(error).failure(invocation)),
+        None => Ok(ExitStatus::Success),
+    }
 }

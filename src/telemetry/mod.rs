@@ -46,8 +46,8 @@ pub use progress_bar::ProgressBar;
 pub(crate) use recorder::millis;
 pub use recorder::{MAX_SAMPLES, RETRY_CAUSES, Recorder, Recording, Sample};
 pub use streams::{
-    SANDBOX, SANDBOX_FIELD, columns, is_sandbox, mark_sandbox, marked, try_write_stdout, write_stderr,
-    write_stdout,
+    SANDBOX, SANDBOX_FIELD, columns, is_sandbox, lost_result, mark_sandbox, marked, try_write_stdout,
+    write_result, write_stderr, write_stdout,
 };
 pub use subscriber::init;
 pub use traces::{FLUSH_LIMIT, TraceVariables, finish, trace_id};

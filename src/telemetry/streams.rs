@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The mark of a line about the embedded sandbox: the first word of a text line.
@@ -11,6 +12,9 @@ pub const SANDBOX_FIELD: &str = "sandbox";
 
 /// Whether this process loads its embedded sandbox. A static, because a process has only one pair of streams.
 static IS_SANDBOX: AtomicBool = AtomicBool::new(false);
+
+/// Why stdout did not take the result of the command. A process runs one command.
+static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Whether a progress line may be on the terminal.
 static HAS_LINE: AtomicBool = AtomicBool::new(false);
@@ -53,6 +57,20 @@ pub fn try_write_stdout(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Writes the only result of a command to stdout. If it could not be written, [`lost_result`] says why.
+pub fn write_result(text: &str) {
+    if let Err(error) = try_write_stdout(text) {
+        // The first failure is the reason.
+        let _ = LOST.set(error);
+    }
+}
+
+/// Why the result of the command was not written completely, if it was not.
+pub fn lost_result() -> Option<io::Error> {
+    LOST.get()
+        .map(|error| error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error))
 }
 
 /// Columns of the terminal that a stream is; `None` if it is none, or does not say how wide it is.

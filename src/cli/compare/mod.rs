@@ -24,7 +24,7 @@ use crate::config::Setting;
 use crate::config::keys::{COLOR, LOG_FORMAT, LOG_LEVEL};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::shutdown::{self, Signal};
-use crate::telemetry::{ProgressBar, words, write_stdout};
+use crate::telemetry::{ProgressBar, words, write_result};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -142,7 +142,7 @@ impl CompareCommand<'_> {
     fn finish(&self, paths: [&Path; 2], found: &Comparison) -> Result<(), Failure> {
         self.bar.finish();
         let text = if is_json(self.matches) { json::json(paths, found) } else { table::table(paths, found) };
-        write_stdout(&text);
+        write_result(&text);
         let Some(diagnosis) = found.diagnosis() else { return Ok(()) };
         let [only_a, only_b] = found.only_in.map(words::number);
         let error = RowsDiffer { changed: words::number(found.changed), only_a, only_b };

@@ -12,7 +12,7 @@ use super::invocation::{Invocation, layers, start_logging};
 use super::options::{output_flag, with_other_options};
 use super::setting_flags::with_settings;
 use crate::config::{SETTINGS, schema, template};
-use crate::telemetry::{ProgressBar, write_stdout};
+use crate::telemetry::{ProgressBar, write_result};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -46,17 +46,17 @@ pub(super) fn command() -> Command {
 /// Runs the command.
 pub(super) fn config(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     match matches.subcommand() {
-        Some(("template", _)) => write_stdout(&template()),
-        Some(("schema", _)) => write_stdout(&format!("{:#}\n", schema())),
+        Some(("template", _)) => write_result(&template()),
+        Some(("schema", _)) => write_result(&format!("{:#}\n", schema())),
         Some(("show", matches)) => {
             let layers = layers(invocation, matches);
             start_logging(&layers, &ProgressBar::hidden());
-            write_stdout(&show::render(layers, matches));
+            write_result(&show::render(layers, matches));
         }
         Some((_, matches)) => {
             let layers = layers(invocation, matches);
             start_logging(&layers, &ProgressBar::hidden());
-            write_stdout(&validate::validate(invocation, layers, matches)?);
+            write_result(&validate::validate(invocation, layers, matches)?);
         }
         // clap requires a subcommand.
         None => {}

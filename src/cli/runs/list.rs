@@ -12,7 +12,7 @@ use crate::checkpoint::{FinishedAs, FinishedRun, LockState, RunState, StateStore
 use crate::cli::options::is_json;
 use crate::identity::Mode;
 use crate::paths::shown;
-use crate::telemetry::{words, write_stderr, write_stdout};
+use crate::telemetry::{words, write_result, write_stderr};
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -71,7 +71,7 @@ impl RunsCommand<'_> {
         } else {
             table(&runs, self.clock.unix_time().as_secs())
         };
-        write_stdout(&text);
+        write_result(&text);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use super::{RunsCommand, RunsError, UsageError, printable};
 use crate::checkpoint::{FinishedAs, FinishedRun, LockState, RunState, StateStore};
 use crate::identity::{Mode, RunId, SessionName, StoreId};
 use crate::run::session_of;
-use crate::telemetry::write_stdout;
+use crate::telemetry::write_result;
 use crate::yotpo::EndedBy;
 
 /// The word for the run that was saved last.
@@ -79,7 +79,7 @@ impl RunsCommand<'_> {
             LATEST => UsageError::NoRuns,
             wanted => UsageError::NoSuchRun(printable(wanted)),
         })?;
-        write_stdout(&format!("{:#}\n", found.view()));
+        write_result(&format!("{:#}\n", found.view()));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use yotpo_td::sandbox::{FaultKind, Operation};
 
-use crate::program::binary::{Running, Surroundings, wait_until};
+use crate::program::binary::{Running, Surroundings, program, wait_until};
 
 /// Starts a program whose stdout and stderr are closed by the reader.
 fn start_unread(mut command: Command) -> Running {
@@ -106,10 +106,42 @@ fn a_full_stdout_is_a_warning() {
     surroundings.assert_exact_and_clean();
 }
 
+/// A half-written settings file or list would be used.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_that_only_prints_fails_if_stdout_is_full() {
+    let surroundings = Surroundings::with_customers(10);
+    surroundings.run(&[]).assert_code(0);
+    for arguments in [
+        &["config", "template"][..],
+        &["config", "schema"],
+        &["config", "show"],
+        &["config", "validate"],
+        &["explain"],
+        &["completions", "bash"],
+        &["man"],
+        &["runs", "list"],
+        &["runs", "show"],
+        &["check"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = program();
+        command.args(arguments).envs(surroundings.environment()).stdout(full).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        Running::of_child(child).finish().assert_code(6);
+        assert!(text.contains("error: could not write to stdout\n"), "{arguments:?}: {text}");
+        assert!(text.contains("code: disk_full (exit code 6)\n"), "{arguments:?}: {text}");
+        assert!(text.contains("saved: nothing: the command only prints"), "{arguments:?}: {text}");
+    }
+}
+
 #[test]
 fn a_sandbox_run_is_marked_wherever_it_names_a_table() {
     for (format, summary) in [("text", "text"), ("json", "json")] {
-        let mut command = crate::program::binary::program();
+        let mut command = program();
         command.args(["sync", "--sandbox", "--sandbox-customers", "10", "--mode", "replace"]);
         command.args(["--log-format", format, "--summary", summary]);
         command.env("TD_DATABASE", "prod").env("TD_TABLE", "golden");
@@ -126,7 +158,7 @@ fn a_sandbox_run_is_marked_wherever_it_names_a_table() {
 #[test]
 fn a_failed_sandbox_run_is_marked_wherever_it_names_a_table() {
     let run = |format| {
-        let mut command = super::binary::program();
+        let mut command = program();
         command.args(["sync", "--sandbox", "--log-format", format]);
         command.env("TD_DATABASE", "prod").env("TD_TABLE", "golden!");
         let end = Running::start(command).finish();
