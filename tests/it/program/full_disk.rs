@@ -278,8 +278,7 @@ fn an_export_that_is_complete_needs_no_space() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_export_on_a_read_only_file_system_is_loaded_whatever_its_permissions() {
-    let open =
-        "/bin/chmod 664 \"$small\"/* && /bin/chmod 775 \"$small\" && /bin/mount -o remount,ro \"$small\"";
+    let open = "/bin/chmod 664 \"$small\"/* && /bin/chmod 775 \"$small\" && /bin/mount -o remount,bind,ro \"$small\"";
     let command = format!("{open} && exec yotpo-td load \"$small\"");
     let Some((surroundings, end)) = on_copy_of_export("size=1m,mode=0700", &command) else { return };
     end.assert_code(0);
