@@ -120,12 +120,13 @@ lint: ## check formatting, repository rules, spelling, unused dependencies, clip
 	$(CARGO) test --quiet --locked --manifest-path .ci/switches/Cargo.toml --target-dir target/mutants/switches
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
+# Joined with &&, because the make of macOS does not know .SHELLFLAGS, so a failure would not end a recipe there.
 test: ## run the tests, without those of `sweeps`; needs only Rust
-	@directory=$$(.ci/test-directory); echo "TMPDIR=$$directory $(CARGO) test --locked -- $(SWEEPS:%=--skip %)"; \
+	@directory=$$(.ci/test-directory) && echo "TMPDIR=$$directory $(CARGO) test --locked -- $(SWEEPS:%=--skip %)" && \
 	TMPDIR=$$directory $(CARGO) test --locked -- $(SWEEPS:%=--skip %)
 
 sweeps: ## run the tests that try every moment, fault or order of calls; needs only Rust
-	@directory=$$(.ci/test-directory); echo "TMPDIR=$$directory $(CARGO) test --locked --test it --test model -- $(SWEEPS)"; \
+	@directory=$$(.ci/test-directory) && echo "TMPDIR=$$directory $(CARGO) test --locked --test it --test model -- $(SWEEPS)" && \
 	TMPDIR=$$directory $(CARGO) test --locked --test it --test model -- $(SWEEPS)
 
 fuzz-smoke: ## run the fuzz targets without a fuzzer: the corpus and FUZZ_INPUTS mutations each (part of `test`)
