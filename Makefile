@@ -44,23 +44,10 @@ LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\
 # Steps of `ci`, fastest failures first.
 CI_STEPS ?= workflows secrets commits lint deny test sweeps site manual report-check interop monitoring otel optimized scale package cov
 
-TOOL_VERSIONS := \
-	cargo-audit@0.22.2 \
-	cargo-auditable@0.7.7 \
-	cargo-deb@3.8.0 \
-	cargo-deny@0.20.2 \
-	cargo-llvm-cov@0.9.1 \
-	cargo-machete@0.9.2 \
-	gungraun-runner@0.20.0 \
-	mdbook@0.5.4 \
-	typos-cli@1.52.0
-
-# Of targets that are not part of `ci`.
-OTHER_TOOL_VERSIONS := \
-	cargo-mutants@27.1.0
-
-# What `tools` installs: all of TOOL_VERSIONS, or those that are named.
-TOOLS = $(foreach tool,$(TOOL_VERSIONS),$(firstword $(subst @, ,$(tool))))
+# Cargo tools, crate@version.
+TOOL_VERSIONS := $(shell cat .ci/tools.txt)
+# What `tools` installs: those that are named, or all that `ci` uses.
+TOOLS = $(filter-out cargo-mutants,$(foreach tool,$(TOOL_VERSIONS),$(firstword $(subst @, ,$(tool)))))
 # `commits` checks the commits since SINCE, or since it exists.
 SINCE ?=
 
@@ -79,7 +66,7 @@ dev: tools ## prepare a machine for development
 	$(CARGO) fetch --locked
 
 tools: ## install missing cargo tools used by the checks
-	@.ci/install-tools $(foreach tool,$(TOOLS),$(or $(filter $(tool)@%,$(TOOL_VERSIONS) $(OTHER_TOOL_VERSIONS)),$(error no version of $(tool) is known)))
+	@.ci/install-tools $(foreach tool,$(TOOLS),$(or $(filter $(tool)@%,$(TOOL_VERSIONS)),$(error no version of $(tool) is known)))
 
 demo: ## load 10,000 generated customers through mock servers for both services
 	$(CARGO) run --release --locked -- sync --sandbox

@@ -11,7 +11,6 @@ import time
 import tomllib
 from pathlib import Path
 
-VERSION = "27.1.0"
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "target/mutants"
 RESULTS = ROOT / "tests/mutants.tsv"
@@ -52,7 +51,7 @@ def cargo():
 def mutants(*arguments):
     """What cargo-mutants would change, without the sandbox and what .cargo/mutants.toml explains."""
     if not shutil.which("cargo-mutants"):
-        sys.exit(f"make mutants: cargo-mutants is missing; install it with: cargo install --locked cargo-mutants@{VERSION}")
+        sys.exit("make mutants: cargo-mutants is missing; 'make tools TOOLS=cargo-mutants' installs it")
     command = [cargo(), "mutants", "--list", "--json", "--exclude", "src/sandbox/**", *arguments]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
