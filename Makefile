@@ -104,7 +104,7 @@ lint: ## check formatting, repository rules, spelling, unused dependencies, clip
 	cargo-machete
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib --bins --tests -- -D warnings
-	$(CARGO) test --quiet --locked --manifest-path .ci/switches/Cargo.toml --target-dir target/mutants/switches
+	$(CARGO) test --quiet --locked --manifest-path .ci/switches/Cargo.toml --target-dir target/switches
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 # Joined with &&, because the make of macOS does not know .SHELLFLAGS, so a failure would not end a recipe there.
