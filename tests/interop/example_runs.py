@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,9 +104,9 @@ def write_store(directory: Path, name: str, store: Sandbox, number: int = 0, **c
 
 
 def block(page: str, language: str, beginning: str) -> str:
-    """The only fenced block of a page whose text begins so."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
-    (found,) = [text for text in blocks if text.startswith(beginning)]
+    """The only fenced block of a page whose text begins so, without the indentation of a list."""
+    blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+    (found,) = [text for text in (textwrap.dedent(text) for _, text in blocks) if text.startswith(beginning)]
     return found
 
 
