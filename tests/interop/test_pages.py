@@ -36,6 +36,14 @@ def test_query_results_become_rows_that_can_be_compared(tmp_path):
     assert json.loads(found.stdout)["identical"] == len(customers)
 
 
+def test_the_tutorial_leaves_no_variables_in_the_terminal(store: Sandbox, tmp_path):
+    script = block("tutorial.md", "sh", "export YOTPO_TD_PAGE_SIZE=") + "env\n"
+    before = shell(script, tmp_path, **store.environment).stdout
+    assert "YOTPO_TD_PAGE_SIZE=5" in before and f"TD_API_KEY={store['TD_API_KEY']}" in before
+    after = shell(script.replace("env\n", block("tutorial.md", "sh", "unset ") + "env\n"), tmp_path, **store.environment).stdout
+    assert not [line for line in after.splitlines() if line.startswith(("YOTPO_", "TD_"))], after
+
+
 def test_settings_and_secrets_of_a_machine_are_written_and_checked(store: Sandbox, tmp_path):
     """/etc/yotpo-td is another directory here, and the settings name another store."""
     directory = tmp_path / "etc"
