@@ -18,6 +18,8 @@ SURVIVORS = ROOT / "tests/mutants-survivors.txt"
 HEAD = ["module", "source", "date", "mutants", "tried", "caught", "timeout", "unviable", "survived"]
 KINDS = HEAD[5:]
 BUILD_TIMEOUT = 900
+# Messages begin with what was called.
+CALLED = f"make {Path(sys.argv[0]).name}"
 # Modules inside another one that are a unit for themselves.
 NESTED = ["run/decide"]
 
@@ -48,14 +50,24 @@ def cargo():
     return os.environ.get("CARGO") or "cargo"
 
 
+def check_version():
+    """The version in .ci/tools.txt is installed: another one finds other mutants, and names them differently."""
+    version = re.search(r"^cargo-mutants@(\S+)", (ROOT / ".ci/tools.txt").read_text(), re.MULTILINE)[1]
+    install = "'make tools TOOLS=cargo-mutants' installs it"
+    if not shutil.which("cargo-mutants"):
+        sys.exit(f"{CALLED}: cargo-mutants is missing; {install}")
+    found = subprocess.run([cargo(), "mutants", "--version"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()[-1]
+    if found != version:
+        sys.exit(f"{CALLED}: cargo-mutants is version {found}, and .ci/tools.txt names {version}; {install}")
+
+
 def mutants(*arguments):
     """What cargo-mutants would change, without the sandbox and what .cargo/mutants.toml explains."""
-    if not shutil.which("cargo-mutants"):
-        sys.exit("make mutants: cargo-mutants is missing; 'make tools TOOLS=cargo-mutants' installs it")
+    check_version()
     command = [cargo(), "mutants", "--list", "--json", "--exclude", "src/sandbox/**", *arguments]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
-        sys.exit(f"make mutants: cargo-mutants could not list the mutants:\n{listed.stderr}")
+        sys.exit(f"{CALLED}: cargo-mutants could not list the mutants:\n{listed.stderr}")
     # cargo-mutants lists deleted fields whatever is excluded.
     excluded = [re.compile(pattern) for pattern in tomllib.loads((ROOT / ".cargo/mutants.toml").read_text())["exclude_re"]]
     found = json.loads(listed.stdout or "[]")
@@ -99,7 +111,7 @@ def read_results():
         return {}
     lines = [line.split("\t") for line in RESULTS.read_text().splitlines() if not line.startswith("#")]
     if not lines or lines[0] != HEAD or any(len(line) != len(HEAD) for line in lines):
-        sys.exit(f"make mutants: {RESULTS} is damaged: restore it with git")
+        sys.exit(f"{CALLED}: {RESULTS} is damaged: restore it with git")
     return {line[0]: dict(zip(HEAD, line)) for line in lines[1:]}
 
 
