@@ -94,12 +94,13 @@ commits: target/check-tools/python/installed.txt ## check that the messages of c
 	.ci/check-commits $(SINCE)
 	.ci/test-checks commits
 
-lint: ## check formatting, repository rules, spelling, unused dependencies, clippy, documentation, the tool of mutants-at-once
+lint: ## check formatting, repository rules, spelling, unused dependencies, clippy, documentation, the tools of mutants
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) fmt --manifest-path .ci/switches/Cargo.toml --check
 	.ci/check-repository
 	.ci/test-checks recipes
+	.ci/test-checks mutants
 	typos
 	cargo-machete
 	$(CARGO) clippy --locked --all-targets -- -D warnings

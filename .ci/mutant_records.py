@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +19,8 @@ SURVIVORS = ROOT / "tests/mutants-survivors.txt"
 HEAD = ["module", "source", "date", "mutants", "tried", "caught", "timeout", "unviable", "survived"]
 KINDS = HEAD[5:]
 BUILD_TIMEOUT = 900
+# What RECORD=1 writes about a new survivor.
+NOT_EXAMINED = "not examined"
 # Messages begin with what was called.
 CALLED = f"make {Path(sys.argv[0]).name}"
 # Modules inside another one that are a unit for themselves.
@@ -129,20 +132,59 @@ def without_place(name):
     return re.sub(r"^(\S+?):\d+:\d+:", r"\1:", name)
 
 
+def named(line):
+    """The name of a mutant in a line of a list, how many survivors have it (`×2`), and what is known about them."""
+    name, _, known = line.partition("\t")
+    name, count = re.fullmatch(r"(.*?)(?: ×(\d+))?", name).groups()
+    return without_place(name), int(count or 1), known
+
+
 def known_survivors():
-    """Mutants that still need a test, without their places, each with what is known about it."""
+    """Mutants that tests do not notice, without their places: how many of each name, and why. `None` if nobody has examined them."""
     lines = SURVIVORS.read_text().splitlines() if SURVIVORS.is_file() else []
-    return {name: known for line in lines if not line.startswith("#") for name, _, known in [line.partition("\t")]}
+    found = [named(line) for line in lines if not line.startswith("#")]
+    if len({name for name, _, _ in found}) != len(found):
+        sys.exit(f"{CALLED}: {SURVIVORS.relative_to(ROOT)} has a name twice: write it once, with ×2")
+    return {name: (count, None if known in ("", NOT_EXAMINED) else known) for name, count, known in found}
 
 
-def write_survivors(names):
+def write_survivors(survivors, tried, everything):
+    """Writes the survivors among the mutants that were tried. Lines about others stay."""
     words = (
-        "# Changes of the program that no test notices yet, and what is known about each: `make mutants-at-once RECORD=1` writes them, and\n"
-        "# `make mutants ONLY=` this file tries them again. `make mutants-at-once` fails for others only. Write tests when you are near them.\n"
+        "# Changes of the program that the tests of `make mutants-at-once` do not notice, and what is known about each. RECORD=1 writes them;\n"
+        "# `make mutants ONLY=` this file tries them again, with all tests. Checks of mutants fail for survivors that are not here, for more\n"
+        "# of a name than its ×2 says, and for those that nobody has examined. Write tests when you are near them.\n"
     )
     known = known_survivors()
-    lines = [f"{name}\t{known.get(name, 'not examined')}\n" for name in sorted(map(without_place, names))]
+    survived, tried, everything = counted(survivors), counted(tried), counted(everything)
+    lines = []
+    for name in sorted({*survived, *known} & everything.keys()):
+        count, why = known.get(name, (0, None))
+        count = survived[name] if tried[name] == everything[name] else max(survived[name], count)
+        if count:
+            lines.append(f"{name}{f' ×{count}' if count > 1 else ''}\t{why or NOT_EXAMINED}\n")
     SURVIVORS.write_text(words + "".join(lines))
+
+
+def counted(names):
+    return Counter(map(without_place, names))
+
+
+def check_survivors(survivors, tried, everything):
+    """Compares the survivors among the mutants that were tried with those that are known; ends the program if there are others."""
+    known, survived, by_name = known_survivors(), counted(survivors), counted(everything)
+    file = SURVIVORS.relative_to(ROOT)
+    noticed = [name for name, count in counted(tried).items() if name in known and count == by_name[name] and survived[name] < known[name][0]]
+    if noticed:
+        print("\n".join([f"{CALLED}: {file} lists more of these than survived: correct it", *sorted(noticed)]), flush=True)
+    new = {name for name, count in survived.items() if name not in known or known[name][1] is None or count > known[name][0]}
+    if new:
+        print(f"{CALLED}: no test noticed these changes. Write a test of the behaviour that changed, or explain in .cargo/mutants.toml why no")
+        print(f"test can notice it. What is left for later is explained in {file}:")
+        sys.exit("\n".join(name for name in survivors if without_place(name) in new))
+    if unknown := sorted(known.keys() - by_name.keys()):
+        sys.exit("\n".join([f"{CALLED}: {file} lists what is no mutant of today's source: remove it", *unknown]))
+    print(f"{CALLED}: {len(tried)} tried, every viable one was noticed, except for {len(survivors)} that {file} explains")
 
 
 def record(module, total, kinds, afresh=False):
@@ -158,10 +200,15 @@ def record(module, total, kinds, afresh=False):
 
 
 def status():
-    """Prints what is recorded for each module; returns whether a change of today's source survived, or a module is unknown."""
+    """Prints what is recorded for each module. Returns whether a survivor of today's source is not explained, or a module is unknown."""
     modules = {module_of(str(path.relative_to(ROOT))) for path in (ROOT / "src").rglob("*.rs")} - {"lib", "sandbox", "captured_log"}
-    results = read_results()
-    failed = False
+    results, explained, failed = read_results(), Counter(), False
+    for name, (count, why) in known_survivors().items():
+        if why is None:
+            print(f"{name}: {SURVIVORS.relative_to(ROOT)} does not explain it")
+            failed = True
+        else:
+            explained[module_of(name.partition(":")[0])] += count
     for module in sorted(modules):
         result = results.pop(module, None)
         if result is None:
@@ -169,8 +216,10 @@ def status():
             continue
         is_current = result["source"] == source_hash(module)
         state = "of today's source" if is_current else "of an earlier source"
+        unexplained = max(0, int(result["survived"]) - explained[module]) if is_current else 0
+        state += f", {unexplained} not in {SURVIVORS.relative_to(ROOT)}" if unexplained else ""
         print(f"{module:<14} {result['tried']} of {result['mutants']} tried on {result['date']}, {result['survived']} survived, {state}")
-        failed |= is_current and result["survived"] != "0"
+        failed |= unexplained > 0
     for module in results:
         print(f"{module:<14} has results, but there is no such module: delete its line from {RESULTS.relative_to(ROOT)}")
         failed = True
