@@ -39,6 +39,8 @@ SEED ?=
 BASE ?= origin/main
 # If non-empty, the results are recorded in tests/mutants.tsv.
 RECORD ?=
+# If non-empty, `mutants-at-once` tries changes again that a test has noticed in an earlier call.
+AFRESH ?=
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
@@ -139,7 +141,7 @@ mutants: ## check that tests fail for every change of MODULE; for all modules, u
 	@CARGO="$(CARGO)" .ci/mutants $(MODULE) $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)
 
 mutants-at-once: ## check that tests fail for every change of MODULE, or of all modules, in one build; takes about an hour
-	@CARGO="$(CARGO)" .ci/mutants-at-once $(MODULE) $(if $(RECORD),--record)
+	@CARGO="$(CARGO)" .ci/mutants-at-once $(MODULE) $(if $(RECORD),--record) $(if $(AFRESH),--afresh)
 
 mutants-diff: ## check that tests fail for every change of the lines that differ from BASE
 	@CARGO="$(CARGO)" .ci/mutants --base "$(BASE)" $(if $(RECORD),--record)
