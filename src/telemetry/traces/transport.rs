@@ -89,44 +89,32 @@ impl fmt::Debug for Transport {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::net::TcpListener;
-    use std::thread;
-
     use futures_util::FutureExt as _;
 
     use super::*;
-
-    /// A collector that returns these statuses, one per connection.
-    fn collector(statuses: &'static [&'static str]) -> Url {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        thread::spawn(move || {
-            for status in statuses {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut request = [0; 4096];
-                let read = stream.read(&mut request).unwrap();
-                assert!(request[..read].starts_with(b"POST "));
-                write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                    .unwrap();
-            }
-        });
-        Url::parse(&format!("http://{address}/v1/traces")).unwrap()
-    }
+    use crate::http::scripted::{ScriptedServer, response};
 
     #[test]
     fn only_an_export_that_the_collector_does_not_accept_is_a_failure() {
-        let endpoint = collector(&["503 Service Unavailable", "200 OK"]);
+        let collector = ScriptedServer::start(
+            ["503 Service Unavailable", "200 OK"].map(|head| response(head, "")).into(),
+        );
         let failure = LastFailure::default();
-        let transport = Transport::new(&endpoint, Duration::from_secs(60), &failure);
+        let transport = Transport::new(&collector.url, Duration::from_secs(60), &failure);
         let export = || {
-            let request = http::Request::post(endpoint.as_str()).body(Bytes::new()).unwrap();
+            let request = http::Request::post(collector.url.as_str()).body(Bytes::from("spans")).unwrap();
             let response = transport.send_bytes(request).now_or_never().unwrap().unwrap();
             (response.status().as_u16(), failure.lock().unwrap().clone())
         };
         let rejected = "the collector returned 503 Service Unavailable".to_owned();
         assert_eq!(export(), (503, Some(rejected)));
         assert_eq!(export(), (200, None));
+        let requests = collector.requests();
+        assert_eq!(requests.len(), 2);
+        assert!(
+            requests.iter().all(|sent| sent.starts_with("POST / ") && sent.ends_with("spans")),
+            "{requests:?}"
+        );
     }
 
     #[test]
