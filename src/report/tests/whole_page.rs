@@ -57,8 +57,8 @@ fn assert_page(name: &str, recording: &RunRecording, place: Option<Place>) {
 }
 
 #[test]
-fn of_a_run_that_failed() {
-    assert_page("failed", &example(), Some(Place { number: 2, of: 3 }));
+fn a_failed_run_is_shown_with_its_last_words_and_figures() {
+    assert_page("failed_run_with_last_words_and_figures", &example(), Some(Place { number: 2, of: 3 }));
 }
 
 /// All there is to see: two services, a second run of the target, several limits, a bound of the memory that can be drawn.
@@ -132,12 +132,12 @@ fn committed() -> RunRecording {
 }
 
 #[test]
-fn of_a_run_that_waited_and_committed() {
-    assert_page("committed", &committed(), Some(Place { number: 1, of: 1 }));
+fn a_committed_run_is_shown_with_its_waits_and_limits() {
+    assert_page("committed_run_with_waits_and_limits", &committed(), Some(Place { number: 1, of: 1 }));
 }
 
 #[test]
-fn of_a_command_that_sends_requests_to_treasure_data_only() {
+fn only_requests_to_treasure_data_are_shown_if_there_were_no_others() {
     let mut recording = RunRecording { rows: None, run_id: None, destination: None, ..committed() };
     for sample in &mut recording.samples {
         sample.yotpo_requests = 0;
@@ -148,12 +148,12 @@ fn of_a_command_that_sends_requests_to_treasure_data_only() {
     recording.memory_bound_bytes = Some(900_000_000);
     recording.duration_millis = 72_345;
     recording.outcome_sentence = "committed, but by whom is unknown".to_owned();
-    assert_page("without_yotpo", &recording, None);
+    assert_page("only_requests_to_treasure_data", &recording, None);
 }
 
 #[test]
-fn of_a_run_of_which_nothing_is_known() {
-    assert_page("nothing_known", &RunRecording::default(), None);
+fn all_figures_are_missing_in_an_empty_recording() {
+    assert_page("all_figures_missing", &RunRecording::default(), None);
 }
 
 #[test]
