@@ -8,9 +8,13 @@ import select
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"]
-SECONDS = 60
+# How long the start, or all there is to do with one page, may take; and the end.
+SECONDS, SECONDS_TO_END = 60, 10
+# So many of the browser's last lines are shown if it fails.
+LAST_LINES = 20
 # Of a screenshot. Longer pages take seconds each.
 MAX_HEIGHT = 8_000
 
@@ -38,30 +42,43 @@ class Browser:
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
             "--remote-debugging-pipe", f"--user-data-dir={profile}",
         ]
-        self.process = subprocess.Popen(
-            [program, *flags], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=connect, pass_fds=(3, 4),
-        )
+        self.said = Path(profile) / "stderr.txt"
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [program, *flags], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
+                preexec_fn=connect, pass_fds=(3, 4),
+            )
         os.close(to_read)
         os.close(to_write)
         self.buffer = b""
         self.events: list[dict] = []
         self.number = 0
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        self.deadline = time.monotonic() + SECONDS
+        try:
+            target = self.call("Target.createTarget", url="about:blank")["targetId"]
+            self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self.call(f"{domain}.enable")
+        except BaseException:
+            self.close()
+            raise
 
     session = None
 
+    def failure(self, what: str) -> RuntimeError:
+        """An error with the last lines of what the browser wrote to stderr."""
+        # Without a desktop, it complains about each service of D-Bus.
+        lines = [line for line in self.said.read_text(errors="replace").splitlines() if ":dbus/" not in line][-LAST_LINES:]
+        return RuntimeError("\n".join([f"{what}; its last lines on stderr:" if lines else f"{what}, without a word on stderr", *lines]))
+
     def receive(self) -> dict:
-        deadline = time.monotonic() + SECONDS
         while b"\0" not in self.buffer:
-            if not select.select([self.read_end], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise TimeoutError("the browser does not respond")
+            left = self.deadline - time.monotonic()
+            if left <= 0 or not select.select([self.read_end], [], [], left)[0]:
+                raise self.failure(f"the browser needs more than {SECONDS} seconds")
             received = os.read(self.read_end, 1 << 16)
             if not received:
-                raise EOFError("the browser ended")
+                raise self.failure("the browser ended")
             self.buffer += received
         message, self.buffer = self.buffer.split(b"\0", 1)
         return json.loads(message)
@@ -71,7 +88,10 @@ class Browser:
         message = {"id": self.number, "method": method, "params": parameters}
         if self.session:
             message["sessionId"] = self.session
-        os.write(self.write_end, json.dumps(message).encode() + b"\0")
+        try:
+            os.write(self.write_end, json.dumps(message).encode() + b"\0")
+        except BrokenPipeError:
+            raise self.failure("the browser ended") from None
         while True:
             received = self.receive()
             if received.get("id") == self.number:
@@ -90,6 +110,7 @@ class Browser:
         `measure` is JavaScript whose value is a list of such pairs. A request to another origin is wrong, and so is a line on the
         console.
         """
+        self.deadline = time.monotonic() + SECONDS
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 500)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=medium, features=features)
@@ -127,4 +148,10 @@ class Browser:
 
     def close(self) -> None:
         self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.read_end)
+        os.close(self.write_end)
