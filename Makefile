@@ -44,7 +44,7 @@ AFRESH ?=
 # rustc and the tools that read its coverage data must have the same LLVM major version.
 LLVM_MAJOR ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # Steps of `ci`, fastest failures first.
-CI_STEPS ?= workflows secrets commits lint deny test sweeps site manual report-check interop monitoring otel optimized scale package cov
+CI_STEPS ?= workflows secrets commits lint deny test test-as-root sweeps site manual report-check interop monitoring otel optimized scale package cov
 
 # Cargo tools, crate@version.
 TOOL_VERSIONS := $(shell cat .ci/tools.txt)
@@ -58,7 +58,7 @@ export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
 # If non-empty, `instructions`, `licenses` and `dependencies` write their files instead of comparing them. Command line only: CI must compare.
 UPDATE =
 
-.PHONY: help dev tools demo fmt workflows secrets commits lint test sweeps site manual report-check attempts model mutants mutants-at-once mutants-diff mutants-shard mutants-status fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build optimized scale ci
+.PHONY: help dev tools demo fmt workflows secrets commits lint test test-as-root sweeps site manual report-check attempts model mutants mutants-at-once mutants-diff mutants-shard mutants-status fuzz fuzz-smoke interop examples monitoring otel digdag deny bench instructions cov build release-build optimized scale ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -118,6 +118,9 @@ test: ## run the tests, without those of `sweeps`; needs only Rust
 sweeps: ## run the tests that try every moment, fault or order of calls; needs only Rust
 	@directory=$$(.ci/test-directory) && echo "TMPDIR=$$directory $(CARGO) test --locked --test it --test model -- $(SWEEPS)" && \
 	TMPDIR=$$directory $(CARGO) test --locked --test it --test model -- $(SWEEPS)
+
+test-as-root: ## run the tests that need root, which `test` skips for another user; needs sudo without a password
+	@CARGO="$(CARGO)" .ci/test-as-root
 
 fuzz-smoke: ## run the fuzz targets without a fuzzer: the corpus and FUZZ_INPUTS mutations each (part of `test`)
 	YOTPO_TD_FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --locked --test it project::fuzz_corpora

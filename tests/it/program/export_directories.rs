@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use yotpo_td::sandbox::{FaultKind, Service};
 
-use crate::program::binary::{Finished, Running, Surroundings, program};
+use crate::program::binary::{Finished, PROGRAM, Running, Surroundings, program};
 use crate::program::closing_words::{RESUME, assert_no_command, assert_words, next_command_to, transcript};
 use crate::program::exports::{
     CUSTOMERS, export, export_command, export_directory, load, load_command, parts, requests,
@@ -38,24 +38,26 @@ fn finished(command: Command) -> Finished {
     Running::start(command).finish()
 }
 
-/// As another user than root, who may enter the test's directory; `false` if that is not possible here.
+/// Whether this test may start programs as another user, for whom the test's directory is opened.
 fn can_be_somebody(surroundings: &Surroundings) -> bool {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: only root can become another user");
         return false;
     }
     set_mode(&surroundings.directory(), 0o755);
-    let mut probe = program();
-    probe.arg("version").uid(SOMEBODY).gid(SOMEBODY);
-    let can = probe.output().is_ok();
-    if !can {
-        println!("skipped: another user may not run the program here");
-    }
-    can
+    true
 }
 
-fn as_somebody(mut command: Command) -> Finished {
-    command.uid(SOMEBODY).gid(SOMEBODY);
+/// Runs a copy of the program: what was built may be where another user may not go.
+fn as_somebody(surroundings: &Surroundings, wanted: &Command) -> Finished {
+    let copy = surroundings.directory().join("yotpo-td");
+    if !copy.exists() {
+        // Not by this process: a test that starts a program at this moment would keep the copy open, and it could not be run.
+        assert!(Command::new("cp").arg(PROGRAM).arg(&copy).status().unwrap().success());
+    }
+    let mut command = Command::new(copy);
+    command.env_clear().stdin(Stdio::null()).args(wanted.get_args()).uid(SOMEBODY).gid(SOMEBODY);
+    command.envs(wanted.get_envs().filter_map(|(name, value)| Some((name, value?))));
     // This user may not write where coverage is measured, and would complain on stderr.
     command.env("LLVM_PROFILE_FILE", "/dev/null");
     finished(command)
@@ -88,24 +90,24 @@ fn a_volume_of_a_group_is_used_through_a_subdirectory() {
     fs::create_dir(&volume).unwrap();
     chown(&volume, Some(0), Some(SOMEBODY)).unwrap();
     set_mode(&volume, 0o2775);
-    let end = as_somebody(export_to(&surroundings, &volume, &[]));
+    let end = as_somebody(&surroundings, &export_to(&surroundings, &volume, &[]));
     end.assert_code(2);
     assert_words!("export_to_volume", transcript(&end));
     let directory = volume.join("customers");
-    as_somebody(export_to(&surroundings, &directory, &[])).assert_code(0);
+    as_somebody(&surroundings, &export_to(&surroundings, &directory, &[])).assert_code(0);
     assert_eq!((mode(&volume), mode(&directory) & 0o777), (0o2775, 0o700));
     assert_eq!(fs::metadata(&directory).unwrap().uid(), SOMEBODY);
     // The state holds no customer data: it may be in the volume itself.
     let mut command = program();
     command.arg("load").arg(&directory).envs(surroundings.environment());
     command.env("YOTPO_TD_STATE_DIR", &volume);
-    as_somebody(command).assert_code(0);
+    as_somebody(&surroundings, &command).assert_code(0);
     surroundings.assert_exact();
     // An emptyDir is for everybody.
     set_mode(&volume, 0o2777);
     let mut command = surroundings.sync(&["--state-dir", volume.to_str().unwrap()]);
     command.env_remove("YOTPO_TD_STATE_DIR");
-    let end = as_somebody(command);
+    let end = as_somebody(&surroundings, &command);
     end.assert_code(6);
     assert!(
         end.closing().contains("choose a subdirectory of it that does not exist yet"),
@@ -130,7 +132,8 @@ fn an_export_of_root_that_others_can_read_is_loaded_by_them_with_a_warning() {
     let state = surroundings.directory().join("state of somebody");
     fs::create_dir(&state).unwrap();
     chown(&state, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
-    let end = as_somebody(load_command(&surroundings, &["--state-dir", state.to_str().unwrap()]));
+    let end =
+        as_somebody(&surroundings, &load_command(&surroundings, &["--state-dir", state.to_str().unwrap()]));
     end.assert_code(0);
     let warnings = end.stderr.lines().filter(|line| line.contains("other users may read this export"));
     assert_eq!(warnings.count(), 1, "{}", end.stderr);
@@ -140,7 +143,8 @@ fn an_export_of_root_that_others_can_read_is_loaded_by_them_with_a_warning() {
     for file in &files {
         chown(file, Some(SOMEBODY + 1), None).unwrap();
     }
-    let end = as_somebody(load_command(&surroundings, &["--state-dir", state.to_str().unwrap()]));
+    let end =
+        as_somebody(&surroundings, &load_command(&surroundings, &["--state-dir", state.to_str().unwrap()]));
     end.assert_code(6);
     assert!(end.closing().contains(" belongs to user 1002"), "{}", end.closing());
 }
