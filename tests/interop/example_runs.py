@@ -139,7 +139,7 @@ def run_privately(files: Path, *command: str) -> subprocess.CompletedProcess:
     """Runs a command as root on a private view of this machine, with `files` copied over it (`private_root`)."""
     as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
     if as_root and shutil.which("sudo") is None:
-        missing("neither root nor sudo")
+        pytest.skip("needs root")
     done = subprocess.run(
         [*as_root, Path(__file__).parent / "private_root", files, binary(), *command],
         stdin=subprocess.DEVNULL,
@@ -149,5 +149,5 @@ def run_privately(files: Path, *command: str) -> subprocess.CompletedProcess:
         timeout=3 * TIMEOUT,
     )
     if done.returncode == NOT_AVAILABLE or (as_root and "sudo:" in done.stderr):
-        missing(f"no private root: {done.stderr.strip()}")
+        pytest.skip(f"no private root: {done.stderr.strip()}")
     return done

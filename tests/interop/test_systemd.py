@@ -17,7 +17,6 @@ from example_runs import (
     block,
     dead_address,
     masked,
-    missing,
     require,
     run_privately,
     write_store,
@@ -230,7 +229,7 @@ def output(store, tmp_path_factory):
     done = run_privately(files, str(systemd), "--system", "--unit=test.target", "--show-status=0", "--log-target=journal")
     found = files / "output"
     if not (found / "log").exists():
-        missing(f"systemd does not start here: {done.stderr}")
+        pytest.skip(f"systemd does not start here: {done.stderr}")
     assert (found / "probe.journal").exists(), (found / "log").read_text() + done.stderr
     return found
 
