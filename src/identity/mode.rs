@@ -25,6 +25,7 @@ impl Mode {
     }
 
     /// The one that this one is not.
+    #[must_use]
     pub const fn other(self) -> Self {
         match self {
             Self::Append => Self::Replace,

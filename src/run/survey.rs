@@ -63,9 +63,7 @@ pub(super) fn other_mode(sessions: &[SessionState], names: &RunNames, target: &s
         match RunSession::parse(&session.name) {
             Some(parsed) if !other.is_of_run(&parsed) => {}
             Some(RunSession::Ballot(BallotName { generation, .. })) => {
-                if last.is_none_or(|(before, _)| before < generation) {
-                    last = Some((generation, session));
-                }
+                last = last.filter(|(before, _)| *before > generation).or(Some((generation, session)));
             }
             Some(_) => return OtherMode::Present,
             None => {}
