@@ -281,7 +281,7 @@ impl<'a> ExportCommand<'a> {
             },
         );
         let is_fresh_elsewhere = is_fresh_elsewhere(self.invocation, self.matches);
-        let next = NextCommand::after(diagnosis.code, &recovery, self.invocation, is_fresh_elsewhere);
+        let next = NextCommand::after(&diagnosis, &recovery, self.invocation, is_fresh_elsewhere);
         // The next sandbox has another address, so that nothing is resumed from this one.
         let next = next.filter(|_| !embedded_sandbox::is_wanted(self.matches));
         Failure { error: error.into(), diagnosis, saved, next, run: None }

@@ -45,14 +45,15 @@ impl NextCommand {
         Some(Self { step, command: command()? })
     }
 
-    /// The command after a failure with `code` that left `recovery`, where it can be typed and helps.
+    /// The command after a failure that left `recovery`, where it can be typed and helps.
     pub(super) fn after(
-        code: Code,
+        diagnosis: &Diagnosis,
         recovery: &RecoveryState,
         invocation: &Invocation,
         is_fresh_elsewhere: bool,
     ) -> Option<Self> {
-        let step = next_step(code, recovery)?;
+        let step = next_step(diagnosis.code, recovery)?;
+        let step = NextStep { after_correction: step.after_correction && diagnosis.needs_correction, ..step };
         let command = if step.resumes {
             invocation.resuming_command_line(is_fresh_elsewhere)
         } else {
@@ -115,7 +116,7 @@ impl Failure {
             // A String takes everything.
             let _ = writeln!(text, "  because: {cause}");
         }
-        let Diagnosis { code, status, hint } = &self.diagnosis;
+        let Diagnosis { code, status, hint, .. } = &self.diagnosis;
         if let Some(hint) = hint {
             let _ = writeln!(text, "hint: {hint}");
         }
@@ -133,7 +134,7 @@ impl Failure {
     }
 
     fn json(&self) -> String {
-        let Diagnosis { code, status, hint } = &self.diagnosis;
+        let Diagnosis { code, status, hint, .. } = &self.diagnosis;
         let mut line = serde_json::json!({
             "timestamp": timestamp(),
             "level": "ERROR",

@@ -104,8 +104,9 @@ impl Code {
             Self::TreasureDataRequestRefused => (
                 "Treasure Data rejected a request, or cannot be reached with these settings.",
                 "The response says that the request itself is wrong, or the host does not exist. The same command would fail the same \
-                 way. Nothing was committed.",
-                "Read the server's message in the error. Check --site, --td-endpoint and a proxy.",
+                 way. Nothing was committed, unless the last line says that rows may be in the table.",
+                "Read the server's message in the error. Check --site, --td-endpoint and a proxy. If rows may be in the table, run \
+                 the same command, which looks up what was committed; with another address or table it would be another run.",
             ),
             Self::TreasureDataFailed => (
                 "Treasure Data, or the connection to it, failed.",

@@ -14,12 +14,14 @@ pub use code::{Code, Remedy};
 pub use explain::Explanation;
 pub use next_step::{NextStep, next_step};
 
+use http::StatusCode;
+
 use crate::exit_status::ExitStatus;
 use crate::export::ExportError;
 use crate::free_space::is_lack_of_space;
-use crate::http::TlsError;
-use crate::run::RunError;
+use crate::http::{CallError, TlsError};
 use crate::run::decide::Ending;
+use crate::run::{RecoveryState, RunError};
 use crate::services::ServicesError;
 use crate::shutdown::Signal;
 use crate::treasure_data::TreasureDataError;
@@ -34,12 +36,14 @@ pub struct Diagnosis {
     pub status: ExitStatus,
     /// What to do; `None` if nothing is wrong.
     pub hint: Option<String>,
+    /// Whether the same command helps only after a correction, if the code says so.
+    pub needs_correction: bool,
 }
 
 impl Diagnosis {
     /// What an error outside a run means.
     pub fn new(code: Code, hint: Option<String>) -> Self {
-        Self { code, status: code.status(), hint }
+        Self { code, status: code.status(), hint, needs_correction: true }
     }
 
     /// Adds to the hint.
@@ -52,9 +56,18 @@ impl Diagnosis {
         self
     }
 
+    /// The hint to run the same command: a commit may have begun, and only that command completes it.
+    fn without_correction(self) -> Self {
+        let hint = "run the same command, with the same endpoints and the same database and table: it first looks up what was \
+                    committed, and anything else would be another run, which may load the customers twice; if it persists, \
+                    contact Treasure Data support";
+        Self { hint: Some(hint.to_owned()), needs_correction: false, ..self }
+    }
+
     /// A signal ended the program.
     pub fn interrupted(signal: Signal) -> Self {
-        Self { code: Code::Interrupted, status: ExitStatus::Interrupted(signal), hint: None }
+        let status = ExitStatus::Interrupted(signal);
+        Self { status, ..Self::new(Code::Interrupted, None) }
     }
 }
 
@@ -77,7 +90,29 @@ impl RunError {
             Self::Interrupted(signal) => ExitStatus::Interrupted(*signal),
             _ => code.status(),
         };
-        Diagnosis { code, status, hint: hint::hint(self) }
+        Diagnosis { status, ..Diagnosis::new(code, hint::hint(self)) }
+    }
+
+    /// The diagnosis of this error after a run that left `recovery`.
+    pub fn diagnosis_after(&self, recovery: &RecoveryState) -> Diagnosis {
+        let diagnosis = self.diagnosis();
+        let is_only_looked_up =
+            matches!(recovery, RecoveryState::MaybeCommitted { .. }) && self.has_nothing_to_correct();
+        if is_only_looked_up { diagnosis.without_correction() } else { diagnosis }
+    }
+
+    /// Whether a service refused a request for a reason that nothing outside this program is known to correct. A wrong address
+    /// does not count as one after a commit: with another address it is another run.
+    fn has_nothing_to_correct(&self) -> bool {
+        let call = match self {
+            Self::Yotpo(error) => error.call(),
+            Self::TreasureData(error) => Some(error.call()),
+            _ => None,
+        };
+        let has_own_hint = |call: &CallError| {
+            call.connection_hint().is_some() || call.status_code() == Some(StatusCode::PAYMENT_REQUIRED)
+        };
+        code(self).refuses_request() && call.is_some_and(|call| !has_own_hint(call))
     }
 }
 
@@ -155,10 +190,10 @@ fn code_of_ending(ending: Ending) -> Code {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, StatusCode};
+    use http::HeaderValue;
 
     use super::*;
-    use crate::http::{CallError, Effect};
+    use crate::http::Effect;
 
     fn page(page: u64, status: u16) -> Diagnosis {
         let status = StatusCode::from_u16(status).unwrap();
@@ -184,6 +219,33 @@ mod tests {
             );
             let hint = found.hint.unwrap();
             assert!(hint.contains(words), "{status} on page {number}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_refused_after_the_commit_has_begun_asks_for_the_same_command() {
+        let maybe = RecoveryState::MaybeCommitted { ingestion_time: 1 };
+        let refused = |status| {
+            let status = StatusCode::from_u16(status).unwrap();
+            RunError::from(TreasureDataError::from(CallError::status(
+                "commit",
+                Effect::CheckFirst,
+                status,
+                None,
+                None,
+            )))
+        };
+        let no_path = RunError::from(TreasureDataError::from(CallError::unknown_path("commit", None)));
+        let yotpo = RunError::from(YotpoError::Token(CallError::unknown_path("obtain a token", None)));
+        for error in [refused(400), refused(404), no_path, yotpo] {
+            let found = error.diagnosis_after(&maybe);
+            let hint = found.hint.as_deref().unwrap();
+            assert!(hint.starts_with("run the same command, with the same endpoints"), "{error}: {hint}");
+            assert!(!found.needs_correction, "{error}");
+            assert_eq!(error.diagnosis_after(&RecoveryState::Deleted), error.diagnosis(), "{error}");
+        }
+        for error in [refused(401), refused(402), refused(503), RunError::Bug("rows out of order")] {
+            assert_eq!(error.diagnosis_after(&maybe), error.diagnosis(), "{error}");
         }
     }
 

@@ -224,7 +224,7 @@ impl<'a> LoadCommand<'a> {
             (RunError::Ended { ending: Ending::Superseded, .. }, RowSource::Export(_)) => {
                 Diagnosis::new(Code::RunSuperseded, Some(EXPORT_SUPERSEDED_HINT.to_owned()))
             }
-            _ => error.diagnosis(),
+            _ => error.diagnosis_after(&recovery),
         };
         let diagnosis = match rows_in_question {
             Some(rows) if matches!(diagnosis.code, Code::CommitUnknown | Code::RunTooOld) => {
@@ -232,7 +232,7 @@ impl<'a> LoadCommand<'a> {
             }
             _ => diagnosis,
         };
-        let next = self.next(diagnosis.code, &recovery);
+        let next = self.next(&diagnosis, &recovery);
         self.of_sandbox(Failure { error: error.into(), diagnosis, saved, next, run })
     }
 
@@ -249,8 +249,8 @@ impl<'a> LoadCommand<'a> {
     }
 
     /// The command that helps, where one does.
-    fn next(&self, code: Code, recovery: &RecoveryState) -> Option<NextCommand> {
-        NextCommand::after(code, recovery, self.invocation, self.is_fresh_elsewhere)
+    fn next(&self, diagnosis: &Diagnosis, recovery: &RecoveryState) -> Option<NextCommand> {
+        NextCommand::after(diagnosis, recovery, self.invocation, self.is_fresh_elsewhere)
     }
 
     fn not_locked(&self, store: &StateStore, error: NotLocked) -> Failure {
@@ -292,7 +292,7 @@ impl<'a> LoadCommand<'a> {
         let phase = self.progress.snapshot().phase;
         let _ = self.left.set(Left::abruptly(&recovery, store.run().ok().flatten().as_ref(), phase, load));
         let saved = recovery.describe(&load.target.label(), load.resume.run_id.is_some());
-        let next = self.next(diagnosis.code, &recovery);
+        let next = self.next(&diagnosis, &recovery);
         self.of_sandbox(Failure { error: error.into(), diagnosis, saved, next, run: None })
     }
 

@@ -110,6 +110,21 @@ fn maybe_committed_is_completed_and_loaded_once() {
 }
 
 #[test]
+fn maybe_committed_although_the_commit_was_refused_is_loaded_once_by_the_same_command() {
+    for status in [400, 404] {
+        let surroundings = Surroundings::with_customers(60);
+        surroundings.fault_on_every(Operation::CommitSession, FaultKind::Status(status, None));
+        let end = surroundings.run(&["--fresh"]);
+        end.assert_code(5);
+        let closing = end.closing();
+        assert!(closing.contains("hint: run the same command, with the same endpoints"), "{closing}");
+        assert!(closing.contains("code: treasure_data_request_refused (exit code 5)"), "{closing}");
+        surroundings.end_faults();
+        follow_to_the_end(&surroundings, &end, RESUME);
+    }
+}
+
+#[test]
 fn maybe_committed_although_the_response_was_lost_is_loaded_once() {
     let settings = SandboxSettings {
         customers: 60,
