@@ -31,6 +31,20 @@ impl RunId {
         Self(format!("export-{sha256:.32}"))
     }
 
+    /// A further id, for loading the same customers again: this one with `-2`. Characters in the middle of a long one are left out,
+    /// since ids often differ in their beginning or end.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let with_suffix = |suffix: &str| {
+            let kept = self.0.len().min(Self::RULE.max_length - suffix.len());
+            let (head, tail) = self.0.split_at(kept / 2);
+            let (_, tail) = tail.split_at(self.0.len() - kept);
+            Self(format!("{head}{tail}{suffix}"))
+        };
+        let successor = with_suffix("-2");
+        if successor == *self { with_suffix("-3") } else { successor }
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -74,6 +88,24 @@ mod tests {
     fn generated_ids_contain_the_time_and_random_digits() {
         let id = RunId::generate(Duration::from_secs(1_795_406_400), 0x9f1c_02ab);
         assert_eq!(id.as_str(), "20261123T040000Z-9f1c02ab");
+    }
+
+    #[test]
+    fn a_successor_is_another_valid_id() {
+        let successor = |text: &str| text.parse::<RunId>().unwrap().successor();
+        assert_eq!(successor("nightly").as_str(), "nightly-2");
+        assert_eq!(successor("nightly-2").as_str(), "nightly-2-2");
+        let dated = format!("{}-2026-11-23", "store".repeat(10));
+        assert_eq!(successor(&dated).as_str(), format!("{dated}-2"));
+        let longest = format!("a{}-20261123", "x".repeat(54));
+        assert_eq!(successor(&longest).as_str(), format!("a{}-20261123-2", "x".repeat(52)));
+        for length in 60..=64 {
+            for pattern in ["a", "-2", "2-"] {
+                let id: String = pattern.chars().cycle().take(length).collect();
+                let next = successor(&id);
+                assert!(RunId::RULE.accepts(next.as_str()) && next.as_str() != id, "{id}: {next}");
+            }
+        }
     }
 
     #[test]

@@ -239,8 +239,8 @@ impl<'a> LoadCommand<'a> {
     /// How to find out whether the run's rows are in the table, and what to do then.
     fn what_follows(&self, target: &Target, rows: RowsInQuestion, run_id: &RunId) -> String {
         let expected = rows.expected.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
-        let other = format!("{run_id}-2");
-        let command = self.invocation.command_line_of_run(&other);
+        let other = run_id.successor();
+        let command = self.invocation.command_line_of_run(other.as_str());
         format!(
             "{} -- {expected} when they are there: then nothing is to be done; when they are not, load them as another run{}",
             counting_query(target, rows.ingestion_time),
