@@ -93,7 +93,8 @@ fn command_line<'a>(arguments: impl Iterator<Item = &'a OsString>) -> Option<Str
     let typed =
         |word: &'a OsString| word.to_str().filter(|word| is_typeable(word)).map(without_user_information);
     let words = arguments.map(typed).collect::<Option<Vec<_>>>()?;
-    let program = words.first().map_or("yotpo-td", |path| path.rsplit('/').next().unwrap_or(path));
+    // The program as it was started: it need not be on PATH.
+    let program = words.first().filter(|program| !program.is_empty()).map_or("yotpo-td", String::as_str);
     let words = std::iter::once(program).chain(words.iter().skip(1).map(String::as_str));
     shlex::try_join(words).ok()
 }
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     fn invocation(words: &[&str]) -> Invocation {
-        let arguments = ["/usr/bin/yotpo-td", "sync"].iter().chain(words).map(OsString::from).collect();
+        let arguments = ["yotpo-td", "sync"].iter().chain(words).map(OsString::from).collect();
         Invocation { arguments, environment: BTreeMap::new() }
     }
 
@@ -211,6 +212,21 @@ mod tests {
             typed.command_line().unwrap(),
             "yotpo-td sync --td-endpoint 'https://[redacted]@host/a@b' --state-dir 'a b'"
         );
+    }
+
+    #[test]
+    fn a_command_to_type_again_names_the_program_as_it_was_started() {
+        for (program, word) in [
+            ("yotpo-td", "yotpo-td"),
+            ("./y", "./y"),
+            ("/opt/x/yotpo-td", "/opt/x/yotpo-td"),
+            ("my tools/yotpo-td", "'my tools/yotpo-td'"),
+            ("", "yotpo-td"),
+        ] {
+            let mut typed = invocation(&[]);
+            typed.arguments[0] = program.into();
+            assert_eq!(typed.command_line(), Some(format!("{word} sync")));
+        }
     }
 
     #[test]

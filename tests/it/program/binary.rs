@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -36,7 +37,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(3);
 
 /// The program with an empty environment, except what coverage measurements need.
 pub(crate) fn program() -> Command {
-    alone(PROGRAM)
+    let mut command = alone(PROGRAM);
+    // As a shell starts a program that is on PATH.
+    command.arg0("yotpo-td");
+    command
 }
 
 /// A program without anything of this process but where coverage is written.
@@ -386,15 +390,9 @@ impl Finished {
 
 /// All files in a directory, with paths and contents.
 pub(crate) fn files_below(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir(directory) else { return found };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files_below(&path));
-        } else {
-            found.push((path.clone(), fs::read(&path).unwrap()));
-        }
-    }
-    found
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let files = |path: PathBuf| {
+        if path.is_dir() { files_below(&path) } else { vec![(path.clone(), fs::read(&path).unwrap())] }
+    };
+    entries.flat_map(|entry| files(entry.unwrap().path())).collect()
 }

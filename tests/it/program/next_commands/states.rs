@@ -77,6 +77,27 @@ fn resumable_with_everything_that_was_reported_as_saved() {
 }
 
 #[test]
+fn a_program_that_is_not_on_path_is_named_as_it_was_started() {
+    let surroundings = Surroundings::with_customers(60);
+    let link = surroundings.directory().join("y");
+    std::os::unix::fs::symlink(crate::program::binary::PROGRAM, &link).unwrap();
+    let directory = surroundings.directory().display().to_string();
+    let type_in_directory =
+        |command: &str| surroundings.type_in(&format!("cd {directory} && {command}"), &[]).finish();
+    surroundings.fault_from_page(6, &FaultKind::Status(503, None));
+    for (started, named) in [("./y", "./y".to_owned()), (link.to_str().unwrap(), link.display().to_string())]
+    {
+        let end = type_in_directory(&format!("{started} sync"));
+        end.assert_code(4);
+        assert_eq!(next_command_to(RESUME, &end), format!("{named} sync"));
+    }
+    let end = type_in_directory("./y sync");
+    surroundings.end_faults();
+    type_in_directory(&next_command_to(RESUME, &end)).assert_code(0);
+    surroundings.assert_exact_and_clean();
+}
+
+#[test]
 fn the_second_signal_names_what_the_checkpoint_has_and_nothing_else() {
     for (operation, nth, words) in [(Operation::UploadPart, 4, RESUME), (Operation::UploadPart, 1, RETRY)] {
         let surroundings = Surroundings::with_customers(60);
