@@ -261,7 +261,8 @@ pub async fn sweep_stale_runs(
         for session in client.sessions().await? {
             if swept == MAX_SWEPT {
                 tracing::warn!(
-                    "old runs left more sessions than one run removes; remove the rest with: yotpo-td runs clean"
+                    "old runs left more sessions than one run removes; remove the rest with \
+                     yotpo-td runs clean and the same settings"
                 );
                 break;
             }

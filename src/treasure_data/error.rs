@@ -103,8 +103,8 @@ fn call_hint(source: &CallError) -> &'static str {
              Treasure Data"
         }
         Some(_) if is_about_number_of_sessions(source) => {
-            "the account has reached its maximum number of bulk import sessions; remove unneeded ones with: yotpo-td runs \
-             clean"
+            "the account has reached its maximum number of bulk import sessions; remove unneeded ones with yotpo-td runs \
+             clean and the same settings"
         }
         Some(_) if source.is_permanent() => {
             "Treasure Data rejected this request, and running it again will not help; check the settings in the message, or \

@@ -21,9 +21,11 @@ use super::invocation::{Invocation, layers, start_logging_and_tracing};
 use super::runtime::MachineDenied;
 use crate::checkpoint::{LockError, RunState, StateError, StateStore};
 use crate::clock::Clock;
+use crate::config::keys::STATE_DIR;
 use crate::config::{AccountSettings, SettingsError, state_directory_from_layers};
 use crate::diagnosis::{Code, Diagnosis};
 use crate::identity::RunId;
+use crate::paths::is_typeable;
 use crate::run::{RunError, STATE_DIRECTORY_HINT};
 use crate::services::ServicesError;
 use crate::telemetry::{ProgressBar, words, write_stderr};
@@ -124,7 +126,26 @@ impl RunsCommand<'_> {
                 return Ok((store, run));
             }
         }
-        Err(UsageError::NoUnfinishedRun(printable(&wanted)).into())
+        Err(self.no_such_run(UsageError::NoUnfinishedRun(printable(&wanted))))
+    }
+
+    /// The error for a run that is not there, with the command that lists the others of the same directory.
+    fn no_such_run(&self, error: UsageError) -> RunsError {
+        let list =
+            self.list_command().unwrap_or_else(|| "yotpo-td runs list, with the same flags,".to_owned());
+        let hint = Some(format!("{list} shows what there is"));
+        RunsError { error: error.into(), diagnosis: Diagnosis::new(Code::SettingsInvalid, hint) }
+    }
+
+    /// `runs list` with the flags that say where the runs are; `None` if they cannot be typed.
+    fn list_command(&self) -> Option<String> {
+        let place = ["config", STATE_DIR.key].into_iter().filter_map(|name| {
+            let value = self.matches.try_get_one::<String>(name).ok()??;
+            Some([format!("--{name}"), value.clone()])
+        });
+        let words = ["yotpo-td", "runs", "list"].map(str::to_owned).into_iter().chain(place.flatten());
+        let words: Vec<_> = words.collect();
+        shlex::try_join(words.iter().map(String::as_str)).ok().filter(|command| is_typeable(command))
     }
 
     fn state_directory(&self) -> Result<std::path::PathBuf, SettingsError> {
@@ -149,9 +170,6 @@ impl From<SettingsError> for RunsError {
 impl From<UsageError> for RunsError {
     fn from(error: UsageError) -> Self {
         let hint = match error {
-            UsageError::NoSuchRun(_) | UsageError::NoUnfinishedRun(_) => {
-                Some("yotpo-td runs list shows what there is".to_owned())
-            }
             UsageError::OtherRunSaved { .. } => Some(
                 "name an empty directory with --state-dir; the state of the other run stays where it is"
                     .to_owned(),

@@ -76,8 +76,8 @@ impl RunsCommand<'_> {
         runs.sort_by_key(|run| std::cmp::Reverse(run.saved_at()));
         let found = runs.iter().find(|run| wanted == LATEST || run.run_id().as_str() == wanted);
         let found = found.ok_or_else(|| match wanted {
-            LATEST => UsageError::NoRuns,
-            wanted => UsageError::NoSuchRun(printable(wanted)),
+            LATEST => UsageError::NoRuns.into(),
+            wanted => self.no_such_run(UsageError::NoSuchRun(printable(wanted))),
         })?;
         write_result(&format!("{:#}\n", found.view()));
         Ok(())

@@ -43,7 +43,8 @@ impl Executor<'_> {
             tracing::warn!(
                 sessions = sessions.len(),
                 limit = MAX_SESSIONS,
-                "the account holds many bulk import sessions; remove old ones with: yotpo-td runs clean"
+                "the account holds many bulk import sessions; remove old ones with yotpo-td runs clean and the \
+                 same settings"
             );
         }
         self.has_listed = true;

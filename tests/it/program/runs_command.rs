@@ -101,6 +101,14 @@ fn list_and_show_report_unfinished_and_finished_runs() {
     unknown.assert_code(2);
     assert!(unknown.stderr.contains("no run has the id nightly"), "{}", unknown.stderr);
     assert!(unknown.stderr.contains("hint: yotpo-td runs list shows what there is\n"), "{}", unknown.stderr);
+    let elsewhere = surroundings.directory().join("else where");
+    for command in ["show", "abandon"] {
+        let unknown = runs(&surroundings, &[command, "nightly", "--state-dir", elsewhere.to_str().unwrap()]);
+        unknown.assert_code(2);
+        let hint =
+            format!("hint: yotpo-td runs list --state-dir '{}' shows what there is\n", elsewhere.display());
+        assert!(unknown.stderr.contains(&hint), "{}", unknown.stderr);
+    }
 }
 
 /// The table without its last column, and with one space between the others: widths depend on the names.
