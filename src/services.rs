@@ -40,6 +40,7 @@ pub fn assemble(settings: &Settings, clock: &Clock, seed: u64) -> Result<Service
         treasure_data: &settings.treasure_data,
         connections: &settings.treasure_data_connections,
         origin: &settings.treasure_data_origin,
+        proxy: settings.store.proxy.as_deref(),
         retry: settings.store.retry,
     };
     let treasure_data = account.client(clock, tls, redactor, seed.rotate_left(1))?;
@@ -66,11 +67,12 @@ fn store_client(
     redactor: Redactor,
     seed: u64,
 ) -> Result<Arc<YotpoClient>, ServicesError> {
-    let StoreSettings { yotpo, request_rate, connections, endpoint_origin, retry } = settings;
+    let StoreSettings { yotpo, request_rate, connections, endpoint_origin, proxy, retry } = settings;
     let rate_limiter = Arc::new(RateLimiter::with_rate(*request_rate, clock.clone()));
     let retrier = Retrier::new("Yotpo", *retry, Arc::clone(&rate_limiter), clock.clone(), seed);
     let http = HttpClient::new(connections, tls, clock.clone(), redactor, rate_limiter)?
-        .for_server(&yotpo.endpoint, endpoint_origin);
+        .for_server(&yotpo.endpoint, endpoint_origin)
+        .with_proxy_named(proxy.as_deref());
     Ok(Arc::new(YotpoClient::new(yotpo.clone(), http, Arc::new(retrier))))
 }
 
@@ -83,9 +85,15 @@ pub fn assemble_account(
     clock: &Clock,
     seed: u64,
 ) -> Result<Arc<TreasureDataClient>, ServicesError> {
-    let AccountSettings { treasure_data, connections, endpoint_origin, retry, .. } = settings;
+    let AccountSettings { treasure_data, connections, endpoint_origin, proxy, retry, .. } = settings;
     let tls = tls_configuration(treasure_data.endpoint.scheme() == "https")?;
-    let account = Account { treasure_data, connections, origin: endpoint_origin, retry: *retry };
+    let account = Account {
+        treasure_data,
+        connections,
+        origin: endpoint_origin,
+        proxy: proxy.as_deref(),
+        retry: *retry,
+    };
     account.client(clock, tls, Redactor::new(), seed)
 }
 
@@ -93,6 +101,7 @@ struct Account<'a> {
     treasure_data: &'a TreasureDataSettings,
     connections: &'a ClientSettings,
     origin: &'a str,
+    proxy: Option<&'a str>,
     retry: RetryPolicy,
 }
 
@@ -108,7 +117,8 @@ impl Account<'_> {
         let retrier =
             Retrier::new("Treasure Data", self.retry, Arc::clone(&rate_limiter), clock.clone(), seed);
         let http = HttpClient::new(self.connections, tls, clock.clone(), redactor, rate_limiter)?
-            .for_server(&self.treasure_data.endpoint, self.origin);
+            .for_server(&self.treasure_data.endpoint, self.origin)
+            .with_proxy_named(self.proxy);
         Ok(Arc::new(TreasureDataClient::new(self.treasure_data.clone(), http, Arc::new(retrier))?))
     }
 }

@@ -35,6 +35,7 @@ fn failed_part(error: &CallError) -> Option<Part> {
         TransportError::Connect(_)
         | TransportError::ProxyAuthentication(_)
         | TransportError::ProxyRefused(_)
+        | TransportError::ProxyNotReached { .. }
         | TransportError::Interrupted(_)
         | TransportError::TimedOut(_) => Part::Connection,
     })
@@ -148,6 +149,7 @@ mod tests {
             (TransportError::Interrupted(network()), [Passed, Failed, Skipped]),
             // A proxy resolves names by itself, and a time-out may be one of the resolution.
             (TransportError::ProxyRefused(network()), [Skipped, Failed, Skipped]),
+            (TransportError::ProxyNotReached { proxy: None, source: network() }, [Skipped, Failed, Skipped]),
             (TransportError::ProxyAuthentication(network()), [Skipped, Failed, Skipped]),
             (TransportError::TimedOut(DeadlineElapsed(Duration::ZERO)), [Skipped, Failed, Skipped]),
             (TransportError::NotTls(network()), [Passed, Passed, Failed]),

@@ -182,6 +182,7 @@ fn read_load(reader: &mut Reader, export: Arc<CompleteExport>) -> Option<Setting
         account: AccountSettings {
             connections: ClientSettings { request_timeout: request_timeout?, reach: Reach::of(&endpoint) },
             endpoint_origin: treasure_data_origin(reader.layers()),
+            proxy: proxy::name(reader.layers()),
             treasure_data: TreasureDataSettings { endpoint, api_key: api_key? },
             retry: retry?,
             polling,

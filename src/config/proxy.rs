@@ -3,6 +3,7 @@
 use http::Uri;
 use url::Url;
 
+use super::layers::Layers;
 use super::read::Reader;
 use crate::http::Reach;
 
@@ -29,6 +30,17 @@ pub(super) fn check(reader: &mut Reader, endpoints: &[Option<&Url>]) {
     }
 }
 
+/// Host, port and variable of the proxy for a server that is not on this machine, such as `proxy:3128 of HTTPS_PROXY`. Its user and
+/// password are left out. Whether `NO_PROXY` exempts the server is not known here.
+pub(super) fn name(layers: &Layers) -> Option<String> {
+    let (variable, value) = VARIABLES.iter().find_map(|name| Some((name, layers.variable(name)?)))?;
+    let uri: Uri = value.trim().parse().ok()?;
+    let authority = uri.authority()?;
+    let default =
+        if uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { 443 } else { 80 };
+    Some(format!("{}:{} of {variable}", authority.host(), authority.port_u16().unwrap_or(default)))
+}
+
 fn problem(value: &str) -> Option<&'static str> {
     if value.is_empty() {
         return None;
@@ -47,6 +59,8 @@ fn problem(value: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -61,6 +75,29 @@ mod tests {
             "http://[::1]",
         ] {
             assert_eq!(problem(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_named_without_user_and_password() {
+        for (variables, expected) in [
+            (
+                &[("HTTPS_PROXY", " http://user:hidden@proxy.example.com:3128/ ")][..],
+                Some("proxy.example.com:3128 of HTTPS_PROXY"),
+            ),
+            (&[("ALL_PROXY", "proxy"), ("https_proxy", "https://[::1]")], Some("[::1]:443 of https_proxy")),
+            (&[("all_proxy", "proxy")], Some("proxy:80 of all_proxy")),
+            (&[("HTTP_PROXY", "proxy:1"), ("HTTPS_PROXY", "")], None),
+        ] {
+            let environment = variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), std::ffi::OsString::from(value)))
+                .collect();
+            assert_eq!(
+                name(&Layers::new(&BTreeMap::new(), environment, None)).as_deref(),
+                expected,
+                "{variables:?}"
+            );
         }
     }
 

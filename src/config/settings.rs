@@ -58,6 +58,8 @@ pub struct AccountSettings {
     pub connections: ClientSettings,
     /// Which setting its address is from.
     pub endpoint_origin: String,
+    /// Host, port and variable of the proxy of the environment.
+    pub proxy: Option<String>,
     /// How often and how long one request is tried.
     pub retry: RetryPolicy,
     /// How to wait for a commit in progress.
@@ -143,6 +145,7 @@ fn read_account(reader: &mut Reader) -> Option<AccountSettings> {
         without_table_ids: without_table_ids?,
         connections: ClientSettings { request_timeout: request_timeout?, reach: Reach::of(&endpoint) },
         endpoint_origin: treasure_data_origin(reader.layers()),
+        proxy: proxy::name(reader.layers()),
         treasure_data: TreasureDataSettings { endpoint, api_key: api_key? },
         retry: retry?,
         polling: polling?,

@@ -29,6 +29,8 @@ pub struct StoreSettings {
     pub connections: ClientSettings,
     /// Which setting Yotpo's address is from, as a phrase such as `from YOTPO_TD_YOTPO_ENDPOINT`.
     pub endpoint_origin: String,
+    /// Host, port and variable of the proxy of the environment.
+    pub proxy: Option<String>,
     /// How often and how long one request is tried.
     pub retry: RetryPolicy,
 }
@@ -87,6 +89,7 @@ pub(super) fn read_store(reader: &mut Reader, endpoint: Option<Url>) -> Option<S
         request_rate: request_rate?,
         connections: ClientSettings { request_timeout: request_timeout?, reach: Reach::of(&endpoint) },
         endpoint_origin: reader.layers().origin_phrase(&YOTPO_ENDPOINT),
+        proxy: proxy::name(reader.layers()),
         yotpo: YotpoSettings { endpoint, store: store?, client_secret: client_secret? },
         retry: retry?,
     })

@@ -36,6 +36,8 @@ pub struct HttpClient {
     rate_limiter: Arc<RateLimiter>,
     /// Host, port and origin of the address, for error messages.
     server: Option<Arc<str>>,
+    /// Host, port and variable of the proxy of the environment, for error messages.
+    proxy: Option<Arc<str>>,
     /// Whether the server has ever responded.
     has_responded: Arc<AtomicBool>,
     exchanges: Arc<Exchanges>,
@@ -61,6 +63,7 @@ impl HttpClient {
             redactor,
             rate_limiter,
             server: None,
+            proxy: None,
             has_responded: Arc::default(),
             exchanges: Arc::default(),
         })
@@ -71,6 +74,23 @@ impl HttpClient {
     pub fn for_server(mut self, endpoint: &Url, origin: &str) -> Self {
         self.server = Some(describe_server(endpoint, origin).into());
         self
+    }
+
+    /// Names the proxy of the environment in errors about it.
+    #[must_use]
+    pub fn with_proxy_named(mut self, proxy: Option<&str>) -> Self {
+        self.proxy = proxy.map(Into::into);
+        self
+    }
+
+    /// Adds the name of the proxy to an error about it.
+    fn named(&self, error: TransportError) -> TransportError {
+        match error {
+            TransportError::ProxyNotReached { source, .. } => {
+                TransportError::ProxyNotReached { proxy: self.proxy.clone(), source }
+            }
+            error => error,
+        }
     }
 
     /// The clock that measures deadlines and dates.
@@ -114,7 +134,9 @@ impl HttpClient {
         self.exchanges.ended(operation, status, self.clock.now().saturating_sub(sent), sent_bytes);
         let error = match outcome {
             Err(elapsed) => CallError::transport(operation, effect, TransportError::TimedOut(elapsed)),
-            Ok(Err(ExchangeError::Transport(error))) => CallError::transport(operation, effect, error),
+            Ok(Err(ExchangeError::Transport(error))) => {
+                CallError::transport(operation, effect, self.named(error))
+            }
             Ok(Err(ExchangeError::Body(problem))) => CallError::body(operation, effect, problem),
             Ok(Ok(response)) => {
                 self.has_responded.store(true, Ordering::Relaxed);

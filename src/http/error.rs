@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::clock::DeadlineElapsed;
-
 /// What a failure means for retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -44,35 +42,6 @@ pub enum Effect {
     Repeatable,
     /// It may act twice: check the state first.
     CheckFirst,
-}
-
-/// A request without a complete response.
-#[derive(Debug, thiserror::Error)]
-pub enum TransportError {
-    /// No connection. The server cannot have acted.
-    #[error("could not connect")]
-    Connect(#[source] NetworkError),
-    /// The server's name has no address.
-    #[error("could not resolve the server's name")]
-    NameNotResolved(#[source] NetworkError),
-    /// The server does not speak TLS.
-    #[error("the server does not speak TLS, which https requires")]
-    NotTls(#[source] NetworkError),
-    /// The server's certificate is not trusted. A retry cannot help.
-    #[error("the server's certificate is not trusted")]
-    Certificate(#[source] NetworkError),
-    /// The proxy requires other credentials (407). A retry cannot help.
-    #[error("the proxy requires authentication (407)")]
-    ProxyAuthentication(#[source] NetworkError),
-    /// The proxy does not connect to the server, usually because it is not allowed to (403).
-    #[error("the proxy refused to connect to the server")]
-    ProxyRefused(#[source] NetworkError),
-    /// The connection was lost after the request may have been sent.
-    #[error("the connection was lost")]
-    Interrupted(#[source] NetworkError),
-    /// No complete response in time.
-    #[error("no complete response in time")]
-    TimedOut(#[source] DeadlineElapsed),
 }
 
 /// A response with an unexpected body.
@@ -210,7 +179,8 @@ impl CallError {
                 TransportError::Connect(_)
                 | TransportError::NameNotResolved(_)
                 | TransportError::NotTls(_)
-                | TransportError::ProxyRefused(_),
+                | TransportError::ProxyRefused(_)
+                | TransportError::ProxyNotReached { .. },
                 _,
             ) => Class::Transient,
             (TransportError::Interrupted(_) | TransportError::TimedOut(_), effect) => {
@@ -384,7 +354,9 @@ fn describe(status: StatusCode) -> String {
 mod hints;
 mod kind;
 mod network;
+mod transport;
 pub use self::kind::{FailureKind, error_type};
 pub use self::network::NetworkError;
+pub use self::transport::TransportError;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,9 @@ pub(in crate::http) fn classify(error: reqwest::Error) -> TransportError {
             "tunnel error: proxy authorization required" => {
                 return TransportError::ProxyAuthentication(error.into());
             }
+            "tunnel error: failed to create underlying connection" => {
+                return TransportError::ProxyNotReached { proxy: None, source: error.into() };
+            }
             "tunnel error: unsuccessful" => return TransportError::ProxyRefused(error.into()),
             _ => {}
         }

@@ -44,7 +44,7 @@ impl HttpClient {
         self.exchanges.ended(request.operation, status, lasted, request.body.as_ref().map_or(0, Bytes::len));
         let Request { operation, effect, .. } = *request;
         let downloaded = downloaded.map_err(|failed| match failed {
-            ExchangeError::Transport(error) => CallError::transport(operation, effect, error),
+            ExchangeError::Transport(error) => CallError::transport(operation, effect, self.named(error)),
             ExchangeError::Body(problem) => CallError::body(operation, effect, problem),
         });
         // An error of the sink says nothing about the response.

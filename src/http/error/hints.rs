@@ -51,10 +51,12 @@ impl CallError {
             Cause::Transport(TransportError::ProxyAuthentication(_)) => Some(
                 "correct the proxy's user and password in HTTPS_PROXY (or ALL_PROXY), or list the server in NO_PROXY",
             ),
-            Cause::Transport(TransportError::ProxyRefused(_)) => Some(
-                "allow the server on the proxy in HTTPS_PROXY (or ALL_PROXY), correct that variable, or list the server in \
+            Cause::Transport(TransportError::ProxyRefused(_) | TransportError::ProxyNotReached { .. }) => {
+                Some(
+                    "allow the server on the proxy in HTTPS_PROXY (or ALL_PROXY), correct that variable, or list the server in \
                  NO_PROXY",
-            ),
+                )
+            }
             _ => None,
         }
     }

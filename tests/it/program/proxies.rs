@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::in_process::scripted_server::ScriptedServer;
 use crate::program::binary::{Finished, Running, Surroundings};
+use crate::program::dead_address::DeadAddress;
 
 /// Treasure Data has a different address; the proxies never connect to it.
 fn run_with(variables: &[(&str, &str)]) -> Finished {
@@ -54,6 +55,27 @@ fn proxy_that_refuses_gets_one_request_and_the_hint_names_its_variable() {
             assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
         }
     }
+}
+
+#[test]
+fn proxy_that_does_not_listen_is_named_without_its_password() {
+    let dead = DeadAddress::new();
+    let address = dead.url.strip_prefix("http://").unwrap();
+    let end =
+        run_with(&[("HTTPS_PROXY", &format!("http://user:hidden@{address}")), ("YOTPO_TD_MAX_RETRIES", "1")]);
+    end.assert_code(5);
+    for text in [
+        "yotpo-td.invalid:443 (from TD_API_SERVER) after 2 attempts",
+        &format!("because: could not connect through the proxy {address} of HTTPS_PROXY"),
+        "because: Connection refused",
+        "hint: allow the server on the proxy in HTTPS_PROXY (or ALL_PROXY), correct that variable",
+        "code: treasure_data_failed (exit code 5, the same command may succeed later)\n",
+    ] {
+        assert!(end.closing().contains(text), "{text:?} in {}", end.closing());
+    }
+    assert!(!end.stderr.contains("hidden"), "{}", end.stderr);
+    let exempt = run_with(&[("HTTPS_PROXY", &*dead.url), ("NO_PROXY", "yotpo-td.invalid")]);
+    assert!(exempt.closing().contains("could not resolve the server's name"), "{}", exempt.closing());
 }
 
 #[test]
