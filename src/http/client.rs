@@ -18,7 +18,7 @@ pub use self::download::{BodySink, RestartableSink};
 use super::body::decompress;
 use super::connection::{ClientSettings, Reach, client_builder};
 use super::delay::delay_hint;
-use super::error::{BodyProblem, CallError, TransportError};
+use super::error::{BodyProblem, CallError, TransportError, is_redirect};
 use super::exchanges::{Exchanges, OperationUse};
 use super::message::{Request, Response};
 use super::redaction::Redactor;
@@ -260,7 +260,7 @@ fn failure(request: &Request, response: &Response, message: Option<String>) -> C
         return CallError::body(request.operation, request.effect, problem)
             .with_min_delay(response.delay.min_delay);
     }
-    let message = if response.status.is_redirection() {
+    let message = if is_redirect(response.status) {
         Some("redirects are not followed; check the endpoint".to_owned())
     } else {
         message

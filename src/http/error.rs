@@ -84,7 +84,7 @@ pub enum BodyProblem {
         what: &'static str,
     },
     /// Larger than the limit, as received or decompressed.
-    #[error("the response is larger than {limit} bytes")]
+    #[error("the response is larger than {}", size(*limit))]
     TooLarge {
         /// The limit in bytes.
         limit: usize,
@@ -344,6 +344,15 @@ fn ambiguous_unless_repeatable(effect: Effect) -> Class {
     }
 }
 
+/// A size limit in the largest unit that leaves no fraction.
+pub(super) fn size(bytes: usize) -> String {
+    let is_whole = |unit: &&(usize, &str)| bytes >= unit.0 && bytes.is_multiple_of(unit.0);
+    match [(1 << 20, "MiB"), (1 << 10, "KiB")].iter().find(is_whole) {
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 fn describe(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
@@ -355,6 +364,7 @@ mod hints;
 mod kind;
 mod network;
 mod transport;
+pub(super) use self::hints::is_redirect;
 pub use self::kind::{FailureKind, error_type};
 pub use self::network::NetworkError;
 pub use self::transport::TransportError;

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::client::classify;
 use super::connection::{ClientSettings, Reach, client_builder};
-use super::error::TransportError;
+use super::error::{TransportError, size};
 use super::tls::{TlsError, tls_configuration};
 use crate::clock::Clock;
 
@@ -36,7 +36,7 @@ pub enum PlainError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The response is larger than the maximum.
-    #[error("the response is larger than {limit} bytes")]
+    #[error("the response is larger than {}", size(*limit))]
     TooLarge {
         /// The maximum.
         limit: usize,

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::http::{BodyProblem, CallError, Cause};
+use crate::http::CallError;
 use crate::identity::DatabaseName;
 
 /// Why a request to Treasure Data failed.
@@ -68,7 +68,7 @@ impl TreasureDataError {
 
     /// Whether the response was too large.
     pub fn is_too_large(&self) -> bool {
-        matches!(self, Self::Call(source) if is_too_large(source))
+        matches!(self, Self::Call(source) if source.is_too_large())
     }
 
     /// Whether the same command fails until something is changed. A denied request may succeed with another key.
@@ -81,15 +81,20 @@ impl TreasureDataError {
     }
 }
 
-fn is_too_large(source: &CallError) -> bool {
-    matches!(source.cause(), Cause::Body(BodyProblem::TooLarge { .. }))
-}
+const WRONG_ENDPOINT: &str =
+    "correct --site or --td-endpoint (TD_API_SERVER): the address of the API, without a path";
 
 fn call_hint(source: &CallError) -> &'static str {
     if source.is_wrong_server() {
         return "check --site or --td-endpoint (TD_API_SERVER), the network and its name servers";
     }
-    if is_too_large(source) {
+    if source.is_unreachable_at_set_address() {
+        return "check --site or --td-endpoint (TD_API_SERVER); if it is right, run it again when the server can be reached";
+    }
+    if source.is_redirect() {
+        return WRONG_ENDPOINT;
+    }
+    if source.is_too_large() {
         return "the list is too long for this program, and running it again will not help: delete unneeded sessions in the \
                 console; for a list of parts, use --fresh with a larger --batch-size and --part-size";
     }
@@ -137,7 +142,7 @@ impl From<CallError> for TreasureDataError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Effect;
+    use crate::http::{BodyProblem, Effect};
 
     fn rejected(status: u16, message: &str) -> TreasureDataError {
         let status = StatusCode::from_u16(status).unwrap();
@@ -157,6 +162,7 @@ mod tests {
             (400, "the rate limit of this endpoint", "running it again will not help"),
             (400, "bad", "running it again will not help"),
             (404, "bad", "running it again will not help"),
+            (302, "moved", "correct --site or --td-endpoint"),
             (418, "bad", "running it again will not help"),
             (422, "the name of a session is too short", "running it again will not help"),
         ] {

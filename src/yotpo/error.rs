@@ -113,9 +113,8 @@ impl YotpoError {
             Self::Page { page, .. } if *page > 1 && self.is_cursor_rejected() => {
                 "Yotpo rejected the cursor of this page; run it again: if the cursor is rejected again, the run starts over"
             }
-            Self::Page { source, .. } | Self::Token(source) => {
-                source.connection_hint().unwrap_or_else(|| call_hint(source))
-            }
+            Self::Page { source, .. } => source.connection_hint().unwrap_or_else(|| call_hint(source, true)),
+            Self::Token(source) => source.connection_hint().unwrap_or_else(|| call_hint(source, false)),
             Self::RepeatedCursor { .. } | Self::EndlessEmptyPages { .. } => {
                 "run it again; if the error persists, report it to Yotpo's support with the page number"
             }
@@ -128,11 +127,25 @@ impl YotpoError {
     }
 }
 
-fn call_hint(source: &CallError) -> &'static str {
+const WRONG_ENDPOINT: &str =
+    "correct --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT) to the address of the API itself";
+
+fn call_hint(source: &CallError, is_page: bool) -> &'static str {
     if source.is_wrong_server() {
         return "check --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT), the network and its name servers";
     }
+    if source.is_too_large() {
+        return if is_page {
+            "a page of this size is too large for this program; use a smaller --page-size (YOTPO_TD_PAGE_SIZE)"
+        } else {
+            WRONG_ENDPOINT
+        };
+    }
+    if source.is_unreachable_at_set_address() {
+        return "check --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT); if it is right, run it again when the server can be reached";
+    }
     match source.status_code() {
+        Some(_) if source.is_redirect() => WRONG_ENDPOINT,
         Some(StatusCode::NOT_FOUND) => {
             "running it again will not help; check --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT) and --store-id (YOTPO_STORE_ID)"
         }
@@ -148,7 +161,7 @@ fn call_hint(source: &CallError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Effect;
+    use crate::http::{BodyProblem, Effect};
 
     fn failed(status: u16) -> CallError {
         let status = StatusCode::from_u16(status).unwrap();
@@ -181,10 +194,27 @@ mod tests {
     }
 
     #[test]
+    fn the_hint_for_a_page_that_is_too_large_is_a_smaller_one() {
+        let too_large =
+            || CallError::body("fetch a page", Effect::Repeatable, BodyProblem::TooLarge { limit: 16 << 20 });
+        for page in [1, 2] {
+            let error = YotpoError::Page { page, source: too_large() };
+            assert!(error.hint().contains("use a smaller --page-size"), "{}", error.hint());
+            assert!(error.is_permanent());
+        }
+        let error = YotpoError::Token(too_large());
+        assert!(error.hint().starts_with("correct --yotpo-endpoint"), "{}", error.hint());
+    }
+
+    #[test]
     fn the_hint_for_an_unknown_path_names_the_settings_that_are_part_of_it() {
         let hint = |status| YotpoError::Page { page: 1, source: failed(status) }.hint();
         let found = hint(404);
         assert!(found.contains("--yotpo-endpoint") && found.contains("--store-id"), "{found}");
+        for moved in [301, 302, 308] {
+            assert!(hint(moved).starts_with("correct --yotpo-endpoint"), "{}", hint(moved));
+            assert!(YotpoError::Page { page: 2, source: failed(moved) }.is_permanent(), "{moved}");
+        }
         assert!(hint(402).contains("report it to Yotpo's support"), "{}", hint(402));
         assert!(hint(503).contains("run it again, or increase --max-retries"), "{}", hint(503));
     }

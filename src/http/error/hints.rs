@@ -1,5 +1,7 @@
 //! Failures caused by a configuration mistake: in an address, a proxy or certificates.
 
+use http::StatusCode;
+
 use super::{BodyProblem, CallError, Cause, TransportError};
 
 impl CallError {
@@ -11,11 +13,29 @@ impl CallError {
         )
     }
 
+    /// Whether the server refers to another address, to which nothing is sent.
+    pub fn is_redirect(&self) -> bool {
+        self.status_code().is_some_and(is_redirect)
+    }
+
+    /// Whether the response is larger than what is read.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.cause(), Cause::Body(BodyProblem::TooLarge { .. }))
+    }
+
+    /// Whether nothing accepted the connection to a server whose address is not the default, so that it may be wrong.
+    pub fn is_unreachable_at_set_address(&self) -> bool {
+        let is_set = self.server().is_some_and(|server| server.contains("(from "));
+        is_set && matches!(self.cause(), Cause::Transport(TransportError::Connect(_)))
+    }
+
     /// Whether a retry fails until the configuration changes. Denied credentials do not count: they may be replaced.
     pub fn is_permanent(&self) -> bool {
         match self.cause() {
             Cause::Status { status, .. } => {
-                status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 406 | 408 | 425 | 429)
+                is_redirect(*status)
+                    || status.is_client_error()
+                        && !matches!(status.as_u16(), 401 | 403 | 406 | 408 | 425 | 429)
             }
             Cause::Transport(error) => matches!(
                 error,
@@ -60,4 +80,9 @@ impl CallError {
             _ => None,
         }
     }
+}
+
+/// 304 answers a condition, and none is ever sent.
+pub(in crate::http) fn is_redirect(status: StatusCode) -> bool {
+    status.is_redirection() && status != StatusCode::NOT_MODIFIED
 }

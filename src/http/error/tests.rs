@@ -65,3 +65,32 @@ fn each_class_has_its_name_in_logs() {
     let names = ["throttled", "transient", "expired_token", "ambiguous", "permanent"];
     assert_eq!(classes.map(Class::name), names);
 }
+
+#[test]
+fn a_limit_has_the_largest_unit_that_fits() {
+    for (limit, words) in [
+        (16 << 20, "16 MiB"),
+        (64 << 10, "64 KiB"),
+        (1_536, "1536 bytes"),
+        (1_024, "1 KiB"),
+        (1_000, "1000 bytes"),
+        (0, "0 bytes"),
+    ] {
+        let problem = BodyProblem::TooLarge { limit };
+        assert_eq!(problem.to_string(), format!("the response is larger than {words}"));
+    }
+}
+
+#[test]
+fn a_redirect_is_permanent_and_304_is_none() {
+    let of = |status| {
+        let status = StatusCode::from_u16(status).unwrap();
+        let error = CallError::status("try", Effect::Repeatable, status, None, None);
+        (error.is_redirect(), error.is_permanent())
+    };
+    for status in [300, 301, 302, 303, 307, 308] {
+        assert_eq!(of(status), (true, true), "{status}");
+    }
+    assert_eq!(of(304), (false, false));
+    assert_eq!(of(404), (false, true));
+}

@@ -269,8 +269,8 @@ fn responses_that_exceed_the_memory_bound_are_refused_with_the_limit() {
             "16384",
         ),
         // Each character of two bytes becomes six.
-        (format!(r#"{{"customers":[{{"a":"{}"}}]}}"#, "é".repeat(3 * 1024 * 1024)), "16777216"),
-        (format!(r#"{{"customers":[{{"a":"{}"}}]}}"#, "x".repeat(16 * 1024 * 1024)), "16777216"),
+        (format!(r#"{{"customers":[{{"a":"{}"}}]}}"#, "é".repeat(3 * 1024 * 1024)), "16 MiB"),
+        (format!(r#"{{"customers":[{{"a":"{}"}}]}}"#, "x".repeat(16 * 1024 * 1024)), "16 MiB"),
     ] {
         on_virtual_time(async move || {
             let body = Arc::new(body);

@@ -1,4 +1,4 @@
-//! Lists of Treasure Data that are too long to be read: what the program reports, and what helps.
+//! Lists of Treasure Data and pages of Yotpo that are too long to be read: what the program reports, and what helps.
 
 use yotpo_td::sandbox::{FaultKind, Operation};
 
@@ -63,4 +63,18 @@ fn a_list_of_sessions_that_is_too_long_needs_fewer_sessions() {
     let end = surroundings.run(&[]);
     assert_too_long(&surroundings, &end, Operation::ListSessions, 0);
     assert_words!("list_of_sessions", transcript(&end));
+}
+
+#[test]
+fn a_page_that_is_too_large_needs_a_smaller_page_size() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on_every(Operation::Customers, FaultKind::Padded(LIMIT));
+    let end = surroundings.run(&[]);
+    end.assert_code(4);
+    assert_eq!(
+        surroundings.control().operation_requests(Operation::Customers),
+        1,
+        "repeating it cannot help"
+    );
+    assert_words!("page", transcript(&end));
 }

@@ -6,6 +6,7 @@ use yotpo_td::sandbox::Operation;
 use crate::in_process::scripted_server::ScriptedServer;
 use crate::program::binary::{Finished, Running, Surroundings};
 use crate::program::closing_words::{assert_no_command, assert_words, transcript};
+use crate::program::dead_address::DeadAddress;
 
 /// Runs with many retries, so that an early end has another reason.
 fn run_with(surroundings: &Surroundings, arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
@@ -61,6 +62,52 @@ fn https_to_a_server_without_tls_ends_soon() {
         4,
         &[" (from YOTPO_TD_YOTPO_ENDPOINT) after 3 attempts", not_tls, "hint: check --yotpo-endpoint"],
     );
+}
+
+#[test]
+fn redirect_is_a_wrong_address_and_is_not_repeated() {
+    let surroundings = Surroundings::with_customers(60);
+    for (variable, code, name, hint) in [
+        (
+            "TD_API_SERVER",
+            5,
+            "treasure_data_request_refused",
+            "hint: correct --site or --td-endpoint (TD_API_SERVER)",
+        ),
+        (
+            "YOTPO_TD_YOTPO_ENDPOINT",
+            4,
+            "yotpo_request_refused",
+            "hint: correct --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT) to the address of the API",
+        ),
+    ] {
+        let moved = ScriptedServer::start(|_| (302, String::new()));
+        let end = run_with(&surroundings, &[], &[(variable, &moved.endpoint())]);
+        let reason = "the server returned 302 Found: redirects are not followed";
+        assert_says(&end, code, &[&format!(" (from {variable})\n"), reason, hint, &format!("code: {name} ")]);
+        assert_no_command(&end);
+    }
+}
+
+#[test]
+fn address_at_which_nobody_listens_is_in_the_hint() {
+    let surroundings = Surroundings::with_customers(60);
+    let dead = DeadAddress::new();
+    for (variable, code, hint) in [
+        (
+            "TD_API_SERVER",
+            5,
+            "hint: check --site or --td-endpoint (TD_API_SERVER); if it is right, run it again",
+        ),
+        (
+            "YOTPO_TD_YOTPO_ENDPOINT",
+            4,
+            "hint: check --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT); if it is right, run it again",
+        ),
+    ] {
+        let end = run_with(&surroundings, &[], &[(variable, &*dead.url), ("YOTPO_TD_MAX_RETRIES", "1")]);
+        assert_says(&end, code, &["because: Connection refused", hint, "the same command may succeed later"]);
+    }
 }
 
 #[test]
