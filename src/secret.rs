@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -21,6 +21,7 @@ pub struct Secret(Arc<Inner>);
 struct Inner {
     value: RwLock<SecretString>,
     file: Option<PathBuf>,
+    place: OnceLock<String>,
     was_reloaded: AtomicBool,
 }
 
@@ -30,6 +31,12 @@ pub enum SecretError {
     /// No service issues such a secret.
     #[error("empty, or contains characters that a secret cannot contain (spaces, line breaks, non-ASCII)")]
     Invalid,
+    /// As [`Self::Invalid`], in a file.
+    #[error("{} is {}", shown(path), Self::Invalid)]
+    InvalidFile {
+        /// Its path.
+        path: PathBuf,
+    },
     /// The file cannot be read.
     #[error("cannot read {}: {source}", shown(path))]
     File {
@@ -58,7 +65,25 @@ impl Secret {
     }
 
     fn with_file(value: SecretString, file: Option<PathBuf>) -> Self {
-        Self(Arc::new(Inner { value: RwLock::new(value), file, was_reloaded: AtomicBool::new(false) }))
+        let (place, was_reloaded) = (OnceLock::new(), AtomicBool::new(false));
+        Self(Arc::new(Inner { value: RwLock::new(value), file, place, was_reloaded }))
+    }
+
+    /// Says where it is set, such as `TD_API_KEY`; the path of its file is added. The first call counts.
+    #[must_use]
+    pub fn from_place(self, place: &str) -> Self {
+        let place = match &self.0.file {
+            Some(file) => format!("{} ({place})", shown(file)),
+            None => place.to_owned(),
+        };
+        // The place of a secret does not change.
+        let _ = self.0.place.set(place);
+        self
+    }
+
+    /// Where it is set, if that was said: `TD_API_KEY`, or `/run/key (the file in TD_API_KEY_FILE)`.
+    pub fn place(&self) -> Option<&str> {
+        self.0.place.get().map(String::as_str)
     }
 
     /// The current value.
@@ -94,7 +119,8 @@ fn read(path: &Path) -> Result<SecretString, SecretError> {
         }
         std::fs::read_to_string(path)
     };
-    validate(&content().map_err(|source| SecretError::File { path: path.to_owned(), source })?)
+    let text = content().map_err(|source| SecretError::File { path: path.to_owned(), source })?;
+    validate(&text).map_err(|_invalid| SecretError::InvalidFile { path: path.to_owned() })
 }
 
 fn validate(text: &str) -> Result<SecretString, SecretError> {
@@ -118,6 +144,29 @@ mod tests {
             let expected = format!("cannot read {}: too large for a secret", file.path().display());
             assert_eq!(Secret::from_file(file.path()).unwrap_err().to_string(), expected, "{size}");
         }
+    }
+
+    #[test]
+    fn a_file_that_holds_no_secret_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for content in ["", "\n", "one\ntwo\n"] {
+            std::fs::write(file.path(), content).unwrap();
+            let error = Secret::from_file(file.path()).unwrap_err().to_string();
+            let expected = format!("{} is empty, or contains characters", file.path().display());
+            assert!(error.starts_with(&expected), "{content:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_knows_where_it_is_set() {
+        let secret = Secret::new("plain").unwrap();
+        assert_eq!(secret.place(), None);
+        assert_eq!(secret.from_place("TD_API_KEY").place(), Some("TD_API_KEY"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "first").unwrap();
+        let secret = Secret::from_file(file.path()).unwrap().from_place("the file in TD_API_KEY_FILE");
+        let expected = format!("{} (the file in TD_API_KEY_FILE)", file.path().display());
+        assert_eq!(secret.clone().place(), Some(&*expected));
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl Reader {
         if self.layers.is_secret_reported(secret) {
             return None;
         }
+        let place = self.layers.secret_place(secret).unwrap_or_default();
         let secret = match (self.layers.variable(secret.variable), self.layers.variable(&file_variable)) {
             (None, None) => {
                 self.report(label, format!("missing; expected {}", secret.help));
@@ -129,6 +130,7 @@ impl Reader {
             (Some(text), None) => Secret::new(&text),
             (None, Some(path)) => Secret::from_file(Path::new(&path)),
         };
+        let secret = secret.map(|secret| secret.from_place(&place));
         secret.map_err(|error| self.report(label, error.to_string())).ok()
     }
 }

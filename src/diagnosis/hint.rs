@@ -8,7 +8,7 @@ use crate::run::{GuardError, RunError, STATE_DIRECTORY_HINT};
 /// What the user can do next.
 pub(super) fn hint(error: &RunError) -> Option<String> {
     match error {
-        RunError::Yotpo(error) => Some(error.hint().to_owned()),
+        RunError::Yotpo(error) => Some(error.hint().into_owned()),
         RunError::TreasureData(error) => Some(error.hint()),
         RunError::Denied => Some(
             "check the permissions of TD_API_KEY: replace needs full access, append the right to import".to_owned(),

@@ -151,6 +151,8 @@ struct Failure {
     cause: Cause,
     /// Host, port and the setting that contains them.
     server: Option<Arc<str>>,
+    /// Where the secret of the request is set.
+    secret_place: Option<Box<str>>,
     /// Maximum number of attempts; `None` leaves it to the retry settings.
     max_attempts: Option<u32>,
 }
@@ -166,6 +168,7 @@ impl CallError {
             stop_reason: None,
             cause,
             server: None,
+            secret_place: None,
             max_attempts: None,
         };
         Self(Box::new(failure))
@@ -277,6 +280,18 @@ impl CallError {
     pub fn with_server(mut self, server: &Arc<str>) -> Self {
         self.0.server.get_or_insert_with(|| Arc::clone(server));
         self
+    }
+
+    /// Adds where the secret of the request is set, such as `TD_API_KEY`.
+    #[must_use]
+    pub fn with_secret_place(mut self, place: Option<&str>) -> Self {
+        self.0.secret_place = place.map(Into::into);
+        self
+    }
+
+    /// Where the secret of the request is set, if that is known.
+    pub fn secret_place(&self) -> Option<&str> {
+        self.0.secret_place.as_deref()
     }
 
     /// Limits the number of attempts to `max`, whatever the retry settings allow.

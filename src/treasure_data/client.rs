@@ -171,7 +171,7 @@ impl TreasureDataClient {
 
     /// The error for a failed response.
     pub(super) fn failure(&self, request: &Request, response: &Response) -> CallError {
-        let failure = self.http.failure(request, response);
+        let failure = self.http.failure(request, response).with_secret_place(self.api_key.place());
         if response.status == StatusCode::NOT_FOUND && blames_path(&response.body) {
             let message = failure.message().map(str::to_owned);
             return self.http.with_server(CallError::unknown_path(request.operation, message));

@@ -31,15 +31,11 @@ impl TreasureDataError {
     /// What the user can do.
     pub fn hint(&self) -> String {
         match self {
-            Self::Denied(_) => {
-                "check TD_API_KEY, its permissions (import) and the region: --site or --td-endpoint \
-                                (TD_API_SERVER)"
-                    .to_owned()
-            }
-            Self::WrongEndpoint(_) => {
-                "correct --site or --td-endpoint (TD_API_SERVER): the address of the API, without a path"
-                    .to_owned()
-            }
+            Self::Denied(source) => format!(
+                "check {}, its permissions (import) and the region: --site or --td-endpoint (TD_API_SERVER)",
+                source.secret_place().unwrap_or("TD_API_KEY")
+            ),
+            Self::WrongEndpoint(_) => WRONG_ENDPOINT.to_owned(),
             Self::Call(source) => source.connection_hint().unwrap_or_else(|| call_hint(source)).to_owned(),
             Self::NoDatabase { database, .. } => {
                 let name = database.as_ref().map_or("NAME", DatabaseName::as_str);

@@ -212,7 +212,9 @@ impl YotpoClient {
             return Ok(token.clone());
         }
         let span = spans::token();
-        let new = self.new_token().instrument(span.clone()).await.map_err(token_error);
+        let new = self.new_token().instrument(span.clone()).await;
+        let place = self.settings.client_secret.place();
+        let new = new.map_err(|error| token_error(error.with_secret_place(place)));
         let new = new.inspect_err(|error| spans::record_failure(&span, &error_type(error)))?;
         self.token_was_accepted.store(false, Ordering::Relaxed);
         self.http.redactor().add_secret(&new);

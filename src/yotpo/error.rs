@@ -1,5 +1,7 @@
 //! Why the customers of a store could not be fetched.
 
+use std::borrow::Cow;
+
 use super::loyalty::LoyaltyCounts;
 use http::StatusCode;
 
@@ -98,15 +100,9 @@ impl YotpoError {
     }
 
     /// What the user can do.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::CredentialsDenied(source) if source.status_code() == Some(StatusCode::NOT_FOUND) => {
-                "check --store-id (YOTPO_STORE_ID), YOTPO_CLIENT_SECRET, which must belong to the same store, and \
-                 --yotpo-endpoint (YOTPO_TD_YOTPO_ENDPOINT)"
-            }
-            Self::CredentialsDenied(_) => {
-                "check YOTPO_CLIENT_SECRET and --store-id (YOTPO_STORE_ID), which must belong to the same store"
-            }
+    pub fn hint(&self) -> Cow<'static, str> {
+        let hint = match self {
+            Self::CredentialsDenied(source) => return credentials_hint(source).into(),
             Self::TokenNotAccepted { .. } => {
                 "check in Yotpo that the app is allowed to read this store's customers"
             }
@@ -123,7 +119,20 @@ impl YotpoError {
                  same command, which starts over; if customers without loyalty data are expected, use --loyalty-check off \
                  to resume and load them as they are"
             }
-        }
+        };
+        hint.into()
+    }
+}
+
+fn credentials_hint(source: &CallError) -> String {
+    let secret = source.secret_place().unwrap_or("YOTPO_CLIENT_SECRET");
+    if source.status_code() == Some(StatusCode::NOT_FOUND) {
+        format!(
+            "check --store-id (YOTPO_STORE_ID), {secret}, which must belong to the same store, and --yotpo-endpoint \
+             (YOTPO_TD_YOTPO_ENDPOINT)"
+        )
+    } else {
+        format!("check {secret} and --store-id (YOTPO_STORE_ID), which must belong to the same store")
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 use yotpo_td::config::{SETTINGS, Setting};
 
-use crate::program::binary::{Finished, Running, program};
+use crate::program::binary::{Finished, Running, Surroundings, program};
 use crate::program::closing_words::{assert_words, transcript};
 
 /// Settings that are complete, so that there is only one problem.
@@ -259,9 +259,35 @@ fn a_home_that_is_not_utf8_holds_the_state() {
     let directory = TempDir::new().unwrap();
     let home = directory.path().join(std::ffi::OsStr::from_bytes(b"home\xff"));
     fs::create_dir(&home).unwrap();
-    let surroundings = crate::program::binary::Surroundings::with_customers(10);
+    let surroundings = Surroundings::with_customers(10);
     let mut command = surroundings.sync(&[]);
     command.env_remove("YOTPO_TD_STATE_DIR").env("HOME", &home);
     Running::start(command).finish().assert_code(0);
     assert!(home.join(".local/state/yotpo-td").is_dir());
+}
+
+#[test]
+fn a_secret_in_a_file_is_named_with_its_path() {
+    let surroundings = Surroundings::with_customers(60);
+    let (secret, key) = (surroundings.directory().join("secret"), surroundings.directory().join("key"));
+    fs::write(&secret, "another-secret").unwrap();
+    fs::write(&key, "1/0000000000000000000000000000000000000000").unwrap();
+    for (variable, file, text) in [
+        ("YOTPO_CLIENT_SECRET", &secret, "and --store-id (YOTPO_STORE_ID)"),
+        ("TD_API_KEY", &key, "its permissions (import)"),
+    ] {
+        let mut command = surroundings.sync(&[]);
+        command.env_remove(variable).env(format!("{variable}_FILE"), file);
+        let end = Running::start(command).finish();
+        end.assert_code(3);
+        let hint = format!("hint: check {} (the file in {variable}_FILE)", file.display());
+        assert!(end.closing().contains(&hint) && end.closing().contains(text), "{}", end.closing());
+    }
+    fs::write(&secret, "two\nlines").unwrap();
+    let mut command = surroundings.sync(&[]);
+    command.env_remove("YOTPO_CLIENT_SECRET").env("YOTPO_CLIENT_SECRET_FILE", &secret);
+    let end = Running::start(command).finish();
+    end.assert_code(2);
+    let what = format!("{} is empty, or contains characters", secret.display());
+    assert!(end.stderr.contains(&what), "{}", end.stderr);
 }
