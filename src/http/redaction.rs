@@ -99,7 +99,7 @@ fn message_of(value: &Value) -> Option<String> {
     for text in candidates.into_iter().flatten() {
         let text = match text {
             Value::String(text) => text.clone(),
-            Value::Object(fields) => fields.keys().cloned().collect::<Vec<_>>().join(", "),
+            Value::Object(fields) => fields.iter().map(of_field).collect::<Vec<_>>().join(", "),
             _ => continue,
         };
         if !text.trim().is_empty() && !parts.contains(&text) {
@@ -109,6 +109,22 @@ fn message_of(value: &Value) -> Option<String> {
     // `error` and `text` of Treasure Data belong together; everything else is one message.
     parts.truncate(2);
     (!parts.is_empty()).then(|| parts.join(": "))
+}
+
+/// A field of a message that is an object, with the texts in its value.
+fn of_field((name, value): (&String, &Value)) -> String {
+    let mut texts = Vec::new();
+    add_texts(value, &mut texts);
+    if texts.is_empty() { name.clone() } else { format!("{name}: {}", texts.join(", ")) }
+}
+
+fn add_texts<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => texts.push(text),
+        Value::Array(values) => values.iter().for_each(|value| add_texts(value, texts)),
+        Value::Object(fields) => fields.values().for_each(|value| add_texts(value, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn is_private(word: &str) -> bool {
@@ -135,7 +151,11 @@ mod tests {
         for (body, expected) in [
             (r#"{"error":"bad secret"}"#, Some("bad secret")),
             (r#"{"errors":[{"message":"no such store"}]}"#, Some("no such store")),
-            (r#"{"errors":[{"message":{"limit":["too big"]}}]}"#, Some("limit")),
+            (r#"{"errors":[{"message":{"limit":["too big"]}}]}"#, Some("limit: too big")),
+            (
+                r#"{"message":{"reason":["Store not found","of ann@example.com"],"at":{"a":"b"},"code":7}}"#,
+                Some("at: b, code, reason: Store not found, of [redacted]"),
+            ),
             (r#"{"message":"nope","code":7,"error_type":"x"}"#, Some("nope")),
             (r#"{"status":{"message":"Unauthorized","code":401}}"#, Some("Unauthorized")),
             (
