@@ -1,11 +1,14 @@
-//! Where Treasure Data is.
+//! Where the two services are.
 
 use url::Url;
 
-use super::keys::{SITE, TD_ENDPOINT};
+use super::keys::{SITE, TD_ENDPOINT, YOTPO_ENDPOINT};
 use super::layers::Layers;
 use super::read::{Reader, endpoint};
 use super::site::Site;
+
+/// What the paths of Yotpo's API begin with.
+const API_PATH: &str = "/core/v3";
 
 /// The address that `--td-endpoint` or `--site` names: the stronger source wins, two of the same contradict.
 pub(super) fn treasure_data_endpoint(reader: &mut Reader) -> Option<Url> {
@@ -23,6 +26,18 @@ pub(super) fn treasure_data_endpoint(reader: &mut Reader) -> Option<Url> {
         return None;
     }
     site.and_then(|site| endpoint(site.address()).ok())
+}
+
+/// The address of Yotpo, without the path of the API, which every request adds.
+pub(super) fn yotpo_endpoint(reader: &mut Reader) -> Option<Url> {
+    let endpoint = reader.endpoint(&YOTPO_ENDPOINT)?;
+    if endpoint.path().trim_end_matches('/').ends_with(API_PATH) {
+        let origin = reader.layers().origin_phrase(&YOTPO_ENDPOINT);
+        let what = format!("the address {origin} ends with {API_PATH}, which is added to it; leave it out");
+        reader.report(YOTPO_ENDPOINT.label(), what);
+        return None;
+    }
+    Some(endpoint)
 }
 
 /// Which setting [`treasure_data_endpoint`] took the address from.

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoints::{treasure_data_endpoint, treasure_data_origin};
+use super::endpoints::{treasure_data_endpoint, treasure_data_origin, yotpo_endpoint};
 use super::keys::{
     API_KEY, DATABASE, FRESH, MAX_ERROR_RECORDS, MODE, QUARANTINE_DIR, REQUEST_TIMEOUT, RESUME_WITHIN,
     RUN_ID, RUN_LIFETIME, STORE_ID, TABLE, UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS,
@@ -103,7 +103,7 @@ impl SettingsToLoad {
 }
 
 fn read_export(reader: &mut Reader) -> Option<SettingsToExport> {
-    let endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let endpoint = yotpo_endpoint(reader);
     let store = read_store(reader, endpoint.clone());
     let transfer = transfer_settings(reader);
     let quarantine_directory = reader.optional(&QUARANTINE_DIR);
@@ -215,7 +215,7 @@ fn check_origin(reader: &mut Reader, export: &CompleteExport) {
         let what = format!("the export is of store {}, and this names {store}", manifest.store_id);
         reader.report(STORE_ID.label(), what);
     }
-    let endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let endpoint = yotpo_endpoint(reader);
     if let Some(endpoint) = endpoint.filter(|endpoint| endpoint.as_str() != manifest.yotpo_endpoint) {
         let what = format!(
             "the export was read from {}, and this names {endpoint}; to load it, set it to that address, which is not contacted",

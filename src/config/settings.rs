@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::endpoints::{treasure_data_endpoint, treasure_data_origin};
+use super::endpoints::{treasure_data_endpoint, treasure_data_origin, yotpo_endpoint};
 use super::keys::{
     ALLOW_EMPTY, API_KEY, BATCH_SIZE, COMPRESSION_LEVEL, DATABASE, FRESH, LOYALTY_CHECK, MAX_ERROR_RECORDS,
     METRICS_FILE, METRICS_LISTEN, METRICS_PUSH, MIN_ROWS_RATIO, MODE, PAGE_SIZE, PART_SIZE, PERFORM_TIMEOUT,
     POLL_INTERVAL, QUARANTINE_DIR, REPORT, REQUEST_TIMEOUT, RESUME_WITHIN, RUN_ID, RUN_LIFETIME, STATE_DIR,
     STORE_ID, SUMMARY, SUMMARY_FILE, TABLE, UPLOAD_WORKERS, WAIT_FOR_ACTIVE, WITHOUT_TABLE_IDS,
-    YOTPO_ENDPOINT,
 };
 use super::layers::Layers;
 use super::log_settings::check_log_settings;
@@ -161,7 +160,7 @@ fn read_named_run(reader: &mut Reader) -> Option<NamedRun> {
     let mode = reader.stated(&MODE);
     let run_id = reader.read(&RUN_ID);
     let treasure_data_endpoint = treasure_data_endpoint(reader);
-    let yotpo_endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let yotpo_endpoint = yotpo_endpoint(reader);
     let target = Target {
         store: store?,
         yotpo_endpoint: yotpo_endpoint?.to_string(),
@@ -199,7 +198,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
 
 /// Reads everything before it gives up. `contacts_account` is whether the proxy to Treasure Data matters.
 pub(super) fn read_load_of_store(reader: &mut Reader, contacts_account: bool) -> Option<LoadOfStore> {
-    let yotpo_endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let yotpo_endpoint = yotpo_endpoint(reader);
     let store = read_store(reader, yotpo_endpoint.clone());
     let database = reader.read(&DATABASE);
     let table = reader.read(&TABLE);

@@ -4,6 +4,7 @@
 
 use url::Url;
 
+use super::endpoints::yotpo_endpoint;
 use super::keys::{
     CLIENT_SECRET, LOYALTY_CHECK, MAX_ERROR_RECORDS, MAX_RETRIES, PAGE_SIZE, REQUEST_TIMEOUT,
     REQUESTS_PER_SECOND, RETRY_BASE_DELAY, RETRY_TIMEOUT, STORE_ID, YOTPO_ENDPOINT,
@@ -61,7 +62,7 @@ impl SettingsToPreview {
 }
 
 fn read_preview(reader: &mut Reader) -> Option<SettingsToPreview> {
-    let endpoint = reader.endpoint(&YOTPO_ENDPOINT);
+    let endpoint = yotpo_endpoint(reader);
     let store = read_store(reader, endpoint.clone());
     let page_size = reader.read(&PAGE_SIZE);
     let loyalty_check = reader.read(&LOYALTY_CHECK);

@@ -111,6 +111,18 @@ fn address_at_which_nobody_listens_is_in_the_hint() {
 }
 
 #[test]
+fn path_of_the_api_at_the_end_of_yotpos_address_is_refused() {
+    let surroundings = Surroundings::with_customers(60);
+    let variable = "YOTPO_TD_YOTPO_ENDPOINT";
+    let server = surroundings.environment()[variable].clone();
+    for path in ["/core/v3", "/core/v3/", "/base/core/v3"] {
+        let end = run_with(&surroundings, &[], &[(variable, &format!("{server}{path}"))]);
+        assert_says(&end, 2, &["--yotpo-endpoint", "ends with /core/v3", "leave it out"]);
+    }
+    assert_eq!(surroundings.control().operation_requests(Operation::AccessToken), 0);
+}
+
+#[test]
 fn version_at_the_end_of_td_api_server_is_removed() {
     let surroundings = Surroundings::with_customers(60);
     let server = surroundings.environment()["TD_API_SERVER"].clone();
