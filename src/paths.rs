@@ -14,7 +14,7 @@ pub fn shown(path: &Path) -> String {
 
 /// A text for a message, with its control characters escaped.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_control) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 8);
@@ -24,11 +24,18 @@ pub fn printable(text: &str) -> Cow<'_, str> {
             '\n' => escaped.write_str("\\n"),
             '\r' => escaped.write_str("\\r"),
             '\t' => escaped.write_str("\\t"),
-            control if control.is_control() => write!(escaped, "\\u{:04x}", u32::from(control)),
+            control if is_control(control) => write!(escaped, "\\u{:04x}", u32::from(control)),
             other => escaped.write_char(other),
         };
     }
     Cow::Owned(escaped)
+}
+
+/// Whether a character controls how a text is displayed: a control character, or one that changes the direction of writing, so that
+/// the text reads as another one.
+pub fn is_control(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A path as a word of a command, also where it begins like an option. `None` if it cannot be typed: it is no Unicode, or has
@@ -41,7 +48,7 @@ pub fn shell_word(path: &Path) -> Option<String> {
 
 /// Whether a text can be copied from a message into a command.
 pub fn is_typeable(text: &str) -> bool {
-    !text.contains(char::is_control)
+    !text.contains(is_control)
 }
 
 /// The directory of a file. `.` for a name alone.
@@ -86,6 +93,7 @@ mod tests {
             shown(Path::new("a\nb\tc\rd\u{1b}[31m\u{9b}\u{7f}")),
             "a\\nb\\tc\\rd\\u001b[31m\\u009b\\u007f"
         );
+        assert_eq!(shown(Path::new("a\u{202e}txt.exe\u{2066}")), "a\\u202etxt.exe\\u2066");
         assert_eq!(shown(Path::new(OsStr::from_bytes(b"a\xff"))), "a\u{fffd}");
     }
 
@@ -123,6 +131,7 @@ mod tests {
         assert_eq!(word("-y").as_deref(), Some("./-y"));
         assert_eq!(word("a\nb"), None);
         assert_eq!(word("a\u{1b}"), None);
+        assert_eq!(word("a\u{202e}b"), None);
         assert_eq!(shell_word(Path::new(OsStr::from_bytes(b"a\xff"))), None);
     }
 }

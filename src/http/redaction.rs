@@ -8,6 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use crate::paths::is_control;
+
 /// Maximum length of a server message, in characters.
 const MAX_MESSAGE_CHARACTERS: usize = 200;
 /// Longer words are considered tokens, cursors or encoded data.
@@ -60,7 +62,7 @@ impl Redactor {
         }
         let mut redacted = String::new();
         let mut follows_bearer = false;
-        for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
+        for word in text.split(|character: char| character.is_whitespace() || is_control(character)) {
             if word.is_empty() {
                 continue;
             }
@@ -187,6 +189,7 @@ mod tests {
             redactor.redact("Authorization: Bearer abc, TD1 x/y, ann%40example.com and ann&#64;example.com"),
             "Authorization: Bearer [redacted] TD1 [redacted] [redacted] and [redacted]"
         );
+        assert_eq!(redactor.redact("deny \u{202e}lla\u{202c}\u{1b}[0m"), "deny lla [0m");
         assert_eq!(redactor.redact(&"x".repeat(33)), "[redacted]");
         assert_eq!(redactor.redact(&"x".repeat(32)), "x".repeat(32));
         assert!(redactor.redact(&"word ".repeat(500)).chars().count() <= MAX_MESSAGE_CHARACTERS + 1);
