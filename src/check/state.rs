@@ -1,9 +1,9 @@
 //! Reads what earlier runs of the target saved on this machine. It creates and changes nothing.
 
 use super::finding::{CheckId, Finding};
-use crate::checkpoint::{FinishedRun, StateError, StateStore};
+use crate::checkpoint::{FinishedRun, LockState, StateError, StateStore};
 use crate::config::Settings;
-use crate::paths::shown;
+use crate::paths::{printable, shown};
 use crate::run::may_be_set_aside;
 use crate::telemetry::words;
 
@@ -26,6 +26,16 @@ pub(super) fn check_state(settings: &Settings) -> (Finding, Option<FinishedRun>)
         };
         return (Finding::passed(id, format!("{shown} {what}")), None);
     };
+    if let Ok(LockState::Held(holder)) = LockState::of(&store.lock_path()) {
+        let which = holder.map_or_else(
+            || "another process".to_owned(),
+            |holder| format!("run {} (process {})", printable(&holder.run_id), holder.pid),
+        );
+        let seen = format!("{which} is active for this target; its state is in {shown}");
+        let hint = "a run started now would exit with 8 (run_active), unless --wait-for-active lets it wait";
+        let last = store.history().ok().and_then(|history| history.into_iter().find(|run| run.pages > 0));
+        return (Finding::warning(id, seen, hint), last);
+    }
     let history = match store.history() {
         Ok(history) => history,
         Err(error @ StateError::Format { source, .. }) => {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use yotpo_td::sandbox::FaultKind;
+use yotpo_td::sandbox::{FaultKind, Operation};
 
-use crate::program::binary::{Surroundings, files_below};
+use crate::program::binary::{Running, Surroundings, files_below};
 use crate::program::checked::check;
 
 /// Surroundings with an interrupted run that has stored six pages of five rows.
@@ -29,6 +29,30 @@ fn an_interrupted_run_is_named_with_what_it_stored() {
         format!(" has an interrupted run of this target ({run_id}, 30 rows stored); sync resumes it");
     assert!(seen.ends_with(&expected), "{seen}");
     assert_eq!(files_below(&surroundings.state_directory()), before);
+}
+
+#[test]
+fn an_active_run_is_a_warning() {
+    let surroundings = Surroundings::with_customers(60);
+    surroundings.fault_on(Operation::Customers, 7, FaultKind::Hang);
+    let running = Running::start(surroundings.sync(&["--run-id", "nightly"]));
+    surroundings.wait_for_fault();
+    let checked = check(&surroundings, &[], &[]);
+    checked.assert_code(0);
+    let seen = checked.seen("state_dir", "warning");
+    assert!(seen.starts_with(&format!("run nightly (process {}) is active", running.pid())), "{seen}");
+    let hint = checked.find("state_dir")["hint"].to_string();
+    assert!(hint.contains("would exit with 8 (run_active), unless --wait-for-active"), "{hint}");
+    running.kill();
+    checked_after(&surroundings);
+}
+
+/// The process has ended, so that its run is interrupted.
+#[track_caller]
+fn checked_after(surroundings: &Surroundings) {
+    surroundings.end_faults();
+    let seen = check(surroundings, &[], &[]).seen("state_dir", "passed").to_owned();
+    assert!(seen.contains(" has an interrupted run of this target (nightly, "), "{seen}");
 }
 
 #[test]
