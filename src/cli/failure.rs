@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use tracing::Span;
 
+use super::embedded_sandbox::EmbeddedSandboxError;
 use super::invocation::Invocation;
 use crate::clock::Clock;
 use crate::diagnosis::{Code, Diagnosis, NextStep, next_step};
@@ -28,6 +29,9 @@ pub(super) struct Failure {
     /// Which run it is about, where there is one.
     pub(super) run: Option<RunLabels>,
 }
+
+const SANDBOX_HINT: &str =
+    "the sandbox needs a temporary directory (TMPDIR) that it can write to, and free ports on loopback";
 
 const NOTHING_STARTED: &str = "nothing was started";
 
@@ -216,7 +220,7 @@ pub(super) fn diagnosis_before_start(
     let otherwise = match code {
         Code::SettingsInvalid => Some(invocation.settings_hint()),
         Code::StateFailed => Some(STATE_DIRECTORY_HINT.to_owned()),
-        _ => None,
+        _ => error.downcast_ref::<EmbeddedSandboxError>().map(|_| SANDBOX_HINT.to_owned()),
     };
     Diagnosis::new(code, hint.or(otherwise))
 }

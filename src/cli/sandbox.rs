@@ -84,6 +84,9 @@ fn text(name: &'static str, value_name: &'static str, help: &'static str, defaul
     Arg::new(name).long(name).value_name(value_name).default_value(default).help(help)
 }
 
+const PORT_HINT: &str = "name another port with --yotpo-listen or --td-listen; port 0 takes one that is free";
+const SPOOL_HINT: &str = "name a temporary directory that can be written to with TMPDIR";
+
 /// Runs `yotpo-td sandbox`.
 pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> Result<(), Failure> {
     let layers = Layers::new(&std::collections::BTreeMap::new(), invocation.environment.clone(), None);
@@ -99,11 +102,15 @@ pub(super) fn serve(invocation: &Invocation, matches: &ArgMatches) -> Result<(),
         let stop =
             shutdown::listen(Clock::machine()).map_err(|error| failed(error.into(), Code::MachineDenied))?;
         let sandbox = Sandbox::start(settings).await.map_err(|error| {
-            let code = match error {
-                SandboxError::NotLoopback(_) => Code::SettingsInvalid,
-                _ => Code::MachineDenied,
+            let (code, hint) = match error {
+                SandboxError::NotLoopback(_) => (Code::SettingsInvalid, None),
+                SandboxError::Listen { .. } => (Code::MachineDenied, Some(PORT_HINT)),
+                SandboxError::Spool(_) => (Code::MachineDenied, Some(SPOOL_HINT)),
+                _ => (Code::MachineDenied, None),
             };
-            failed(error.into(), code)
+            let mut failure = failed(error.into(), code);
+            failure.diagnosis.hint = failure.diagnosis.hint.or_else(|| hint.map(str::to_owned));
+            failure
         })?;
         write_stdout(&exports(&sandbox));
         if logs.format == LogFormat::Text {

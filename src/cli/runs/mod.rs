@@ -81,8 +81,8 @@ enum UsageError {
     NoRecordings,
     #[error("run {0} was not recorded on this machine")]
     NotRecorded(String),
-    #[error("there is no attempt {number}: {recorded} of the run are recorded")]
-    NoSuchAttempt { number: usize, recorded: String },
+    #[error("there is no attempt {number}: {} of the run {} recorded", words::count(*recorded, "attempt", "attempts"), if *recorded == 1 { "is" } else { "are" })]
+    NoSuchAttempt { number: usize, recorded: u64 },
     #[error("abandoning run {0} needs confirmation: use --yes, or enter y on a terminal")]
     NotConfirmed(String),
     #[error("removing needs confirmation: use --yes, or enter y on a terminal")]
@@ -177,6 +177,9 @@ impl From<UsageError> for RunsError {
             UsageError::NoRuns => Some(
                 "yotpo-td runs list shows where runs are looked for, and --state-dir names another directory"
                     .to_owned(),
+            ),
+            UsageError::NoSuchAttempt { .. } => Some(
+                "--attempt counts the recorded attempts from 1; without it, the latest is shown".to_owned(),
             ),
             _ => None,
         };

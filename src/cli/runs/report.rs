@@ -16,7 +16,7 @@ use crate::identity::RunId;
 use crate::report::{
     MAX_RECORDINGS, Place, RecordingError, RecordingFile, ReportError, RunRecording, render,
 };
-use crate::telemetry::{try_write_stdout, words, write_stderr};
+use crate::telemetry::{try_write_stdout, write_stderr};
 
 /// The page could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -70,9 +70,10 @@ impl RunsCommand<'_> {
             Some(number) => usize::try_from(*number).unwrap_or(usize::MAX),
             None => of,
         };
-        let recording = number.checked_sub(1).and_then(|place| attempts.get(place)).ok_or_else(|| {
-            UsageError::NoSuchAttempt { number, recorded: words::count(of as u64, "attempt", "attempts") }
-        })?;
+        let recording = number
+            .checked_sub(1)
+            .and_then(|place| attempts.get(place))
+            .ok_or_else(|| UsageError::NoSuchAttempt { number, recorded: of as u64 })?;
         let page = render(recording, Some(Place { number, of }))?;
         Ok(write(&page, self.matches)?)
     }

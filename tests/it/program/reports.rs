@@ -129,7 +129,10 @@ fn an_interrupted_run_and_its_next_attempt_are_both_kept() {
     assert_shows(&assert_sound(&earlier.stdout), &["1 of 2 recorded", "Failed while fetching"]);
     let absent = runs_report(&surroundings, &["--attempt", "3"]);
     absent.assert_code(2);
-    assert_shows(&absent.stderr, &["there is no attempt 3: 2 attempts of the run are recorded"]);
+    assert_shows(
+        &absent.stderr,
+        &["there is no attempt 3: 2 attempts of the run are recorded", "hint: --attempt counts"],
+    );
 }
 
 #[test]

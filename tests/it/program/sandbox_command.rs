@@ -52,6 +52,27 @@ fn an_address_that_is_in_use_is_denied_by_the_machine() {
     let address = taken.local_addr().unwrap().to_string();
     for flag in ["--yotpo-listen", "--td-listen"] {
         assert_refused(&[flag, &address], 6, &format!("could not listen on {address}\n  because: "));
+        let closing = sandbox(&[flag, &address]).closing();
+        assert!(
+            closing.contains("\nhint: name another port with --yotpo-listen or --td-listen"),
+            "{closing}"
+        );
+    }
+}
+
+#[test]
+fn a_temporary_directory_that_is_missing_is_named_in_the_hint() {
+    for arguments in [
+        &["sandbox", "--yotpo-listen", "127.0.0.1:0", "--td-listen", "127.0.0.1:0"][..],
+        &["sync", "--sandbox"],
+    ] {
+        let mut command = program();
+        command.args(arguments).env("TMPDIR", "/nonexistent");
+        let end = Running::start(command).finish();
+        end.assert_code(6);
+        let hint =
+            end.closing().lines().find(|line| line.starts_with("hint: ")).unwrap_or_default().to_owned();
+        assert!(hint.contains("TMPDIR"), "{}", end.closing());
     }
 }
 
