@@ -25,6 +25,7 @@ impl CompareError {
     fn hint(&self) -> Option<&'static str> {
         const EXPORT_AGAIN: &str =
             "export or copy the file again, and compare its size and checksum with the original";
+        const TOO_LARGE: &str = "compare does not read rows of this size; leave the row out of both sides";
         const FORMS: &str = "compare reads MessagePack maps and JSON Lines, both also as gzip; docs/compare.md shows how to \
                              convert query results";
         const COLUMNS: &str = "every row needs the column json_response; export it together with time";
@@ -50,7 +51,8 @@ impl CompareError {
                 FileProblem::Damaged | FileProblem::Truncated => EXPORT_AGAIN,
             },
             Self::Row { problem, .. } => match problem {
-                RowProblem::Truncated | RowProblem::Damaged | RowProblem::TooLarge => EXPORT_AGAIN,
+                RowProblem::Truncated | RowProblem::Damaged => EXPORT_AGAIN,
+                RowProblem::TooLarge => TOO_LARGE,
                 RowProblem::NotAMap | RowProblem::LineNotJson => FORMS,
                 RowProblem::NoJsonResponse => COLUMNS,
                 RowProblem::OtherType
@@ -114,6 +116,16 @@ mod tests {
             let hint = diagnosis.hint.unwrap();
             assert!(hint.starts_with(words), "{found:?}: {hint}");
         }
+    }
+
+    #[test]
+    fn a_row_that_is_too_large_is_not_exported_again() {
+        let hint = |problem| {
+            let path = "rows.jsonl".into();
+            CompareError::Row { path, row: 1, problem }.diagnosis().hint.unwrap()
+        };
+        assert!(hint(RowProblem::TooLarge).contains("leave the row out"), "{}", hint(RowProblem::TooLarge));
+        assert!(hint(RowProblem::Damaged).contains("export or copy the file again"));
     }
 
     #[test]
