@@ -36,7 +36,7 @@ use crate::run::{
 use crate::services::ServicesError;
 use crate::shutdown::{self, StopRequests};
 use crate::spans;
-use crate::telemetry::{Heartbeat, HeartbeatThread, Phase, Progress, ProgressBar, write_stdout};
+use crate::telemetry::{Heartbeat, HeartbeatThread, Phase, Progress, ProgressBar, words, write_stdout};
 use crate::transfer::check_quarantine_space;
 
 /// Fetching the store again does not change an export.
@@ -238,7 +238,7 @@ impl<'a> LoadCommand<'a> {
 
     /// How to find out whether the run's rows are in the table, and what to do then.
     fn what_follows(&self, target: &Target, rows: RowsInQuestion, run_id: &RunId) -> String {
-        let expected = rows.expected.map_or_else(|| "all".to_owned(), |rows| rows.to_string());
+        let expected = rows.expected.map_or_else(|| "all".to_owned(), words::number);
         let other = run_id.successor();
         let command = self.invocation.command_line_of_run(other.as_str());
         format!(
