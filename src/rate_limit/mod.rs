@@ -310,7 +310,7 @@ impl RateLimiter {
         tracing::warn!(
             others_requests_per_second = (others * 10.0).round() / 10.0,
             limit,
-            "other clients use the store's rate limit, so requests are delayed; use --requests-per-second to lower our share"
+            "other clients, or a command that has just ended, use the store's rate limit, so requests are delayed; use --requests-per-second to lower our share"
         );
     }
 
