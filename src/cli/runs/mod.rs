@@ -237,3 +237,15 @@ impl From<TreasureDataError> for RunsError {
         RunError::from(error).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_recorded_attempts_is_grammatical() {
+        let words = |recorded| UsageError::NoSuchAttempt { number: 5, recorded }.to_string();
+        assert_eq!(words(1), "there is no attempt 5: 1 attempt of the run is recorded");
+        assert_eq!(words(2), "there is no attempt 5: 2 attempts of the run are recorded");
+    }
+}

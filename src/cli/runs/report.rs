@@ -73,7 +73,7 @@ impl RunsCommand<'_> {
         let recording = number
             .checked_sub(1)
             .and_then(|place| attempts.get(place))
-            .ok_or_else(|| UsageError::NoSuchAttempt { number, recorded: of as u64 })?;
+            .ok_or(UsageError::NoSuchAttempt { number, recorded: of as u64 })?;
         let page = render(recording, Some(Place { number, of }))?;
         Ok(write(&page, self.matches)?)
     }

@@ -44,14 +44,9 @@ fn an_active_run_is_a_warning() {
     let hint = checked.find("state_dir")["hint"].to_string();
     assert!(hint.contains("would exit with 8 (run_active), unless --wait-for-active"), "{hint}");
     running.kill();
-    checked_after(&surroundings);
-}
-
-/// The process has ended, so that its run is interrupted.
-#[track_caller]
-fn checked_after(surroundings: &Surroundings) {
     surroundings.end_faults();
-    let seen = check(surroundings, &[], &[]).seen("state_dir", "passed").to_owned();
+    let checked = check(&surroundings, &[], &[]);
+    let seen = checked.seen("state_dir", "passed");
     assert!(seen.contains(" has an interrupted run of this target (nightly, "), "{seen}");
 }
 

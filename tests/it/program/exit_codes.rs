@@ -354,7 +354,7 @@ fn code_9_the_chosen_set_was_deleted_and_the_query_counts_what_may_be_there() {
 
 #[test]
 fn code_9_the_marker_of_a_loaded_run_was_deleted_and_its_rows_can_be_counted() {
-    let surroundings = Surroundings::with_customers(60);
+    let surroundings = Surroundings::with_customers(1_000);
     let arguments = ["--run-id", "nightly"];
     surroundings.run(&arguments).assert_code(0);
     let sessions = surroundings.control().sessions();
@@ -364,7 +364,7 @@ fn code_9_the_marker_of_a_loaded_run_was_deleted_and_its_rows_can_be_counted() {
     end.assert_code(9);
     let words = end.closing();
     assert!(words.contains(&format!("SELECT COUNT(1) FROM {DATABASE}.{TABLE} WHERE time = ")), "{words}");
-    assert!(words.contains(" -- 60 when they are there: then nothing is to be done"), "{words}");
+    assert!(words.contains(" -- 1,000 when they are there: then nothing is to be done"), "{words}");
     // They are there.
     surroundings.assert_exact();
 }
