@@ -54,6 +54,8 @@ pub enum FaultKind {
     Hang,
     /// This status with an error body; the request is not processed.
     Status(u16, Option<RetryDelay>),
+    /// 200 with an empty JSON object; the request is not processed.
+    Acknowledged,
     /// 200 with an HTML page, like that of a proxy; the request is not processed.
     HtmlOk,
     /// The request is processed, and the response is 200 with an empty body.

@@ -233,6 +233,7 @@ impl ConnectionHandler {
             FaultKind::ResetBeforeAction => FaultAction::Reset,
             FaultKind::Hang => FaultAction::Hang,
             FaultKind::Status(status, delay) => FaultAction::Respond(injected_error(shared, *status, *delay)),
+            FaultKind::Acknowledged => FaultAction::Respond(Reply::ok(&serde_json::json!({}))),
             FaultKind::HtmlOk => FaultAction::Respond(Reply::text(
                 StatusCode::OK,
                 "text/html; charset=utf-8",

@@ -57,6 +57,8 @@ pub(crate) struct Faults {
     pub(crate) newer_runs: u8,
     /// The content of the store changes.
     pub(crate) changes: u8,
+    /// Calls that are acknowledged and have no effect.
+    pub(crate) ignored: u8,
 }
 
 /// An event in the service.

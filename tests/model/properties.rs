@@ -111,7 +111,8 @@ pub(crate) fn check_ending(
             let oldest = service.drawn.iter().flatten().min();
             oldest.is_some_and(|oldest| u64::from(service.now - oldest) > scenario.lifetime.propose)
         }
-        Ending::LoadFailed | Ending::LoadStuck => history.job_failed,
+        Ending::LoadFailed => history.job_failed,
+        Ending::LoadStuck => history.job_failed || history.ignored,
         Ending::CommitFailed => history.failed_commits > 2,
         // A creation that arrives after retention has removed the session creates an empty one.
         Ending::WinnerGone | Ending::WinnerChanged => history.expired,

@@ -23,6 +23,7 @@ const NONE: Faults = Faults {
     other_clients: 0,
     newer_runs: 0,
     changes: 0,
+    ignored: 0,
 };
 
 fn assert_holds(scenario: Scenario) {
@@ -45,6 +46,7 @@ fn explore() {
         other_clients: get("OTHER_CLIENTS"),
         newer_runs: get("NEWER"),
         changes: get("CHANGES"),
+        ignored: get("IGNORED"),
     };
     let purposes = match (get("N"), get("ABANDON")) {
         (1, 0) => ONE,
@@ -104,6 +106,13 @@ fn attempts_are_killed_and_restarted_with_and_without_their_state() {
 fn responses_are_lost_and_requests_arrive_late_or_twice() {
     for mode in [Mode::Append, Mode::Replace] {
         assert_holds(two(mode, Faults { messages: 1, ..NONE }));
+    }
+}
+
+#[test]
+fn calls_are_acknowledged_and_have_no_effect() {
+    for mode in [Mode::Append, Mode::Replace] {
+        assert_holds(two(mode, Faults { ignored: 1, ..NONE }));
     }
 }
 

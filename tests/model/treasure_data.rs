@@ -121,6 +121,8 @@ pub(crate) struct History {
     pub(crate) expired: bool,
     /// A load job failed or was killed.
     pub(crate) job_failed: bool,
+    /// A call was acknowledged without effect.
+    pub(crate) ignored: bool,
     /// Number of failed commits.
     pub(crate) failed_commits: u8,
     /// The target is the table of a newer run.

@@ -52,6 +52,8 @@ pub(crate) enum Delivery {
     Duplicated,
     /// The call is applied, its response is lost, and it is sent again immediately, with a response.
     Retried,
+    /// There is a response, and the call is never applied.
+    Ignored,
 }
 
 /// A transition.
@@ -172,6 +174,9 @@ impl World {
                         actions.push(Action::Call(process, delivery));
                     }
                 }
+                if changes && self.left.ignored > 0 {
+                    actions.push(Action::Call(process, Delivery::Ignored));
+                }
                 if live.can_see_ballot_moved(&self.service) {
                     actions.push(Action::SeeBallotMoved(process));
                 }
@@ -257,7 +262,11 @@ impl World {
         delivery: Delivery,
         scenario: &Scenario,
     ) -> Result<Sent, Violation> {
-        self.left.messages -= u8::from(delivery != Delivery::Normal);
+        match delivery {
+            Delivery::Normal => {}
+            Delivery::Ignored => self.left.ignored -= 1,
+            Delivery::Delayed | Delivery::Duplicated | Delivery::Retried => self.left.messages -= 1,
+        }
         if matches!(delivery, Delivery::Delayed | Delivery::Duplicated)
             && let Some(slot) = self.in_flight.iter_mut().find(|slot| slot.is_none())
         {
@@ -266,6 +275,10 @@ impl World {
         match delivery {
             Delivery::Normal | Delivery::Duplicated => self.apply(request, scenario),
             Delivery::Delayed => Ok(Sent::Unclear),
+            Delivery::Ignored => {
+                self.service.history.ignored = true;
+                Ok(Sent::Done)
+            }
             Delivery::Retried => {
                 self.apply(request, scenario)?;
                 self.apply(request, scenario)

@@ -19,7 +19,7 @@ pub(super) enum At {
     NameTemporary,
     ReadNamed,
     CreateSession,
-    ShowOwn,
+    ShowOwn(OwnFor),
     Tidy,
     Upload,
     FreezeOwn,
@@ -55,7 +55,10 @@ pub(super) enum SurveyFor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum TargetFor {
     NewSet,
-    Created(OwnSet),
+    /// Its creation has an unclear result, for this set or for an abandonment.
+    CreatedPerhaps(Option<OwnSet>),
+    /// Its creation was acknowledged.
+    Created(Option<OwnSet>),
     ReadySet,
     Generation,
     Commit,
@@ -68,10 +71,22 @@ pub(super) enum TargetFor {
     },
 }
 
+/// Why this attempt's session is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum OwnFor {
+    Decide,
+    /// Freezing it was acknowledged.
+    Frozen,
+}
+
 /// Why the ballot is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum BallotFor {
     Decide,
+    /// Its creation was acknowledged, or refused because it exists.
+    Created,
+    /// Freezing it was acknowledged.
+    Frozen,
     /// Whether there is a next generation.
     NextGeneration,
     /// The store has no customers.
@@ -84,6 +99,8 @@ pub(super) enum BallotFor {
 pub(super) enum ListFor {
     Open(BallotFor),
     Frozen,
+    /// This attempt has frozen it, after a proposal was acknowledged or listed.
+    FrozenNow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,7 +111,9 @@ pub(super) enum AfterDiscard {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum AfterWait {
-    ShowOwn,
+    ReadCreatedTarget(Option<OwnSet>),
+    ShowBallot(BallotFor),
+    ShowOwn(OwnFor),
     ShowWinner,
     Publish,
     Nonce,

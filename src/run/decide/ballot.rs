@@ -2,7 +2,8 @@
 
 use super::seen::{BallotSeen, BallotTable, Sent, TargetSeen, Winner};
 use super::{
-    At, Attempt, BallotFor, Ending, ListFor, MAX_GENERATION, Next, Purpose, Step, SurveyFor, TargetFor,
+    AfterWait, At, Attempt, BallotFor, Ending, ListFor, MAX_GENERATION, Next, Purpose, Step, SurveyFor,
+    TargetFor,
 };
 use crate::identity::{Mode, Nonce, Proposal, TableSuffix};
 
@@ -10,7 +11,7 @@ impl Attempt {
     pub(super) fn show_ballot(self, wanted: BallotFor) -> Next {
         let generation = match wanted {
             BallotFor::NextGeneration => self.generation + 1,
-            BallotFor::Decide | BallotFor::NothingToLoad | BallotFor::FailedLoad => self.generation,
+            _ => self.generation,
         };
         self.step(At::Ballot(wanted), Step::ShowBallot(generation))
     }
@@ -24,7 +25,19 @@ impl Attempt {
             }
             (BallotFor::NothingToLoad, BallotSeen::Absent) => return self.finish(Ending::NothingToLoad),
             (BallotFor::FailedLoad, BallotSeen::Absent) => return self.finish(Ending::LoadFailed),
-            (BallotFor::Decide | BallotFor::NothingToLoad | BallotFor::FailedLoad, _) => {}
+            (BallotFor::Created, BallotSeen::Absent) => {
+                return self.wait_for_effect(AfterWait::ShowBallot(wanted), Self::undecided);
+            }
+            (BallotFor::Frozen, BallotSeen::Absent) => return self.unless_hopeless(Self::undecided),
+            (BallotFor::Frozen, BallotSeen::Open) => {
+                return self.wait_for_effect(AfterWait::ShowBallot(wanted), Self::freeze_ballot);
+            }
+            _ => {}
+        }
+        if self.winner.is_some() && matches!(ballot, BallotSeen::Absent | BallotSeen::Open) {
+            // The ballot that chose it is gone, or it was found by its session.
+            self.leave_winner();
+            return self.unless_hopeless(|attempt| attempt.ballot_shown(BallotFor::Decide, ballot));
         }
         match ballot {
             BallotSeen::Absent => self.undecided(),
@@ -36,6 +49,7 @@ impl Attempt {
                 }
                 self.list(ListFor::Open(wanted))
             }
+            BallotSeen::Frozen if wanted == BallotFor::Frozen => self.list(ListFor::FrozenNow),
             BallotSeen::Frozen => self.list(ListFor::Frozen),
             BallotSeen::OnTable(BallotTable::Set(winner)) => self.decided(winner),
             BallotSeen::OnTable(BallotTable::Abandon(nonce)) => self.abandoned(nonce),
@@ -58,13 +72,25 @@ impl Attempt {
             (ListFor::Open(_), Some(_)) => self.freeze_ballot(),
             (ListFor::Open(BallotFor::NothingToLoad), None) => self.finish(Ending::NothingToLoad),
             (ListFor::Open(BallotFor::FailedLoad), None) => self.finish(Ending::LoadFailed),
+            // The set is ready and was not proposed: its totals are unknown, or the run is too old.
+            (ListFor::Open(_), None) if self.purpose == Purpose::Load && self.may_propose() => {
+                self.unless_hopeless(Self::undecided)
+            }
             (ListFor::Open(_), None) => self.undecided(),
-            (ListFor::Frozen, Some(Proposal::Set { nonce, target, parts, valid, rejected })) => {
+            (
+                ListFor::Frozen | ListFor::FrozenNow,
+                Some(Proposal::Set { nonce, target, parts, valid, rejected }),
+            ) => {
                 let totals = Some(crate::identity::PartTotals { parts, valid, rejected });
                 self.decided(Winner { nonce, target, table: None, suffix: TableSuffix::Rows, totals })
             }
-            (ListFor::Frozen, Some(Proposal::Abandon { nonce })) => self.abandoned(nonce),
+            (ListFor::Frozen | ListFor::FrozenNow, Some(Proposal::Abandon { nonce })) => {
+                self.abandoned(nonce)
+            }
             (ListFor::Frozen, None) => self.next_generation(),
+            (ListFor::FrozenNow, None) => {
+                self.wait_for_effect(AfterWait::ShowBallot(BallotFor::Frozen), Self::next_generation)
+            }
         }
     }
 
@@ -128,15 +154,15 @@ impl Attempt {
         self.step(At::CreateBallot, Step::CreateBallot(generation, bound_to))
     }
 
-    pub(super) fn ballot_created(self, sent: Sent) -> Next {
+    pub(super) fn ballot_created(mut self, sent: Sent) -> Next {
+        self.polls = 0;
         match sent {
             // Its name contains its id, so no other table can ever have that name.
             Sent::TableGone if self.mode == Mode::Replace => self.give_up_set(),
-            Sent::TableGone => match self.count_setback() {
-                Some(attempt) => attempt.survey(SurveyFor::Start),
-                None => self.finish(Ending::NoProgress),
-            },
-            _ => self.show_ballot(BallotFor::Decide),
+            Sent::TableGone => self.unless_hopeless(|attempt| attempt.survey(SurveyFor::Start)),
+            Sent::Done | Sent::Conflict => self.show_ballot(BallotFor::Created),
+            Sent::Unclear => self.show_ballot(BallotFor::Decide),
+            Sent::SessionGone | Sent::Denied => self.recheck_ballot(),
         }
     }
 
@@ -162,9 +188,10 @@ impl Attempt {
         self.step(At::FreezeBallot, Step::FreezeBallot(generation))
     }
 
-    pub(super) fn ballot_frozen(self, sent: Sent) -> Next {
+    pub(super) fn ballot_frozen(mut self, sent: Sent) -> Next {
+        self.polls = 0;
         match sent {
-            Sent::Done => self.show_ballot(BallotFor::Decide),
+            Sent::Done => self.show_ballot(BallotFor::Frozen),
             // It is bound to a table that is gone, so it can never be frozen.
             Sent::TableGone => self.next_generation(),
             _ => self.recheck_ballot(),
@@ -172,10 +199,7 @@ impl Attempt {
     }
 
     fn recheck_ballot(self) -> Next {
-        match self.count_setback() {
-            Some(attempt) => attempt.show_ballot(BallotFor::Decide),
-            None => self.finish(Ending::NoProgress),
-        }
+        self.unless_hopeless(|attempt| attempt.show_ballot(BallotFor::Decide))
     }
 
     /// The ballot has a winner.
@@ -186,8 +210,13 @@ impl Attempt {
     /// Completes a set, even if another attempt made it. `by_ballot`: the ballot was read just now.
     pub(super) fn see_through(mut self, winner: Winner, by_ballot: bool) -> Next {
         self.note_attempt(winner.nonce);
-        if self.winner.is_none_or(|seen| seen.nonce != winner.nonce) {
-            self.leave_winner();
+        match self.winner {
+            Some(seen) if seen.nonce == winner.nonce => {}
+            Some(_) => {
+                self.leave_winner();
+                return self.unless_hopeless(|attempt| attempt.see_through(winner, by_ballot));
+            }
+            None => self.leave_winner(),
         }
         self.winner = Some(winner);
         self.is_by_ballot = by_ballot;
@@ -238,7 +267,7 @@ impl Attempt {
         }
         // It was found by its session: its generation is unknown, and its ballot may or may not exist.
         self.leave_winner();
-        self.read_target(TargetFor::Generation)
+        self.unless_hopeless(|attempt| attempt.read_target(TargetFor::Generation))
     }
 
     /// This generation cannot commit anything.
@@ -260,10 +289,7 @@ impl Attempt {
 
     /// The target is a different table, possibly the table of a set of this run.
     pub(super) fn check_replaced_target(self) -> Next {
-        match self.count_setback() {
-            Some(attempt) => attempt.survey(SurveyFor::OtherTarget),
-            None => self.finish(Ending::NoProgress),
-        }
+        self.unless_hopeless(|attempt| attempt.survey(SurveyFor::OtherTarget))
     }
 
     /// Proposes that nothing is loaded; `replace` needs a table that represents this proposal.

@@ -21,11 +21,13 @@ pub use seen::{
 };
 pub use step::{Ending, OwnSet, Progress, Step};
 
-use self::at::{AfterDiscard, AfterWait, At, BallotFor, ListFor, SurveyFor, TargetFor};
+use self::at::{AfterDiscard, AfterWait, At, BallotFor, ListFor, OwnFor, SurveyFor, TargetFor};
 use crate::identity::{Mode, Nonce};
 
-/// How often something else may interfere before an attempt gives up.
+/// How often something else may interfere, or a call have no effect, before an attempt gives up.
 const MAX_SETBACKS: u8 = 8;
+/// How often a status is polled that seems stale.
+const MAX_STALE_POLLS: u8 = 10;
 /// Highest generation of a run.
 const MAX_GENERATION: u8 = 99;
 
@@ -233,15 +235,30 @@ impl Attempt {
         self.wait(next)
     }
 
-    /// Counts an interference; `None` if there were too many.
-    fn count_setback(mut self) -> Option<Self> {
+    /// A call was acknowledged, but has no effect. The status may be stale, so it is polled first. Then the call is made
+    /// `again`, until there were too many setbacks.
+    fn wait_for_effect(mut self, next: AfterWait, again: impl FnOnce(Self) -> Next) -> Next {
+        if self.polls < MAX_STALE_POLLS {
+            self.polls += 1;
+            return self.wait(next);
+        }
+        self.unless_hopeless(again)
+    }
+
+    /// Counts a setback and continues with `next`, unless there were too many.
+    fn unless_hopeless(mut self, next: impl FnOnce(Self) -> Next) -> Next {
+        if self.setbacks >= MAX_SETBACKS {
+            return self.finish(Ending::NoProgress);
+        }
         self.setbacks += 1;
-        (self.setbacks <= MAX_SETBACKS).then_some(self)
+        next(self)
     }
 
     fn waited(self, next: AfterWait) -> Next {
         match next {
-            AfterWait::ShowOwn => self.show_own(),
+            AfterWait::ReadCreatedTarget(own) => self.read_target(TargetFor::Created(own)),
+            AfterWait::ShowBallot(wanted) => self.show_ballot(wanted),
+            AfterWait::ShowOwn(wanted) => self.show_own_for(wanted),
             AfterWait::ShowWinner => self.show_winner(),
             AfterWait::Publish => self.read_target(TargetFor::Publish),
             AfterWait::Nonce => self.step(At::Nonce, Step::DrawNonce),
@@ -284,7 +301,8 @@ impl Attempt {
         self.target = Some(target);
         match wanted {
             TargetFor::NewSet => self.step(At::Nonce, Step::DrawNonce),
-            TargetFor::Created(own) => self.target_created(own),
+            TargetFor::CreatedPerhaps(own) => self.target_created(own, false),
+            TargetFor::Created(own) => self.target_created(own, true),
             TargetFor::ReadySet => self.set_is_ready(),
             TargetFor::Generation => self.generation_begins(),
             TargetFor::Commit => self.commit_unless_moved(),

@@ -169,10 +169,7 @@ impl Attempt {
                 }
                 (Some(TargetSeen::Missing), false, _) => attempt.winner_is_lost(),
                 _ if is_unchanged && absent == 0 && !there => attempt.winner_is_lost(),
-                _ => match attempt.count_setback() {
-                    Some(attempt) => attempt.publish_by_target(),
-                    None => attempt.finish(Ending::NoProgress),
-                },
+                _ => attempt.unless_hopeless(Self::publish_by_target),
             }
         })
     }

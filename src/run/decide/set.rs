@@ -3,13 +3,10 @@
 
 use super::seen::{CountsSeen, JobSeen, PartsSeen, Seen, Sent, SetSeen, TargetSeen, UploadEnd};
 use super::{
-    AfterDiscard, AfterWait, At, Attempt, BallotFor, Ending, Next, OwnSet, Progress, Purpose, Step,
-    SurveyFor, TargetFor,
+    AfterDiscard, AfterWait, At, Attempt, BallotFor, Ending, MAX_STALE_POLLS, Next, OwnFor, OwnSet, Progress,
+    Purpose, Step, SurveyFor, TargetFor,
 };
 use crate::identity::{Mode, Nonce, PartTotals, TableId, TableSuffix};
-
-/// How often a session is polled whose status seems stale.
-const MAX_STALE_POLLS: u8 = 10;
 
 impl OwnSet {
     /// Whether it may be proposed. A set without rows need not be loaded.
@@ -33,7 +30,7 @@ impl Attempt {
             (At::NameTemporary, Seen::Sent(_)) => self.read_named(),
             (At::ReadNamed, Seen::Table(id)) => self.named_read(id),
             (At::CreateSession, Seen::Sent(sent)) => self.session_created(sent),
-            (At::ShowOwn, Seen::Set(set)) => self.own_shown(set),
+            (At::ShowOwn(wanted), Seen::Set(set)) => self.own_shown(wanted, set),
             (At::Tidy, Seen::Parts(parts)) => self.tidied(parts),
             (At::Upload, Seen::Uploaded(end)) => self.uploaded(end),
             (At::FreezeOwn | At::PerformOwn, Seen::Sent(sent)) => self.own_changed(sent),
@@ -78,11 +75,10 @@ impl Attempt {
     /// Drops this attempt's set, removes it, and reads the ballot before starting another.
     pub(super) fn give_up_set(mut self) -> Next {
         self.drop_set();
-        match (self.count_setback(), self.discarded) {
-            (None, _) => self.finish(Ending::NoProgress),
-            (Some(attempt), Some(old)) => attempt.step(At::Discard(AfterDiscard::Ballot), Step::Discard(old)),
-            (Some(attempt), None) => attempt.show_ballot(BallotFor::Decide),
-        }
+        self.unless_hopeless(|attempt| match attempt.discarded {
+            Some(old) => attempt.step(At::Discard(AfterDiscard::Ballot), Step::Discard(old)),
+            None => attempt.show_ballot(BallotFor::Decide),
+        })
     }
 
     pub(super) fn removed(mut self, next: AfterDiscard) -> Next {
@@ -151,20 +147,29 @@ impl Attempt {
         self.step(At::CreateTarget(None), Step::CreateTarget)
     }
 
-    fn target_sent(self, own: Option<OwnSet>, sent: Sent) -> Next {
+    fn target_sent(mut self, own: Option<OwnSet>, sent: Sent) -> Next {
+        self.polls = 0;
         match (sent, self.target, own) {
             (Sent::Denied, Some(TargetSeen::Missing), _) => self.finish(Ending::NoTarget),
             (_, Some(TargetSeen::Denied), Some(own)) => self.begin_set(own),
-            (_, _, Some(own)) => self.read_target(TargetFor::Created(own)),
-            (_, _, None) => self.read_target(TargetFor::Generation),
+            (Sent::Unclear, ..) => self.read_target(TargetFor::CreatedPerhaps(own)),
+            _ => self.read_target(TargetFor::Created(own)),
         }
     }
 
-    pub(super) fn target_created(self, own: OwnSet) -> Next {
-        match (self.target, self.count_setback()) {
-            (Some(TargetSeen::Is(target)), _) => self.begin_set(OwnSet { target, ..own }),
-            (_, Some(attempt)) => attempt.with_target(own),
-            (_, None) => self.finish(Ending::NoTarget),
+    pub(super) fn target_created(self, own: Option<OwnSet>, is_acknowledged: bool) -> Next {
+        let again = |attempt: Self| match own {
+            Some(own) => attempt.with_target(own),
+            None => attempt.create_target(),
+        };
+        match (self.target, own) {
+            (Some(TargetSeen::Is(target)), Some(own)) => self.begin_set(OwnSet { target, ..own }),
+            // It is created once, unless others delete it.
+            (Some(TargetSeen::Is(_)), None) => self.unless_hopeless(Self::generation_begins),
+            (Some(TargetSeen::Missing), _) if is_acknowledged => {
+                self.wait_for_effect(AfterWait::ReadCreatedTarget(own), again)
+            }
+            _ => self.unless_hopeless(again),
         }
     }
 
@@ -195,10 +200,8 @@ impl Attempt {
             // Its creation was lost: there is no table with that name yet.
             (None, None) => {
                 let own = *own;
-                return match self.count_setback() {
-                    Some(attempt) => attempt.step(At::CreateScratch, Step::CreateScratch(own)),
-                    None => self.finish(Ending::NoProgress),
-                };
+                return self
+                    .unless_hopeless(|attempt| attempt.step(At::CreateScratch, Step::CreateScratch(own)));
             }
             (None | Some(_), Some(_)) => return self.give_up_set(),
         }
@@ -213,10 +216,7 @@ impl Attempt {
     fn named_read(mut self, id: Option<TableId>) -> Next {
         let Some(own) = self.own.as_mut() else { return self.finish(Ending::UnexpectedResult) };
         if id.is_none() || id != own.table {
-            return match self.count_setback() {
-                Some(attempt) => attempt.read_scratch(),
-                None => self.finish(Ending::NoProgress),
-            };
+            return self.unless_hopeless(Self::read_scratch);
         }
         if own.suffix == TableSuffix::Abandon {
             return self.set_without_rows_is_ready();
@@ -248,10 +248,7 @@ impl Attempt {
                 }
                 self.give_up_set()
             }
-            _ => match self.count_setback() {
-                Some(attempt) => attempt.show_own(),
-                None => self.finish(Ending::NoProgress),
-            },
+            _ => self.unless_hopeless(Self::show_own),
         }
     }
 
@@ -260,10 +257,18 @@ impl Attempt {
     }
 
     pub(super) fn show_own(self) -> Next {
-        self.with_own(|attempt, own| attempt.step(At::ShowOwn, Step::ShowOwn(own)))
+        self.show_own_for(OwnFor::Decide)
     }
 
-    fn own_shown(mut self, set: SetSeen) -> Next {
+    pub(super) fn show_own_for(self, wanted: OwnFor) -> Next {
+        self.with_own(|attempt, own| attempt.step(At::ShowOwn(wanted), Step::ShowOwn(own)))
+    }
+
+    fn freeze_own(self) -> Next {
+        self.with_own(|attempt, own| attempt.step(At::FreezeOwn, Step::FreezeOwn(own)))
+    }
+
+    fn own_shown(mut self, wanted: OwnFor, set: SetSeen) -> Next {
         let Some(own) = self.own.as_mut() else { return self.finish(Ending::UnexpectedResult) };
         match set {
             SetSeen::Absent if own.progress == Progress::Planned => {
@@ -277,12 +282,14 @@ impl Attempt {
                 self.step(At::Tidy, Step::TidyParts(own))
             }
             SetSeen::Open if own.totals.is_none() => self.upload(),
-            SetSeen::Open => {
-                let own = *own;
-                self.step(At::FreezeOwn, Step::FreezeOwn(own))
+            SetSeen::Open if wanted == OwnFor::Frozen => {
+                self.wait_for_effect(AfterWait::ShowOwn(wanted), Self::freeze_own)
             }
+            // Its load was started, so it was frozen.
+            SetSeen::Open if self.performs > 0 => self.unless_hopeless(Self::freeze_own),
+            SetSeen::Open => self.freeze_own(),
             SetSeen::Frozen(job) => self.frozen(job),
-            SetSeen::Performing { ended: false } => self.wait(AfterWait::ShowOwn),
+            SetSeen::Performing { ended: false } => self.wait(AfterWait::ShowOwn(OwnFor::Decide)),
             SetSeen::Performing { ended: true } if self.performs > 0 => {
                 self.show_ballot(BallotFor::FailedLoad)
             }
@@ -290,10 +297,7 @@ impl Attempt {
             // It won a ballot that no longer exists.
             SetSeen::Committing | SetSeen::Committed => {
                 self.own = None;
-                match self.count_setback() {
-                    Some(attempt) => attempt.survey(SurveyFor::Start),
-                    None => self.finish(Ending::NoProgress),
-                }
+                self.unless_hopeless(|attempt| attempt.survey(SurveyFor::Start))
             }
             SetSeen::Absent | SetSeen::Performing { ended: true } | SetSeen::Invalid => self.give_up_set(),
         }
@@ -303,19 +307,21 @@ impl Attempt {
         match job {
             JobSeen::Failed if self.performs > 0 => self.show_ballot(BallotFor::FailedLoad),
             // The job that was started is not visible yet, or its result is not.
-            JobSeen::Working => self.wait_and_poll(AfterWait::ShowOwn, MAX_STALE_POLLS, Ending::LoadStuck),
-            JobSeen::None if self.acknowledged => {
-                self.wait_and_poll(AfterWait::ShowOwn, MAX_STALE_POLLS, Ending::LoadStuck)
-            }
+            JobSeen::Working => self.wait_for_load(),
+            JobSeen::None if self.acknowledged => self.wait_for_load(),
             JobSeen::None | JobSeen::Failed => {
                 self.with_own(|attempt, own| attempt.step(At::Prove, Step::ProveParts(own)))
             }
         }
     }
 
+    fn wait_for_load(self) -> Next {
+        self.wait_and_poll(AfterWait::ShowOwn(OwnFor::Decide), MAX_STALE_POLLS, Ending::LoadStuck)
+    }
+
     fn loaded(self, counts: CountsSeen) -> Next {
         match counts {
-            CountsSeen::Unknown => self.wait_and_poll(AfterWait::ShowOwn, MAX_STALE_POLLS, Ending::LoadStuck),
+            CountsSeen::Unknown => self.wait_for_load(),
             CountsSeen::Proven => self.with_own(|attempt, own| attempt.step(At::Guard, Step::Guard(own))),
             CountsSeen::Wrong => self.finish(Ending::CountsDiffer),
         }
@@ -343,7 +349,7 @@ impl Attempt {
                 if let Some(own) = own {
                     own.progress = Progress::Created;
                 }
-                self.show_ballot(BallotFor::Decide)
+                self.unless_hopeless(|attempt| attempt.show_ballot(BallotFor::Decide))
             }
             (UploadEnd::SessionLost | UploadEnd::NothingFurther | UploadEnd::Complete(_), _) => {
                 self.give_up_set()
@@ -352,16 +358,14 @@ impl Attempt {
     }
 
     fn own_changed(mut self, sent: Sent) -> Next {
+        self.polls = 0;
         if self.at == At::PerformOwn {
             self.acknowledged = sent == Sent::Done;
-            self.polls = 0;
         }
         match sent {
             Sent::TableGone | Sent::SessionGone => self.give_up_set(),
-            Sent::Conflict => match self.count_setback() {
-                Some(attempt) => attempt.show_own(),
-                None => self.finish(Ending::NoProgress),
-            },
+            Sent::Conflict => self.unless_hopeless(Self::show_own),
+            Sent::Done if self.at == At::FreezeOwn => self.show_own_for(OwnFor::Frozen),
             Sent::Done | Sent::Denied | Sent::Unclear => self.show_own(),
         }
     }

@@ -68,6 +68,21 @@ pub enum Step {
     Finish(Ending),
 }
 
+impl Step {
+    /// Whether it only looks for a change while the attempt waits.
+    pub const fn is_polled(&self) -> bool {
+        matches!(
+            self,
+            Self::ReadTarget
+                | Self::ShowBallot(_)
+                | Self::ListBallot(_)
+                | Self::DrawNonce
+                | Self::ShowOwn(_)
+                | Self::ShowWinner(_)
+        )
+    }
+}
+
 /// The set of rows that this attempt makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnSet {

@@ -5,6 +5,7 @@ mod names;
 mod own_set;
 mod publish;
 mod start;
+mod termination;
 
 use super::*;
 use crate::identity::{PartTotals, Proposal, TableId, TableSuffix};

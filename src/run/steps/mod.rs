@@ -165,7 +165,7 @@ impl<'a> Executor<'a> {
                 let now = self.run.services.clock.now();
                 self.waiting_since.get_or_insert(now);
             }
-            Step::ShowOwn(_) | Step::ShowWinner(_) | Step::ReadTarget => {}
+            step if step.is_polled() => {}
             _ => self.waiting_since = None,
         }
     }
@@ -203,16 +203,18 @@ impl<'a> Executor<'a> {
         let now = self.run.services.clock.now();
         let waited = now.saturating_sub(self.waiting_since.unwrap_or(now));
         if waited >= polling.timeout {
-            return Err(RunError::TookTooLong { session: self.session_in_question()?, waited });
+            return Err(RunError::TookTooLong { session: self.session_in_question(), waited });
         }
         self.run.services.clock.sleep(polling.interval).await;
         Ok(Seen::Done)
     }
 
-    fn session_in_question(&self) -> Result<SessionName, RunError> {
+    /// The session of the set that is waited for; without one, the ballot.
+    fn session_in_question(&self) -> SessionName {
         let own = self.attempt.own().map(OwnSet::as_winner);
-        let set = self.attempt.winner().copied().or(own).ok_or(RunError::Bug("waiting for nothing"))?;
-        Ok(self.run.names.session(&set))
+        let names = &self.run.names;
+        let set = self.attempt.winner().copied().or(own);
+        set.map_or_else(|| names.ballot(self.attempt.generation()), |set| names.session(&set))
     }
 
     /// The error for an unsuccessful ending.

@@ -91,6 +91,79 @@ fn a_service_that_is_down_ends_the_run_in_minutes() {
     }
 }
 
+/// The run ends instead of repeating the call forever, and a run without faults completes the load.
+#[test]
+fn a_call_that_is_acknowledged_and_never_has_an_effect_ends_the_run_after_waits() {
+    const NEEDED: [Operation; 5] = [
+        Operation::CreateSession,
+        Operation::FreezeSession,
+        Operation::PerformSession,
+        Operation::CommitSession,
+        Operation::CreateTable,
+    ];
+    let cases = [Scenario::append(), Scenario::replace()]
+        .into_iter()
+        .flat_map(|scenario| NEEDED.map(|operation| (scenario.clone(), operation)))
+        .collect();
+    in_parallel(Duration::from_secs(100), cases, async |(scenario, operation)| {
+        let context = format!("{:?} {operation:?}", scenario.mode);
+        let world = World::start(scenario).await;
+        let every = FaultTarget::EveryOf(operation);
+        world.control().set_faults(plan(Service::TreasureData, every, FaultKind::Acknowledged));
+        let result = world.run().await;
+        assert!(world.control().operation_requests(operation) <= 60, "{context}");
+        let Err(failure) = result else {
+            assert_eq!(operation, Operation::CreateTable, "{context}");
+            return;
+        };
+        assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed, "{context} {failure:?}");
+        check_aftermath(&world, &failure, &context).await;
+    });
+}
+
+/// The ordinals of the requests of an operation from this one on.
+fn all_from(operation: Operation, first: u64) -> FaultPlan {
+    let faults = (first..first + 100).map(|nth| Fault::on(operation, nth, FaultKind::Acknowledged)).collect();
+    FaultPlan { faults }
+}
+
+#[test]
+fn a_session_or_a_ballot_that_stays_open_is_frozen_a_limited_number_of_times() {
+    let cases = [
+        // The second freeze is that of the ballot, which `replace` does not need.
+        (Scenario::append(), 1),
+        (Scenario::append(), 2),
+        (Scenario::replace(), 1),
+    ];
+    for (scenario, first) in cases {
+        on_virtual_time(async move || {
+            let world = World::start(scenario).await;
+            world.control().set_faults(all_from(Operation::FreezeSession, first));
+            let began = world.clock.now();
+            let failure = world.run().await.unwrap_err();
+            assert_eq!(failure.error.diagnosis().code.name(), "no_progress", "{failure:?}");
+            assert_eq!(world.control().operation_requests(Operation::FreezeSession), first + 8);
+            // Nine times ten polls.
+            assert!(world.clock.now() - began >= Duration::from_secs(180), "{:?}", world.clock.now() - began);
+            check_aftermath(&world, &failure, "freeze").await;
+        });
+    }
+}
+
+#[test]
+fn one_call_that_is_acknowledged_without_effect_is_repeated() {
+    for (scenario, nth) in [(Scenario::append(), 1), (Scenario::append(), 2), (Scenario::replace(), 1)] {
+        on_virtual_time(async move || {
+            let world = World::start(scenario).await;
+            let fault = Fault::on(Operation::FreezeSession, nth, FaultKind::Acknowledged);
+            world.control().set_faults(FaultPlan { faults: vec![fault] });
+            world.run().await.unwrap();
+            world.assert_complete();
+            world.assert_clean();
+        });
+    }
+}
+
 #[test]
 fn an_unreliable_service_uses_up_its_budget() {
     on_virtual_time(async || {

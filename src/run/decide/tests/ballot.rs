@@ -90,13 +90,86 @@ fn unclear_result_of_a_ballot_is_looked_at_until_there_were_too_many_setbacks() 
     walk.then(UNCLEAR).ends(Ending::NoProgress);
 }
 
-#[test]
-fn frozen_ballot_that_is_still_listed_as_open_is_no_setback() {
-    let mut walk = reach(Mode::Append, "propose", 1);
-    for _ in 0..=MAX_SETBACKS {
-        walk = walk.then_all([DONE, DONE]).expect(Step::ShowBallot(0)).then(OPEN_BALLOT);
-        assert_eq!(walk.step.name(), "propose");
+/// Sees the same result of a ballot while it is stale, and then one time more.
+#[track_caller]
+fn outlasts<const N: usize>(walk: Walk, seen: [Seen; N]) -> Walk {
+    let mut walk = walk;
+    for _ in 0..MAX_STALE_POLLS {
+        walk = walk.then_all(seen).expect(Step::Wait).then(Seen::Done).expect(Step::ShowBallot(0));
+        assert_eq!(walk.attempt.setbacks, 0, "a stale status is no setback");
     }
+    walk.then_all(seen)
+}
+
+#[test]
+fn frozen_ballot_that_is_still_listed_as_open_is_polled_and_frozen_again_until_there_were_too_many_setbacks()
+{
+    let mut walk = reach(Mode::Append, "freeze_ballot", 1);
+    let stale = walk.then_all([DONE, OPEN_BALLOT, Seen::Done]);
+    stale.then(FROZEN_BALLOT).expect(Step::ListBallot(0));
+    for setbacks in 0..MAX_SETBACKS {
+        assert_eq!(walk.attempt.setbacks, setbacks);
+        walk = walk.then(DONE);
+        for _ in 0..MAX_STALE_POLLS {
+            walk = walk.then(OPEN_BALLOT).expect(Step::Wait).then(Seen::Done).expect(Step::ShowBallot(0));
+        }
+        walk = walk.then(OPEN_BALLOT).expect(Step::FreezeBallot(0));
+    }
+    outlasts(Walk { attempt: Attempt { setbacks: 0, ..walk.attempt }, ..walk }.then(DONE), [OPEN_BALLOT])
+        .expect(Step::FreezeBallot(0));
+    let mut walk = walk.then(DONE);
+    for _ in 0..MAX_STALE_POLLS {
+        walk = walk.then_all([OPEN_BALLOT, Seen::Done]);
+    }
+    walk.then(OPEN_BALLOT).ends(Ending::NoProgress);
+}
+
+#[test]
+fn frozen_ballot_that_is_gone_is_a_setback() {
+    let walk = reach(Mode::Append, "freeze_ballot", 1).then_all([DONE, NO_BALLOT]).expect(Step::Survey);
+    assert_eq!(walk.attempt.setbacks, 1);
+}
+
+#[test]
+fn ballot_that_was_created_or_exists_and_is_missing_is_polled() {
+    for mode in BOTH {
+        for sent in [Sent::Done, Sent::Conflict] {
+            let created = reach(mode, "create_ballot", 1).then(Seen::Sent(sent));
+            let walk = outlasts(created, [NO_BALLOT]).expect(Step::Survey);
+            assert_eq!(walk.attempt.setbacks, 1);
+        }
+        reach(mode, "create_ballot", 1).then_all([UNCLEAR, NO_BALLOT]).expect(Step::Survey);
+        let gone = reach(mode, "create_ballot", 1).then(Seen::Sent(Sent::SessionGone));
+        assert_eq!((gone.step, gone.attempt.setbacks), (Step::ShowBallot(0), 1));
+    }
+}
+
+#[test]
+fn proposals_that_are_missing_after_the_freeze_are_polled() {
+    let frozen = reach(Mode::Append, "freeze_ballot", 1).then(DONE);
+    let walk = outlasts(frozen, [FROZEN_BALLOT, Seen::Proposals(None)]);
+    assert_eq!(walk.attempt.setbacks, 1);
+    is_next_generation(&walk, 1);
+    let late = frozen.then_all([FROZEN_BALLOT, Seen::Proposals(None), Seen::Done, FROZEN_BALLOT]);
+    let winner = other_winner(Mode::Append);
+    late.then(Seen::Proposals(Some(proposal_of(winner)))).expect(Step::ShowWinner(winner));
+}
+
+#[test]
+fn winner_whose_ballot_is_gone_or_open_again_is_a_setback() {
+    for seen in [NO_BALLOT, OPEN_BALLOT] {
+        let walk = joining(Mode::Append).then_all([LOADED, target_is(target()), UNCLEAR, LOADED]);
+        let walk = walk.expect(Step::ShowBallot(0)).then(seen);
+        assert_eq!((walk.attempt.setbacks, walk.attempt.winner()), (1, None));
+    }
+}
+
+#[test]
+fn other_winner_of_the_same_ballot_is_a_setback() {
+    let walk = joining(Mode::Replace).then_all([LOADED, UNCLEAR, LOADED]).expect(Step::ShowBallot(0));
+    let other = Winner { nonce: nonce(6), ..other_winner(Mode::Replace) };
+    let walk = walk.then(ballot_for(other)).expect(Step::ShowWinner(other));
+    assert_eq!(walk.attempt.setbacks, 1);
 }
 
 #[test]
@@ -104,7 +177,9 @@ fn ballot_whose_table_is_gone_begins_the_next_generation() {
     for name in ["propose", "freeze_ballot", "list_ballot"] {
         is_next_generation(&reach(Mode::Append, name, 1).then(TABLE_GONE), 1);
     }
-    is_next_generation(&reach(Mode::Append, "list_ballot", 1).then(Seen::Proposals(None)), 1);
+    // Another attempt froze it.
+    let frozen = Walk::begin(&load(Mode::Append)).then_all([nothing_committed(), FROZEN_BALLOT]);
+    is_next_generation(&frozen.then(Seen::Proposals(None)), 1);
 }
 
 #[test]

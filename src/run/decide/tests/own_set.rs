@@ -92,12 +92,37 @@ fn missing_target_is_created_before_the_set() {
             Mode::Append => Step::CreateSession(own),
             Mode::Replace => Step::CreateScratch(own),
         });
-        let mut missing = walk;
-        for _ in 0..MAX_SETBACKS {
-            missing = missing.then_all([DONE, Seen::Target(TargetSeen::Missing)]).expect(Step::CreateTarget);
+        let missing = Seen::Target(TargetSeen::Missing);
+        for sent in [DONE, Seen::Sent(Sent::Conflict)] {
+            let mut created = walk;
+            for _ in 0..MAX_SETBACKS {
+                created = waits(&created.then(sent), missing, 10).expect(Step::ReadTarget).then(missing);
+                created.expect(Step::CreateTarget);
+            }
+            waits(&created.then(sent), missing, 10).then(missing).ends(Ending::NoProgress);
         }
-        missing.then_all([DONE, Seen::Target(TargetSeen::Missing)]).ends(Ending::NoTarget);
+        let mut lost = walk;
+        for _ in 0..MAX_SETBACKS {
+            lost = lost.then_all([UNCLEAR, missing]).expect(Step::CreateTarget);
+        }
+        lost.then_all([UNCLEAR, missing]).ends(Ending::NoProgress);
     }
+}
+
+#[test]
+fn frozen_session_that_is_still_open_is_polled_and_frozen_again_until_there_were_too_many_setbacks() {
+    let mut walk = reach(Mode::Append, "freeze_own", 1);
+    let own = *walk.attempt.own().unwrap();
+    let open = set(SetSeen::Open);
+    walk.then_all([DONE, open, Seen::Done, NOT_LOADED]).expect(Step::ProveParts(own));
+    for setbacks in 0..MAX_SETBACKS {
+        walk = waits(&walk.then(DONE), open, 10).expect(Step::ShowOwn(own));
+        assert_eq!(walk.attempt.setbacks, setbacks, "a stale status is no setback");
+        walk = walk.then(open).expect(Step::FreezeOwn(own));
+    }
+    waits(&walk.then(DONE), open, 10).then(open).ends(Ending::NoProgress);
+    // Without a response, it is frozen again immediately.
+    reach(Mode::Append, "freeze_own", 1).then_all([UNCLEAR, open]).expect(Step::FreezeOwn(own));
 }
 
 #[test]
