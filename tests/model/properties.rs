@@ -113,6 +113,7 @@ pub(crate) fn check_ending(
         }
         Ending::LoadFailed => history.job_failed,
         Ending::LoadStuck => history.job_failed || history.ignored,
+        Ending::PublishFailed => history.ignored,
         Ending::CommitFailed => history.failed_commits > 2,
         // A creation that arrives after retention has removed the session creates an empty one.
         Ending::WinnerGone | Ending::WinnerChanged => history.expired,

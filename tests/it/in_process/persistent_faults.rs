@@ -107,13 +107,13 @@ fn a_call_that_is_acknowledged_and_never_has_an_effect_ends_the_run_after_waits(
         .collect();
     in_parallel(Duration::from_secs(100), cases, async |(scenario, operation)| {
         let context = format!("{:?} {operation:?}", scenario.mode);
-        let world = World::start(scenario).await;
-        let every = FaultTarget::EveryOf(operation);
+        let world = World::start(scenario.clone()).await;
+        let every = FaultTarget::EveryOf(*operation);
         world.control().set_faults(plan(Service::TreasureData, every, FaultKind::Acknowledged));
         let result = world.run().await;
-        assert!(world.control().operation_requests(operation) <= 60, "{context}");
+        assert!(world.control().operation_requests(*operation) <= 60, "{context}");
         let Err(failure) = result else {
-            assert_eq!(operation, Operation::CreateTable, "{context}");
+            assert_eq!(*operation, Operation::CreateTable, "{context}");
             return;
         };
         assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed, "{context} {failure:?}");
