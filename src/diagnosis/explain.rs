@@ -156,10 +156,11 @@ impl Code {
                 "Run the same command; it publishes the same temporary table. If it persists, ask Treasure Data's support.",
             ),
             Self::NoProgress => (
-                "Something else kept changing what the run needs.",
-                "Each time the run looked, another program had changed the session, the ballot or the table. The run stopped instead \
-                 of competing. Nothing was committed by it.",
-                "Find out what else works on the table or the sessions. Then run the same command.",
+                "Something else kept changing what the run needs, or Treasure Data acknowledged calls that had no effect.",
+                "Each time the run looked, the session, the ballot or the table was not what the run had made it. It waited, tried \
+                 again, and stopped. Nothing was committed by it.",
+                "Find out what else works on the table or the sessions. Then run the same command. If it persists, ask Treasure \
+                 Data's support.",
             ),
             Self::RunAlreadyLoaded => (
                 "The run with this id has already been loaded.",

@@ -245,7 +245,10 @@ fn describe(ending: Ending, session: Option<&SessionName>, job_id: Option<&str>,
         Ending::CountsDiffer => format!("{session} does not hold what was sent"),
         Ending::CommitFailed => format!("the commit of {session} failed 3 times"),
         Ending::PublishFailed => "could not rename the new table over the old one".to_owned(),
-        Ending::NoProgress => "something else kept changing what this run needs".to_owned(),
+        Ending::NoProgress => {
+            "something else kept changing what this run needs, or calls to Treasure Data had no effect"
+                .to_owned()
+        }
         Ending::AbandonedByOthers => "the run was abandoned while this attempt was running".to_owned(),
         Ending::Superseded => "the table was replaced or recreated since this run began".to_owned(),
         Ending::RunTooOld => "the run is too old: its attempts can no longer be told apart".to_owned(),
@@ -289,7 +292,10 @@ mod tests {
             (Ending::LoadStuck, "the session does not show the result of its load job"),
             (Ending::CountsDiffer, "the session does not hold what was sent"),
             (Ending::PublishFailed, "could not rename the new table over the old one"),
-            (Ending::NoProgress, "something else kept changing what this run needs"),
+            (
+                Ending::NoProgress,
+                "something else kept changing what this run needs, or calls to Treasure Data had no effect",
+            ),
             (Ending::RunTooOld, "the run is too old: its attempts can no longer be told apart"),
             (Ending::WinnerChanged, "the session, which this run had to commit, was changed"),
             (

@@ -151,6 +151,27 @@ fn a_session_or_a_ballot_that_stays_open_is_frozen_a_limited_number_of_times() {
 }
 
 #[test]
+fn a_target_that_stays_missing_although_its_creation_is_acknowledged_ends_the_run_without_blaming_the_key() {
+    for scenario in [Scenario::append(), Scenario::replace()] {
+        on_virtual_time(async move || {
+            let world = World::start(scenario).await;
+            let target = world.settings().load.target;
+            drop(world.control().delete_table(target.database.as_str(), target.table.as_str()));
+            let every = FaultTarget::EveryOf(Operation::CreateTable);
+            world.control().set_faults(plan(Service::TreasureData, every, FaultKind::Acknowledged));
+            let began = world.clock.now();
+            let failure = world.run().await.unwrap_err();
+            assert_eq!(failure.error.diagnosis().code.name(), "no_progress", "{failure:?}");
+            assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed);
+            assert_eq!(world.control().operation_requests(Operation::CreateTable), 9);
+            assert!(world.clock.now() - began >= Duration::from_secs(180), "{:?}", world.clock.now() - began);
+            world.control().set_faults(FaultPlan::none());
+            assert_eq!(world.run().await.unwrap().rows, Some(100));
+        });
+    }
+}
+
+#[test]
 fn one_call_that_is_acknowledged_without_effect_is_repeated() {
     for (scenario, nth) in [(Scenario::append(), 1), (Scenario::append(), 2), (Scenario::replace(), 1)] {
         on_virtual_time(async move || {
