@@ -144,7 +144,8 @@ fn a_session_or_a_ballot_that_stays_open_is_frozen_a_limited_number_of_times() {
             assert_eq!(failure.error.diagnosis().code.name(), "no_progress", "{failure:?}");
             assert_eq!(world.control().operation_requests(Operation::FreezeSession), first + 8);
             // Nine times ten polls.
-            assert!(world.clock.now() - began >= Duration::from_secs(180), "{:?}", world.clock.now() - began);
+            let waited = world.clock.now().saturating_sub(began);
+            assert!(waited >= Duration::from_mins(3), "{waited:?}");
             check_aftermath(&world, &failure, "freeze").await;
         });
     }
@@ -156,7 +157,7 @@ fn a_target_that_stays_missing_although_its_creation_is_acknowledged_ends_the_ru
         on_virtual_time(async move || {
             let world = World::start(scenario).await;
             let target = world.settings().load.target;
-            drop(world.control().delete_table(target.database.as_str(), target.table.as_str()));
+            world.control().delete_table(target.database.as_str(), target.table.as_str());
             let every = FaultTarget::EveryOf(Operation::CreateTable);
             world.control().set_faults(plan(Service::TreasureData, every, FaultKind::Acknowledged));
             let began = world.clock.now();
@@ -164,7 +165,8 @@ fn a_target_that_stays_missing_although_its_creation_is_acknowledged_ends_the_ru
             assert_eq!(failure.error.diagnosis().code.name(), "no_progress", "{failure:?}");
             assert_eq!(failure.error.diagnosis().status, ExitStatus::TreasureDataFailed);
             assert_eq!(world.control().operation_requests(Operation::CreateTable), 9);
-            assert!(world.clock.now() - began >= Duration::from_secs(180), "{:?}", world.clock.now() - began);
+            let waited = world.clock.now().saturating_sub(began);
+            assert!(waited >= Duration::from_mins(3), "{waited:?}");
             world.control().set_faults(FaultPlan::none());
             assert_eq!(world.run().await.unwrap().rows, Some(100));
         });

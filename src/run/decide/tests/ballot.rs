@@ -92,8 +92,8 @@ fn unclear_result_of_a_ballot_is_looked_at_until_there_were_too_many_setbacks() 
 
 /// Sees the same result of a ballot while it is stale, and then one time more.
 #[track_caller]
-fn outlasts<const N: usize>(walk: Walk, seen: [Seen; N]) -> Walk {
-    let mut walk = walk;
+fn outlasts<const N: usize>(walk: &Walk, seen: [Seen; N]) -> Walk {
+    let mut walk = *walk;
     for _ in 0..MAX_STALE_POLLS {
         walk = walk.then_all(seen).expect(Step::Wait).then(Seen::Done).expect(Step::ShowBallot(0));
         assert_eq!(walk.attempt.setbacks, 0, "a stale status is no setback");
@@ -115,8 +115,6 @@ fn frozen_ballot_that_is_still_listed_as_open_is_polled_and_frozen_again_until_t
         }
         walk = walk.then(OPEN_BALLOT).expect(Step::FreezeBallot(0));
     }
-    outlasts(Walk { attempt: Attempt { setbacks: 0, ..walk.attempt }, ..walk }.then(DONE), [OPEN_BALLOT])
-        .expect(Step::FreezeBallot(0));
     let mut walk = walk.then(DONE);
     for _ in 0..MAX_STALE_POLLS {
         walk = walk.then_all([OPEN_BALLOT, Seen::Done]);
@@ -135,7 +133,7 @@ fn ballot_that_was_created_or_exists_and_is_missing_is_polled() {
     for mode in BOTH {
         for sent in [Sent::Done, Sent::Conflict] {
             let created = reach(mode, "create_ballot", 1).then(Seen::Sent(sent));
-            let walk = outlasts(created, [NO_BALLOT]).expect(Step::Survey);
+            let walk = outlasts(&created, [NO_BALLOT]).expect(Step::Survey);
             assert_eq!(walk.attempt.setbacks, 1);
         }
         reach(mode, "create_ballot", 1).then_all([UNCLEAR, NO_BALLOT]).expect(Step::Survey);
@@ -147,7 +145,7 @@ fn ballot_that_was_created_or_exists_and_is_missing_is_polled() {
 #[test]
 fn proposals_that_are_missing_after_the_freeze_are_polled() {
     let frozen = reach(Mode::Append, "freeze_ballot", 1).then(DONE);
-    let walk = outlasts(frozen, [FROZEN_BALLOT, Seen::Proposals(None)]);
+    let walk = outlasts(&frozen, [FROZEN_BALLOT, Seen::Proposals(None)]);
     assert_eq!(walk.attempt.setbacks, 1);
     is_next_generation(&walk, 1);
     let late = frozen.then_all([FROZEN_BALLOT, Seen::Proposals(None), Seen::Done, FROZEN_BALLOT]);

@@ -148,7 +148,8 @@ fn results(service: Service, attempt: &Attempt, step: Step) -> Vec<Seen> {
 }
 
 /// Removes what no decision depends on, and the two counters that only grow.
-fn reduced(mut attempt: Attempt) -> Attempt {
+fn reduced(attempt: &Attempt) -> Attempt {
+    let mut attempt = *attempt;
     attempt.setbacks = 0;
     attempt.generation = 0;
     attempt.now = 0;
@@ -160,7 +161,7 @@ fn reduced(mut attempt: Attempt) -> Attempt {
 
 /// The attempts with each number of polls, commits and renames that an attempt with more of them may have: only what
 /// they are compared with distinguishes them.
-fn with_counters(attempt: Attempt) -> Vec<Attempt> {
+fn with_counters(attempt: &Attempt) -> Vec<Attempt> {
     let polls: &[u8] = match attempt.polls {
         0 => &[0],
         1 | 2 => &[0, 2],
@@ -178,7 +179,7 @@ fn with_counters(attempt: Attempt) -> Vec<Attempt> {
     for polls in polls {
         for commits in commits {
             for renames in renames {
-                attempts.push(Attempt { polls: *polls, commits: *commits, renames: *renames, ..attempt });
+                attempts.push(Attempt { polls: *polls, commits: *commits, renames: *renames, ..*attempt });
             }
         }
     }
@@ -191,7 +192,7 @@ impl Graph {
         let mut numbers = HashMap::new();
         let attempt = Attempt::new(service.mode, purpose, LIFETIME).accepting_unknown_tables();
         let (attempt, step) = attempt.begin();
-        graph.number(&mut numbers, reduced(attempt), step);
+        graph.number(&mut numbers, &reduced(&attempt), step);
         let mut next = 0;
         while next < graph.steps.len() {
             let (attempt, step) = (graph.attempts[next], graph.steps[next]);
@@ -199,8 +200,8 @@ impl Graph {
                 for now in [NOW + 20, NOW + 2_500] {
                     let (then, then_step) = attempt.decide(seen, now);
                     let kind = kind(&attempt, step, seen, &then);
-                    for then in with_counters(reduced(then)) {
-                        let edge = Edge { to: graph.number(&mut numbers, then, then_step), kind };
+                    for then in with_counters(&reduced(&then)) {
+                        let edge = Edge { to: graph.number(&mut numbers, &then, then_step), kind };
                         if !graph.edges[next].contains(&edge) {
                             graph.edges[next].push(edge);
                         }
@@ -212,13 +213,13 @@ impl Graph {
         graph
     }
 
-    fn number(&mut self, numbers: &mut HashMap<Attempt, u32>, attempt: Attempt, step: Step) -> u32 {
+    fn number(&mut self, numbers: &mut HashMap<Attempt, u32>, attempt: &Attempt, step: Step) -> u32 {
         let new = u32::try_from(self.steps.len()).unwrap();
-        let number = *numbers.entry(attempt).or_insert(new);
+        let number = *numbers.entry(*attempt).or_insert(new);
         if number == new {
             self.steps.push(step);
             self.edges.push(Vec::new());
-            self.attempts.push(attempt);
+            self.attempts.push(*attempt);
         }
         number
     }
@@ -257,7 +258,9 @@ impl Graph {
                 if low[node] == order[node] {
                     let first = open.iter().rposition(|other| *other == node).unwrap();
                     let component = open.split_off(first);
-                    component.iter().for_each(|node| is_open[*node] = false);
+                    for node in &component {
+                        is_open[*node] = false;
+                    }
                     let is_loop = |edge: &Edge| edge.to as usize == node && kinds.contains(&edge.kind);
                     if component.len() > 1 || self.edges[node].iter().any(is_loop) {
                         cycles.push(component);
@@ -316,6 +319,7 @@ fn no_append_repeats_steps_without_a_wait() {
 }
 
 #[test]
+#[ignore = "takes minutes without optimisation"]
 fn no_replace_repeats_steps_without_a_wait() {
     let service = Service { mode: Mode::Replace, has_ids: true };
     Graph::of(service, Purpose::Load).assert_no_cycle_without_a_wait();
