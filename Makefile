@@ -118,6 +118,7 @@ test: ## run the tests, without those of `sweeps`; needs only Rust
 sweeps: ## run the tests that try every moment, fault or order of calls; needs only Rust
 	@directory=$$(.ci/test-directory) && echo "TMPDIR=$$directory $(CARGO) test --locked --test it --test model -- $(SWEEPS)" && \
 	TMPDIR=$$directory $(CARGO) test --locked --test it --test model -- $(SWEEPS)
+	$(CARGO) test --locked --lib run::decide::tests::termination -- --ignored
 
 test-as-root: ## run the tests that need root, which `test` skips for another user; needs sudo without a password
 	@CARGO="$(CARGO)" .ci/test-as-root
