@@ -114,7 +114,15 @@ def masked(text: str) -> str:
     """What differs from run to run, as the pages show it: the address of a mock server, the store, times."""
     text = re.sub(r"127\.0\.0\.1:\d+ \(from [^)]*\)", "api.yotpo.com", text)
     # The mock server does not always use the same words.
-    text = text.replace("401 Unauthorized: reason\n", "401 Unauthorized: Invalid secret\n")
+    text = text.replace("401 Unauthorized: reason: Invalid secret\n", "401 Unauthorized: Invalid secret\n")
+    # Of an address that is not Yotpo's, the hint is another one.
+    text = re.sub(
+        r"hint: check --yotpo-endpoint .*",
+        "hint: Yotpo returned an error or could not be reached; run it again, or increase --max-retries and --retry-timeout",
+        text,
+    )
+    # The program is found on PATH where it is installed.
+    text = text.replace(binary(), "yotpo-td")
     text = text.replace("store_id=sandbox-store", "store_id=YOUR_APP_KEY")
     text = re.sub(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "2026-01-31T04:00:00.000000Z", text)
     text = re.sub(r"\belapsed_seconds=\d+\.\d+", "elapsed_seconds=0.001", text)

@@ -383,7 +383,7 @@ def test_hosted_raises_what_a_retry_may_help(store, project, tmp_path):
     *_, last = output.strip().splitlines()
     # The exit code and the last line of the program.
     found = re.fullmatch(r"(tasks\.load\.)?LoadFailed: yotpo-td failed with exit code 4: (.*)", last)
-    assert found and "; retry with: yotpo-td sync " in found[2], output
+    assert found and f"; retry with: {binary()} sync " in found[2], output
     assert output.count(found[2]) == 2, "the line is in the log, too"
     assert_nothing_secret(output, store)
 
