@@ -232,7 +232,7 @@ class Check:
             return found
 
         try:
-            wait_for("the alerts", lambda: active() == EXPECTED, 20, 0.5)
+            wait_for("the alerts", lambda: active() == EXPECTED, 60, 0.5)
         except Failure:
             found = active()
             raise Failure("alerts, expected and found: " + "; ".join(
