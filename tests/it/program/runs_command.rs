@@ -345,3 +345,17 @@ fn clean_goes_by_the_clock_of_treasure_data() {
     surroundings.run(&["--run-id", "nightly"]).assert_code(0);
     assert_eq!(surroundings.rows(), 60);
 }
+
+#[test]
+fn clean_without_a_date_goes_by_the_clock_of_the_machine_and_says_so() {
+    let surroundings = Surroundings::new(SandboxSettings {
+        customers: 60,
+        date_header: DateHeader::Absent,
+        ..SandboxSettings::default()
+    });
+    surroundings.run(&["--run-id", "nightly"]).assert_code(0);
+    let listed = runs(&surroundings, &["clean", "--dry-run"]);
+    listed.assert_code(0);
+    assert!(listed.stderr.contains("no Date header, so this machine's clock is used"), "{}", listed.stderr);
+    assert_eq!(listed.stdout.matches(" old) is kept: too young\n").count(), 2, "{}", listed.stdout);
+}
