@@ -55,7 +55,7 @@ impl RunsCommand<'_> {
             format!("too late: the rows of run {run_id} are in {label}\n")
         } else {
             format!(
-                "abandoned run {run_id} of {label}, --mode {mode}: no attempt that has begun will load anything; one that starts \
+                "abandoned run {run_id} of {label}, --mode {mode}: no attempt in this mode that has begun will load anything; one that starts \
                  from now on loads the current customers\n"
             )
         });

@@ -198,7 +198,11 @@ fn a_run_that_is_abandoned_by_its_settings_needs_its_mode() {
         .type_in("yotpo-td runs abandon --yes --run-id nightly", &[("YOTPO_TD_MODE", "replace")])
         .finish();
     abandoned.assert_code(0);
-    assert!(abandoned.stdout.contains(", --mode replace: no attempt that has begun"), "{}", abandoned.stdout);
+    assert!(
+        abandoned.stdout.contains(", --mode replace: no attempt in this mode that has begun"),
+        "{}",
+        abandoned.stdout
+    );
 }
 
 #[test]
